@@ -1,0 +1,71 @@
+# The commands people run; `make help` lists them. Everything runs in .venv, which is made when it is missing.
+
+SHELL := bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DELETE_ON_ERROR:
+.DEFAULT_GOAL := help
+.SUFFIXES:
+
+CONFIG ?= configs/demo.json
+ARGS ?=
+PYTHON ?= python3
+
+VENV := .venv
+BIN := $(VENV)/bin
+TRANSRA := $(BIN)/transra
+DEMO_DATA := data/demo/world.json
+
+# The demo world is made when the demo config is what runs.
+ifeq ($(CONFIG),configs/demo.json)
+INPUT := $(DEMO_DATA)
+endif
+
+.PHONY: help venv partition train export nightly status test test-slow lint schema clean
+
+help:  ## This list
+	@echo "usage: make TARGET [CONFIG=configs/demo.json] [ARGS='--set model.epochs=3']"
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  \1\t\2/' | expand -t 16
+
+venv: $(VENV)/installed  ## The virtual environment with everything in it
+
+# torch comes first and alone: a looser request could pull gigabytes of CUDA.
+$(VENV)/installed: setup.cfg constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --constraint constraints.txt torch
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[test,lint]'
+	touch $@
+
+$(DEMO_DATA): | venv
+	$(TRANSRA) demo-data $(@D)
+
+partition: venv $(INPUT)  ## Events on disk become a partitioned graph
+	$(TRANSRA) partition $(CONFIG) $(ARGS)
+
+train: partition  ## Learn one vector per entity; an interrupted training goes on
+	$(TRANSRA) train $(CONFIG) $(ARGS)
+
+export: train  ## Write the vectors as HDF5 and publish the run
+	$(TRANSRA) export $(CONFIG) $(ARGS)
+
+nightly: venv $(INPUT)  ## Every stale stage under one lock, printing failures only (for cron)
+	$(TRANSRA) run $(CONFIG) --quiet $(ARGS)
+
+status: venv  ## What the workspace holds, and what is stale
+	$(TRANSRA) status $(CONFIG) $(ARGS)
+
+test: venv  ## The test suite
+	$(BIN)/python -m pytest -q $(ARGS)
+
+test-slow: venv  ## The large and long tests
+	$(BIN)/python -m pytest -q -m slow $(ARGS)
+
+lint: venv  ## ruff and mypy
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+schema: venv  ## configs/schema.json, from the config classes
+	$(TRANSRA) config schema > configs/schema.json
+
+clean:  ## Remove the virtual environment and caches; runs/ and data/ stay
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache *.egg-info

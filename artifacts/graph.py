@@ -1,0 +1,116 @@
+"""The partitioned graph on disk: PyTorch-BigGraph's own layout, plus what its readers ignore.
+
+    graph/
+      graph.json                          entity types, relations and counts (this module)
+      statistics.json                     degrees, bucket sizes, cold entities
+      entity_count_<type>_<part>.txt      PBG's entity path is graph/ itself
+      entity_names_<type>_<part>.json     only with `graph.write_names`; PBG's TSV export needs them
+      dynamic_rel_count.txt  dynamic_rel_names.json
+      entities/<type>/part-<part>.parquet one column `id` (string), row i is the entity at offset i
+      edges/<split>/edges_<i>_<j>.h5      format_version 1: lhs, rhs, rel (int64) and weight (float32) where declared
+
+`<split>` is train, valid or test; every bucket file exists, also an empty one.
+"""
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from artifacts.errors import DataError
+from artifacts.publish import write_json
+
+FORMAT = 1
+SPLITS = ("train", "valid", "test")
+TYPE_NAME_PATTERN = r"^[A-Za-z0-9_-]+$"
+
+
+@dataclass(frozen=True)
+class EntityType:
+    """A type of entity and the number of entities in each of its partitions."""
+
+    name: str
+    counts: tuple[int, ...]
+
+    @property
+    def partitions(self) -> int:
+        return len(self.counts)
+
+    @property
+    def count(self) -> int:
+        return sum(self.counts)
+
+
+@dataclass(frozen=True)
+class Relation:
+    """A relation; its position in `Graph.relations` is the `rel` of the edge files. `edges` counts edges by split."""
+
+    name: str
+    lhs: str
+    rhs: str
+    domain: str
+    edges: dict[str, int]
+    weighted: bool = False
+
+
+@dataclass(frozen=True)
+class Graph:
+    """What graph.json says. `consent` repeats for each offsite relation where its consent comes from."""
+
+    entity_types: tuple[EntityType, ...]
+    relations: tuple[Relation, ...]
+    consent: dict[str, str]
+    window: tuple[int | None, int | None]  # first and last training event, epoch seconds; None without time
+
+    @property
+    def partitions(self) -> int:
+        """Partitions of the types that are split at all (all of them have the same number)."""
+        return max(entity_type.partitions for entity_type in self.entity_types)
+
+    @property
+    def entities(self) -> int:
+        return sum(entity_type.count for entity_type in self.entity_types)
+
+    def edges(self, split: str) -> int:
+        return sum(relation.edges[split] for relation in self.relations)
+
+    def entity_type(self, name: str) -> EntityType:
+        for entity_type in self.entity_types:
+            if entity_type.name == name:
+                return entity_type
+        known = ", ".join(entity_type.name for entity_type in self.entity_types)
+        raise DataError(f"entity type '{name}' is not in the graph (known: {known})")
+
+    def side_partitions(self, side: str) -> int:
+        """Number of partitions on a side ('lhs' or 'rhs'): the most that any relation's type on that side has."""
+        return max(self.entity_type(getattr(relation, side)).partitions for relation in self.relations)
+
+
+def save_graph(directory: Path, graph: Graph) -> None:
+    write_json(directory / "graph.json", {"format": FORMAT, **asdict(graph)})
+
+
+def load_graph(directory: Path) -> Graph:
+    """Reads graph.json. Raises DataError when it is missing or of another format."""
+    path = directory / "graph.json"
+    try:
+        raw: dict[str, Any] = json.loads(path.read_text())
+    except (OSError, ValueError) as error:
+        raise DataError(f"{path}: expected a partitioned graph ({error})") from error
+    if raw.get("format") != FORMAT:
+        raise DataError(f"{path}: format {raw.get('format')}, expected {FORMAT}")
+    return Graph(
+        entity_types=tuple(EntityType(t["name"], tuple(t["counts"])) for t in raw["entity_types"]),
+        relations=tuple(Relation(**relation) for relation in raw["relations"]),
+        consent=raw["consent"],
+        window=(raw["window"][0], raw["window"][1]),
+    )
+
+
+def edge_path(directory: Path, split: str) -> Path:
+    """The directory of a split's bucket files: PBG's edge path."""
+    return directory / "edges" / split
+
+
+def ids_path(directory: Path, entity_type: str, partition: int) -> Path:
+    return directory / "entities" / entity_type / f"part-{partition}.parquet"

@@ -1,0 +1,82 @@
+"""Nothing is half-written: write aside, then rename.
+
+A reader sees either the old whole or the new whole, also after a power cut (files are synced before the rename).
+"""
+
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+
+def sync_directory(path: Path) -> None:
+    """Makes renames inside `path` durable."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Replaces `path` by `text` in one step."""
+    aside = path.with_name(f".{path.name}.partial")
+    with aside.open("w", encoding="utf-8") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(aside, path)
+    sync_directory(path.parent)
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Replaces `path` by `value` as indented JSON in one step. NaN is refused: it is not JSON."""
+    write_text(path, json.dumps(value, indent=2, allow_nan=False) + "\n")
+
+
+@contextmanager
+def published(path: Path) -> Iterator[Path]:
+    """Yields an empty directory `<path>.partial`; renames it to `path` when the block ends without an error.
+
+    A partial directory left by a killed run is thrown away first. `path` must not exist.
+    """
+    partial = path.with_name(path.name + ".partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir(parents=True)
+    try:
+        yield partial
+    except BaseException:
+        shutil.rmtree(partial, ignore_errors=True)
+        raise
+    publish(partial, path)
+
+
+def publish(partial: Path, path: Path) -> None:
+    """Renames a whole directory into place after its files are on disk."""
+    for file in partial.rglob("*"):
+        if file.is_file() and not file.is_symlink():
+            handle = os.open(file, os.O_RDONLY)
+            try:
+                os.fsync(handle)
+            finally:
+                os.close(handle)
+    os.rename(partial, path)
+    sync_directory(path.parent)
+
+
+def point(link: Path, target: str) -> None:
+    """Moves the symlink `link` to `target` (relative to the link's directory) in one step."""
+    aside = link.with_name(f".{link.name}.partial")
+    aside.unlink(missing_ok=True)
+    aside.symlink_to(target)
+    os.replace(aside, link)
+    sync_directory(link.parent)
+
+
+def link_tree(source: Path, destination: Path) -> None:
+    """Makes `destination` a copy of `source` whose files are hard links; whole or absent, by a rename."""
+    with published(destination) as partial:
+        shutil.copytree(source, partial, copy_function=os.link, symlinks=True, dirs_exist_ok=True)

@@ -1,0 +1,169 @@
+"""The `graph` section of the run config: sources, entity types, relations, consent and splits."""
+
+import re
+from collections.abc import Iterator
+from datetime import datetime, timezone
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, Field
+
+from artifacts.graph import TYPE_NAME_PATTERN
+from artifacts.section import Problem, Section
+
+_MEMORY = re.compile(r"^\s*(\d+(?:\.\d+)?)\s*(KB|MB|GB|TB|KiB|MiB|GiB|TiB)\s*$")
+_POWER = {"K": 1, "M": 2, "G": 3, "T": 4}
+
+Split = Literal["train", "valid", "test"]
+Format = Literal["parquet", "csv", "tsv", "jsonl"]
+TimeUnit = Literal["s", "ms", "us"]
+Domain = Literal["onsite", "offsite", "side"]
+TypeName = Annotated[str, Field(pattern=TYPE_NAME_PATTERN)]
+
+
+def memory_bytes(text: str) -> int:
+    """Bytes of a size such as "4GB" or "512MiB". Raises ValueError for anything else."""
+    if not (match := _MEMORY.match(text)):
+        raise ValueError(f"'{text}' is not an amount of memory; write for example \"4GB\" or \"512MiB\"")
+    number, unit = match.groups()
+    return int(float(number) * (1024 if "i" in unit else 1000) ** _POWER[unit[0]])
+
+
+def epoch_seconds(moment: str | int) -> int:
+    """Epoch seconds of an ISO date or datetime (UTC unless it says otherwise). Raises ValueError."""
+    if isinstance(moment, int):
+        return moment
+    try:
+        parsed = datetime.fromisoformat(moment)
+    except ValueError as error:
+        raise ValueError(f"'{moment}' is not a time; write an ISO date, an ISO datetime or epoch seconds") from error
+    return int((parsed if parsed.tzinfo else parsed.replace(tzinfo=timezone.utc)).timestamp())
+
+
+def _memory(text: str) -> str:
+    memory_bytes(text)
+    return text
+
+
+def _moment(moment: str | int) -> str | int:
+    epoch_seconds(moment)
+    return moment
+
+
+Memory = Annotated[str, AfterValidator(_memory)]
+Moment = Annotated[str | int, AfterValidator(_moment)]
+
+
+class SourceConfig(Section):
+    """A log or a table: files of one format and one schema."""
+
+    path: str | list[str] = Field(
+        description="Files, relative to the root: a path, a directory or a glob (also **), or a list of them. "
+        "Directories named key=value become columns."
+    )
+    format: Format | None = Field(None, description="By default from the suffix, also before .gz or .zst.")
+    columns: list[str] | None = Field(None, min_length=1, description="Column names of a CSV or TSV without header.")
+    time_column: str | None = Field(None, description="When the event happened.")
+    time_unit: TimeUnit | None = Field(None, description="Unit of an integer time column, since 1970 UTC.")
+    split: Split | None = Field(None, description="The split that the whole source belongs to.")
+
+    @property
+    def patterns(self) -> list[str]:
+        return [self.path] if isinstance(self.path, str) else self.path
+
+
+class EntityConfig(Section):
+    """An entity type."""
+
+    partitions: int | None = Field(None, ge=1, description="1, or as many as graph.partitions (the default).")
+
+
+class SideConfig(Section):
+    """One end of a relation."""
+
+    type: str = Field(description="Entity type, declared in graph.entities.")
+    column: str = Field(description="Column of the source that holds the id.")
+
+
+class ConsentConfig(Section):
+    """Who opted in: a source and its column of people, or the statement that all of them did."""
+
+    source: str | None = Field(None, description="Source that lists people.")
+    type: str | None = Field(None, description="Entity type of those people.")
+    column: str | None = Field(None, description="Column of the source that holds their ids.")
+    where: str | None = Field(None, description="SQL condition on the source: true for those who opted in.")
+    assumed: str | None = Field(
+        None, min_length=1, description="Why every row may be used without a consent source; manifest and report repeat it."
+    )
+
+
+class RelationConfig(Section):
+    """A relation: which rows of which sources are its edges. Exactly one of `name` and `relation_column`."""
+
+    name: str | None = Field(None, min_length=1, description="Name of the relation.")
+    relation_column: str | None = Field(None, description="One relation for each value of this column.")
+    source: str | list[str] = Field(description="The source, or a list of sources, whose rows are edges.")
+    where: str | None = Field(None, description="SQL condition on the source's columns.")
+    lhs: SideConfig = Field(description="Left-hand side: the head.")
+    rhs: SideConfig = Field(description="Right-hand side: the tail.")
+    domain: Domain = Field("onsite", description="offsite needs consent; side is side information such as pin to topic.")
+    allow_empty: bool = Field(False, description="Accept a relation without a single edge.")
+    consent: ConsentConfig | None = Field(None, description="Overrides graph.consent for this offsite relation.")
+
+    @property
+    def sources(self) -> list[str]:
+        return [self.source] if isinstance(self.source, str) else self.source
+
+    @property
+    def sides(self) -> dict[str, SideConfig]:
+        return {"lhs": self.lhs, "rhs": self.rhs}
+
+
+class TimeSplit(Section):
+    """Events before `valid_from` are train, before `test_from` valid, before `until` test; later ones are left out."""
+
+    valid_from: Moment = Field(description="Start of validation: ISO date or datetime (UTC), or epoch seconds.")
+    test_from: Moment = Field(description="Start of test.")
+    until: Moment | None = Field(None, description="End of test; events from here on are left out.")
+
+
+class RandomSplit(Section):
+    """Fractions of distinct edges, drawn by a portable hash: copies of an edge fall together."""
+
+    valid: float = Field(0.0, ge=0, lt=1, description="Fraction of edges for validation.")
+    test: float = Field(0.0, ge=0, lt=1, description="Fraction of edges for test.")
+
+
+class SplitConfig(Section):
+    """At most one of the two; without either, everything is train (unless a source has its own `split`)."""
+
+    time: TimeSplit | None = Field(None, description="Split by time.")
+    random: RandomSplit | None = Field(None, description="Split by a hash of the edge.")
+
+
+class GraphConfig(Section):
+    """How events become a graph."""
+
+    partitions: int = Field(1, ge=1, description="Partitions of every entity type not declared otherwise.")
+    memory_limit: Memory = Field("4GB", description="Memory that partitioning may use, such as 4GB.")
+    threads: int | None = Field(None, ge=1, description="By default one for each core.")
+    seed: int = Field(0, ge=0, description="Of the random split and of the order of edges in a bucket.")
+    write_names: bool = Field(False, description="Also write PBG's entity_names files, which its own export needs.")
+    sources: dict[str, SourceConfig] = Field(min_length=1, description="Where rows come from, by name.")
+    entities: dict[TypeName, EntityConfig] = Field(min_length=1, description="Entity types, by name.")
+    relations: list[RelationConfig] = Field(min_length=1, description="Relations, in the order of their indices.")
+    consent: ConsentConfig | None = Field(None, description="Who opted in, for every offsite relation.")
+    split: SplitConfig = Field(SplitConfig(), description="Train, validation and test.")
+
+    def problems(self) -> Iterator[Problem]:
+        """Yields what the types alone cannot say."""
+        from partitioning.checks import graph_problems
+
+        yield from graph_problems(self)
+
+    def partitions_of(self, entity_type: str) -> int:
+        """Number of partitions of an entity type."""
+        return self.entities[entity_type].partitions or self.partitions
+
+    def consent_of(self, relation: RelationConfig) -> ConsentConfig | None:
+        """What says that people agreed to this relation's rows; None for relations that need no consent."""
+        return (relation.consent or self.consent) if relation.domain == "offsite" else None

@@ -1,0 +1,95 @@
+"""The entity map: the partition and offset of every id, and its files.
+
+The partition of an id is the lower 64 bits of its md5, little endian, modulo the number of partitions: any engine can
+compute it. Offsets follow the order of (md5, id) inside a partition, so they do not depend on rows or threads.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TextIO
+
+import json
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from artifacts.graph import ids_path
+from partitioning.config import GraphConfig
+from partitioning.diagnosis import missing_value
+from partitioning.engine import Engine, quoted, translated
+from partitioning.events import Events, text
+
+_ROW_GROUP = 1 << 20
+
+
+@dataclass(frozen=True)
+class EntityMap:
+    """The ids of a type in DuckDB: `table` has id, part and hash; its rowid counts through the partitions in order."""
+
+    type: str
+    table: str
+    counts: tuple[int, ...]
+
+    @property
+    def starts(self) -> list[int]:
+        """The first rowid of each partition."""
+        return [sum(self.counts[:part]) for part in range(len(self.counts))]
+
+
+def map_entities(engine: Engine, config: GraphConfig, events: list[Events], type: str, hashed: bool) -> EntityMap:
+    """Collects and orders the ids of a type. Raises DataError for a missing id. `hashed` keeps the hash column."""
+    columns = _columns(events, type)
+    distinct = " UNION ALL ".join(
+        f"SELECT {text(column)} AS id FROM {table} WHERE {' OR '.join(sorted(conditions))}"
+        for (table, column), conditions in columns.items()
+    )
+    partitions = config.partitions_of(type)
+    name = quoted(f"entities_{type}")
+    engine.run(
+        f"CREATE TEMP TABLE {name} AS SELECT id, CAST(hash % {partitions} AS USMALLINT) AS part{', hash' * hashed} "
+        f"FROM (SELECT id, md5_number_lower(id) AS hash FROM (SELECT DISTINCT id FROM ({distinct}))) "
+        f"ORDER BY hash % {partitions}, hash, id"
+        if columns
+        else f"CREATE TEMP TABLE {name} (id VARCHAR, part USMALLINT, hash UBIGINT)"
+    )
+    counts = dict(engine.rows(f"SELECT part, count(*) FROM {name} GROUP BY part"))
+    if None in counts:
+        raise _missing_id(engine, events, type)
+    return EntityMap(type, name, tuple(counts.get(part, 0) for part in range(partitions)))
+
+
+def _columns(events: list[Events], type: str) -> dict[tuple[str, str], set[str]]:
+    """Of each column with ids of a type, the conditions of its rows: a column of several relations is read once."""
+    columns: dict[tuple[str, str], set[str]] = {}
+    for part in events:
+        for side in part.relation.sides.values():
+            if side.type == type:
+                columns.setdefault((part.source.table, side.column), set()).add(f"({part.condition})")
+    return {key: {"true"} if "(true)" in conditions else conditions for key, conditions in columns.items()}
+
+
+def _missing_id(engine: Engine, events: list[Events], type: str) -> Exception:
+    for part in events:
+        for side in part.relation.sides.values():
+            if side.type != type:
+                continue
+            rows = f"FROM {part.source.table} WHERE ({part.condition}) AND {quoted(side.column)} IS NULL"
+            if engine.row(f"SELECT count(*) {rows}")[0]:
+                return missing_value(engine, part.source, side.column, part.condition)
+    raise AssertionError(f"an id of type {type} is missing, but no row is without")
+
+
+def write_entities(engine: Engine, entities: EntityMap, directory: Path, names: bool) -> None:
+    """Writes ids, counts and, where asked, names of every partition of a type."""
+    ids = _exact(engine.batches(f"SELECT id FROM {entities.table}", _ROW_GROUP), entities.counts)
+    with translated():
+        for part, count in enumerate(entities.counts):
+            (directory / f"entity_count_{entities.type}_{part}.txt").write_text(f"{count}\n")
+            path = ids_path(directory, entities.type, part)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            schema = pa.schema([("id", pa.string())])
+            with pq.ParquetWriter(path, schema, compression="zstd", use_dictionary=False, write_statistics=False) as out:
+                with (directory / f"entity_names_{entities.type}_{part}.json").open("w") as file:
+                    for table in next(ids):
+                        out.write_table(table, row_group_size=_ROW_GROUP)
+                        

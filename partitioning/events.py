@@ -1,0 +1,157 @@
+"""Events: the rows of a source that a declared relation turns into edges, as SQL."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import duckdb
+
+from artifacts.errors import ConfigError
+from artifacts.graph import SPLITS
+from partitioning.config import ConsentConfig, GraphConfig, RelationConfig, epoch_seconds
+from partitioning.diagnosis import missing_value
+from partitioning.engine import Engine, literal, quoted
+from partitioning.source import Source
+
+# The split code of events whose split is drawn from the hash of the edge, once the entities are known.
+DRAWN = len(SPLITS)
+
+
+@dataclass(frozen=True)
+class Events:
+    """One declared relation on one of its sources. `conditions` and `split` are SQL on the source's columns."""
+
+    declared: int
+    relation: RelationConfig
+    source: Source
+    selected: tuple[str, ...]  # `where` and the end of the time split
+    consented: tuple[str, ...]  # both sides that need consent
+    split: str
+
+    @property
+    def condition(self) -> str:
+        """The rows that are edges. Always valid after WHERE."""
+        return " AND ".join((*self.selected, *self.consented)) or "true"
+
+    def id(self, side: str) -> str:
+        """SQL of the id on a side ('lhs' or 'rhs')."""
+        return text(self.relation.sides[side].column)
+
+
+def text(column: str) -> str:
+    return f"CAST({quoted(column)} AS VARCHAR)"
+
+
+def declared_events(engine: Engine, config: GraphConfig, sources: dict[str, Source]) -> list[Events]:
+    """Every (relation, source) pair. Raises ConfigError for a `where` that DuckDB does not accept."""
+    consents: dict[ConsentConfig, str] = {}
+    events = []
+    for index, relation in enumerate(config.relations):
+        people = _people(engine, config, relation, sources, index, consents)
+        for name in relation.sources:
+            source = sources[name]
+            if relation.where:
+                check_condition(engine, source, relation.where, f"graph.relations[{index}].where")
+            consented = tuple(
+                f"{text(side.column)} IN (SELECT id FROM {table})"
+                for kind, table in people
+                for side in relation.sides.values()
+                if side.type == kind
+            )
+            selected = tuple(_selected(config, relation, source))
+            events.append(Events(index, relation, source, selected, consented, _split(config, source)))
+    return events
+
+
+def check_condition(engine: Engine, source: Source, condition: str, path: str) -> None:
+    """Raises ConfigError unless `condition` is a condition on the source's columns."""
+    try:
+        engine.connection.execute(f"SELECT 1 FROM {source.table} WHERE ({condition}) LIMIT 0")
+    except (duckdb.BinderException, duckdb.ParserException, duckdb.CatalogException) as error:
+        reason = " ".join(line for line in str(error).partition("\n\nLINE")[0].splitlines() if line)
+        raise ConfigError(f"{path}: {reason}; expected a condition on the columns of '{source.name}'") from error
+
+
+def _people(
+    engine: Engine,
+    config: GraphConfig,
+    relation: RelationConfig,
+    sources: dict[str, Source],
+    index: int,
+    consents: dict[ConsentConfig, str],
+) -> list[tuple[str, str]]:
+    """Entity type and table of those who opted in; the table is made once for each consent."""
+    consent = config.consent_of(relation)
+    if consent is None or consent.source is None or consent.type is None or consent.column is None:
+        return []
+    if consent not in consents:
+        source = sources[consent.source]
+        if consent.where:
+            path = f"graph.relations[{index}].consent.where" if relation.consent else "graph.consent.where"
+            check_condition(engine, source, consent.where, path)
+        consents[consent] = f"consent_{len(consents)}"
+        engine.run(
+            f"CREATE TEMP TABLE {consents[consent]} AS SELECT DISTINCT {text(consent.column)} AS id FROM {source.table} "
+            f"WHERE ({consent.where or 'true'}) AND {quoted(consent.column)} IS NOT NULL"
+        )
+    return [(consent.type, consents[consent])]
+
+
+def _selected(config: GraphConfig, relation: RelationConfig, source: Source) -> Iterator[str]:
+    if relation.where:
+        yield f"({relation.where})"
+    if config.split.time and config.split.time.until is not None and source.time and not source.config.split:
+        yield f"{source.time} < {epoch_seconds(config.split.time.until)}"
+
+
+def _split(config: GraphConfig, source: Source) -> str:
+    """SQL of the split's code: a position in SPLITS, or DRAWN."""
+    if source.config.split:
+        return str(SPLITS.index(source.config.split))
+    if config.split.time and source.time:
+        valid, test = epoch_seconds(config.split.time.valid_from), epoch_seconds(config.split.time.test_from)
+        return f"CASE WHEN {source.time} >= {test} THEN 2 WHEN {source.time} >= {valid} THEN 1 ELSE 0 END"
+    return str(DRAWN if config.split.random else 0)
+
+
+@dataclass(frozen=True)
+class NamedRelation:
+    """A relation of the graph; `declared` is its position in graph.relations."""
+
+    name: str
+    declared: int
+    config: RelationConfig
+
+
+def named_relations(engine: Engine, config: GraphConfig, events: list[Events]) -> list[NamedRelation]:
+    """Relations in the order of the config; those of a relation_column sorted by name in its place."""
+    relations: dict[str, NamedRelation] = {}
+    for index, declared in enumerate(config.relations):
+        names = [declared.name] if declared.name else _values(engine, [e for e in events if e.declared == index])
+        for name in names:
+            if name in relations:
+                raise ConfigError(
+                    f"graph.relations[{index}].relation_column: relation '{name}' is already made by "
+                    f"graph.relations[{relations[name].declared}]"
+                )
+            relations[name] = NamedRelation(name, index, declared)
+    return list(relations.values())
+
+
+def _values(engine: Engine, events: list[Events]) -> list[str]:
+    """Distinct values of the relation column. Raises DataError for a missing value."""
+    column = events[0].relation.relation_column or ""
+    names: set[str] = set()
+    for part in events:
+        found = engine.rows(f"SELECT DISTINCT {text(column)} FROM {part.source.table} WHERE {part.condition}")
+        if (None,) in found:
+            raise missing_value(engine, part.source, column, part.condition)
+        names.update(row[0] for row in found)
+    return sorted(names)  # by code point, in Python: every engine must agree
+
+
+def relation_table(engine: Engine, declared: int, relations: list[NamedRelation]) -> str:
+    """Makes the table (relation_name, rel) of the relations that a relation_column expands to; returns its name."""
+    table = f"relations_{declared}"
+    rows = ", ".join(f"({literal(r.name)}, {i})" for i, r in enumerate(relations) if r.declared == declared)
+    engine.run(f"CREATE TEMP TABLE {table} AS SELECT * FROM (VALUES {rows}) AS t(relation_name, rel)")
+    return table

@@ -1,0 +1,100 @@
+"""The config sections `model`, `export` and `evaluate`."""
+
+from collections.abc import Iterator
+from typing import ClassVar, Literal
+
+from pydantic import Field
+
+from artifacts.section import Problem, Section
+
+Operator = Literal[
+    "transra",
+    "transra_untied",
+    "transr",
+    "transe",
+    "none",
+    "diagonal",
+    "translation",
+    "linear",
+    "affine",
+    "complex_diagonal",
+]
+Similarity = Literal["l2", "squared_l2", "cos", "dot"]
+ANCHORED: tuple[Operator, ...] = ("transra", "transra_untied")
+
+
+class ModelConfig(Section):
+    """What is trained, and how."""
+
+    without_effect = frozenset({"workers"})
+    # What an interrupted training may go on with; anything else would be another model.
+    changes_on_resume: ClassVar[frozenset[str]] = frozenset(
+        {"epochs", "lr", "relation_lr", "pull", "relation_weights"}
+        | {"batch_size", "batch_negatives", "uniform_negatives"}
+    )
+
+    operator: Operator = Field(
+        "transra",
+        description="transra: anchors keep the identity, every other relation has one projection for both sides; "
+        "transra_untied: one projection per side; transr: no anchors; transe: translations only; "
+        "the others are PyTorch-BigGraph's own and act on the right side only",
+    )
+    anchors: tuple[str, ...] = Field(
+        (), description="relations whose projection is the identity: the entity table is their space"
+    )
+    dimension: int = Field(64, gt=0, description="length of an entity's vector")
+    similarity: Similarity = Field("cos", description="how two projected vectors are compared")
+    scale: float = Field(
+        20.0, gt=0, description="factor on the similarity before the loss; cos, in [-1, 1], hardly trains without"
+    )
+    loss: Literal["softmax", "logistic", "ranking"] = Field("softmax", description="positive against its negatives")
+    margin: float = Field(0.1, ge=0, description="only for loss 'ranking': how far a positive must be ahead")
+    pull: float = Field(0.0, ge=0, description="weight of ||M_r - I||^2 per edge: keeps projections near the identity")
+    relation_weights: dict[str, float] = Field(
+        {}, description="factor on the loss of a relation's edges; 1 where not listed"
+    )
+    epochs: int = Field(10, gt=0, description="passes over all training edges")
+    lr: float = Field(0.1, gt=0, description="learning rate of entity vectors (row-wise Adagrad)")
+    relation_lr: float = Field(0.01, gt=0, description="learning rate of projections and translations (Adagrad)")
+    init_scale: float = Field(0.1, gt=0, description="standard deviation of the components of a new entity vector")
+    batch_size: int = Field(1000, gt=0, description="edges per step; a batch holds one relation")
+    batch_negatives: int = Field(50, ge=0, description="negatives per positive and side taken from the same batch")
+    uniform_negatives: int = Field(50, ge=0, description="negatives per positive and side drawn uniformly")
+    edge_chunks: int = Field(
+        1, gt=0, description="parts that each epoch is cut into; a checkpoint is committed after each part"
+    )
+    workers: int | None = Field(None, gt=0, description="training processes (HOGWILD); default: one per core")
+    seed: int = Field(0, ge=0, description="with one worker, the same seed gives the same vectors")
+
+    def problems(self) -> Iterator[Problem]:
+        if self.anchors and self.operator not in ANCHORED:
+            yield Problem(("anchors",), f"operator '{self.operator}' has no anchors; expected {' or '.join(ANCHORED)}")
+        if not self.anchors and self.operator in ANCHORED:
+            yield Problem(
+                ("anchors",),
+                f"operator '{self.operator}' needs the relation closest to the ranking task; without one, use 'transr'",
+            )
+        if len(set(self.anchors)) < len(self.anchors):
+            yield Problem(("anchors",), "a relation is named twice")
+        for name, weight in self.relation_weights.items():
+            if weight <= 0:
+                yield Problem(("relation_weights", name), f"{weight}: expected a number above 0")
+        if self.batch_negatives + self.uniform_negatives == 0:
+            yield Problem(("uniform_negatives",), "no negatives at all; expected batch_negatives or uniform_negatives")
+        if self.batch_negatives and self.batch_size % self.batch_negatives:
+            yield Problem(
+                ("batch_size",), f"{self.batch_size}: expected a multiple of batch_negatives ({self.batch_negatives})"
+            )
+        if self.operator == "complex_diagonal" and self.dimension % 2:
+            yield Problem(("dimension",), f"{self.dimension}: operator 'complex_diagonal' needs an even one")
+
+
+class ExportConfig(Section):
+    """How vectors leave."""
+
+    formats: tuple[Literal["hdf5", "parquet", "tsv"], ...] = Field(("hdf5",), description="what `export` writes")
+    dtype: Literal["float32", "float16"] = Field("float32", description="type of the exported vectors' components")
+
+    def problems(self) -> Iterator[Problem]:
+        if "hdf5" not in self.formats:
+            yield Problem(("formats",), "'hdf5' is missing; the ranker and `neighbors` read it")

@@ -1,0 +1,215 @@
+"""The command line.
+
+    transra demo-data data/demo
+    transra partition configs/demo.json && transra train configs/demo.json && transra export configs/demo.json
+    transra run configs/demo.json          every stale stage, in order: what cron calls
+
+Exit codes: 0 done or up to date, 2 usage or config, 65 bad data, 70 internal, 73 cannot write or does not fit,
+75 locked, 130 interrupted.
+"""
+
+import argparse
+import errno
+import json
+import signal
+import sys
+import traceback
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, NoReturn
+
+from artifacts.errors import ResourceError, TransraError
+from pipeline.console import Console
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+UNWRITABLE = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EFBIG, errno.ENOMEM}
+STAGE_HELP = {
+    "partition": "events on disk become a partitioned graph",
+    "train": "learn one vector per entity; an interrupted training goes on",
+    "export": "write the vectors as HDF5 and publish the run",
+}
+
+
+def parser() -> argparse.ArgumentParser:
+    root = argparse.ArgumentParser(
+        prog="transra", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    commands = root.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    common = common_options()
+    for name, text in STAGE_HELP.items():
+        stage = commands.add_parser(name, help=text, parents=[common])
+        stage.set_defaults(action=run_stages, stages=[name])
+        stage.add_argument("--restart", action="store_true", help="throw an interrupted attempt away first")
+    everything = commands.add_parser("run", help="every stale stage, in order (what cron calls)", parents=[common])
+    everything.set_defaults(action=run_stages, stages=list(STAGE_HELP), restart=False)
+    commands.add_parser("status", help="what the workspace holds", parents=[common]).set_defaults(action=show_status)
+    add_neighbors(commands, common)
+    add_config(commands, common)
+    add_demo_data(commands)
+    return root
+
+
+def common_options() -> argparse.ArgumentParser:
+    common = argparse.ArgumentParser(add_help=False)
+    common.add_argument("config", type=Path, metavar="CONFIG", help="a run config, e.g. configs/demo.json")
+    common.add_argument("--set", action="append", default=[], metavar="KEY.PATH=VALUE", help="override one value")
+    common.add_argument("--root", type=Path, default=REPOSITORY, help="where relative paths of the config start")
+    common.add_argument("--workspace", type=Path, help="default: <root>/runs/<config name>")
+    common.add_argument("--verify", action="store_true", help="compare full digests of inputs and outputs")
+    common.add_argument("--dry-run", action="store_true", help="what is stale and why, expected disk and memory")
+    add_output_options(common)
+    return common
+
+
+def add_output_options(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--json", action="store_true", help="one JSON object on stdout, nothing else")
+    command.add_argument("--quiet", action="store_true", help="print failures only")
+    command.add_argument("--debug", action="store_true", help="show tracebacks")
+
+
+def add_neighbors(commands: Any, common: argparse.ArgumentParser) -> None:
+    command = commands.add_parser("neighbors", help="nearest entities in the anchor space, exactly", parents=[common])
+    command.add_argument("type", metavar="TYPE", help="entity type")
+    command.add_argument("id", metavar="ID")
+    command.add_argument("--k", type=int, default=10, help="how many (default 10)")
+    command.add_argument("--to", metavar="TYPE", help="entity type of the neighbours (default: TYPE)")
+    command.set_defaults(action=show_neighbors)
+
+
+def add_config(commands: Any, common: argparse.ArgumentParser) -> None:
+    command = commands.add_parser("config", help="check or show a config, or print the schema for editors")
+    kinds = command.add_subparsers(dest="kind", required=True, metavar="check|show|schema")
+    for kind, text in (("check", "say what is wrong with it"), ("show", "print it resolved, with all defaults")):
+        kinds.add_parser(kind, help=text, parents=[common]).set_defaults(action=show_config)
+    schema = kinds.add_parser("schema", help="print the JSON Schema of run configs")
+    add_output_options(schema)
+    schema.set_defaults(action=show_schema)
+
+
+def add_demo_data(commands: Any) -> None:
+    command = commands.add_parser("demo-data", help="make a synthetic ads world with a known oracle")
+    command.add_argument("directory", type=Path, metavar="DIR")
+    for name, text in (
+        ("users", "people in the world"),
+        ("impressions", "rows of `impressions`, the ranker's ten days"),
+        ("days", "days of the graph's window"),
+        ("seed", "same seed, same bytes"),
+    ):
+        command.add_argument(f"--{name}", type=int, help=text)
+    add_output_options(command)
+    command.set_defaults(action=make_demo_data)
+
+
+def context_of(options: argparse.Namespace) -> Any:
+    from pipeline.context import Context
+    from pipeline.loading import load_config
+    from pipeline.workspace import Workspace
+
+    config = load_config(options.config, options.set)
+    root = options.root.resolve()
+    workspace = (options.workspace or root / "runs" / options.config.stem).resolve()
+    console = Console(quiet=options.quiet, as_json=options.json)
+    restart = getattr(options, "restart", False)
+    return Context(options.config, config, root, Workspace(workspace), console, options.verify, restart)
+
+
+def run_stages(options: argparse.Namespace) -> dict[str, Any]:
+    from pipeline.lock import locked
+    from pipeline.runner import bring_up_to_date
+    from pipeline.status import dry_run
+
+    context = context_of(options)
+    if options.dry_run:
+        return {"stages": [dry_run(context, name) for name in options.stages]}
+    context.workspace.create()
+    with locked(context.workspace.path):
+        outcomes = [bring_up_to_date(context, name) for name in options.stages]
+    made = {outcome.stage: {"made": outcome.made, "metrics": outcome.metrics} for outcome in outcomes}
+    return {"run": outcomes[-1].run.id, "stages": made}
+
+
+def show_status(options: argparse.Namespace) -> dict[str, Any]:
+    from pipeline.status import status
+
+    return status(context_of(options))
+
+
+def show_neighbors(options: argparse.Namespace) -> dict[str, Any]:
+    from artifacts.embeddings import Embeddings
+    from pbg_transra.neighbors import neighbors
+    from pipeline.status import published_export
+
+    context = context_of(options)
+    to_type = options.to or options.type
+    embeddings = Embeddings(published_export(context))
+    found = neighbors(embeddings, options.type, options.id, options.k, to_type)
+    for neighbor in found:
+        context.console.say(f"{neighbor.similarity:10.4f}  {neighbor.id}")
+    return {"neighbors": [neighbor._asdict() for neighbor in found]}
+
+
+def show_config(options: argparse.Namespace) -> dict[str, Any]:
+    context = context_of(options)
+    if options.kind == "show":
+        context.console.say(json.dumps(context.resolved, indent=2))
+    else:
+        context.console.say(f"{options.config}: good")
+    return {"config": context.resolved}
+
+
+def show_schema(options: argparse.Namespace) -> dict[str, Any]:
+    from pipeline.schema import config_schema
+
+    Console(options.quiet, options.json).say(json.dumps(config_schema(), indent=2))
+    return {"schema": config_schema()}
+
+
+def make_demo_data(options: argparse.Namespace) -> dict[str, Any]:
+    from pipeline.demo_world import WorldParameters, generate
+
+    asked = {key: getattr(options, key) for key in ("users", "impressions", "days", "seed")}
+    given = {key: value for key, value in asked.items() if value is not None}
+    console = Console(options.quiet, options.json)
+    with console.bar("demo-data", " events") as bar:
+        report = generate(options.directory, WorldParameters(**given), bar.update)
+    console.say(f"{options.directory}: {json.dumps(report)}")
+    return {"directory": str(options.directory), "report": report}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    options = parser().parse_args(arguments)
+    signal.signal(signal.SIGTERM, interrupt)
+    action: Callable[[argparse.Namespace], dict[str, Any]] = options.action
+    try:
+        result = action(options)
+    except KeyboardInterrupt:
+        return fail(options, 130, ["interrupted; the same command goes on"])
+    except TransraError as error:
+        return fail(options, error.exit_code, error.lines)
+    except OSError as error:
+        if error.errno not in UNWRITABLE:
+            return fail(options, 70, [f"internal error: {error}"])
+        return fail(options, ResourceError.exit_code, [f"{error.filename or 'output'}: {error.strerror}"])
+    except Exception as error:
+        hint = "" if options.debug else " (--debug shows where; log.jsonl of the run has it too)"
+        return fail(options, 70, [f"internal error: {type(error).__name__}: {error}{hint}"])
+    Console(as_json=options.json).result({"command": options.command, "exit_code": 0, **result})
+    return 0
+
+
+def interrupt(number: int, frame: Any) -> NoReturn:
+    raise KeyboardInterrupt
+
+
+def fail(options: argparse.Namespace, exit_code: int, lines: Sequence[str]) -> int:
+    """Says what went wrong, one line per problem, on stderr, or as the one JSON object."""
+    if options.debug:
+        traceback.print_exc()
+    for line in lines:
+        print(f"transra: {line}", file=sys.stderr)
+    Console(as_json=options.json).result({"command": options.command, "exit_code": exit_code, "errors": list(lines)})
+    return exit_code
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,38 @@
+"""The root of a run config: one section per stage."""
+
+from collections.abc import Iterator
+
+from pydantic import Field
+
+from artifacts.section import Problem, Section, did_you_mean
+from partitioning.config import GraphConfig
+from pbg_transra.config import ExportConfig, ModelConfig
+
+
+class RunConfig(Section):
+    """What `transra` reads. Relative paths start at the root (`--root`, by default the repository)."""
+
+    schema_url: str = Field("", alias="$schema", description="for editors: where configs/schema.json lies")
+    graph: GraphConfig = Field(description="how events become a graph")
+    model: ModelConfig = Field(description="what is trained on it, and how")
+    export: ExportConfig = Field(ExportConfig(), description="how vectors leave")
+
+    def problems(self) -> Iterator[Problem]:
+        for name in ("graph", "model", "export"):
+            for problem in getattr(self, name).problems():
+                yield Problem((name, *problem.path), problem.message)
+        yield from self._unknown_relations()
+
+    def _unknown_relations(self) -> Iterator[Problem]:
+        """Names that no declared relation has; a `relation_column` takes its names from the data, so `train` checks."""
+        names = [relation.name for relation in self.graph.relations if relation.name is not None]
+        if len(names) < len(self.graph.relations):
+            return
+        for position, anchor in enumerate(self.model.anchors):
+            if anchor not in names:
+                hint = did_you_mean(anchor, names)
+                yield Problem(("model", "anchors", position), f"'{anchor}' is not a relation of the graph{hint}")
+        for name in self.model.relation_weights:
+            if name not in names:
+                hint = did_you_mean(name, names)
+                yield Problem(("model", "relation_weights", name), f"not a relation of the graph{hint}")

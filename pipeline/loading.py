@@ -1,0 +1,178 @@
+"""Reads a run config: JSON5, `extends`, `--set`, and all errors at once, each with its path."""
+
+import json
+from collections.abc import Iterable, Sequence
+from copy import deepcopy
+from pathlib import Path
+from typing import Any, get_args
+
+import json5
+from pydantic import BaseModel, ValidationError
+
+from artifacts.errors import ConfigError
+from artifacts.section import did_you_mean
+from pipeline.config import RunConfig
+
+Location = tuple[str | int, ...]
+
+
+def load_config(path: Path, overrides: Sequence[str] = ()) -> RunConfig:
+    """Raises ConfigError with one line per problem."""
+    raw = read_raw(path)
+    for override in overrides:
+        apply_override(raw, override)
+    return validate(raw)
+
+
+def read_raw(path: Path, children: tuple[Path, ...] = ()) -> dict[str, Any]:
+    """The config as written, over the one that it `extends`."""
+    if path in children:
+        raise ConfigError(f"{path}: extends itself through {' -> '.join(p.name for p in children)}")
+    try:
+        raw = json5.loads(path.read_text(encoding="utf-8"), allow_duplicate_keys=False)
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read ({error.strerror})") from error
+    except (ValueError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: not JSON5: {str(error).removeprefix('<string>:')}") from error
+    if not isinstance(raw, dict):
+        raise ConfigError(f"{path}: expected an object at the top")
+    if (base := raw.pop("extends", None)) is None:
+        return raw
+    if not isinstance(base, str):
+        raise ConfigError(f"{path}: extends: expected the path of a config")
+    return merge(read_raw((path.parent / base).resolve(), (*children, path)), raw)
+
+
+def merge(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
+    """Objects merge key by key; anything else replaces."""
+    merged = dict(base)
+    for key, value in over.items():
+        both = isinstance(value, dict) and isinstance(merged.get(key), dict)
+        merged[key] = merge(merged[key], value) if both else value
+    return merged
+
+
+def apply_override(raw: dict[str, Any], override: str) -> None:
+    """Sets one value in place, `key.path=value`; the value is JSON5, or else a string."""
+    path, separator, text = override.partition("=")
+    keys = path.strip().replace("[", ".").replace("]", "").split(".")
+    if not separator or not all(keys):
+        raise ConfigError(f"--set {override}: expected key.path=value")
+    try:
+        value = json5.loads(text)
+    except ValueError:
+        value = text
+    target: Any = raw
+    for depth, key in enumerate(keys):
+        index: Any = int(key) if isinstance(target, list) and key.isdigit() else key
+        last = depth == len(keys) - 1
+        try:
+            if last:
+                target[index] = value
+            else:
+                target = target.setdefault(index, {}) if isinstance(target, dict) else target[index]
+        except (TypeError, IndexError) as error:
+            raise ConfigError(f"--set {override}: there is no {'.'.join(keys[: depth + 1])} in the config") from error
+
+
+def validate(raw: dict[str, Any]) -> RunConfig:
+    """All problems at once: those of the types, and, with these cut out, those of values against each other."""
+    lines: list[str] = []
+    blamed: set[str] = set()
+    trimmed = deepcopy(raw)
+    for _ in range(10):  # cutting a bad value out can bring its parent's errors up; it ends long before
+        try:
+            config = RunConfig.model_validate(trimmed)
+            break
+        except ValidationError as error:
+            found = [{**one, "loc": without_tags(one["loc"], trimmed)} for one in error.errors()]
+            lines += unique(describe(one) for one in found if dotted(one["loc"]) not in blamed)
+            blamed |= {dotted(one["loc"]) for one in found}
+            if not all([cut(trimmed, location) for location in {one["loc"] for one in found}]):
+                raise ConfigError(*lines) from None
+    else:
+        raise ConfigError(*lines)
+    lines += [f"{dotted(problem.path)}: {problem.message}" for problem in config.problems()]
+    if lines:
+        raise ConfigError(*lines)
+    return config
+
+
+def without_tags(location: Location, raw: Any) -> Location:
+    """A location in the file: pydantic also names which member of a union it tried."""
+    kept: list[str | int] = []
+    for key in location:
+        try:
+            raw = raw[key]
+            kept.append(key)
+        except (KeyError, IndexError, TypeError):
+            if key == location[-1] != "[key]" and isinstance(raw, dict):
+                kept.append(key)
+    return tuple(kept)
+
+
+def unique(lines: Iterable[str]) -> list[str]:
+    """One line per path: a value that fits no member of a union fails them all."""
+    first: dict[str, str] = {}
+    for line in lines:
+        first.setdefault(line.split(":")[0], line)
+    return list(first.values())
+
+
+def cut(raw: Any, location: Location) -> bool:
+    """Removes the value at a location in place; False when it is not there (a missing key, say)."""
+    for key in location[:-1]:
+        try:
+            raw = raw[key]
+        except (KeyError, IndexError, TypeError):
+            return False
+    if isinstance(raw, dict) and location[-1] in raw:
+        del raw[location[-1]]
+        return True
+    return False
+
+
+def describe(error: Any) -> str:
+    """One line for one of pydantic's errors."""
+    path, kind = dotted(error["loc"]), error["type"]
+    if kind == "extra_forbidden":
+        known = list(fields_at(error["loc"][:-1]))
+        return f"{path}: unknown key{did_you_mean(str(error['loc'][-1]), known)}"
+    if kind == "missing":
+        return f"{path}: missing, expected a value"
+    if kind == "literal_error":
+        known = [word.strip().strip("'") for word in error["ctx"]["expected"].replace(" or ", ", ").split(",")]
+        return f"{path}: unknown value {error['input']!r}{did_you_mean(str(error['input']), known)}"
+    message = error["msg"].removeprefix("Value error, ")
+    return f"{path}: {shorten(error['input'])}: {message[0].lower()}{message[1:]}"
+
+
+def shorten(value: Any) -> str:
+    text = json.dumps(value, default=str)
+    return text if len(text) <= 60 else text[:57] + "..."
+
+
+def dotted(location: Iterable[str | int]) -> str:
+    """('graph', 'relations', 2, 'lhs') becomes graph.relations[2].lhs."""
+    text = ""
+    for key in location:
+        text += f"[{key}]" if isinstance(key, int) else f".{key}" if text else str(key)
+    return text
+
+
+def fields_at(location: Location) -> Iterable[str]:
+    """The keys that the section at a location knows."""
+    model: Any = RunConfig
+    for key in location:
+        if isinstance(model, type) and issubclass(model, BaseModel) and key in model.model_fields:
+            model = section_in(model.model_fields[str(key)].annotation)
+    if not (isinstance(model, type) and issubclass(model, BaseModel)):
+        return []
+    return [field.alias or name for name, field in model.model_fields.items()]
+
+
+def section_in(annotation: Any) -> Any:
+    """The section class inside an annotation such as dict[str, SourceConfig] or ModelConfig | None."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    return next((found for part in get_args(annotation) if (found := section_in(part))), None)

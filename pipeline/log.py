@@ -1,0 +1,47 @@
+"""log.jsonl: every event of a run as one line that a machine can read, tracebacks included."""
+
+import json
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime, timezone
+from pathlib import Path
+
+logger = logging.getLogger("transra")
+
+
+class JsonLines(logging.Formatter):
+    def format(self, record: logging.LogRecord) -> str:
+        line = {
+            "time": datetime.fromtimestamp(record.created, timezone.utc).isoformat(timespec="milliseconds"),
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "message": record.getMessage(),
+            **getattr(record, "fields", {}),
+        }
+        if record.exc_info:
+            line["traceback"] = self.formatException(record.exc_info)
+        return json.dumps(line, default=str)
+
+
+@contextmanager
+def logged(path: Path) -> Iterator[None]:
+    """Sends our log and torchbiggraph's to a file, and nothing to the terminal."""
+    handler = logging.FileHandler(path, encoding="utf-8")
+    handler.setFormatter(JsonLines())
+    sources = [logger, logging.getLogger("torchbiggraph")]
+    for source in sources:
+        source.setLevel(logging.INFO)
+        source.addHandler(handler)
+        source.propagate = False
+    try:
+        yield
+    finally:
+        for source in sources:
+            source.removeHandler(handler)
+        handler.close()
+
+
+def log_event(message: str, **fields: object) -> None:
+    """One line of the log with values of its own beside the message."""
+    logger.info(message, extra={"fields": fields})

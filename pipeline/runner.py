@@ -1,0 +1,221 @@
+"""Brings a stage up to date: finds the run it belongs to, makes it aside, publishes it by a rename."""
+
+import json
+import platform
+import shutil
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from artifacts.errors import ConfigError, DataError
+from artifacts.publish import publish, write_json
+from artifacts.resources import Meter
+from pipeline.context import Context
+from pipeline.fingerprint import differences, digest_of, file_digest, tree_digests
+from pipeline.log import log_event, logged, logger
+from pipeline.stages import STAGES, Stage, chain
+from pipeline.workspace import RECORD, Run, adopt
+
+IDENTITY = "identity.json"  # in a partial stage that can be resumed: what it was begun with
+PACKAGES = ("torchbiggraph", "torch", "duckdb", "pyarrow", "h5py", "numpy")
+
+
+@dataclass(frozen=True)
+class Target:
+    """A stage, what it should be made from now, and the digest of that."""
+
+    stage: Stage
+    parts: dict[str, Any]
+    fingerprint: str
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a command did for a stage: `made` is False when it was up to date."""
+
+    stage: str
+    run: Run
+    made: bool
+    metrics: dict[str, Any]
+
+
+def targets(context: Context, stage: Stage) -> list[Target]:
+    """The stage and its upstream stages, first things first."""
+    found: list[Target] = []
+    for link in chain(stage):
+        section = link.section(context)
+        parts = {
+            "version": link.version,
+            "config": section.model_dump(mode="json", exclude=set(section.without_effect)),
+            "inputs": link.inputs(context),
+            "upstream": found[-1].fingerprint if found else None,
+        }
+        found.append(Target(link, parts, digest_of(parts)))
+    return found
+
+
+def holds_all(run: Run, wanted: list[Target]) -> bool:
+    return all(run.holds(target.stage.name, target.fingerprint) for target in wanted)
+
+
+def find_done(context: Context, wanted: list[Target]) -> Run | None:
+    """The run that holds the stage and its upstream as they should be: the published one first, then the newest."""
+    latest = context.workspace.latest
+    candidates = ([latest] if latest else []) + context.workspace.runs()
+    return next((run for run in candidates if holds_all(run, wanted)), None)
+
+
+def find_upstream(context: Context, wanted: list[Target]) -> Run | None:
+    """The newest run that holds all that the stage is made from."""
+    return next((run for run in context.workspace.runs() if holds_all(run, wanted[:-1])), None)
+
+
+def find_joinable(context: Context, wanted: list[Target]) -> Run | None:
+    """The newest unpublished run that has what the stage needs, and not yet the stage."""
+    stage = wanted[-1].stage
+    runs = context.workspace.runs() if stage.adds_to_published else context.workspace.unpublished()
+    fits = (run for run in runs if holds_all(run, wanted[:-1]))
+    return next((run for run in fits if stage.adds_to_published or run.record(stage.name) is None), None)
+
+
+def bring_up_to_date(context: Context, name: str) -> Outcome:
+    """Makes a stage unless it is up to date. Its upstream must be: `partition` before `train` before `export`."""
+    stage = STAGES[name]
+    wanted = targets(context, stage)
+    if run := find_done(context, wanted):
+        if context.verify:
+            verify(run, wanted)
+        record = run.record(name) or {}
+        outcome = Outcome(name, run, False, record["metrics"])
+        context.console.say(f"{name}: up to date ({run.path / run.directory(name).name})")
+    else:
+        require_upstream(context, wanted)
+        outcome = make_in_run(context, wanted)
+    if name == "export" and context.workspace.latest != outcome.run:
+        context.workspace.publish(outcome.run)
+    return outcome
+
+
+def require_upstream(context: Context, wanted: list[Target]) -> None:
+    if len(wanted) > 1 and find_upstream(context, wanted) is None:
+        above = wanted[-2].stage.name
+        reason = "; ".join(why_stale(context, wanted[:-1])[:3])
+        raise ConfigError(
+            f"{wanted[-1].stage.name}: {above} is not up to date ({reason}); "
+            f"run `transra {above} {context.config_path}`"
+        )
+
+
+def why_stale(context: Context, wanted: list[Target]) -> list[str]:
+    """What changed since the newest run that holds the stage."""
+    for target in wanted:
+        records = (record for run in context.workspace.runs() if (record := run.record(target.stage.name)))
+        newest = next(records, None)
+        if newest is None:
+            return [f"no run holds a finished {target.stage.name}"]
+        changes = differences(newest["parts"], target.parts)
+        if changes:
+            return changes
+    return ["no run holds them together"]
+
+
+def make_in_run(context: Context, wanted: list[Target]) -> Outcome:
+    target = wanted[-1]
+    target.stage.plan(context, find_upstream(context, wanted))
+    run = find_joinable(context, wanted) or open_run(context, wanted)
+    with logged(run.path / "log.jsonl"):
+        log_event("stage started", stage=target.stage.name, config_hash=context.config_hash)
+        try:
+            record = make(context, run, target)
+        except BaseException as error:
+            logger.error("stage failed: %s", error, exc_info=True)
+            raise
+        log_event("stage finished", stage=target.stage.name, metrics=record["metrics"])
+    run.refresh(context.resolved)
+    where = run.directory(target.stage.name)
+    context.console.say(
+        f"{target.stage.name}: {target.stage.summary(record['metrics'])} in {record['metrics']['seconds']:.1f} s, "
+        f"peak memory {record['metrics']['peak_rss_bytes'] / (1 << 20):.0f} MiB -> {where}"
+    )
+    return Outcome(target.stage.name, run, True, record["metrics"])
+
+
+def open_run(context: Context, wanted: list[Target]) -> Run:
+    """A new run that takes over what is still valid: hard links to the stages above."""
+    parent = find_upstream(context, wanted) if len(wanted) > 1 else None
+    run = context.workspace.open_run(context.config_hash)
+    for target in wanted[:-1]:
+        assert parent is not None  # require_upstream has seen to it
+        adopt(run, target.stage.name, parent)
+    return run
+
+
+def make(context: Context, run: Run, target: Target) -> dict[str, Any]:
+    stage, partial = target.stage, run.partial(target.stage.name)
+    prepare(context, target, partial)
+    started = datetime.now(timezone.utc).isoformat(timespec="seconds")
+    try:
+        with Meter() as meter:
+            metrics = stage.make(context, run, partial)
+    except BaseException:
+        if not stage.resumable:
+            shutil.rmtree(partial, ignore_errors=True)
+        raise
+    (partial / IDENTITY).unlink(missing_ok=True)
+    latest = context.workspace.latest
+    record = {
+        "stage": stage.name,
+        "run": run.id,
+        "parent": latest.id if latest else None,
+        "fingerprint": target.fingerprint,
+        "parts": target.parts,
+        "started": started,
+        "versions": {"python": platform.python_version(), **{package: version(package) for package in PACKAGES}},
+        "input_digests": {path: file_digest(Path(path)) for path in target.parts["inputs"]},
+        "outputs": tree_digests(partial, skip=(RECORD,)),
+        "metrics": {**metrics, "seconds": meter.seconds, "peak_rss_bytes": meter.peak_bytes},
+    }
+    write_json(partial / RECORD, record)
+    publish(partial, run.directory(stage.name))
+    return record
+
+
+def prepare(context: Context, target: Target, partial: Path) -> None:
+    """An empty directory; for a stage that resumes, the interrupted one if it was begun with the same."""
+    identity = partial / IDENTITY
+    if not target.stage.resumable or context.restart or not identity.exists():
+        shutil.rmtree(partial, ignore_errors=True)
+        partial.mkdir()
+        write_json(identity, target.parts)
+        return
+    began = json.loads(identity.read_text())
+    free: frozenset[str] = getattr(target.stage.section(context), "changes_on_resume", frozenset())
+    changes = differences(without(began, free), without(target.parts, free))
+    if changes:
+        raise ConfigError(
+            f"{partial}: an interrupted {target.stage.name} was begun with other values ({'; '.join(changes)}); "
+            f"set them back, or throw it away with --restart"
+        )
+    log_event("resumed", stage=target.stage.name, changes=differences(began, target.parts))
+
+
+def without(parts: dict[str, Any], keys: frozenset[str]) -> dict[str, Any]:
+    return {**parts, "config": {k: v for k, v in parts["config"].items() if k not in keys}}
+
+
+def verify(run: Run, wanted: list[Target]) -> None:
+    """Compares every byte of inputs and outputs with the digests that were taken when they were made."""
+    broken = []
+    for target in wanted:
+        record, directory = run.record(target.stage.name) or {}, run.directory(target.stage.name)
+        for path, digest in record["input_digests"].items():
+            if file_digest(Path(path)) != digest:
+                broken.append(f"{path}: the content is not what {run.id} was made from")
+        found = tree_digests(directory, skip=(RECORD,))
+        for name in sorted(found.keys() | record["outputs"].keys()):
+            if found.get(name) != record["outputs"].get(name):
+                broken.append(f"{directory / name}: the content is not what was published")
+    if broken:
+        raise DataError(*broken)

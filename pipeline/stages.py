@@ -1,0 +1,168 @@
+"""The stages: what each is made from, what it takes, and how it is made. Heavy imports wait until one really runs."""
+
+from abc import ABC, abstractmethod
+from pathlib import Path
+from typing import Any, ClassVar
+
+from artifacts.graph import load_graph
+from artifacts.section import Section
+from pipeline.context import Context
+from pipeline.fingerprint import input_state
+from pipeline.workspace import Run
+
+
+class Stage(ABC):
+    """A stage's `version` is raised when the same config and input would give another output."""
+
+    name: ClassVar[str]
+    version: ClassVar[int]
+    upstream: ClassVar[str | None] = None
+    resumable: ClassVar[bool] = False
+    adds_to_published: ClassVar[bool] = False
+
+    @abstractmethod
+    def section(self, context: Context) -> Section:
+        """The slice of the config that the output depends on."""
+
+    def inputs(self, context: Context) -> dict[str, dict[str, Any]]:
+        """State of the files outside the workspace that the stage reads, by path."""
+        return {}
+
+    @abstractmethod
+    def plan(self, context: Context, run: Run | None) -> dict[str, int]:
+        """Expected bytes, by resource. Raises ResourceError when they cannot be had. `run` holds the upstream."""
+
+    @abstractmethod
+    def make(self, context: Context, run: Run, partial: Path) -> dict[str, Any]:
+        """Makes the output in `partial` and returns the stage's metrics."""
+
+    @abstractmethod
+    def summary(self, metrics: dict[str, Any]) -> str:
+        """One line for a person."""
+
+
+class Partition(Stage):
+    name, version = "partition", 1
+
+    def section(self, context: Context) -> Section:
+        return context.config.graph
+
+    def inputs(self, context: Context) -> dict[str, dict[str, Any]]:
+        from partitioning import source_files
+
+        files = source_files(context.config.graph, context.root)
+        return {str(path): input_state(path) for paths in files.values() for path in paths}
+
+    def plan(self, context: Context, run: Run | None) -> dict[str, int]:
+        from artifacts.resources import require_disk
+        from partitioning import plan_graph
+
+        plan = plan_graph(context.config.graph, context.root)
+        require_disk(context.workspace.path, plan.disk, "partitioning")
+        return {"disk_bytes": plan.disk, "memory_bytes": plan.memory}
+
+    def make(self, context: Context, run: Run, partial: Path) -> dict[str, Any]:
+        from dataclasses import asdict
+
+        from partitioning import build_graph
+
+        with context.console.bar(self.name, "", total=1.0) as bar:
+
+            def progress(step: str, fraction: float) -> None:
+                bar.set_postfix_str(step, refresh=False)
+                bar.update(fraction - bar.n)
+
+            return asdict(build_graph(context.config.graph, context.root, partial, progress))
+
+    def summary(self, metrics: dict[str, Any]) -> str:
+        return f"{metrics['edges']:,} edges, {metrics['entities']:,} entities"
+
+
+class Train(Stage):
+    name, version, upstream, resumable = "train", 1, "partition", True
+
+    def section(self, context: Context) -> Section:
+        return context.config.model
+
+    def plan(self, context: Context, run: Run | None) -> dict[str, int]:
+        from artifacts.resources import cpu_count
+        from pbg_transra.plan import check_names, plan_training
+
+        if run is None:
+            return {}
+        graph, model = load_graph(run.directory("partition")), context.config.model
+        check_names(graph, model)
+        plan = plan_training(graph, model, model.workers or cpu_count())
+        plan.require(context.workspace.path)
+        return {
+            "disk_bytes": plan.disk,
+            "memory_bytes": plan.memory,
+            "shared_memory_bytes": plan.shared_memory,
+        }
+
+    def make(self, context: Context, run: Run, partial: Path) -> dict[str, Any]:
+        from dataclasses import asdict
+
+        from pbg_transra.train import TrainProgress, train
+
+        with context.console.bar(self.name, " edges") as bar:
+
+            def progress(now: TrainProgress) -> None:
+                bar.total = now.total_edges
+                bar.set_postfix(loss=f"{now.loss:.4f}", refresh=False)
+                bar.update(now.edges - bar.n)
+
+            return asdict(train(run.directory("partition"), partial, context.config.model, progress))
+
+    def summary(self, metrics: dict[str, Any]) -> str:
+        rate, resumed = f"{metrics['edges_per_second']:,.0f} edges/s", metrics["resumed_epochs"]
+        went_on = f" (went on after {resumed})" if resumed else ""
+        return f"{metrics['epochs']} epochs{went_on}, loss {metrics['loss']:.4f}, {rate}"
+
+
+class Export(Stage):
+    name, version, upstream = "export", 1, "train"
+
+    def section(self, context: Context) -> Section:
+        return context.config.export
+
+    def plan(self, context: Context, run: Run | None) -> dict[str, int]:
+        from artifacts.resources import require_disk
+
+        if run is None:
+            return {}
+        graph, export = load_graph(run.directory("partition")), context.config.export
+        width = {"hdf5": 4, "parquet": 4, "tsv": 12}
+        components = graph.entities * context.config.model.dimension
+        disk = sum(width[kind] for kind in export.formats) * components + 64 * graph.entities
+        require_disk(context.workspace.path, disk, "the export")
+        return {"disk_bytes": disk}
+
+    def make(self, context: Context, run: Run, partial: Path) -> dict[str, Any]:
+        from dataclasses import asdict
+
+        from pbg_transra.export import export_embeddings
+
+        attributes = {"config_hash": context.config_hash, "run_id": run.id, "metrics": run.metrics()}
+        with context.console.bar(self.name, "", total=1.0) as bar:
+            report = export_embeddings(
+                run.directory("partition"),
+                run.directory("train"),
+                partial,
+                context.config.model,
+                context.config.export,
+                attributes,
+                lambda step, fraction: bar.update(fraction - bar.n) and None,
+            )
+        return asdict(report)
+
+    def summary(self, metrics: dict[str, Any]) -> str:
+        return f"{metrics['entities']:,} vectors, {metrics['bytes'] / 1e6:.1f} MB"
+
+
+STAGES: dict[str, Stage] = {stage.name: stage for stage in (Partition(), Train(), Export())}
+
+
+def chain(stage: Stage) -> list[Stage]:
+    """The stage and what it is made from, first things first."""
+    return [*chain(STAGES[stage.upstream]), stage] if stage.upstream else [stage]

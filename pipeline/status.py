@@ -1,0 +1,65 @@
+"""`transra status`: what the workspace holds, and what the next command would do."""
+
+from pathlib import Path
+from typing import Any
+
+from artifacts.errors import ConfigError
+from pipeline.context import Context
+from pipeline.runner import find_done, find_upstream, targets, why_stale
+from pipeline.stages import STAGES
+
+
+def stage_states(context: Context) -> dict[str, dict[str, Any]]:
+    """For each stage: the run that holds it as it should be, or why none does."""
+    states: dict[str, dict[str, Any]] = {}
+    for name, stage in STAGES.items():
+        wanted = targets(context, stage)
+        run = find_done(context, wanted)
+        if run:
+            states[name] = {"state": "up to date", "run": run.id}
+        else:
+            states[name] = {"state": "stale", "why": why_stale(context, wanted)}
+    return states
+
+
+def status(context: Context) -> dict[str, Any]:
+    """Prints and returns the published run, the stages and interrupted work."""
+    latest = context.workspace.latest
+    states = stage_states(context)
+    interrupted = [
+        str(run.partial(name)) for run in context.workspace.runs() for name in STAGES if run.partial(name).is_dir()
+    ]
+    context.console.say(f"workspace {context.workspace.path}: {len(context.workspace.runs())} runs")
+    context.console.say(f"latest    {latest.id if latest else 'none: nothing is published yet'}")
+    for name, state in states.items():
+        told = state["run"] if state["state"] == "up to date" else "; ".join(state["why"][:3])
+        context.console.say(f"{name:<9} {state['state']} ({told})")
+    for path in interrupted:
+        context.console.say(f"interrupted {path}: the same command goes on from there")
+    return {"latest": latest.id if latest else None, "stages": states, "interrupted": interrupted}
+
+
+def dry_run(context: Context, name: str) -> dict[str, Any]:
+    """Prints and returns what a stage would do: is it stale and why, and what it would take."""
+    stage = STAGES[name]
+    wanted = targets(context, stage)
+    if find_done(context, wanted):
+        context.console.say(f"{name}: up to date")
+        return {"stage": name, "state": "up to date"}
+    upstream = find_upstream(context, wanted)
+    why = why_stale(context, wanted)
+    if upstream is None and stage.upstream:
+        context.console.say(f"{name}: stale ({'; '.join(why[:3])}); its plan is known once {stage.upstream} is done")
+        return {"stage": name, "state": "stale", "why": why}
+    expected = stage.plan(context, upstream)
+    sizes = ", ".join(f"{key.removesuffix('_bytes')} {value / (1 << 20):,.0f} MiB" for key, value in expected.items())
+    context.console.say(f"{name}: stale ({'; '.join(why[:3])}); expected {sizes}")
+    return {"stage": name, "state": "stale", "why": why, "expected": expected}
+
+
+def published_export(context: Context) -> Path:
+    """Path of the published vectors. Raises ConfigError when there are none."""
+    latest = context.workspace.latest
+    if latest is None:
+        raise ConfigError(f"{context.workspace.path}: nothing is published yet; run `make partition train export`")
+    return latest.directory("export") / "embeddings.h5"

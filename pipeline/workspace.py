@@ -1,0 +1,115 @@
+"""The workspace of a config, its runs, and the stages that they hold.
+
+    runs/<config name>/
+      <utc>-<hash8>/       one run: graph/ model/ export/ evaluate/ manifest.json metrics.json log.jsonl
+      latest -> <utc>-<hash8>
+
+Each stage directory carries its own record (`stage.json`), written before the directory is renamed into place: a stage
+is there whole or not at all. manifest.json and metrics.json are views of the records, made anew after each command.
+"""
+
+import json
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+from artifacts.errors import DataError, ResourceError
+from artifacts.publish import link_tree, point, write_json
+
+RECORD = "stage.json"
+DIRECTORIES = {"partition": "graph", "train": "model", "export": "export", "evaluate": "evaluate"}
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run directory."""
+
+    path: Path
+
+    @property
+    def id(self) -> str:
+        return self.path.name
+
+    def directory(self, stage: str) -> Path:
+        return self.path / DIRECTORIES[stage]
+
+    def partial(self, stage: str) -> Path:
+        """Where a stage is being made; an interrupted training leaves its checkpoint there."""
+        return self.path / f"{DIRECTORIES[stage]}.partial"
+
+    def record(self, stage: str) -> dict[str, Any] | None:
+        """What a finished stage says of itself; None when the run does not hold it."""
+        path = self.directory(stage) / RECORD
+        try:
+            record: dict[str, Any] = json.loads(path.read_text())
+        except FileNotFoundError:
+            return None
+        except ValueError as error:
+            raise DataError(f"{path}: expected a stage's record ({error})") from error
+        return record
+
+    def holds(self, stage: str, fingerprint: str) -> bool:
+        record = self.record(stage)
+        return record is not None and record["fingerprint"] == fingerprint
+
+    def metrics(self) -> dict[str, Any]:
+        """The metrics of the stages that the run holds, by stage."""
+        return {stage: record["metrics"] for stage in DIRECTORIES if (record := self.record(stage))}
+
+    def refresh(self, config: dict[str, Any]) -> None:
+        """Rewrites manifest.json and metrics.json from the records of the stages."""
+        records = {stage: record for stage in DIRECTORIES if (record := self.record(stage))}
+        parent = next((record["parent"] for record in records.values() if record["run"] == self.id), None)
+        stages = {stage: {k: v for k, v in record.items() if k != "metrics"} for stage, record in records.items()}
+        write_json(self.path / "manifest.json", {"run": self.id, "parent": parent, "config": config, "stages": stages})
+        write_json(self.path / "metrics.json", {"run": self.id, **self.metrics()})
+
+
+@dataclass(frozen=True)
+class Workspace:
+    """All runs of one config."""
+
+    path: Path
+
+    def create(self) -> None:
+        """Raises ResourceError where it cannot be written."""
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise ResourceError(f"{self.path}: {error.strerror}; choose another --workspace") from error
+        if not os.access(self.path, os.W_OK):
+            raise ResourceError(f"{self.path}: cannot be written; choose another --workspace")
+
+    def runs(self) -> list[Run]:
+        """Newest first."""
+        if not self.path.is_dir():
+            return []
+        found = (p for p in self.path.iterdir() if p.is_dir() and not p.is_symlink() and not p.name.startswith("."))
+        return [Run(p) for p in sorted(found, key=lambda p: p.name, reverse=True) if p.name[:8].isdigit()]
+
+    @property
+    def latest(self) -> Run | None:
+        """The published run, the one that readers should use."""
+        link = self.path / "latest"
+        return Run(self.path / os.readlink(link)) if link.is_symlink() and link.exists() else None
+
+    def publish(self, run: Run) -> None:
+        point(self.path / "latest", run.id)
+
+    def unpublished(self) -> Iterator[Run]:
+        """Runs that never got as far as their export, newest first."""
+        return (run for run in self.runs() if run.record("export") is None)
+
+    def open_run(self, config_hash: str) -> Run:
+        now = datetime.now(timezone.utc).strftime("%Y%m%dT%H%M%S.%f")[:-3]
+        run = Run(self.path / f"{now}Z-{config_hash[:8]}")
+        run.path.mkdir()
+        return run
+
+
+def adopt(run: Run, stage: str, parent: Run) -> None:
+    """Takes a stage over from another run: hard links, no copy."""
+    link_tree(parent.directory(stage), run.directory(stage))
