@@ -23,7 +23,7 @@ TypeName = Annotated[str, Field(pattern=TYPE_NAME_PATTERN)]
 def memory_bytes(text: str) -> int:
     """Bytes of a size such as "4GB" or "512MiB". Raises ValueError for anything else."""
     if not (match := _MEMORY.match(text)):
-        raise ValueError(f"'{text}' is not an amount of memory; write for example \"4GB\" or \"512MiB\"")
+        raise ValueError(f"'{text}' is not an amount of memory; write for example 4GB or 512MiB")
     number, unit = match.groups()
     return int(float(number) * (1024 if "i" in unit else 1000) ** _POWER[unit[0]])
 
@@ -33,7 +33,7 @@ def epoch_seconds(moment: str | int) -> int:
     if isinstance(moment, int):
         return moment
     try:
-        parsed = datetime.fromisoformat(moment)
+        parsed = datetime.fromisoformat(moment.replace("Z", "+00:00"))  # Python 3.10 does not know Z
     except ValueError as error:
         raise ValueError(f"'{moment}' is not a time; write an ISO date, an ISO datetime or epoch seconds") from error
     return int((parsed if parsed.tzinfo else parsed.replace(tzinfo=timezone.utc)).timestamp())
@@ -92,7 +92,9 @@ class ConsentConfig(Section):
     column: str | None = Field(None, description="Column of the source that holds their ids.")
     where: str | None = Field(None, description="SQL condition on the source: true for those who opted in.")
     assumed: str | None = Field(
-        None, min_length=1, description="Why every row may be used without a consent source; manifest and report repeat it."
+        None,
+        min_length=1,
+        description="Why all rows may be used without a consent source; the report repeats it.",
     )
 
 
@@ -105,7 +107,7 @@ class RelationConfig(Section):
     where: str | None = Field(None, description="SQL condition on the source's columns.")
     lhs: SideConfig = Field(description="Left-hand side: the head.")
     rhs: SideConfig = Field(description="Right-hand side: the tail.")
-    domain: Domain = Field("onsite", description="offsite needs consent; side is side information such as pin to topic.")
+    domain: Domain = Field("onsite", description="offsite needs consent; side: side information such as pin to topic.")
     allow_empty: bool = Field(False, description="Accept a relation without a single edge.")
     consent: ConsentConfig | None = Field(None, description="Overrides graph.consent for this offsite relation.")
 

@@ -74,7 +74,9 @@ def translated() -> Iterator[None]:
     try:
         yield
     except duckdb.OutOfMemoryException as error:
-        raise ResourceError(f"graph.memory_limit: DuckDB needs more memory or disk to spill ({_first(error)})") from error
+        raise ResourceError(
+            f"graph.memory_limit: DuckDB needs more memory or disk to spill ({_first(error)})"
+        ) from error
     except duckdb.Error as error:
         if "No space left" in str(error):
             raise ResourceError(f"the disk is full ({_first(error)})") from error

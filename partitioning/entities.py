@@ -4,12 +4,11 @@ The partition of an id is the lower 64 bits of its md5, little endian, modulo th
 compute it. Offsets follow the order of (md5, id) inside a partition, so they do not depend on rows or threads.
 """
 
+import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TextIO
 
-import json
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -20,6 +19,8 @@ from partitioning.engine import Engine, quoted, translated
 from partitioning.events import Events, text
 
 _ROW_GROUP = 1 << 20
+_SCHEMA = pa.schema([("id", pa.string())])
+_PARQUET = {"compression": "zstd", "use_dictionary": False, "write_statistics": False}  # every id occurs once
 
 
 @dataclass(frozen=True)
@@ -79,17 +80,42 @@ def _missing_id(engine: Engine, events: list[Events], type: str) -> Exception:
     raise AssertionError(f"an id of type {type} is missing, but no row is without")
 
 
-def write_entities(engine: Engine, entities: EntityMap, directory: Path, names: bool) -> None:
-    """Writes ids, counts and, where asked, names of every partition of a type."""
-    ids = _exact(engine.batches(f"SELECT id FROM {entities.table}", _ROW_GROUP), entities.counts)
-    with translated():
-        for part, count in enumerate(entities.counts):
+class _Ids:
+    """A stream of ids from which any number can be taken."""
+
+    def __init__(self, batches: Iterator[pa.RecordBatch]) -> None:
+        self._batches = batches
+        self._held: pa.StringArray = pa.array([], pa.string())
+
+    def take(self, count: int) -> pa.StringArray:
+        pieces = [self._held]
+        while (missing := count - sum(map(len, pieces))) > 0:
+            pieces.append(next(self._batches).column(0))
+        last = pieces.pop()
+        self._held = last[len(last) + missing :] if missing else last[len(last) :]
+        return pa.concat_arrays([*pieces, last[: len(last) + missing]])
+
+
+def write_entities(engine: Engine, entities: EntityMap, directory: Path) -> None:
+    """Writes the ids and the count of every partition of a type."""
+    ids = _Ids(engine.batches(f"SELECT id FROM {entities.table}", _ROW_GROUP))
+    ids_path(directory, entities.type, 0).parent.mkdir(parents=True)
+    for part, count in enumerate(entities.counts):
+        with translated():
             (directory / f"entity_count_{entities.type}_{part}.txt").write_text(f"{count}\n")
-            path = ids_path(directory, entities.type, part)
-            path.parent.mkdir(parents=True, exist_ok=True)
-            schema = pa.schema([("id", pa.string())])
-            with pq.ParquetWriter(path, schema, compression="zstd", use_dictionary=False, write_statistics=False) as out:
-                with (directory / f"entity_names_{entities.type}_{part}.json").open("w") as file:
-                    for table in next(ids):
-                        out.write_table(table, row_group_size=_ROW_GROUP)
-                        
+            with pq.ParquetWriter(ids_path(directory, entities.type, part), _SCHEMA, **_PARQUET) as file:
+                for start in range(0, count, _ROW_GROUP):
+                    group = ids.take(min(_ROW_GROUP, count - start))
+                    file.write_batch(pa.record_batch([group], schema=_SCHEMA), row_group_size=_ROW_GROUP)
+
+
+def write_names(directory: Path, type: str, partitions: int) -> None:
+    """Writes PBG's entity_names files, streaming the ids that `write_entities` wrote."""
+    for part in range(partitions):
+        with (directory / f"entity_names_{type}_{part}.json").open("w") as file, translated():
+            separator = "["
+            for batch in pq.ParquetFile(ids_path(directory, type, part)).iter_batches():
+                for name in batch.column(0).to_pylist():
+                    file.write(f"{separator}\n{json.dumps(name)}")
+                    separator = ","
+            file.write("]\n" if separator == "," else "[]\n")

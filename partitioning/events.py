@@ -90,8 +90,8 @@ def _people(
             check_condition(engine, source, consent.where, path)
         consents[consent] = f"consent_{len(consents)}"
         engine.run(
-            f"CREATE TEMP TABLE {consents[consent]} AS SELECT DISTINCT {text(consent.column)} AS id FROM {source.table} "
-            f"WHERE ({consent.where or 'true'}) AND {quoted(consent.column)} IS NOT NULL"
+            f"CREATE TEMP TABLE {consents[consent]} AS SELECT DISTINCT {text(consent.column)} AS id "
+            f"FROM {source.table} WHERE ({consent.where or 'true'}) AND {quoted(consent.column)} IS NOT NULL"
         )
     return [(consent.type, consents[consent])]
 
@@ -153,5 +153,5 @@ def relation_table(engine: Engine, declared: int, relations: list[NamedRelation]
     """Makes the table (relation_name, rel) of the relations that a relation_column expands to; returns its name."""
     table = f"relations_{declared}"
     rows = ", ".join(f"({literal(r.name)}, {i})" for i, r in enumerate(relations) if r.declared == declared)
-    engine.run(f"CREATE TEMP TABLE {table} AS SELECT * FROM (VALUES {rows}) AS t(relation_name, rel)")
+    engine.run(f"CREATE OR REPLACE TEMP TABLE {table} AS SELECT * FROM (VALUES {rows}) AS t(relation_name, rel)")
     return table

@@ -10,7 +10,7 @@ from partitioning.config import Format, GraphConfig, SourceConfig
 _FORMATS: dict[str, Format] = {
     ".parquet": "parquet", ".pq": "parquet", ".csv": "csv", ".tsv": "tsv", ".jsonl": "jsonl", ".ndjson": "jsonl",
 }  # fmt: skip
-_COMPRESSED = (".gz", ".zst")
+COMPRESSED = (".gz", ".zst")
 _PARQUET_MAGIC = b"PAR1"
 
 
@@ -45,7 +45,7 @@ def file_format(name: str, source: SourceConfig, files: list[Path]) -> Format:
         return source.format
     formats = {}
     for path in files:
-        suffixes = [suffix.lower() for suffix in path.suffixes if suffix.lower() not in _COMPRESSED]
+        suffixes = [suffix.lower() for suffix in path.suffixes if suffix.lower() not in COMPRESSED]
         suffix = suffixes[-1] if suffixes else ""
         if suffix not in _FORMATS:
             hint = did_you_mean(suffix, list(_FORMATS))
@@ -74,3 +74,8 @@ def check_file(path: Path, format: Format) -> None:
         raise DataError(f"{path}: is not a Parquet file (it does not start with PAR1)")
     if format == "parquet" and (foot != _PARQUET_MAGIC or size < 12):
         raise DataError(f"{path}: the Parquet file is cut off (it does not end with PAR1); copy it again")
+
+
+def damaged(path: Path, error: Exception) -> DataError:
+    """The error for a Parquet file whose footer cannot be read."""
+    return DataError(f"{path}: the Parquet file is damaged ({str(error).splitlines()[0]}); copy it again")

@@ -11,7 +11,7 @@ from artifacts.errors import ConfigError, DataError
 from artifacts.section import did_you_mean
 from partitioning.config import Format, GraphConfig, SourceConfig
 from partitioning.engine import Engine, literal, quoted
-from partitioning.files import check_file, file_format
+from partitioning.files import check_file, damaged, file_format
 
 _INTEGERS = ("TINYINT", "SMALLINT", "INTEGER", "BIGINT", "HUGEINT")
 _INTEGER_TYPES = {*_INTEGERS, *(f"U{name}" for name in _INTEGERS)}
@@ -70,9 +70,9 @@ def _open(engine: Engine, config: GraphConfig, name: str, files: list[Path], use
         _check_schemas(files)
     scan = _scan(source, format, files, {})
     types = engine.columns(f"SELECT * FROM {scan}")
-    _check_columns(name, source, files, types, used)
+    _check_columns(name, source, files[0], types, used)
     if format != "parquet":
-        overrides = _text_types(source, format, files, types, used)
+        overrides = _text_types(source, format, types, used)
         types = {**types, **overrides}
         scan = _scan(source, format, files, overrides if format != "jsonl" else types)
     _check_types(name, source, files[0], types, used)
@@ -121,31 +121,31 @@ def _check_schemas(files: list[Path]) -> None:
         try:
             schema = pq.read_schema(path)
         except (ArrowException, OSError) as error:
-            raise DataError(f"{path}: the Parquet file is damaged ({str(error).splitlines()[0]}); copy it again") from error
+            raise damaged(path, error) from error
         found = {field.name: str(field.type) for field in schema}
         expected = expected or found
         for column, kind in expected.items():
             if found.get(column) != kind:
                 has = f"is {found[column]}" if column in found else "is missing"
-                raise DataError(f"{path}: column '{column}' {has}; {files[0]} has it as {kind}, and files of a source agree")
+                raise DataError(
+                    f"{path}: column '{column}' {has}; {files[0]} has it as {kind}, and files of a source agree"
+                )
 
 
-def _check_columns(name: str, source: SourceConfig, files: list[Path], types: Iterable[str], used: Iterable[str]) -> None:
+def _check_columns(name: str, source: SourceConfig, file: Path, types: Iterable[str], used: Iterable[str]) -> None:
     known = list(types)
     if source.columns and len(known) != len(source.columns):
         raise DataError(
-            f"{files[0]}: has {len(known)} columns, but graph.sources.{name}.columns names {len(source.columns)}"
+            f"{file}: has {len(known)} columns, but graph.sources.{name}.columns names {len(source.columns)}"
         )
     for column in used:
         if column not in known:
             near = did_you_mean(column, known)
             listed = "" if near.startswith(" (") else f" (known: {', '.join(sorted(known))})"
-            raise DataError(f"{files[0]}: source '{name}' has no column '{column}'{near}{listed}")
+            raise DataError(f"{file}: source '{name}' has no column '{column}'{near}{listed}")
 
 
-def _text_types(
-    source: SourceConfig, format: Format, files: list[Path], types: dict[str, str], used: dict[str, str]
-) -> dict[str, str]:
+def _text_types(source: SourceConfig, format: Format, types: dict[str, str], used: dict[str, str]) -> dict[str, str]:
     """Types that are forced on text columns: ids stay text ('007' is not 7), times are what the config says."""
     forced = {}
     for column, role in used.items():
@@ -163,10 +163,12 @@ def _check_types(name: str, source: SourceConfig, file: Path, types: dict[str, s
             if kind in _INTEGER_TYPES and not source.time_unit:
                 raise ConfigError(f"graph.sources.{name}.time_unit: column '{column}' is {kind}; expected s, ms or us")
             if kind not in _INTEGER_TYPES and kind != "DATE" and not kind.startswith("TIMESTAMP"):
-                raise DataError(f"{file}: column '{column}' is {kind}; expected TIMESTAMP, DATE or an integer for a time")
+                raise DataError(f"{file}: column '{column}' is {kind}; a time is TIMESTAMP, DATE or an integer")
         elif kind not in _ID_TYPES and not kind.startswith("ENUM"):
             what = "an id" if role == "id" else "a relation's name"
-            raise DataError(f"{file}: column '{column}' is {kind}; expected an integer, VARCHAR, UUID or DATE for {what}")
+            raise DataError(
+                f"{file}: column '{column}' is {kind}; expected an integer, VARCHAR, UUID or DATE for {what}"
+            )
 
 
 def _staged(

@@ -1,6 +1,6 @@
 """Checks that event times are present and plausible."""
 
-from datetime import UTC, datetime
+from datetime import datetime, timezone
 
 from artifacts.errors import DataError
 from partitioning.diagnosis import missing_value, place
@@ -8,7 +8,7 @@ from partitioning.engine import Engine, quoted
 from partitioning.events import Events
 from partitioning.source import Source
 
-_YEAR_2200 = int(datetime(2200, 1, 1, tzinfo=UTC).timestamp())
+_YEAR_2200 = int(datetime(2200, 1, 1, tzinfo=timezone.utc).timestamp())
 _SECONDS_PER_YEAR = 31_556_952
 
 

@@ -102,7 +102,8 @@ def prepare_worker(seed: int, workers: int) -> None:
 
 def worker_index(workers: int) -> int:
     """Index of this process among the workers of a pool, from 0; they are started one after the other."""
-    number: int = multiprocessing.current_process()._identity[-1]
+    identity: tuple[int, ...] = multiprocessing.current_process()._identity
+    number = identity[-1] if identity else 0  # the main process has none
     return number % workers
 
 

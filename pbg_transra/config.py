@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import ClassVar, Literal
 
-from pydantic import Field
+from pydantic import Field, PositiveInt
 
 from artifacts.section import Problem, Section
 
@@ -98,3 +98,17 @@ class ExportConfig(Section):
     def problems(self) -> Iterator[Problem]:
         if "hdf5" not in self.formats:
             yield Problem(("formats",), "'hdf5' is missing; the ranker and `neighbors` read it")
+
+
+class EvaluateConfig(Section):
+    """How a model is judged: every test triple among all entities of the right type, unless a number limits it."""
+
+    split: Literal["test", "valid"] = Field("test", description="edges to rank; choose on valid, read test once")
+    max_edges: int | None = Field(
+        100_000, gt=0, description="rank at most so many edges of the split, drawn with `seed`; null: all of them"
+    )
+    candidates: int | None = Field(
+        None, gt=0, description="rank among so many entities of the type, drawn with `seed`; null: all of them"
+    )
+    ks: tuple[PositiveInt, ...] = Field((1, 3, 10), description="the k of hits@k and recall@k")
+    seed: int = Field(0, ge=0, description="of what is drawn")

@@ -54,12 +54,11 @@ class Partition(Stage):
         return {str(path): input_state(path) for paths in files.values() for path in paths}
 
     def plan(self, context: Context, run: Run | None) -> dict[str, int]:
-        from artifacts.resources import require_disk
         from partitioning import plan_graph
 
         plan = plan_graph(context.config.graph, context.root)
-        require_disk(context.workspace.path, plan.disk, "partitioning")
-        return {"disk_bytes": plan.disk, "memory_bytes": plan.memory}
+        plan.require(context.config.graph, context.workspace.path)
+        return {"disk_bytes": plan.disk_bytes, "memory_bytes": plan.memory_bytes}
 
     def make(self, context: Context, run: Run, partial: Path) -> dict[str, Any]:
         from dataclasses import asdict

@@ -1,5 +1,6 @@
 """The demo world: reproducible, plausible, and with a truth that its labels obey."""
 
+import contextlib
 import hashlib
 import json
 import subprocess
@@ -205,15 +206,17 @@ def test_recent_pins_were_engaged_with_before(world: Path, impressions: pd.DataF
     engagements = read(world / "engagements")
     engaged = engagements[engagements.action.isin(["click", "save"])].sort_values("ts", kind="stable")
     logged = engaged.groupby("user_id").pin_id.agg(list)
+    # Reactions to the last impressions may fall over the window's end, where no log has them.
+    late = engagements[engagements.ts > engagements.ts.max() - 600].groupby("user_id").pin_id.agg(set)
     exact = []
     for user, rows in impressions.sort_values("ts", kind="stable").groupby("user_id"):
         past = logged.get(user, [])
         exact.append(sorted(rows.recent_pins.iloc[0]) == sorted(past[-20:]))
-        known = set(past)
-        for time, pin, recent in zip(rows.ts, rows.pin_id, rows.recent_pins, strict=True):
-            assert set(recent) <= known | {pin}
+        known = set(past) | late.get(user, set())
+        for pin, recent in zip(rows.pin_id, rows.recent_pins, strict=True):
+            assert set(recent) <= known
             known.add(pin)
-    assert np.mean(exact) > 0.97  # reactions that fall over the window's end are in neither
+    assert np.mean(exact) > 0.97
     assert impressions.recent_pins.str.len().max() == 20
 
 
@@ -279,11 +282,10 @@ def test_100_million_events_fit_into_2_gigabytes(tmp_path: Path) -> None:
     environment = {"PYTHONPATH": str(REPOSITORY)}
     process = subprocess.Popen([sys.executable, str(script), str(directory)], env=environment)
     while process.poll() is None:
-        try:
+        with contextlib.suppress(OSError):  # a worker ended between two reads
             peak = max(peak, resident_bytes(process.pid))
-        except OSError:  # a worker ended between two reads
-            pass
         time.sleep(0.2)
+    assert process.returncode == 0
     report = json.loads((directory / "world.json").read_text())
     rows = [report["engagements"], report["conversions"], {"impressions": report["ranker"]["impressions"]}]
     assert sum(sum(counts.values()) for counts in rows) > 100e6

@@ -171,7 +171,7 @@ def draw_pins(rng: np.random.Generator, sizes: WorldSizes, advertisers: Advertis
 
 def _spread(rng: np.random.Generator, count: int, length: float) -> Floats:
     """(count, K) isotropic noise of expected length `length`."""
-    return np.float32(length / np.sqrt(a.DIMENSION)) * normal(rng, count, a.DIMENSION)
+    return np.asarray(length / a.DIMENSION**0.5 * normal(rng, count, a.DIMENSION), dtype=np.float32)
 
 
 def _categories(rng: np.random.Generator, count: int, shares: Mapping[str, float]) -> Ints:

@@ -1,0 +1,93 @@
+"""What a build will need, from the sizes of its inputs: to refuse at once what cannot end well."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from artifacts.errors import ResourceError
+from artifacts.resources import GIB, cpu_count, require_disk, require_memory
+from partitioning.config import GraphConfig, memory_bytes
+from partitioning.files import COMPRESSED, check_file, damaged, file_format, source_files
+
+_SAMPLE_BYTES = 1 << 16
+_COMPRESSION = 5  # how much smaller gzip and zstd make logs, roughly
+# Bytes on disk for each edge: 24 in its bucket, 8 as a key, 16 for distinct ends, and 60 for DuckDB's spill and the
+# entity files, supposing an id for each edge.
+_DISK_PER_EDGE = 24 + 8 + 16 + 60
+_MEMORY_PER_EDGE = 5 * 8  # of a bucket, while it is sorted and written
+_LEAST_MEMORY = 512_000_000
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Estimates: rows and bytes of the sources, edges, and the bytes of disk and memory that a build needs."""
+
+    rows: int
+    input_bytes: int
+    edges: int
+    disk_bytes: int
+    memory_bytes: int
+
+    def require(self, config: GraphConfig, destination: Path) -> None:
+        """Raises ResourceError when the disk, the machine or graph.memory_limit is too small."""
+        limit = memory_bytes(config.memory_limit)
+        if limit < self.memory_bytes:
+            raise ResourceError(
+                f"graph.memory_limit: {config.memory_limit} is too little, this graph needs about "
+                f"{self.memory_bytes / GIB:.1f} GiB; raise it or graph.partitions"
+            )
+        require_memory(limit, f"graph.memory_limit {config.memory_limit}", "lower graph.memory_limit")
+        require_disk(destination, self.disk_bytes, "partitioning")
+
+
+def plan_graph(config: GraphConfig, root: Path) -> Plan:
+    """Estimates a build. Raises DataError for missing or broken files."""
+    rows, size, edges, staged = 0, 0, 0, 0
+    for name, files in source_files(config, root).items():
+        format = file_format(name, config.sources[name], files)
+        for path in files:
+            check_file(path, format)
+        found = sum(map(_parquet_rows if format == "parquet" else _text_rows, files))
+        rows += found
+        size += sum(path.stat().st_size for path in files)
+        staged += 0 if format == "parquet" else sum(map(_plain_bytes, files))
+        edges += found * _relations_on(config, name)
+    buckets = _largest_side(config, "lhs") * _largest_side(config, "rhs")
+    at_once = min(config.threads or cpu_count(), buckets)
+    return Plan(
+        rows=rows,
+        input_bytes=size,
+        edges=edges,
+        disk_bytes=edges * _DISK_PER_EDGE + staged,
+        memory_bytes=_LEAST_MEMORY + at_once * (edges // buckets) * _MEMORY_PER_EDGE,
+    )
+
+
+def _largest_side(config: GraphConfig, side: str) -> int:
+    return max(config.partitions_of(relation.sides[side].type) for relation in config.relations)
+
+
+def _relations_on(config: GraphConfig, source: str) -> int:
+    """How many edges a row becomes at most, supposing that relations with a `where` share the rows between them."""
+    conditions = [relation.where for relation in config.relations if source in relation.sources]
+    return sum(condition is None for condition in conditions) + any(condition is not None for condition in conditions)
+
+
+def _parquet_rows(path: Path) -> int:
+    try:
+        return int(pq.read_metadata(path).num_rows)
+    except (pa.ArrowException, OSError) as error:
+        raise damaged(path, error) from error
+
+
+def _text_rows(path: Path) -> int:
+    """Rows of a text file, from the length of its first lines."""
+    with pa.input_stream(str(path), compression="detect") as file:
+        sample = file.read(_SAMPLE_BYTES)
+    return _plain_bytes(path) * sample.count(b"\n") // max(len(sample), 1) + 1
+
+
+def _plain_bytes(path: Path) -> int:
+    return path.stat().st_size * (_COMPRESSION if path.suffix in COMPRESSED else 1)

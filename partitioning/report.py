@@ -1,0 +1,16 @@
+"""What partitioning did, in numbers."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class GraphReport:
+    """Counts of a finished graph. `without_consent` counts rows left out, by position in graph.relations."""
+
+    edges: int
+    entities: int
+    relations: int
+    edges_by_split: dict[str, int]
+    entities_by_type: dict[str, int]
+    rows_read: dict[str, int]
+    without_consent: dict[int, int]

@@ -1,0 +1,136 @@
+"""What the graph looks like: counts, degrees, balance, and entities that training never sees."""
+
+import threading
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from artifacts.graph import SPLITS
+from partitioning.edges import EdgeSpill, Grid
+from partitioning.entities import EntityMap
+from partitioning.events import NamedRelation
+from partitioning.key import Indices, Keys
+
+_QUANTILES = {"p50": 0.5, "p90": 0.9, "p99": 0.99}
+
+
+class Counts:
+    """Counts that grow bucket by bucket, from several threads.
+
+    Attributes:
+        edges: (relations, splits)
+        bucket_sizes: (splits, buckets)
+        degrees: for each partition, training degrees of all types, one type after the other
+    """
+
+    def __init__(self, spill: EdgeSpill, relations: list[NamedRelation], entities: dict[str, EntityMap]) -> None:
+        self._grid: Grid = spill.grid
+        self._directory = spill.directory
+        self._lock = threading.Lock()
+        self._types = list(entities)
+        self._relations = relations
+        self.edges = np.zeros((len(relations), len(SPLITS)), np.int64)
+        self.bucket_sizes = np.zeros((len(SPLITS), spill.grid.buckets), np.int64)
+        sizes = [
+            [e.counts[part] if part < len(e.counts) else 0 for e in entities.values()]
+            for part in range(max(len(e.counts) for e in entities.values()))
+        ]
+        self._starts = [np.concatenate([[0], np.cumsum(row)]) for row in sizes]
+        self.degrees = [np.zeros(starts[-1], np.int32) for starts in self._starts]
+
+    def add(self, split: int, i: int, j: int, keys: Keys) -> None:
+        """Counts the edges of a bucket, given as keys (N,)."""
+        layout = self._grid.layout
+        relation = layout.relation(keys)
+        edges = np.bincount(relation, minlength=len(self._relations))
+        with self._lock:
+            self.edges[:, split] += edges
+            self.bucket_sizes[split, i * self._grid.rhs_partitions + j] = len(keys)
+        self._add_side("lhs", split, i, relation, layout.lhs(keys))
+        self._add_side("rhs", split, j, relation, layout.rhs(keys))
+
+    def _add_side(self, side: str, split: int, part: int, relation: Indices, offsets: Indices) -> None:
+        if split == 0:
+            starts = np.array([self._starts[part][self._types.index(t)] for t in self._side_types(side)])
+            degrees = np.bincount(starts[relation] + offsets, minlength=len(self.degrees[part]))
+            with self._lock:
+                self.degrees[part] += degrees.astype(np.int32)
+        ends = _unique((relation << self._bits(side)) | offsets)
+        with self._lock, self._ends_path(side, part).open("ab") as file:
+            ends.tofile(file)
+
+    def distinct(self, side: str) -> Indices:
+        """Number of distinct entities (relations,) on a side of each relation, over all splits."""
+        total = np.zeros(len(self._relations), np.int64)
+        for part in range(len(self.degrees)):
+            if (path := self._ends_path(side, part)).exists():
+                ends = _unique(np.fromfile(path, np.int64))
+                total += np.bincount(ends >> self._bits(side), minlength=len(self._relations))
+        return total
+
+    def type_degrees(self, type: str) -> list[NDArray[np.int32]]:
+        """Training degrees of a type's entities, partition by partition."""
+        at = self._types.index(type)
+        return [degrees[s[at] : s[at + 1]] for degrees, s in zip(self.degrees, self._starts, strict=True)]
+
+    def _side_types(self, side: str) -> list[str]:
+        return [relation.config.sides[side].type for relation in self._relations]
+
+    def _bits(self, side: str) -> int:
+        return self._grid.layout.lhs_bits if side == "lhs" else self._grid.layout.rhs_bits
+
+    def _ends_path(self, side: str, part: int) -> Path:
+        return self._directory / f"ends-{side}-{part}"
+
+
+def _unique(values: Indices) -> Indices:
+    """Sorted distinct values. (np.unique hashes integers, which is many times slower than its sort.)"""
+    values = np.sort(values)
+    return values[np.concatenate([[True], values[1:] != values[:-1]])] if len(values) else values
+
+
+def graph_statistics(
+    counts: Counts, relations: list[NamedRelation], entities: dict[str, EntityMap], dropped: dict[int, int]
+) -> dict[str, Any]:
+    """The content of statistics.json. `dropped`: rows without consent, by declared relation."""
+    lhs, rhs = counts.distinct("lhs"), counts.distinct("rhs")
+    return {
+        "relations": [
+            {
+                "name": relation.name,
+                "edges": dict(zip(SPLITS, counts.edges[index].tolist(), strict=True)),
+                "distinct_lhs": int(lhs[index]),
+                "distinct_rhs": int(rhs[index]),
+            }
+            for index, relation in enumerate(relations)
+        ],
+        "without_consent": [{"relation": index, "rows": rows} for index, rows in sorted(dropped.items())],
+        "entities": {name: _type_statistics(counts, map) for name, map in entities.items()},
+        "buckets": {split: _sizes(counts.bucket_sizes[code]) for code, split in enumerate(SPLITS)},
+    }
+
+
+def _type_statistics(counts: Counts, entities: EntityMap) -> dict[str, Any]:
+    degrees = counts.type_degrees(entities.type)
+    total, mean = sum(entities.counts), sum(entities.counts) / len(entities.counts)
+    imbalance = max(abs(count - mean) for count in entities.counts) / mean if total else 0.0
+    return {
+        "count": total,
+        "partitions": list(entities.counts),
+        "imbalance": round(imbalance, 6),  # the largest deviation of a partition from the mean, as a fraction of it
+        "degree": _quantiles(degrees),
+        "cold": int(sum(np.count_nonzero(part == 0) for part in degrees)),
+    }
+
+
+def _quantiles(degrees: list[NDArray[np.int32]]) -> dict[str, int]:
+    largest = max((int(part.max()) for part in degrees if len(part)), default=0)
+    below = np.cumsum(sum(np.bincount(part, minlength=largest + 1) for part in degrees))
+    found = {name: int(np.searchsorted(below, np.ceil(q * below[-1]))) for name, q in _QUANTILES.items()}
+    return {**found, "max": largest}
+
+
+def _sizes(sizes: Indices) -> dict[str, float]:
+    return {"min": int(sizes.min()), "median": float(np.median(sizes)), "max": int(sizes.max())}

@@ -1,0 +1,93 @@
+"""One model put to one set of questions: which vectors, views and candidates meet, direction by direction."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from pbg_transra.config import EvaluateConfig, ModelConfig
+from pbg_transra.evaluation.entities import Entities
+from pbg_transra.evaluation.filter import Direction, KnownAnswers
+from pbg_transra.evaluation.questions import Questions
+from pbg_transra.evaluation.ranking import Group, Ranks, rank_direction
+from pbg_transra.evaluation.views import Views, relation_views
+
+Progress = Callable[[str, float], None]
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """A checkpoint's entities and the questions they are to answer."""
+
+    entities: Entities
+    questions: Questions
+    model: ModelConfig
+    config: EvaluateConfig
+
+    def protocol(self) -> str:
+        """Returns in one line how the ranks came about."""
+        asked, available, seed = len(self.questions.test.relation), self.questions.available, self.config.seed
+        triples = f"all {asked}" if asked == available else f"{asked} of {available}, drawn with seed {seed},"
+        drawn = self.config.candidates
+        candidates = f"{drawn} entities drawn with seed {seed} (all, if fewer)" if drawn else "all entities"
+        return (
+            f"{triples} {self.config.split} triples, both sides, ranked among {candidates} of the type, "
+            "filtered by train+valid+test, ties at their mean rank"
+        )
+
+    def trained_views(self) -> dict[int, Views]:
+        """Returns the views of every relation that is asked about."""
+        graph, checkpoint, dtype = self.entities.graph, self.entities.checkpoint, self.entities.dtype
+        found = np.unique(self.questions.test.relation).tolist()
+        return {index: relation_views(graph, index, checkpoint, self.model, dtype) for index in found}
+
+    @torch.inference_mode()
+    def ranks(self, views: dict[int, Views] | None, progress: Progress) -> dict[str, Ranks]:
+        """Returns the ranks of all T test triples by side, through `views` or, without, by plain similarity."""
+        count = len(self.questions.test.relation)
+        sides = {side: Ranks(*(np.zeros(count, np.int64) for _ in range(3))) for side in ("lhs", "rhs")}
+        what = "anchor retrieval" if views is None else "evaluate"
+        for direction, known in self.questions.directions:
+            label = f"{what}: {direction.entity_type} as {direction.side}"
+            found = self._direction_ranks(direction, known, views, partial(progress, label))
+            sides[direction.side].put_(direction.triples, found)
+        return sides
+
+    def _direction_ranks(
+        self,
+        direction: Direction,
+        known: KnownAnswers,
+        views: dict[int, Views] | None,
+        progress: Callable[[float], None],
+    ) -> Ranks:
+        groups = self._groups(direction, views)
+        count, drawn = self.entities.count(direction.entity_type), self.config.candidates
+        if drawn is None or drawn >= count:
+            return rank_direction(known, self.entities.blocks(direction.entity_type), count, groups, progress)
+        rows = np.sort(np.random.default_rng(self.config.seed).choice(count, drawn, replace=False))
+        sample = iter([(0, self.entities.gather(direction.entity_type, rows))])
+        return rank_direction(known.among(rows), sample, drawn, groups, progress)
+
+    def _groups(self, direction: Direction, views: dict[int, Views] | None) -> list[Group]:
+        """Groups triples by relation, or makes one group of all of them where no relation changes the vectors."""
+        queries = self._query_vectors(direction)
+        answers = self.entities.gather(direction.entity_type, direction.answer)
+        side, similarity = direction.side, self.model.similarity
+        if views is None:
+            return [Group(np.arange(len(queries)), queries, answers, Views(), side, similarity)]
+        members = {
+            index: np.flatnonzero(direction.relation == index) for index in np.unique(direction.relation).tolist()
+        }
+        return [Group(at, queries[at], answers[at], views[index], side, similarity) for index, at in members.items()]
+
+    def _query_vectors(self, direction: Direction) -> Tensor:
+        """Returns the vectors that T triples ask from, (T, D); their types may differ from relation to relation."""
+        other = "rhs" if direction.side == "lhs" else "lhs"
+        types = np.array([getattr(relation, other) for relation in self.entities.graph.relations])[direction.relation]
+        vectors = torch.empty(len(types), self.model.dimension, dtype=self.entities.dtype)
+        for name in np.unique(types):
+            vectors[types == name] = self.entities.gather(str(name), direction.query[types == name])
+        return vectors

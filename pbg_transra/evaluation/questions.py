@@ -1,0 +1,89 @@
+"""The test triples of an evaluation, and what the graph's edges say about them."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from artifacts.errors import DataError
+from artifacts.graph import SPLITS, Graph
+from pbg_transra.config import EvaluateConfig
+from pbg_transra.evaluation.edges import Edges, Rows, edge_blocks, load_edges
+from pbg_transra.evaluation.filter import Direction, KnownAnswers, KnownAnswersBuilder, directions
+
+Warm = dict[str, NDArray[np.bool_]]
+
+
+@dataclass(frozen=True)
+class Questions:
+    """T test triples out of `available`, and their directions with the known answers.
+
+    `warm` tells by type, (entities,), who has a training edge: a byte per entity.
+    """
+
+    graph: Graph
+    test: Edges
+    available: int
+    directions: list[tuple[Direction, KnownAnswers]]
+    warm: Warm
+
+    def both_warm(self) -> NDArray[np.bool_]:
+        """Returns which triples have a training edge at both ends, (T,)."""
+        warm = np.ones(len(self.test.relation), bool)
+        for name, mask, rows in _ends(self.graph, self.test):
+            warm[mask] &= self.warm[name][rows]
+        return warm
+
+
+def load_questions(graph_dir: Path, graph: Graph, config: EvaluateConfig) -> Questions:
+    """Reads every edge once. Raises DataError for an empty split, and for one that training knows nothing of."""
+    every = load_edges(graph_dir, graph, config.split)
+    _require_known_relations(graph, every, config.split)
+    test = _sampled(every, config)
+    found = directions(graph, test)
+    builders = [KnownAnswersBuilder(graph, direction) for direction in found]
+    warm = {kind.name: np.zeros(kind.count, bool) for kind in graph.entity_types}
+    for split in SPLITS:
+        for block in edge_blocks(graph_dir, graph, split):
+            for builder in builders:
+                builder.add(block)
+            if split == "train":
+                _mark_(warm, graph, block)
+    if not any(flags.any() for flags in warm.values()):
+        raise DataError(f"{graph_dir}: no entity has a training edge; expected a graph to train on")
+    known = [builder.build() for builder in builders]
+    return Questions(graph, test, len(every.relation), list(zip(found, known, strict=True)), warm)
+
+
+def _require_known_relations(graph: Graph, test: Edges, split: str) -> None:
+    problems = [
+        f"relation '{graph.relations[index].name}': its {split} edges are unknown to training, where it has none"
+        for index in np.unique(test.relation)
+        if not graph.relations[index].edges["train"]
+    ]
+    if problems:
+        raise DataError(*problems)
+
+
+def _sampled(test: Edges, config: EvaluateConfig) -> Edges:
+    if config.max_edges is None or len(test.relation) <= config.max_edges:
+        return test
+    chosen = np.random.default_rng(config.seed).choice(len(test.relation), config.max_edges, replace=False)
+    return test.take(np.sort(chosen))
+
+
+def _mark_(warm: Warm, graph: Graph, edges: Edges) -> None:
+    """Marks both ends of every edge in `warm`."""
+    for name, _, rows in _ends(graph, edges):
+        warm[name][rows] = True
+
+
+def _ends(graph: Graph, edges: Edges) -> Iterator[tuple[str, NDArray[np.bool_], Rows]]:
+    """Yields by side and type: the type, which of E edges have it there, (E,), and the rows of those ends."""
+    for side, rows in (("lhs", edges.head), ("rhs", edges.tail)):
+        types = np.array([getattr(relation, side) for relation in graph.relations])
+        for name in np.unique(types):
+            mask = (types == name)[edges.relation]
+            yield str(name), mask, rows[mask]

@@ -1,0 +1,81 @@
+"""Every number about a trained model, as a tree that goes into metrics.json under `evaluate`.
+
+    transra evaluate CONFIG
+
+    protocol                            what the numbers below mean, in one line
+    triples, mrr, hits@1, hits@3, hits@10, auc      both sides together
+    lhs, rhs                            the same for one side: the head, or the tail, was to be found
+    warm, cold                          the same for triples with a training edge at both ends, and for the others
+    relations.<name>                    the same for one relation, with the protocol
+    entities_without_edges.<type>       entities that no training edge touches
+    anchor_retrieval                    see retrieval.py
+
+A set without triples has `triples: 0` and no metrics.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from artifacts.graph import load_graph
+from pbg_transra.checkpoint import Checkpoint
+from pbg_transra.config import EvaluateConfig, ModelConfig
+from pbg_transra.evaluation.entities import Entities
+from pbg_transra.evaluation.evaluation import Evaluation, Progress
+from pbg_transra.evaluation.metrics import by_side
+from pbg_transra.evaluation.questions import load_questions
+from pbg_transra.evaluation.retrieval import retrieval
+
+
+def evaluate(
+    graph_dir: Path,
+    model_dir: Path,
+    model: ModelConfig,
+    config: EvaluateConfig,
+    progress: Progress,
+    dtype: torch.dtype = torch.float32,
+) -> dict[str, Any]:
+    """Ranks the split's triples by the checkpoint in `model_dir` and returns the tree of metrics.
+
+    `progress` is told a label and the fraction of that label's work done. Raises DataError for an empty split, a
+    relation unknown to training, a graph without training edges, a checkpoint of another graph and a NaN.
+    """
+    evaluation = _open(graph_dir, model_dir, model, config, dtype)
+    questions, ks = evaluation.questions, config.ks
+    ranks = evaluation.ranks(evaluation.trained_views(), progress)
+    relation, warm, protocol = questions.test.relation, questions.both_warm(), evaluation.protocol()
+    return {
+        "protocol": protocol,
+        "split": config.split,
+        **by_side(ranks, slice(None), ks),
+        "warm": by_side(ranks, warm, ks),
+        "cold": by_side(ranks, ~warm, ks),
+        "entities_without_edges": {name: int((~flags).sum()) for name, flags in questions.warm.items()},
+        "relations": {
+            questions.graph.relations[index].name: {"protocol": protocol, **by_side(ranks, relation == index, ks)}
+            for index in np.unique(relation)
+        },
+        "anchor_retrieval": {
+            "protocol": f"{model.similarity} of exported vectors, no projection; {protocol}",
+            **retrieval(questions.graph, questions.test, evaluation.ranks(None, progress), ks),
+        },
+    }
+
+
+def validation_mrr(graph_dir: Path, model_dir: Path, model: ModelConfig, config: EvaluateConfig) -> float:
+    """Returns the MRR on the validation split alone, for use between epochs; `config` limits what it may cost."""
+    config = config.model_copy(update={"split": "valid"})
+    evaluation = _open(graph_dir, model_dir, model, config, torch.float32)
+    ranks = evaluation.ranks(evaluation.trained_views(), lambda label, fraction: None)
+    return float(by_side(ranks, slice(None), config.ks)["mrr"])
+
+
+def _open(
+    graph_dir: Path, model_dir: Path, model: ModelConfig, config: EvaluateConfig, dtype: torch.dtype
+) -> Evaluation:
+    graph, checkpoint = load_graph(graph_dir), Checkpoint(model_dir)
+    checkpoint.require_fits(graph, model.dimension)
+    entities = Entities(graph_dir, graph, checkpoint, dtype)
+    return Evaluation(entities, load_questions(graph_dir, graph, config), model, config)

@@ -1,0 +1,79 @@
+"""A short reference for the partitioning stage in pandas, and a reader of its output: what the tests compare."""
+
+import hashlib
+from pathlib import Path
+
+import h5py
+import pandas as pd
+import pyarrow.parquet as pq
+
+from artifacts.graph import SPLITS, Graph, edge_path, ids_path, load_graph
+from partitioning import GraphConfig, build_graph
+
+Edge = tuple[str, str, str, str]  # split, relation name, lhs id, rhs id
+
+
+def build(config: dict, root: Path, destination: Path) -> Graph:
+    """Builds a graph from a config as written; the config must have no problems."""
+    section = GraphConfig.model_validate({"memory_limit": "1GB", **config})
+    assert list(section.problems()) == []
+    destination.mkdir()
+    build_graph(section, root, destination, lambda step, fraction: None)
+    return load_graph(destination)
+
+
+def partition_of(id: str, partitions: int) -> int:
+    return int.from_bytes(hashlib.md5(id.encode()).digest()[8:], "little") % partitions
+
+
+def ids(directory: Path, graph: Graph, type: str) -> list[list[str]]:
+    """Ids of a type, by partition and offset."""
+    partitions = graph.entity_type(type).partitions
+    return [pq.read_table(ids_path(directory, type, part))["id"].to_pylist() for part in range(partitions)]
+
+
+def edges(directory: Path) -> list[Edge]:
+    """All edges of a graph, by name, sorted."""
+    graph = load_graph(directory)
+    names = {entity_type.name: ids(directory, graph, entity_type.name) for entity_type in graph.entity_types}
+    found = []
+    for split in SPLITS:
+        for i in range(graph.side_partitions("lhs")):
+            for j in range(graph.side_partitions("rhs")):
+                with h5py.File(edge_path(directory, split) / f"edges_{i}_{j}.h5") as file:
+                    for lhs, rhs, rel in zip(file["lhs"][:], file["rhs"][:], file["rel"][:], strict=True):
+                        relation = graph.relations[rel]
+                        found.append((split, relation.name, names[relation.lhs][i][lhs], names[relation.rhs][j][rhs]))
+    return sorted(found)
+
+
+def world(partitions: int, split: dict) -> dict:
+    """A config with consent, `where` and `relation_column` over events.parquet and people.csv."""
+    user, pin = {"type": "user", "column": "user"}, {"type": "pin", "column": "pin"}
+    return {
+        "partitions": partitions,
+        "sources": {
+            "events": {"path": "events.parquet", "time_column": "ts", "time_unit": "s"},
+            "people": {"path": "people.csv"},
+        },
+        "entities": {"user": {}, "pin": {"partitions": 1}},
+        "relations": [
+            {"name": "click", "source": "events", "where": "action = 'click'", "lhs": user, "rhs": pin, "allow_empty": True},
+            {"relation_column": "device", "source": "events", "lhs": pin, "rhs": user, "domain": "side", "allow_empty": True},
+            {"name": "visit", "source": "events", "where": "action = 'visit'", "lhs": user, "rhs": pin, "domain": "offsite", "allow_empty": True},
+        ],
+        "consent": {"source": "people", "type": "user", "column": "user", "where": "opted_in"},
+        "split": split,
+    }  # fmt: skip
+
+
+def world_edges(events: pd.DataFrame, consented: set[int], valid_from: int, test_from: int, until: int) -> list[Edge]:
+    """Edges that `world` must give with a split by time, row by row."""
+    found = []
+    for row in events[events.ts < until].itertuples():
+        split = "test" if row.ts >= test_from else "valid" if row.ts >= valid_from else "train"
+        user, pin = str(row.user), row.pin
+        found.append((split, row.device, pin, user))
+        if row.action == "click" or (row.action == "visit" and row.user in consented):
+            found.append((split, row.action, user, pin))
+    return sorted(found)
