@@ -95,6 +95,6 @@ def _readable(error: duckdb.Error) -> str:
     text = str(error)
     line, file = _CSV_LINE.search(text), _CSV_FILE.search(text)
     if not (line and file):
-        return _first(error)
+        return " ".join(re.split(r"\n\n|\n *Potential Fixes|\nLINE", text)[0].split())
     reason = next((part for part in text.splitlines() if part.startswith("Error")), text.splitlines()[2])
     return f"{file.group(1)}, line {line.group(1)}: {reason}"

@@ -68,6 +68,11 @@ def _open(engine: Engine, config: GraphConfig, name: str, files: list[Path], use
         check_file(path, format)
     if format == "parquet":
         _check_schemas(files)
+    if format in ("csv", "tsv"):
+        for path in files:
+            _check_columns(
+                name, source, path, engine.columns(f"SELECT * FROM {_scan(source, format, [path], {})}"), used
+            )
     scan = _scan(source, format, files, {})
     types = engine.columns(f"SELECT * FROM {scan}")
     _check_columns(name, source, files[0], types, used)
@@ -118,18 +123,24 @@ def _check_schemas(files: list[Path]) -> None:
     """Raises DataError unless all Parquet files have the columns of the first, with the same types."""
     expected: dict[str, str] = {}
     for path in files:
-        try:
-            schema = pq.read_schema(path)
-        except (ArrowException, OSError) as error:
-            raise damaged(path, error) from error
-        found = {field.name: str(field.type) for field in schema}
+        found = _parquet_types(path)
         expected = expected or found
         for column, kind in expected.items():
             if found.get(column) != kind:
                 has = f"is {found[column]}" if column in found else "is missing"
-                raise DataError(
-                    f"{path}: column '{column}' {has}; {files[0]} has it as {kind}, and files of a source agree"
-                )
+                raise DataError(f"{path}: column '{column}' {has}, but {kind} in {files[0]}; files of a source agree")
+
+
+def _parquet_types(path: Path) -> dict[str, str]:
+    try:
+        schema = pq.read_metadata(path).schema
+    except (ArrowException, OSError) as error:
+        raise damaged(path, error) from error
+    columns = map(schema.column, range(len(schema)))
+    return {
+        column.path: column.physical_type if column.logical_type.type == "NONE" else str(column.logical_type)
+        for column in columns
+    }
 
 
 def _check_columns(name: str, source: SourceConfig, file: Path, types: Iterable[str], used: Iterable[str]) -> None:

@@ -33,7 +33,7 @@ def read_raw(path: Path, children: tuple[Path, ...] = ()) -> dict[str, Any]:
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read ({error.strerror})") from error
     except (ValueError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path}: not JSON5: {str(error).removeprefix('<string>:')}") from error
+        raise ConfigError(f"{path}: not JSON5: {str(error).replace('<string>:', 'line ')}") from error
     if not isinstance(raw, dict):
         raise ConfigError(f"{path}: expected an object at the top")
     if (base := raw.pop("extends", None)) is None:

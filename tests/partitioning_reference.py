@@ -50,6 +50,7 @@ def edges(directory: Path) -> list[Edge]:
 def world(partitions: int, split: dict) -> dict:
     """A config with consent, `where` and `relation_column` over events.parquet and people.csv."""
     user, pin = {"type": "user", "column": "user"}, {"type": "pin", "column": "pin"}
+    relation = {"source": "events", "lhs": user, "rhs": pin, "allow_empty": True}
     return {
         "partitions": partitions,
         "sources": {
@@ -58,13 +59,13 @@ def world(partitions: int, split: dict) -> dict:
         },
         "entities": {"user": {}, "pin": {"partitions": 1}},
         "relations": [
-            {"name": "click", "source": "events", "where": "action = 'click'", "lhs": user, "rhs": pin, "allow_empty": True},
-            {"relation_column": "device", "source": "events", "lhs": pin, "rhs": user, "domain": "side", "allow_empty": True},
-            {"name": "visit", "source": "events", "where": "action = 'visit'", "lhs": user, "rhs": pin, "domain": "offsite", "allow_empty": True},
+            {**relation, "name": "click", "where": "action = 'click'"},
+            {**relation, "relation_column": "device", "lhs": pin, "rhs": user, "domain": "side"},
+            {**relation, "name": "visit", "where": "action = 'visit'", "domain": "offsite"},
         ],
         "consent": {"source": "people", "type": "user", "column": "user", "where": "opted_in"},
         "split": split,
-    }  # fmt: skip
+    }
 
 
 def world_edges(events: pd.DataFrame, consented: set[int], valid_from: int, test_from: int, until: int) -> list[Edge]:

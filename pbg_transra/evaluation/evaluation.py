@@ -1,6 +1,7 @@
 """One model put to one set of questions: which vectors, views and candidates meet, direction by direction."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from concurrent.futures import Executor
 from dataclasses import dataclass
 from functools import partial
 
@@ -12,7 +13,7 @@ from pbg_transra.config import EvaluateConfig, ModelConfig
 from pbg_transra.evaluation.entities import Entities
 from pbg_transra.evaluation.filter import Direction, KnownAnswers
 from pbg_transra.evaluation.questions import Questions
-from pbg_transra.evaluation.ranking import Group, Ranks, rank_direction
+from pbg_transra.evaluation.ranking import CANDIDATES, Group, Ranks, make_group, rank_direction, workers
 from pbg_transra.evaluation.views import Views, relation_views
 
 Progress = Callable[[str, float], None]
@@ -44,44 +45,46 @@ class Evaluation:
         found = np.unique(self.questions.test.relation).tolist()
         return {index: relation_views(graph, index, checkpoint, self.model, dtype) for index in found}
 
-    @torch.inference_mode()
     def ranks(self, views: dict[int, Views] | None, progress: Progress) -> dict[str, Ranks]:
         """Returns the ranks of all T test triples by side, through `views` or, without, by plain similarity."""
         count = len(self.questions.test.relation)
         sides = {side: Ranks(*(np.zeros(count, np.int64) for _ in range(3))) for side in ("lhs", "rhs")}
         what = "anchor retrieval" if views is None else "evaluate"
-        for direction, known in self.questions.directions:
-            label = f"{what}: {direction.entity_type} as {direction.side}"
-            found = self._direction_ranks(direction, known, views, partial(progress, label))
-            sides[direction.side].put_(direction.triples, found)
+        with workers() as pool:
+            for direction, known in self.questions.directions:
+                tell = partial(progress, f"{what}: {direction.entity_type} as {direction.side}")
+                groups = list(pool.map(lambda make: make(), self._groups(direction, views)))
+                sides[direction.side].put_(direction.triples, self._ranked(direction, known, groups, pool, tell))
         return sides
 
-    def _direction_ranks(
+    def _ranked(
         self,
         direction: Direction,
         known: KnownAnswers,
-        views: dict[int, Views] | None,
+        groups: list[Group],
+        pool: Executor,
         progress: Callable[[float], None],
     ) -> Ranks:
-        groups = self._groups(direction, views)
-        count, drawn = self.entities.count(direction.entity_type), self.config.candidates
+        name, drawn = direction.entity_type, self.config.candidates
+        count = self.entities.count(name)
         if drawn is None or drawn >= count:
-            return rank_direction(known, self.entities.blocks(direction.entity_type), count, groups, progress)
+            return rank_direction(known, self.entities.blocks(name), count, groups, pool, progress)
         rows = np.sort(np.random.default_rng(self.config.seed).choice(count, drawn, replace=False))
-        sample = iter([(0, self.entities.gather(direction.entity_type, rows))])
-        return rank_direction(known.among(rows), sample, drawn, groups, progress)
+        sample = iter([(0, self.entities.gather(name, rows))])
+        return rank_direction(known.among(rows), sample, drawn, groups, pool, progress)
 
-    def _groups(self, direction: Direction, views: dict[int, Views] | None) -> list[Group]:
-        """Groups triples by relation, or makes one group of all of them where no relation changes the vectors."""
+    def _groups(self, direction: Direction, views: dict[int, Views] | None) -> Iterator[Callable[[], Group]]:
+        """Yields what makes each group: triples of one relation, or any where no relation changes the vectors."""
         queries = self._query_vectors(direction)
         answers = self.entities.gather(direction.entity_type, direction.answer)
-        side, similarity = direction.side, self.model.similarity
-        if views is None:
-            return [Group(np.arange(len(queries)), queries, answers, Views(), side, similarity)]
-        members = {
-            index: np.flatnonzero(direction.relation == index) for index in np.unique(direction.relation).tolist()
-        }
-        return [Group(at, queries[at], answers[at], views[index], side, similarity) for index, at in members.items()]
+        relations = direction.relation if views else np.zeros_like(direction.relation)
+        for relation in np.unique(relations).tolist():
+            of_relation = views[relation] if views else Views()
+            both = of_relation.queries(direction.side), of_relation.answers(direction.side)
+            index = np.flatnonzero(relations == relation)
+            for start in range(0, len(index), CANDIDATES):
+                part = index[start : start + CANDIDATES]
+                yield partial(make_group, part, queries, answers, *both, self.model.similarity)
 
     def _query_vectors(self, direction: Direction) -> Tensor:
         """Returns the vectors that T triples ask from, (T, D); their types may differ from relation to relation."""

@@ -5,8 +5,10 @@ score is computed by the same product: so equal vectors get equal scores, ties a
 blocks can move a rank.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import product
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -14,16 +16,26 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from artifacts.resources import cpu_count
 from pbg_transra.config import Similarity
 from pbg_transra.evaluation.edges import Rows
 from pbg_transra.evaluation.filter import KnownAnswers
-from pbg_transra.evaluation.views import Views, bias, prepared
+from pbg_transra.evaluation.views import View, bias, prepared
 
 QUERIES = 64  # rows and columns of one matrix product: scores of this size stay in the processor's cache
 CANDIDATES = 2048
 
 Candidates = Iterator[tuple[int, Tensor]]
 Index: TypeAlias = "NDArray[Any] | slice"
+
+
+def workers() -> ThreadPoolExecutor:
+    """Returns a thread per core, each of which runs torch on its own core.
+
+    Threads inside torch's operations instead wait for each other after every one of these small products, which is 20
+    times slower as soon as another process wants a core.
+    """
+    return ThreadPoolExecutor(cpu_count(), initializer=torch.set_num_threads, initargs=(1,))
 
 
 @dataclass(frozen=True)
@@ -48,85 +60,38 @@ class Ranks:
 
 
 @dataclass(frozen=True)
-class Tile:
-    """Candidates [start, start + count) as a view sees them: padded vectors (CANDIDATES, D) and bias (CANDIDATES,)."""
+class Group:
+    """Up to CANDIDATES triples of a direction that see candidates through the same view.
 
-    start: int
-    count: int
-    vectors: Tensor
-    bias: Tensor
-
-
-@dataclass(frozen=True)
-class Batch:
-    """B triples: `index` (B,) in their direction, prepared and padded queries (QUERIES, D), own scores (B, 1)."""
+    index:      (G,) places in the direction
+    queries:    prepared, padded and cut into batches, (QUERIES, D) each
+    own:        (G, 1) scores of the answers
+    """
 
     index: Rows
-    queries: Tensor
+    queries: Sequence[Tensor]
     own: Tensor
+    view: View
+    similarity: Similarity
+
+    def scores(self, candidates: Tensor) -> Iterator[Tensor]:
+        """Yields the scores of up to CANDIDATES vectors (C, D) against each batch of queries: (B, C)."""
+        seen = prepared(self.view(_padded(candidates, CANDIDATES)), self.similarity)
+        extra = bias(seen, self.similarity)
+        for start, queries in zip(range(0, len(self.index), QUERIES), self.queries, strict=True):
+            yield torch.addmm(extra, queries, seen.T)[: len(self.index) - start, : len(candidates)]
 
 
-class Group:
-    """The triples of a direction that see candidates through the same view."""
-
-    def __init__(
-        self, index: Rows, queries: Tensor, answers: Tensor, views: Views, side: str, like: Similarity
-    ) -> None:
-        """`index` (G,) are places in the direction; `queries` and `answers` (G, D) the vectors of both ends."""
-        self._view, self._similarity = views.answers(side), like
-        self.batches = [
-            batch
-            for start in range(0, len(index), CANDIDATES)
-            for batch in self._batches(
-                index[start : start + CANDIDATES],
-                views.queries(side)(queries[start : start + CANDIDATES]),
-                self.tile(0, answers[start : start + CANDIDATES]),
-            )
-        ]
-
-    def _batches(self, index: Rows, queries: Tensor, answers: Tile) -> Iterator[Batch]:
-        """Yields batches of up to CANDIDATES triples whose answers fill one tile: own scores lie on its diagonal."""
-        for start in range(0, len(index), QUERIES):
-            part = slice(start, start + QUERIES)
-            of_batch = _padded(prepared(queries[part], self._similarity), QUERIES)
-            own = _scores(of_batch, answers).diagonal(start)[: len(index[part]), None]
-            yield Batch(index[part], of_batch, own.clone())
-
-    def tile(self, start: int, vectors: Tensor) -> Tile:
-        seen = prepared(self._view(_padded(vectors, CANDIDATES)), self._similarity)
-        return Tile(start, len(vectors), seen, bias(seen, self._similarity))
-
-
-def rank_direction(
-    known: KnownAnswers, candidates: Candidates, count: int, groups: list[Group], progress: Callable[[float], None]
-) -> Ranks:
-    """Ranks the triples of a direction among `count` streamed candidates, numbered as in `known`."""
-    triples = np.arange(len(known.question))
-    above, ties = np.zeros_like(triples), np.zeros_like(triples)
-    for start, block in candidates:
-        for offset in range(0, len(block), CANDIDATES):
-            part = block[offset : offset + CANDIDATES]
-            for group in groups:
-                tile = group.tile(start + offset, part)
-                for batch in group.batches:
-                    _count_(above, ties, batch, tile, known)
-            progress((start + offset + len(part)) / count)
-    return Ranks(above, ties, count - known.counts(triples))
-
-
-def _count_(above: Rows, ties: Rows, batch: Batch, tile: Tile, known: KnownAnswers) -> None:
-    """Adds to `above` and `ties` (T,) the candidates of a tile, less those known to be true (the answer is one)."""
-    scores = _scores(batch.queries, tile)[: len(batch.index), : tile.count]
-    above[batch.index] += (scores > batch.own).sum(1).numpy()
-    ties[batch.index] += (scores == batch.own).sum(1).numpy()
-    row, column = known.between(batch.index, tile.start, tile.start + tile.count)
-    true, own = scores[row, column].numpy(), batch.own[row, 0].numpy()
-    above[batch.index] -= np.bincount(row[true > own], minlength=len(batch.index))
-    ties[batch.index] -= np.bincount(row[true == own], minlength=len(batch.index))
-
-
-def _scores(queries: Tensor, tile: Tile) -> Tensor:
-    return torch.addmm(tile.bias, queries, tile.vectors.T)
+def make_group(
+    index: Rows, queries: Tensor, answers: Tensor, query_view: View, answer_view: View, similarity: Similarity
+) -> Group:
+    """Makes the group of the G triples at `index`, given the vectors of both ends of all T triples, (T, D)."""
+    seen = prepared(query_view(queries[index]), similarity)
+    batches = [_padded(seen[start : start + QUERIES], QUERIES) for start in range(0, len(index), QUERIES)]
+    group = Group(index, batches, seen.new_empty(len(index), 1), answer_view, similarity)
+    for start, scores in zip(range(0, len(index), QUERIES), group.scores(answers[index]), strict=True):
+        group.own[start : start + QUERIES, 0] = scores.diagonal(start)
+    return group
 
 
 def _padded(vectors: Tensor, rows: int) -> Tensor:
@@ -134,3 +99,44 @@ def _padded(vectors: Tensor, rows: int) -> Tensor:
     if len(vectors) == rows:
         return vectors
     return torch.cat([vectors, vectors.new_zeros(rows - len(vectors), vectors.shape[1])])
+
+
+def rank_direction(
+    known: KnownAnswers,
+    candidates: Candidates,
+    count: int,
+    groups: list[Group],
+    pool: Executor,
+    progress: Callable[[float], None],
+) -> Ranks:
+    """Ranks the triples of a direction among `count` streamed candidates, numbered as in `known`."""
+    triples = np.arange(len(known.question))
+    above, ties = np.zeros_like(triples), np.zeros_like(triples)
+    for first, block in candidates:
+        work = list(product(groups, range(0, len(block), CANDIDATES)))
+
+        def count_one(item: tuple[Group, int], first: int = first, block: Tensor = block) -> tuple[Rows, Rows]:
+            group, start = item
+            return _better(group, known, first + start, block[start : start + CANDIDATES])
+
+        for (group, _), (more_above, more_ties) in zip(work, pool.map(count_one, work), strict=True):
+            above[group.index] += more_above
+            ties[group.index] += more_ties
+        progress((first + len(block)) / count)
+    return Ranks(above, ties, count - known.counts(triples))
+
+
+def _better(group: Group, known: KnownAnswers, first: int, candidates: Tensor) -> tuple[Rows, Rows]:
+    """Returns how many of the candidates (C, D), numbered from `first`, score above and level with each answer, (G,).
+
+    Those known to be true do not count; the answer is one of them.
+    """
+    above, ties = [], []
+    for batch, scores in enumerate(group.scores(candidates)):
+        part = slice(batch * QUERIES, batch * QUERIES + len(scores))
+        own = group.own[part]
+        row, column = known.between(group.index[part], first, first + len(candidates))
+        difference = scores[row, column] - own[row, 0]
+        above.append((scores > own).sum(1).numpy() - np.bincount(row[(difference > 0).numpy()], minlength=len(own)))
+        ties.append((scores == own).sum(1).numpy() - np.bincount(row[(difference == 0).numpy()], minlength=len(own)))
+    return np.concatenate(above), np.concatenate(ties)

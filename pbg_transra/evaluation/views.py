@@ -61,7 +61,7 @@ def relation_views(graph: Graph, index: int, checkpoint: Checkpoint, model: Mode
             f"{checkpoint.directory}: checkpoint of another graph or operator: relation '{relation.name}': found "
             f"{found}, operator '{name}' expects {expected}"
         ) from error
-    operator.to(dtype)
+    operator.requires_grad_(False).to(dtype)
     return Views(operator.left if isinstance(operator, TwoSidedOperator) else plain, operator)
 
 

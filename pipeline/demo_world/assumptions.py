@@ -1,6 +1,8 @@
 """The numbers that make the world an ads world, each with its reason.
 
 They were set by what is plausible for display and social ads, before any model was trained on the world.
+Visits a month and the catalogue's size (`WorldSizes`) were then raised within that range, so that the graph of
+the default world has about a million edges.
 """
 
 # Latent interests.
