@@ -19,6 +19,7 @@ from partitioning.engine import Engine, quoted, translated
 from partitioning.events import Events, text
 
 _ROW_GROUP = 1 << 20
+_HASH = "CAST(md5_number(id) >> 64 AS UBIGINT)"  # DuckDB's md5_number_lower, which is four times slower
 _SCHEMA = pa.schema([("id", pa.string())])
 _PARQUET = {"compression": "zstd", "use_dictionary": False, "write_statistics": False}  # every id occurs once
 
@@ -46,13 +47,14 @@ def map_entities(engine: Engine, config: GraphConfig, events: list[Events], type
     )
     partitions = config.partitions_of(type)
     name = quoted(f"entities_{type}")
-    engine.run(
-        f"CREATE TEMP TABLE {name} AS SELECT id, CAST(hash % {partitions} AS USMALLINT) AS part{', hash' * hashed} "
-        f"FROM (SELECT id, md5_number_lower(id) AS hash FROM (SELECT DISTINCT id FROM ({distinct}))) "
-        f"ORDER BY hash % {partitions}, hash, id"
-        if columns
-        else f"CREATE TEMP TABLE {name} (id VARCHAR, part USMALLINT, hash UBIGINT)"
-    )
+    if columns:
+        engine.run(
+            f"CREATE TEMP TABLE {name} AS SELECT id, part{', hash' * hashed} FROM (SELECT *, "
+            f"CAST(hash % {partitions} AS USMALLINT) AS part FROM (SELECT id, {_HASH} AS hash "
+            f"FROM (SELECT DISTINCT id FROM ({distinct})))) ORDER BY part, hash, id"
+        )
+    else:
+        engine.run(f"CREATE TEMP TABLE {name} (id VARCHAR, part USMALLINT, hash UBIGINT)")
     counts = dict(engine.rows(f"SELECT part, count(*) FROM {name} GROUP BY part"))
     if None in counts:
         raise _missing_id(engine, events, type)

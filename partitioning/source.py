@@ -66,16 +66,8 @@ def _open(engine: Engine, config: GraphConfig, name: str, files: list[Path], use
     format = file_format(name, source, files)
     for path in files:
         check_file(path, format)
-    if format == "parquet":
-        _check_schemas(files)
-    if format in ("csv", "tsv"):
-        for path in files:
-            _check_columns(
-                name, source, path, engine.columns(f"SELECT * FROM {_scan(source, format, [path], {})}"), used
-            )
+    types = _described(engine, name, source, format, files, used)
     scan = _scan(source, format, files, {})
-    types = engine.columns(f"SELECT * FROM {scan}")
-    _check_columns(name, source, files[0], types, used)
     if format != "parquet":
         overrides = _text_types(source, format, types, used)
         types = {**types, **overrides}
@@ -91,6 +83,22 @@ def _open(engine: Engine, config: GraphConfig, name: str, files: list[Path], use
         reader=_reader(source, format, files, types),
         time=_time(source, types),
     )
+
+
+def _described(
+    engine: Engine, name: str, source: SourceConfig, format: Format, files: list[Path], used: Iterable[str]
+) -> dict[str, str]:
+    """Columns and types as DuckDB finds them. Raises DataError for missing columns and files that disagree."""
+    if format == "parquet":
+        _check_schemas(files)
+    if format in ("csv", "tsv"):  # DuckDB looks at some of the headers only
+        for path in files[1:]:
+            _check_columns(
+                name, source, path, engine.columns(f"SELECT * FROM {_scan(source, format, [path], {})}"), used
+            )
+    types = engine.columns(f"SELECT * FROM {_scan(source, format, files, {})}")
+    _check_columns(name, source, files[0], types, used)
+    return types
 
 
 def _scan(source: SourceConfig, format: Format, files: list[Path], types: dict[str, str], extra: str = "") -> str:

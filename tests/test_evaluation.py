@@ -1,5 +1,6 @@
 """Evaluation against a brute force that shares no code with it: ties, filters, partitions and every operator."""
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, get_args
@@ -26,6 +27,7 @@ RELATIONS = {
     "follow": ("user", "user"),
     "lives": ("user", "country"),
 }
+ENDS = list(RELATIONS.values())
 SHAPES: dict[str, dict[str, tuple[int, ...]]] = {
     "none": {},
     "diagonal": {"diagonal": (D,)},
@@ -46,7 +48,7 @@ Triple = tuple[int, int, int]
 
 @dataclass
 class World:
-    """Vectors by type, parameters by relation, and triples (head, relation, tail) by split, in rows of one partition."""
+    """Vectors by type, parameters by relation, triples (head, relation, tail) by split, in rows of one partition."""
 
     model: ModelConfig
     vectors: dict[str, Vectors]
@@ -55,19 +57,28 @@ class World:
 
 
 def make_world(operator: Operator, similarity: Any, seed: int = 0) -> World:
-    """Small whole numbers, so that scores tie often and exactly; some entities share a vector, some have no edge."""
+    """Few different vectors, so that scores tie often; and of whole numbers, so that they do exactly.
+
+    Cosines of whole numbers tie beyond the last digit only, so there components are real. Some entities have no edge.
+    """
     rng = np.random.default_rng(seed)
+
+    def numbers(*shape: int) -> Vectors:
+        values = rng.normal(size=shape) if similarity == "cos" else rng.integers(-2, 3, shape)
+        return values.astype(np.float32).astype(float)  # as the checkpoint keeps them
+
+    few = np.concatenate([np.zeros((1, D)), numbers(15, D)])
     anchors = ("click",) if operator in ANCHORED else ()
     model = ModelConfig(operator=operator, anchors=anchors, dimension=D, similarity=similarity, scale=3.0)
-    vectors = {name: rng.integers(-2, 3, (count, D)).astype(float) for name, count in COUNTS.items()}
+    vectors = {name: few[rng.integers(0, len(few), count)] for name, count in COUNTS.items()}
     names = [{"translation": (D,)} if name in anchors else SHAPES[operator] for name in RELATIONS]
-    parameters = [{key: rng.integers(-2, 3, shape).astype(float) for key, shape in shapes.items()} for shapes in names]
+    parameters = [{key: numbers(*shape) for key, shape in shapes.items()} for shapes in names]
     triples: dict[str, list[Triple]] = {}
     for split, count in (("train", 120), ("valid", 20), ("test", 40)):
         limit = 0.6 if split == "train" else 1.0  # entities above it are cold
         triples[split] = []
         for relation in rng.integers(0, len(RELATIONS), count).tolist():
-            ends = [int(limit * COUNTS[kind] * rng.random() ** 2) for kind in list(RELATIONS.values())[relation]]
+            ends = [int(limit * COUNTS[kind] * rng.random() ** 2) for kind in ENDS[relation]]
             triples[split].append((ends[0], relation, ends[1]))
     return World(model, vectors, parameters, triples)
 
@@ -115,7 +126,7 @@ def write_edges(graph_dir: Path, world: World, places: dict[str, list[tuple[int,
             (i, j): [] for i in range(partitions) for j in range(partitions)
         }
         for head, relation, tail in world.triples[split]:
-            lhs, rhs = list(RELATIONS.values())[relation]
+            lhs, rhs = ENDS[relation]
             (i, lhs_offset), (j, rhs_offset) = places[lhs][head], places[rhs][tail]
             buckets[i, j].append((lhs_offset, relation, rhs_offset))
         edge_path(graph_dir, split).mkdir(parents=True)
@@ -150,38 +161,29 @@ def reference_score(world: World, relation: int, head: Vectors, tail: Vectors, p
     if world.model.similarity == "dot":
         return world.model.scale * float(left @ right)
     if world.model.similarity == "cos":
-        norms = np.sqrt(left @ left) * np.sqrt(right @ right)
-        # equal directions must tie: whole numbers make the dot product exact, and the rest is rounded away
-        return round(world.model.scale * float(left @ right) / norms, 9) if norms else 0.0
+        norms = float(np.sqrt(left @ left) * np.sqrt(right @ right))
+        return world.model.scale * float(left @ right) / norms if norms else 0.0
     squared = float((left - right) @ (left - right))
-    return -world.model.scale * (squared if world.model.similarity == "squared_l2" else squared**0.5)
+    return -world.model.scale * (squared if world.model.similarity == "squared_l2" else math.sqrt(squared))
 
 
 def reference_ranks(world: World, split: str, plain: bool = False) -> list[tuple[int, str, float, float, bool]]:
     """Returns relation, side, rank, share of false candidates beaten and warmth of every ranking."""
     true = {triple for s in SPLITS for triple in world.triples[s]}
-    warm = {(RELN[r][e], t[2 * e]) for t in world.triples["train"] for r in [t[1]] for e in (0, 1)}
+    warm = {(ENDS[r][end], (h, t)[end]) for h, r, t in world.triples["train"] for end in (0, 1)}
     rows = []
     for head, relation, tail in world.triples[split]:
-        lhs, rhs = (world.vectors[name] for name in RELN[relation])
+        lhs, rhs = (world.vectors[name] for name in ENDS[relation])
         own = reference_score(world, relation, lhs[head], rhs[tail], plain)
-        both = (RELN[relation][0], head) in warm and (RELN[relation][1], tail) in warm
+        both = (ENDS[relation][0], head) in warm and (ENDS[relation][1], tail) in warm
         for side in ("lhs", "rhs"):
-            others = [
-                (c, relation, tail) if side == "lhs" else (head, relation, c)
-                for c in range(len({"lhs": lhs}.get(side, rhs)))
-            ]
-            scores = [
-                reference_score(world, relation, lhs[h], rhs[t], plain)
-                for h, _, t in others
-                if (h, relation, t) not in true
-            ]
+            heads = range(len(lhs)) if side == "lhs" else [head]
+            tails = range(len(rhs)) if side == "rhs" else [tail]
+            others = [(h, t) for h in heads for t in tails if (h, relation, t) not in true]
+            scores = [reference_score(world, relation, lhs[h], rhs[t], plain) for h, t in others]
             worse = sum(s > own for s in scores) + sum(s == own for s in scores) / 2
             rows.append((relation, side, 1 + worse, 1 - worse / len(scores), both))
     return rows
-
-
-RELN = list(RELATIONS.values())
 
 
 def expect(found: dict[str, Any], rows: list[tuple[int, str, float, float, bool]], hits: str = "hits") -> None:
@@ -252,7 +254,7 @@ def test_equal_vectors_tie_exactly_in_single_precision(tmp_path: Path) -> None:
 
 def test_entities_without_training_edge_are_counted(tmp_path: Path) -> None:
     world = make_world("none", "dot")
-    seen = {(RELN[r][e], (h, t)[e]) for h, r, t in world.triples["train"] for e in (0, 1)}
+    seen = {(ENDS[r][e], (h, t)[e]) for h, r, t in world.triples["train"] for e in (0, 1)}
     expected = {name: count - sum(kind == name for kind, _ in seen) for name, count in COUNTS.items()}
     assert run(write(tmp_path, world, 2), world)["entities_without_edges"] == expected
 

@@ -39,6 +39,8 @@ class Questions:
 
 def load_questions(graph_dir: Path, graph: Graph, config: EvaluateConfig) -> Questions:
     """Reads every edge once. Raises DataError for an empty split, and for one that training knows nothing of."""
+    if not graph.edges("train"):
+        raise DataError(f"{graph_dir}: no entity has a training edge; expected a graph to train on")
     every = load_edges(graph_dir, graph, config.split)
     _require_known_relations(graph, every, config.split)
     test = _sampled(every, config)
@@ -51,8 +53,6 @@ def load_questions(graph_dir: Path, graph: Graph, config: EvaluateConfig) -> Que
                 builder.add(block)
             if split == "train":
                 _mark_(warm, graph, block)
-    if not any(flags.any() for flags in warm.values()):
-        raise DataError(f"{graph_dir}: no entity has a training edge; expected a graph to train on")
     known = [builder.build() for builder in builders]
     return Questions(graph, test, len(every.relation), list(zip(found, known, strict=True)), warm)
 
