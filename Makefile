@@ -20,7 +20,7 @@ ifeq ($(CONFIG),configs/demo.json)
 INPUT := $(DEMO_DATA)
 endif
 
-.PHONY: help venv partition train export nightly status test test-slow lint schema clean
+.PHONY: help venv partition train evaluate export nightly status test test-slow lint schema clean
 
 help:  ## This list
 	@echo "usage: make TARGET [CONFIG=configs/demo.json] [ARGS='--set model.epochs=3']"
@@ -43,6 +43,9 @@ partition: venv $(INPUT)  ## Events on disk become a partitioned graph
 
 train: partition  ## Learn one vector per entity; an interrupted training goes on
 	$(TRANSRA) train $(CONFIG) $(ARGS)
+
+evaluate: train  ## Rank held-out edges among all entities of the right type
+	$(TRANSRA) evaluate $(CONFIG) $(ARGS)
 
 export: train  ## Write the vectors as HDF5 and publish the run
 	$(TRANSRA) export $(CONFIG) $(ARGS)

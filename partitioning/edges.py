@@ -4,6 +4,7 @@ import hashlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -47,7 +48,8 @@ class EdgeSpill:
 
     directory: Path
     grid: Grid
-    window: tuple[int | None, int | None] = (None, None)  # first and last training event, epoch seconds
+    # First and last training event, epoch seconds; of a random split, first and last event of all.
+    window: tuple[int | None, int | None] = (None, None)
 
     def path(self, split: int, bucket: int) -> Path:
         return self.directory / f"edges-{SPLITS[split]}-{bucket}"
@@ -140,16 +142,19 @@ def _events(engine: Engine, events: Events, relations: list[NamedRelation]) -> s
 
 
 def _append(spill: EdgeSpill, config: GraphConfig, relations: list[NamedRelation], batch: pa.RecordBatch) -> None:
-    columns = dict(zip(batch.schema.names, batch.columns, strict=True))
-    keys: Keys = columns["key"].to_numpy()
-    split = columns["split"].to_numpy().astype(np.int64)
+    times = batch.column("time")
+    # Not Array.to_numpy, which imports pandas.
+    columns: dict[str, Any] = {
+        name: np.from_dlpack(batch.column(name)) for name in batch.schema.names if name != "time"
+    }
+    keys, split = columns["key"], columns["split"].astype(np.int64)
     if config.split.random:
-        hashes = columns["lhs_hash"].to_numpy(), columns["rhs_hash"].to_numpy()
-        drawn = draw_split(config, [r.name for r in relations], spill.grid.layout.relation(keys), *hashes)
+        relation = spill.grid.layout.relation(keys)
+        drawn = draw_split(config, [r.name for r in relations], relation, columns["lhs_hash"], columns["rhs_hash"])
         split = np.where(split == DRAWN, drawn, split)
-    spill.window = _widened(spill.window, columns["time"].filter(pa.array(split == 0)))
+    spill.window = _widened(spill.window, times)
     with translated():
-        spill.append(split * spill.grid.buckets + columns["bucket"].to_numpy(), keys)
+        spill.append(split * spill.grid.buckets + columns["bucket"], keys)
 
 
 def _widened(window: tuple[int | None, int | None], times: pa.Int64Array) -> tuple[int | None, int | None]:

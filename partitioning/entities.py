@@ -87,7 +87,7 @@ class _Ids:
 
     def __init__(self, batches: Iterator[pa.RecordBatch]) -> None:
         self._batches = batches
-        self._held: pa.StringArray = pa.array([], pa.string())
+        self._held: pa.StringArray = pa.nulls(0, pa.string())  # pa.array would import pandas
 
     def take(self, count: int) -> pa.StringArray:
         pieces = [self._held]

@@ -26,6 +26,7 @@ UNWRITABLE = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM
 STAGE_HELP = {
     "partition": "events on disk become a partitioned graph",
     "train": "learn one vector per entity; an interrupted training goes on",
+    "evaluate": "rank held-out edges among all entities of the right type",
     "export": "write the vectors as HDF5 and publish the run",
 }
 
@@ -41,7 +42,7 @@ def parser() -> argparse.ArgumentParser:
         stage.set_defaults(action=run_stages, stages=[name])
         stage.add_argument("--restart", action="store_true", help="throw an interrupted attempt away first")
     everything = commands.add_parser("run", help="every stale stage, in order (what cron calls)", parents=[common])
-    everything.set_defaults(action=run_stages, stages=list(STAGE_HELP), restart=False)
+    everything.set_defaults(action=run_stages, stages=[], restart=False)
     commands.add_parser("status", help="what the workspace holds", parents=[common]).set_defaults(action=show_status)
     add_neighbors(commands, common)
     add_config(commands, common)
@@ -116,14 +117,16 @@ def context_of(options: argparse.Namespace) -> Any:
 def run_stages(options: argparse.Namespace) -> dict[str, Any]:
     from pipeline.lock import locked
     from pipeline.runner import bring_up_to_date
+    from pipeline.stages import STAGES
     from pipeline.status import dry_run
 
     context = context_of(options)
+    asked = options.stages or [name for name, stage in STAGES.items() if stage.applies(context)]
     if options.dry_run:
-        return {"stages": [dry_run(context, name) for name in options.stages]}
+        return {"stages": [dry_run(context, name) for name in asked]}
     context.workspace.create()
     with locked(context.workspace.path):
-        outcomes = [bring_up_to_date(context, name) for name in options.stages]
+        outcomes = [bring_up_to_date(context, name) for name in asked]
     made = {outcome.stage: {"made": outcome.made, "metrics": outcome.metrics} for outcome in outcomes}
     return {"run": outcomes[-1].run.id, "stages": made}
 
@@ -172,7 +175,12 @@ def make_demo_data(options: argparse.Namespace) -> dict[str, Any]:
     console = Console(options.quiet, options.json)
     with console.bar("demo-data", " events") as bar:
         report = generate(options.directory, WorldParameters(**given), bar.update)
-    console.say(f"{options.directory}: {json.dumps(report)}")
+    events = sum(report["engagements"].values()) + sum(report["conversions"].values())
+    oracle = report["oracle"]
+    console.say(
+        f"demo-data: {events:,} events and {report['ranker']['impressions']:,} impressions to rank, CTR {report['ctr']:.2%}, "
+        f"oracle AUC {oracle['ctr_auc']:.3f} (CTR) {oracle['cvr_auc']:.3f} (CVR) -> {options.directory}"
+    )
     return {"directory": str(options.directory), "report": report}
 
 

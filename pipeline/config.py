@@ -6,7 +6,7 @@ from pydantic import Field
 
 from artifacts.section import Problem, Section, did_you_mean
 from partitioning.config import GraphConfig
-from pbg_transra.config import ExportConfig, ModelConfig
+from pbg_transra.config import EvaluateConfig, ExportConfig, ModelConfig
 
 
 class RunConfig(Section):
@@ -15,10 +15,11 @@ class RunConfig(Section):
     schema_url: str = Field("", alias="$schema", description="for editors: where configs/schema.json lies")
     graph: GraphConfig = Field(description="how events become a graph")
     model: ModelConfig = Field(description="what is trained on it, and how")
+    evaluate: EvaluateConfig = Field(EvaluateConfig(), description="how the vectors are judged")
     export: ExportConfig = Field(ExportConfig(), description="how vectors leave")
 
     def problems(self) -> Iterator[Problem]:
-        for name in ("graph", "model", "export"):
+        for name in ("graph", "model", "evaluate", "export"):
             for problem in getattr(self, name).problems():
                 yield Problem((name, *problem.path), problem.message)
         yield from self._unknown_relations()

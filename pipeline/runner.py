@@ -178,6 +178,8 @@ def make(context: Context, run: Run, target: Target) -> dict[str, Any]:
         "metrics": {**metrics, "seconds": meter.seconds, "peak_rss_bytes": meter.peak_bytes},
     }
     write_json(partial / RECORD, record)
+    if stage.adds_to_published:  # it may replace its own earlier answer
+        shutil.rmtree(run.directory(stage.name), ignore_errors=True)
     publish(partial, run.directory(stage.name))
     return record
 

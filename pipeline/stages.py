@@ -20,6 +20,10 @@ class Stage(ABC):
     resumable: ClassVar[bool] = False
     adds_to_published: ClassVar[bool] = False
 
+    def applies(self, context: Context) -> bool:
+        """Whether `transra run` should make it for this config."""
+        return True
+
     @abstractmethod
     def section(self, context: Context) -> Section:
         """The slice of the config that the output depends on."""
@@ -159,7 +163,40 @@ class Export(Stage):
         return f"{metrics['entities']:,} vectors, {metrics['bytes'] / 1e6:.1f} MB"
 
 
-STAGES: dict[str, Stage] = {stage.name: stage for stage in (Partition(), Train(), Export())}
+class Evaluate(Stage):
+    name, version, upstream, adds_to_published = "evaluate", 1, "train", True
+
+    def applies(self, context: Context) -> bool:
+        """Without a split that keeps edges out of training there is nothing to rank."""
+        graph = context.config.graph
+        by_rule = graph.split.time is not None or graph.split.random is not None
+        return by_rule or any(source.split == context.config.evaluate.split for source in graph.sources.values())
+
+    def section(self, context: Context) -> Section:
+        return context.config.evaluate
+
+    def plan(self, context: Context, run: Run | None) -> dict[str, int]:
+        return {}
+
+    def make(self, context: Context, run: Run, partial: Path) -> dict[str, Any]:
+        from pbg_transra.evaluation.report import evaluate
+
+        config = context.config
+        with context.console.bar(self.name, "", total=1.0) as bar:
+
+            def progress(step: str, fraction: float) -> None:
+                bar.set_postfix_str(step, refresh=False)
+                bar.update(fraction - bar.n)
+
+            graph_dir, model_dir = run.directory("partition"), run.directory("train")
+            return evaluate(graph_dir, model_dir, config.model, config.evaluate, progress)
+
+    def summary(self, metrics: dict[str, Any]) -> str:
+        numbers = ", ".join(f"{key} {metrics[key]:.4f}" for key in metrics if key == "mrr" or key.startswith("hits@"))
+        return f"{numbers}, AUC {metrics['auc']:.4f} ({metrics['protocol']})"
+
+
+STAGES: dict[str, Stage] = {stage.name: stage for stage in (Partition(), Train(), Evaluate(), Export())}
 
 
 def chain(stage: Stage) -> list[Stage]:

@@ -99,8 +99,9 @@ def test_an_interrupted_attempt_is_not_a_world(tmp_path: Path) -> None:
 
 
 def test_parameters_report_all_errors_at_once() -> None:
-    with pytest.raises(DemoDataError, match="users.*; days"):
+    with pytest.raises(DemoDataError) as caught:
         WorldParameters(users=1, days=0)
+    assert [line.split(":")[0] for line in caught.value.lines] == ["users", "days"]
 
 
 def test_importing_the_package_is_light() -> None:

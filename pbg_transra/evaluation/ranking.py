@@ -32,8 +32,8 @@ Index: TypeAlias = "NDArray[Any] | slice"
 def workers() -> ThreadPoolExecutor:
     """Returns a thread per core, each of which runs torch on its own core.
 
-    Threads inside torch's operations instead wait for each other after every one of these small products, which is 20
-    times slower as soon as another process wants a core.
+    Threads inside torch's operations would wait for each other after every one of these small products: some 20
+    times slower (measured) while other processes want the cores.
     """
     return ThreadPoolExecutor(cpu_count(), initializer=torch.set_num_threads, initargs=(1,))
 

@@ -2,12 +2,14 @@
 
 from dataclasses import asdict, dataclass
 
+from artifacts.errors import ConfigError
+
 DAY = 86_400
 START = 1_767_225_600  # 2026-01-01T00:00Z: fixed, so that the same seed gives the same bytes on any day
 RANKER_DAYS = 10
 
 
-class DemoDataError(ValueError):
+class DemoDataError(ConfigError):
     """The demo world cannot be written as asked."""
 
 
@@ -32,7 +34,7 @@ class WorldParameters:
             if not isinstance(value := getattr(self, name), int) or value < floor
         ]
         if errors:
-            raise DemoDataError("; ".join(errors))
+            raise DemoDataError(*errors)
 
     @property
     def graph_impressions(self) -> int:

@@ -1,0 +1,30 @@
+"""A moment as a config writes it: an ISO date or datetime, or epoch seconds."""
+
+from datetime import datetime, timezone
+from typing import Annotated
+
+from pydantic import AfterValidator
+
+
+def epoch_seconds(moment: str | int) -> int:
+    """Epoch seconds of an ISO date or datetime (UTC unless it says otherwise). Raises ValueError."""
+    if isinstance(moment, int):
+        return moment
+    try:
+        parsed = datetime.fromisoformat(moment.replace("Z", "+00:00"))  # Python 3.10 does not know Z
+    except ValueError as error:
+        raise ValueError(f"'{moment}' is not a time; write an ISO date, an ISO datetime or epoch seconds") from error
+    return int((parsed if parsed.tzinfo else parsed.replace(tzinfo=timezone.utc)).timestamp())
+
+
+def iso(seconds: int) -> str:
+    """The UTC datetime of epoch seconds."""
+    return datetime.fromtimestamp(seconds, timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def _moment(moment: str | int) -> str | int:
+    epoch_seconds(moment)
+    return moment
+
+
+Moment = Annotated[str | int, AfterValidator(_moment)]
