@@ -241,3 +241,21 @@ def test_an_interrupt_is_130(world: Path, tmp_path: Path) -> None:
         time.sleep(0.05)
     process.send_signal(signal.SIGTERM)
     assert process.wait(timeout=30) == 130
+
+
+def test_training_beats_chance_by_far(world: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Held-out days of the demo world, all entities of the type as candidates: chance is an AUC of 0.5."""
+    workspace, more = tmp_path / "runs", ["--set", "model.epochs=5"]
+    for stage in ("partition", "train", "evaluate"):
+        assert transra(stage, world, workspace, "--json", *more) == 0
+        found = said(capsys)
+    metrics = found["stages"]["evaluate"]["metrics"]
+    assert metrics["auc"] > 0.8
+    assert metrics["mrr"] > 20 * chance_mrr(1000), "even among the items alone"
+    assert metrics["anchor_retrieval"]["pairs"]["user->item"]["auc"] > 0.8, "offsite items lie in the anchor space"
+    assert metrics["warm"]["mrr"] > metrics["cold"]["mrr"]
+
+
+def chance_mrr(candidates: int) -> float:
+    """Mean reciprocal rank of a random order."""
+    return float(np.mean(1 / np.arange(1, candidates + 1)))

@@ -1,0 +1,50 @@
+"""What every benchmark prints and stores beside its numbers: machine, versions, date."""
+
+import json
+import platform
+import subprocess
+import time
+from collections.abc import Sequence
+from datetime import datetime, timezone
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from artifacts.resources import cpu_count, tree_memory
+
+OUT = Path(__file__).resolve().parent / "out"
+
+
+def machine() -> str:
+    """Processor, cores and memory in one line."""
+    lines = Path("/proc/cpuinfo").read_text().splitlines()
+    names = [line.split(":")[1].strip() for line in lines if "model name" in line]
+    memory = psutil.virtual_memory().total / (1 << 30)
+    return f"{names[0] if names else platform.machine()}, {cpu_count()} cores, {memory:.0f} GiB"
+
+
+def surroundings(packages: Sequence[str]) -> dict[str, Any]:
+    versions = {"python": platform.python_version(), **{name: version(name) for name in packages}}
+    return {"machine": machine(), "versions": versions, "date": datetime.now(timezone.utc).date().isoformat()}
+
+
+def timed_process(command: Sequence[str], cwd: Path) -> tuple[float, int]:
+    """Seconds from exec to exit and peak memory (bytes, whole process tree) of a command. Raises when it fails."""
+    start = time.perf_counter()
+    process = psutil.Popen(command, cwd=cwd, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    peak = 0
+    while process.poll() is None:
+        peak = max(peak, tree_memory(process))
+        time.sleep(0.05)
+    seconds = time.perf_counter() - start
+    if process.returncode:
+        raise RuntimeError(f"{' '.join(command)} exited with {process.returncode}: {process.stderr.read()[-2000:]}")
+    return seconds, peak
+
+
+def save(name: str, result: dict[str, Any]) -> None:
+    OUT.mkdir(exist_ok=True)
+    (OUT / f"{name}.json").write_text(json.dumps(result, indent=2) + "\n")
+    print(f"written to {OUT / name}.json")
