@@ -25,13 +25,18 @@ def plan_graph(config: GraphConfig, root: Path) -> "Plan":
 
 
 def build_graph(
-    config: GraphConfig, root: Path, destination: Path, progress: Callable[[str, float], None]
+    config: GraphConfig,
+    root: Path,
+    destination: Path,
+    progress: Callable[[str, float], None],
+    known: Path | None = None,
 ) -> GraphReport:
     """Builds the graph of `config` in the existing empty directory `destination`.
 
-    `progress` is told the name of the step and its fraction done. Raises ConfigError for a condition that DuckDB does
-    not accept, DataError for bad input and ResourceError for too little memory or disk.
+    Ids of the graph in the directory `known` keep their partition and offset, also those that no longer occur; new ids
+    follow them. `progress` is told the name of the step and its fraction done. Raises ConfigError for a condition that
+    DuckDB does not accept, DataError for bad input and ResourceError for too little memory or disk.
     """
     from partitioning import build
 
-    return build.build_graph(config, root, destination, progress)
+    return build.build_graph(config, root, destination, progress, known)

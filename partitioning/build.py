@@ -15,7 +15,8 @@ from partitioning.buckets import write_buckets
 from partitioning.config import GraphConfig, memory_bytes
 from partitioning.edges import EdgeSpill, spill_edges
 from partitioning.engine import Engine, translated
-from partitioning.entities import EntityMap, map_entities, write_entities, write_names
+from partitioning.entities import EntityMap, map_entities
+from partitioning.entity_files import write_entities, write_names
 from partitioning.events import Events, NamedRelation, declared_events, named_relations
 from partitioning.files import source_files
 from partitioning.plan import plan_graph
@@ -27,21 +28,30 @@ from partitioning.times import check_times
 Progress = Callable[[str, float], None]
 
 
-def build_graph(config: GraphConfig, root: Path, destination: Path, progress: Progress) -> GraphReport:
+def build_graph(
+    config: GraphConfig, root: Path, destination: Path, progress: Progress, known: Path | None
+) -> GraphReport:
     """See `partitioning.build_graph`."""
+    config = config.with_inverses()
     plan = plan_graph(config, root)
     plan.require(config, destination)
     spill = destination / ".spill"
     spill.mkdir()
     try:
         with translated():
-            return _build(config, root, destination, spill, max(plan.edges, 1), progress)
+            return _build(config, root, destination, spill, known, max(plan.edges, 1), progress)
     finally:
         shutil.rmtree(spill)
 
 
 def _build(
-    config: GraphConfig, root: Path, destination: Path, spill: Path, expected: int, progress: Progress
+    config: GraphConfig,
+    root: Path,
+    destination: Path,
+    spill: Path,
+    known: Path | None,
+    expected: int,
+    progress: Progress,
 ) -> GraphReport:
     threads = config.threads or cpu_count()
     engine = Engine(spill / "duckdb", memory_bytes(config.memory_limit), threads)
@@ -51,7 +61,7 @@ def _build(
         events = declared_events(engine, config, sources)
         check_times(engine, events)
         relations = named_relations(engine, config, events)
-        entities = _entities(engine, config, events, destination, progress)
+        entities = _entities(engine, config, events, destination, known, progress)
         if not relations:
             raise DataError("graph.relations: no relation has a single edge")
         edges = spill_edges(
@@ -62,20 +72,26 @@ def _build(
     finally:
         engine.close()
     counts = Counts(edges, relations, entities)
-    write_buckets(edges, destination, config.seed, threads, counts, lambda done: progress("buckets", done))
-    _check_empty(config, relations, counts)
-    dropped = {index: rows - _edges_of(index, relations, counts) for index, rows in selected.items()}
+    summed = np.array([relation.config.weight is not None for relation in relations])
+    write_buckets(edges, destination, config.seed, threads, summed, counts, lambda done: progress("buckets", done))
+    _check_empty(config, relations, edges)
+    dropped = {config.relations[i].label: rows - _events_of(i, relations, edges) for i, rows in selected.items()}
     _describe(config, destination, relations, entities, edges, counts, dropped)
     return _report(relations, entities, counts, rows, dropped)
 
 
 def _entities(
-    engine: Engine, config: GraphConfig, events: list[Events], destination: Path, progress: Progress
+    engine: Engine,
+    config: GraphConfig,
+    events: list[Events],
+    destination: Path,
+    known: Path | None,
+    progress: Progress,
 ) -> dict[str, EntityMap]:
     entities = {}
     for done, name in enumerate(config.entities):
         progress("entities", done / len(config.entities))
-        entities[name] = map_entities(engine, config, events, name, hashed=bool(config.split.random))
+        entities[name] = map_entities(engine, config, events, name, known, hashed=bool(config.split.random))
         write_entities(engine, entities[name], destination)
         if config.write_names:
             write_names(destination, name, len(entities[name].counts))
@@ -92,19 +108,18 @@ def _selected_for_consent(engine: Engine, events: list[Events]) -> dict[int, int
     return rows
 
 
-def _edges_of(declared: int, relations: list[NamedRelation], counts: Counts) -> int:
-    return int(sum(counts.edges[i].sum() for i, relation in enumerate(relations) if relation.declared == declared))
+def _events_of(declared: int, relations: list[NamedRelation], edges: EdgeSpill) -> int:
+    return int(sum(edges.events[i] for i, relation in enumerate(relations) if relation.declared == declared))
 
 
-def _check_empty(config: GraphConfig, relations: list[NamedRelation], counts: Counts) -> None:
+def _check_empty(config: GraphConfig, relations: list[NamedRelation], edges: EdgeSpill) -> None:
     """Raises DataError that names every declared relation without an edge that must have some."""
     lines = []
     for index, relation in enumerate(config.relations):
-        if not relation.allow_empty and not _edges_of(index, relations, counts):
-            name = relation.name or f"of column {relation.relation_column}"
+        if not relation.allow_empty and not _events_of(index, relations, edges):
             where = f" where {relation.where}" if relation.where else ""
             lines.append(
-                f"graph.relations[{index}]: relation '{name}' has no edges "
+                f"graph.relations[{index}]: relation '{relation.label}' has no edges "
                 f"(source {', '.join(relation.sources)}{where}); set allow_empty if that is expected"
             )
     if lines:
@@ -118,7 +133,7 @@ def _describe(
     entities: dict[str, EntityMap],
     edges: EdgeSpill,
     counts: Counts,
-    dropped: dict[int, int],
+    dropped: dict[str, int],
 ) -> None:
     """Writes graph.json, statistics.json and PBG's list of relations."""
     names = [relation.name for relation in relations]
@@ -136,6 +151,7 @@ def _describe(
                     rhs=relation.config.rhs.type,
                     domain=relation.config.domain,
                     edges=dict(zip(SPLITS, counts.edges[index].tolist(), strict=True)),
+                    weighted=relation.config.weight is not None,
                 )
                 for index, relation in enumerate(relations)
             ),
@@ -160,7 +176,7 @@ def _report(
     entities: dict[str, EntityMap],
     counts: Counts,
     rows: dict[str, int],
-    dropped: dict[int, int],
+    dropped: dict[str, int],
 ) -> GraphReport:
     by_split = np.sum(counts.edges, axis=0).tolist()
     by_type = {name: sum(map.counts) for name, map in entities.items()}

@@ -62,10 +62,22 @@ def _relation(graph: GraphConfig, relation: RelationConfig, path: Path) -> Itera
         yield Problem((*path, "source"), "a source occurs twice: its edges would count twice")
     for side, end in relation.sides.items():
         yield from _unknown("entity type", end.type, graph.entities, (*path, side, "type"))
+    if relation.inverse and relation.relation_column:
+        yield Problem((*path, "inverse"), "only a relation with a name can have an inverse")
+    if relation.half_life_days:
+        yield from _half_life(graph, relation, (*path, "half_life_days"))
     if relation.domain == "offsite":
         yield from _offsite(graph, relation, path)
     elif relation.consent:
         yield Problem((*path, "consent"), f"only offsite relations have consent; this one is {relation.domain}")
+
+
+def _half_life(graph: GraphConfig, relation: RelationConfig, path: Path) -> Iterator[Problem]:
+    if relation.weight is None:
+        yield Problem(path, 'has no meaning without weight; set weight: "1" to count events')
+    for name in relation.sources:
+        if name in graph.sources and not graph.sources[name].time_column:
+            yield Problem(path, f"source '{name}' has no time_column")
 
 
 def _offsite(graph: GraphConfig, relation: RelationConfig, path: Path) -> Iterator[Problem]:
@@ -98,13 +110,15 @@ def _consent(graph: GraphConfig, consent: ConsentConfig, path: Path) -> Iterator
 
 def _names(graph: GraphConfig) -> Iterator[Problem]:
     first: dict[str, int] = {}
-    for index, relation in enumerate(graph.relations):
-        if relation.name is not None and first.setdefault(relation.name, index) != index:
+    named = [(i, key, getattr(r, key)) for i, r in enumerate(graph.relations) for key in ("name", "inverse")]
+    for index, key, name in named:
+        if name in first:
             yield Problem(
-                ("relations", index, "name"),
-                f"'{relation.name}' is already graph.relations[{first[relation.name]}]; "
-                "several sources of one relation are a list in source",
+                ("relations", index, key),
+                f"'{name}' is already graph.relations[{first[name]}]; several sources are a list in source",
             )
+        elif name is not None:
+            first[name] = index
 
 
 def _split(graph: GraphConfig) -> Iterator[Problem]:

@@ -107,6 +107,15 @@ class RelationConfig(Section):
     where: str | None = Field(None, description="SQL condition on the source's columns.")
     lhs: SideConfig = Field(description="Left-hand side: the head.")
     rhs: SideConfig = Field(description="Right-hand side: the tail.")
+    weight: str | None = Field(
+        None,
+        description="SQL number on the source's columns, such as 1: repeated events become one edge, whose weight is "
+        "their sum and which belongs to the earliest split that it occurs in. By default every event is an edge.",
+    )
+    half_life_days: float | None = Field(
+        None, gt=0, description="Age at which an event's weight has halved, counted from the end of training."
+    )
+    inverse: str | None = Field(None, min_length=1, description="Name of a relation with the same edges turned around.")
     domain: Domain = Field("onsite", description="offsite needs consent; side: side information such as pin to topic.")
     allow_empty: bool = Field(False, description="Accept a relation without a single edge.")
     consent: ConsentConfig | None = Field(None, description="Overrides graph.consent for this offsite relation.")
@@ -114,6 +123,11 @@ class RelationConfig(Section):
     @property
     def sources(self) -> list[str]:
         return [self.source] if isinstance(self.source, str) else self.source
+
+    @property
+    def label(self) -> str:
+        """What to call the relation in messages and reports."""
+        return self.name or f"by {self.relation_column}"
 
     @property
     def sides(self) -> dict[str, SideConfig]:
@@ -161,6 +175,17 @@ class GraphConfig(Section):
         from partitioning.checks import graph_problems
 
         yield from graph_problems(self)
+
+    def with_inverses(self) -> "GraphConfig":
+        """The same graph with each `inverse` as a relation of its own, after all others."""
+        turned = [
+            relation.model_copy(
+                update={"name": relation.inverse, "inverse": None, "lhs": relation.rhs, "rhs": relation.lhs}
+            )
+            for relation in self.relations
+            if relation.inverse
+        ]
+        return self.model_copy(update={"relations": [*self.relations, *turned]})
 
     def partitions_of(self, entity_type: str) -> int:
         """Number of partitions of an entity type."""

@@ -2,7 +2,7 @@
 
 import errno
 import re
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -47,10 +47,10 @@ class Engine:
         """Columns of a query and their types."""
         return {row[0]: row[1] for row in self.rows(f"DESCRIBE {sql}")}
 
-    def batches(self, sql: str, rows: int) -> Iterator[pa.RecordBatch]:
-        """Streams a large result, about `rows` at a time."""
-        with translated():
-            yield from self.connection.sql(sql).to_arrow_reader(rows)
+    def batches(self, sql: str, rows: int) -> Generator[pa.RecordBatch, None, None]:
+        """Streams a large result, about `rows` at a time. No other query can run before it is exhausted or closed."""
+        with translated(), self.connection.sql(sql).to_arrow_reader(rows) as reader:
+            yield from reader
 
     def close(self) -> None:
         self.connection.close()

@@ -11,6 +11,7 @@ from partitioning.config import ConsentConfig, GraphConfig, RelationConfig, epoc
 from partitioning.diagnosis import missing_value
 from partitioning.engine import Engine, literal, quoted
 from partitioning.source import Source
+from partitioning.weights import reference_time, weight_units
 
 # The split code of events whose split is drawn from the hash of the edge, once the entities are known.
 DRAWN = len(SPLITS)
@@ -18,7 +19,7 @@ DRAWN = len(SPLITS)
 
 @dataclass(frozen=True)
 class Events:
-    """One declared relation on one of its sources. `conditions` and `split` are SQL on the source's columns."""
+    """One declared relation on one of its sources. The texts are SQL on the source's columns."""
 
     declared: int
     relation: RelationConfig
@@ -26,6 +27,7 @@ class Events:
     selected: tuple[str, ...]  # `where` and the end of the time split
     consented: tuple[str, ...]  # both sides that need consent
     split: str
+    weight: str  # in units
 
     @property
     def condition(self) -> str:
@@ -42,15 +44,17 @@ def text(column: str) -> str:
 
 
 def declared_events(engine: Engine, config: GraphConfig, sources: dict[str, Source]) -> list[Events]:
-    """Every (relation, source) pair. Raises ConfigError for a `where` that DuckDB does not accept."""
+    """Every (relation, source) pair. Raises ConfigError for SQL that DuckDB does not accept."""
+    for index, relation in enumerate(config.relations):
+        for name in relation.sources:
+            _check_relation(engine, sources[name], relation, f"graph.relations[{index}]")
     consents: dict[ConsentConfig, str] = {}
+    reference = reference_time(engine, config, sources)
     events = []
     for index, relation in enumerate(config.relations):
         people = _people(engine, config, relation, sources, index, consents)
         for name in relation.sources:
             source = sources[name]
-            if relation.where:
-                check_condition(engine, source, relation.where, f"graph.relations[{index}].where")
             consented = tuple(
                 f"{text(side.column)} IN (SELECT id FROM {table})"
                 for kind, table in people
@@ -58,8 +62,16 @@ def declared_events(engine: Engine, config: GraphConfig, sources: dict[str, Sour
                 if side.type == kind
             )
             selected = tuple(_selected(config, relation, source))
-            events.append(Events(index, relation, source, selected, consented, _split(config, source)))
+            weight = weight_units(relation, source, reference)
+            events.append(Events(index, relation, source, selected, consented, _split(config, source), weight))
     return events
+
+
+def _check_relation(engine: Engine, source: Source, relation: RelationConfig, path: str) -> None:
+    if relation.where:
+        check_condition(engine, source, relation.where, f"{path}.where")
+    if relation.weight:
+        check_condition(engine, source, f"CAST(({relation.weight}) AS DOUBLE) > 0", f"{path}.weight")
 
 
 def check_condition(engine: Engine, source: Source, condition: str, path: str) -> None:
@@ -68,7 +80,7 @@ def check_condition(engine: Engine, source: Source, condition: str, path: str) -
         engine.connection.execute(f"SELECT 1 FROM {source.table} WHERE ({condition}) LIMIT 0")
     except (duckdb.BinderException, duckdb.ParserException, duckdb.CatalogException) as error:
         reason = " ".join(line for line in str(error).partition("\n\nLINE")[0].splitlines() if line)
-        raise ConfigError(f"{path}: {reason}; expected a condition on the columns of '{source.name}'") from error
+        raise ConfigError(f"{path}: {reason}; expected SQL on the columns of '{source.name}'") from error
 
 
 def _people(

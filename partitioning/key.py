@@ -70,11 +70,24 @@ def unmix(keys: Keys) -> Keys:
     return keys
 
 
+def scramble_(keys: Keys, seed: int) -> None:
+    """Replaces keys (N,) in place by others, one to one: sorted, they are in random order."""
+    for start in range(0, len(keys), _CHUNK):
+        keys[start : start + _CHUNK] = mix(keys[start : start + _CHUNK] ^ _salt(seed))
+
+
+def unscramble_(keys: Keys, seed: int) -> None:
+    """The inverse of `scramble_`."""
+    for start in range(0, len(keys), _CHUNK):
+        keys[start : start + _CHUNK] = unmix(keys[start : start + _CHUNK]) ^ _salt(seed)
+
+
+def _salt(seed: int) -> np.uint64:
+    return np.uint64((seed * 0x9E3779B97F4A7C15 + 0x9E3779B97F4A7C15) & _MASK)
+
+
 def shuffle_(keys: Keys, seed: int) -> None:
     """Puts keys (N,) in place in an order that depends on nothing but the keys and the seed."""
-    salt = np.uint64((seed * 0x9E3779B97F4A7C15 + 0x9E3779B97F4A7C15) & _MASK)
-    for start in range(0, len(keys), _CHUNK):
-        keys[start : start + _CHUNK] = mix(keys[start : start + _CHUNK] ^ salt)
+    scramble_(keys, seed)
     keys.sort()
-    for start in range(0, len(keys), _CHUNK):
-        keys[start : start + _CHUNK] = unmix(keys[start : start + _CHUNK]) ^ salt
+    unscramble_(keys, seed)

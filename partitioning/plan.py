@@ -16,7 +16,9 @@ _COMPRESSION = 5  # how much smaller gzip and zstd make logs, roughly
 # Bytes on disk for each edge: 24 in its bucket, 8 as a key, 16 for distinct ends, and 60 for DuckDB's spill and the
 # entity files, supposing an id for each edge.
 _DISK_PER_EDGE = 24 + 8 + 16 + 60
-_MEMORY_PER_EDGE = 5 * 8  # of a bucket, while it is sorted and written
+# Of a bucket, while it is sorted and written: keys and what is unpacked from them; also weights and an order of both.
+_MEMORY_PER_EDGE = 5 * 8
+_MEMORY_PER_WEIGHTED_EDGE = 11 * 8
 _LEAST_MEMORY = 512_000_000
 
 
@@ -56,12 +58,14 @@ def plan_graph(config: GraphConfig, root: Path) -> Plan:
         edges += found * _relations_on(config, name)
     buckets = _largest_side(config, "lhs") * _largest_side(config, "rhs")
     at_once = min(config.threads or cpu_count(), buckets)
+    weighted = any(relation.weight for relation in config.relations)
+    bucket = (edges // buckets) * (_MEMORY_PER_WEIGHTED_EDGE if weighted else _MEMORY_PER_EDGE)
     return Plan(
         rows=rows,
         input_bytes=size,
         edges=edges,
         disk_bytes=edges * _DISK_PER_EDGE + staged,
-        memory_bytes=_LEAST_MEMORY + at_once * (edges // buckets) * _MEMORY_PER_EDGE,
+        memory_bytes=_LEAST_MEMORY + at_once * bucket,
     )
 
 

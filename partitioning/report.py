@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class GraphReport:
-    """Counts of a finished graph. `without_consent` counts rows left out, by position in graph.relations."""
+    """Counts of a finished graph. `without_consent` counts rows left out, by declared relation."""
 
     edges: int
     entities: int
@@ -13,4 +13,4 @@ class GraphReport:
     edges_by_split: dict[str, int]
     entities_by_type: dict[str, int]
     rows_read: dict[str, int]
-    without_consent: dict[int, int]
+    without_consent: dict[str, int]

@@ -8,7 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from artifacts.graph import SPLITS
-from partitioning.edges import EdgeSpill, Grid
+from partitioning.edge_query import Grid
+from partitioning.edges import EdgeSpill
 from partitioning.entities import EntityMap
 from partitioning.events import NamedRelation
 from partitioning.key import Indices, Keys
@@ -23,6 +24,7 @@ class Counts:
         edges: (relations, splits)
         bucket_sizes: (splits, buckets)
         degrees: for each partition, training degrees of all types, one type after the other
+        held_out: for each partition, in the same order, whether an entity occurs in valid or test
     """
 
     def __init__(self, spill: EdgeSpill, relations: list[NamedRelation], entities: dict[str, EntityMap]) -> None:
@@ -39,6 +41,7 @@ class Counts:
         ]
         self._starts = [np.concatenate([[0], np.cumsum(row)]) for row in sizes]
         self.degrees = [np.zeros(starts[-1], np.int32) for starts in self._starts]
+        self.held_out = [np.zeros(starts[-1], np.bool_) for starts in self._starts]
 
     def add(self, split: int, i: int, j: int, keys: Keys) -> None:
         """Counts the edges of a bucket, given as keys (N,)."""
@@ -52,11 +55,14 @@ class Counts:
         self._add_side("rhs", split, j, relation, layout.rhs(keys))
 
     def _add_side(self, side: str, split: int, part: int, relation: Indices, offsets: Indices) -> None:
+        starts = np.array([self._starts[part][self._types.index(t)] for t in self._side_types(side)])
+        at = starts[relation] + offsets
         if split == 0:
-            starts = np.array([self._starts[part][self._types.index(t)] for t in self._side_types(side)])
-            degrees = np.bincount(starts[relation] + offsets, minlength=len(self.degrees[part]))
+            degrees = np.bincount(at, minlength=len(self.degrees[part]))
             with self._lock:
                 self.degrees[part] += degrees.astype(np.int32)
+        else:
+            self.held_out[part][at] = True  # safe without the lock: every thread writes the same value
         ends = _unique((relation << self._bits(side)) | offsets)
         with self._lock, self._ends_path(side, part).open("ab") as file:
             ends.tofile(file)
@@ -70,10 +76,14 @@ class Counts:
                 total += np.bincount(ends >> self._bits(side), minlength=len(self._relations))
         return total
 
-    def type_degrees(self, type: str) -> list[NDArray[np.int32]]:
-        """Training degrees of a type's entities, partition by partition."""
+    def of_type(self, type: str) -> tuple[list[NDArray[np.int32]], list[NDArray[np.bool_]]]:
+        """Training degrees of a type's entities and whether they occur in valid or test, partition by partition."""
         at = self._types.index(type)
-        return [degrees[s[at] : s[at + 1]] for degrees, s in zip(self.degrees, self._starts, strict=True)]
+        slices = [slice(starts[at], starts[at + 1]) for starts in self._starts]
+        return (
+            [degrees[part] for degrees, part in zip(self.degrees, slices, strict=True)],
+            [held_out[part] for held_out, part in zip(self.held_out, slices, strict=True)],
+        )
 
     def _side_types(self, side: str) -> list[str]:
         return [relation.config.sides[side].type for relation in self._relations]
@@ -92,7 +102,7 @@ def _unique(values: Indices) -> Indices:
 
 
 def graph_statistics(
-    counts: Counts, relations: list[NamedRelation], entities: dict[str, EntityMap], dropped: dict[int, int]
+    counts: Counts, relations: list[NamedRelation], entities: dict[str, EntityMap], dropped: dict[str, int]
 ) -> dict[str, Any]:
     """The content of statistics.json. `dropped`: rows without consent, by declared relation."""
     lhs, rhs = counts.distinct("lhs"), counts.distinct("rhs")
@@ -106,22 +116,24 @@ def graph_statistics(
             }
             for index, relation in enumerate(relations)
         ],
-        "without_consent": [{"relation": index, "rows": rows} for index, rows in sorted(dropped.items())],
+        "without_consent": dropped,
         "entities": {name: _type_statistics(counts, map) for name, map in entities.items()},
         "buckets": {split: _sizes(counts.bucket_sizes[code]) for code, split in enumerate(SPLITS)},
     }
 
 
 def _type_statistics(counts: Counts, entities: EntityMap) -> dict[str, Any]:
-    degrees = counts.type_degrees(entities.type)
+    degrees, held_out = counts.of_type(entities.type)
+    untrained = [(part == 0, held) for part, held in zip(degrees, held_out, strict=True)]
     total, mean = sum(entities.counts), sum(entities.counts) / len(entities.counts)
-    imbalance = max(abs(count - mean) for count in entities.counts) / mean if total else 0.0
+    deviation = max(abs(count - mean) for count in entities.counts)
     return {
         "count": total,
         "partitions": list(entities.counts),
-        "imbalance": round(imbalance, 6),  # the largest deviation of a partition from the mean, as a fraction of it
+        "imbalance": round(deviation / mean, 6) if total else 0.0,  # of the partition farthest from the mean
         "degree": _quantiles(degrees),
-        "cold": int(sum(np.count_nonzero(part == 0) for part in degrees)),
+        "cold": int(sum(np.count_nonzero(zero & held) for zero, held in untrained)),
+        "absent": int(sum(np.count_nonzero(zero & ~held) for zero, held in untrained)),  # known from an earlier graph
     }
 
 

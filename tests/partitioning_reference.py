@@ -4,6 +4,7 @@ import hashlib
 from pathlib import Path
 
 import h5py
+import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
 
@@ -34,6 +35,17 @@ def ids(directory: Path, graph: Graph, type: str) -> list[list[str]]:
 
 def edges(directory: Path) -> list[Edge]:
     """All edges of a graph, by name, sorted."""
+    return sorted(edge for edge, _ in _read(directory))
+
+
+def weighted_edges(directory: Path) -> dict[Edge, float]:
+    """Weights of a graph without repeated edges."""
+    found = _read(directory)
+    assert len(dict(found)) == len(found)
+    return dict(found)
+
+
+def _read(directory: Path) -> list[tuple[Edge, float]]:
     graph = load_graph(directory)
     names = {entity_type.name: ids(directory, graph, entity_type.name) for entity_type in graph.entity_types}
     found = []
@@ -41,10 +53,14 @@ def edges(directory: Path) -> list[Edge]:
         for i in range(graph.side_partitions("lhs")):
             for j in range(graph.side_partitions("rhs")):
                 with h5py.File(edge_path(directory, split) / f"edges_{i}_{j}.h5") as file:
-                    for lhs, rhs, rel in zip(file["lhs"][:], file["rhs"][:], file["rel"][:], strict=True):
+                    weights = file["weight"][:] if "weight" in file else np.ones(len(file["rel"]))
+                    for lhs, rhs, rel, weight in zip(
+                        file["lhs"][:], file["rhs"][:], file["rel"][:], weights, strict=True
+                    ):
                         relation = graph.relations[rel]
-                        found.append((split, relation.name, names[relation.lhs][i][lhs], names[relation.rhs][j][rhs]))
-    return sorted(found)
+                        ends = names[relation.lhs][i][lhs], names[relation.rhs][j][rhs]
+                        found.append(((split, relation.name, *ends), float(weight)))
+    return found
 
 
 def world(partitions: int, split: dict) -> dict:

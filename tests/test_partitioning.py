@@ -175,7 +175,7 @@ def test_consent_is_counted_and_stated(tmp_path):
     assert [e for e in edges(tmp_path / "graph") if e[1] == "visit"] == [("train", "visit", "2", "p1")]
     assert graph.consent == {"visit": "source people, user in column user where opted_in"}
     statistics = json.loads((tmp_path / "graph/statistics.json").read_text())
-    assert statistics["without_consent"] == [{"relation": 2, "rows": 1}]
+    assert statistics["without_consent"] == {"visit": 1}
 
 
 def test_bucket_files_are_contiguous_and_int64(tmp_path):

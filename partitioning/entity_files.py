@@ -1,0 +1,59 @@
+"""The files of the entity map: ids, counts and, for PBG's export, names."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from artifacts.graph import ids_path
+from partitioning.engine import Engine, translated
+from partitioning.entities import EntityMap
+
+_ROW_GROUP = 1 << 20
+_SCHEMA = pa.schema([("id", pa.string())])
+_PARQUET = {"compression": "zstd", "use_dictionary": False, "write_statistics": False}  # every id occurs once
+
+
+class _Ids:
+    """A stream of ids from which any number can be taken."""
+
+    def __init__(self, batches: Iterator[pa.RecordBatch]) -> None:
+        self._batches = batches
+        self._held: pa.StringArray = pa.nulls(0, pa.string())  # pa.array would import pandas
+
+    def take(self, count: int) -> pa.StringArray:
+        pieces = [self._held]
+        while (missing := count - sum(map(len, pieces))) > 0:
+            pieces.append(next(self._batches).column(0))
+        last = pieces.pop()
+        self._held = last[len(last) + missing :] if missing else last[len(last) :]
+        return pa.concat_arrays([*pieces, last[: len(last) + missing]])
+
+
+def write_entities(engine: Engine, entities: EntityMap, directory: Path) -> None:
+    """Writes the ids and the count of every partition of a type."""
+    batches = engine.batches(f"SELECT id FROM {entities.table}", _ROW_GROUP)
+    ids = _Ids(batches)
+    ids_path(directory, entities.type, 0).parent.mkdir(parents=True)
+    for part, count in enumerate(entities.counts):
+        with translated():
+            (directory / f"entity_count_{entities.type}_{part}.txt").write_text(f"{count}\n")
+            with pq.ParquetWriter(ids_path(directory, entities.type, part), _SCHEMA, **_PARQUET) as file:
+                for start in range(0, count, _ROW_GROUP):
+                    group = ids.take(min(_ROW_GROUP, count - start))
+                    file.write_batch(pa.record_batch([group], schema=_SCHEMA), row_group_size=_ROW_GROUP)
+    batches.close()
+
+
+def write_names(directory: Path, type: str, partitions: int) -> None:
+    """Writes PBG's entity_names files, streaming the ids that `write_entities` wrote."""
+    for part in range(partitions):
+        with (directory / f"entity_names_{type}_{part}.json").open("w") as file, translated():
+            separator = "["
+            for batch in pq.ParquetFile(ids_path(directory, type, part)).iter_batches():
+                for name in batch.column(0).to_pylist():
+                    file.write(f"{separator}\n{json.dumps(name)}")
+                    separator = ","
+            file.write("]\n" if separator == "," else "[]\n")
