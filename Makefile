@@ -20,7 +20,7 @@ ifeq ($(CONFIG),configs/demo.json)
 INPUT := $(DEMO_DATA)
 endif
 
-.PHONY: help venv partition train evaluate export nightly status test test-slow lint schema clean
+.PHONY: help venv partition train evaluate export nightly status test test-slow lint schema bench-train clean
 
 help:  ## This list
 	@echo "usage: make TARGET [CONFIG=configs/demo.json] [ARGS='--set model.epochs=3']"
@@ -69,6 +69,18 @@ lint: venv  ## ruff and mypy
 
 schema: venv  ## configs/schema.json, from the config classes
 	$(TRANSRA) config schema > configs/schema.json
+
+# PyKEEN has requirements of its own, so it gets an environment of its own; torch first, as above.
+PYKEEN := benchmarks/out/pykeen
+
+$(PYKEEN)/installed:
+	$(PYTHON) -m venv $(PYKEEN)
+	$(PYKEEN)/bin/pip install --quiet --constraint constraints.txt torch
+	$(PYKEEN)/bin/pip install --quiet pykeen
+	touch $@
+
+bench-train: venv $(DEMO_DATA) $(PYKEEN)/installed  ## Training against PyTorch-BigGraph and its matrix products alone
+	$(BIN)/python -m benchmarks.bench_train $(ARGS)
 
 clean:  ## Remove the virtual environment and caches; runs/ and data/ stay
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache *.egg-info

@@ -28,6 +28,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from artifacts.errors import DataError
+from artifacts.graph import Graph
 
 FORMAT = "transra embeddings"
 FORMAT_VERSION = 1
@@ -208,6 +209,17 @@ class Embeddings:
         if name not in self._relations:
             raise DataError(f"{self.path}: relation '{name}' is not in the export")
         return self._relations[name]
+
+    def require_fits(self, graph: Graph) -> None:
+        """Raises DataError unless these are the entities and relations of `graph`, by name and number."""
+        found: dict[str, int | str] = {name: self.count(name) for name in self.types}
+        found |= {r.name: f"{r.lhs} -> {r.rhs}" for r in self.relations}
+        expected: dict[str, int | str] = {t.name: t.count for t in graph.entity_types}
+        expected |= {r.name: f"{r.lhs} -> {r.rhs}" for r in graph.relations}
+        for name in [*expected, *found]:
+            if found.get(name) != expected.get(name):
+                one, other = found.get(name, "nothing"), expected.get(name, "nothing")
+                raise DataError(f"{self.path}: export of another graph: '{name}': found {one}, expected {other}")
 
     def count(self, entity_type: str) -> int:
         return len(self.vectors(entity_type))

@@ -14,9 +14,9 @@ from artifacts.errors import ResourceError
 GIB = 1 << 30
 
 
-def tree_memory(process: psutil.Process) -> int:
-    """Bytes that a process and its children hold, shared pages counted once (PSS where the kernel tells it)."""
-    total = 0
+def tree_memory(process: psutil.Process | None = None) -> int:
+    """Bytes that a process (by default this one) and its children hold, shared pages counted once (PSS)."""
+    process, total = process or psutil.Process(), 0
     for member in [process, *process.children(recursive=True)]:
         try:
             info = member.memory_full_info()
@@ -47,9 +47,8 @@ class Meter:
         self._thread.join()
 
     def _sample(self) -> None:
-        process = psutil.Process()
         while True:
-            self.peak_bytes = max(self.peak_bytes, tree_memory(process))
+            self.peak_bytes = max(self.peak_bytes, tree_memory())
             if self._stop.wait(self._interval):
                 return
 

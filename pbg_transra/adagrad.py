@@ -6,7 +6,7 @@ local copy of the sum plus its own squared gradient, so no step is ever longer t
 one component of a row).
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import torch
@@ -19,10 +19,12 @@ EPSILON = 1e-10
 class HogwildOptimizer(Optimizer):
     """What both have in common: sums in shared memory, and the learning rate of the config, also after a resume."""
 
-    def __init__(self, params: Iterable[Tensor], lr: float) -> None:
+    def __init__(self, params: Iterable[Tensor], lr: float, sums: Sequence[Tensor] | None = None) -> None:
+        """`sums`: one for each parameter, taken as they are; new ones by default."""
         super().__init__(params, {"lr": lr})
-        for parameter in self._parameters():
-            self.state[parameter]["sum"] = self.new_sum(parameter)
+        parameters = self._parameters()
+        for parameter, total in zip(parameters, sums or map(self.new_sum, parameters), strict=True):
+            self.state[parameter]["sum"] = total
 
     def _parameters(self) -> list[Tensor]:
         return [parameter for group in self.param_groups for parameter in group["params"]]
@@ -39,11 +41,12 @@ class HogwildOptimizer(Optimizer):
             self.state[parameter]["sum"].share_memory_()
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Takes the sums but not the learning rate: PBG lets a saved one override the config's."""
-        rates = [group["lr"] for group in self.param_groups]
-        super().load_state_dict(state_dict)
-        for group, rate in zip(self.param_groups, rates, strict=True):
-            group["lr"] = rate
+        """Takes the sums but not the learning rate: PBG lets a saved one override the config's.
+
+        The sums are copied in place, because they may be views of what others hold.
+        """
+        for parameter, saved in zip(self._parameters(), state_dict["state"].values(), strict=True):
+            self.state[parameter]["sum"].copy_(saved["sum"])
 
     @torch.no_grad()
     def step(self, closure: Callable[[], float] | None = None) -> None:  # type: ignore[override]
@@ -60,10 +63,7 @@ class HogwildAdagrad(HogwildOptimizer):
         return torch.zeros_like(parameter)
 
     def update_(self, parameter: Tensor, gradient: Tensor, total: Tensor, lr: float) -> None:
-        square = gradient * gradient
-        divisor = (total + square).sqrt_().add_(EPSILON)
-        total.add_(square)
-        parameter.addcdiv_(gradient, divisor, value=-lr)
+        step_components_(parameter, total, gradient, lr)
 
 
 class HogwildRowAdagrad(HogwildOptimizer):
@@ -74,8 +74,20 @@ class HogwildRowAdagrad(HogwildOptimizer):
 
     def update_(self, parameter: Tensor, gradient: Tensor, total: Tensor, lr: float) -> None:
         gradient = gradient.coalesce()  # the update is not linear: each row once
-        rows, values = gradient.indices()[0], gradient.values()
-        square = (values * values).mean(1)
-        divisor = (total[rows] + square).sqrt_().add_(EPSILON)
-        total.index_add_(0, rows, square)
-        parameter.index_add_(0, rows, values / divisor.unsqueeze(1), alpha=-lr)
+        step_rows_(parameter, total, gradient.indices()[0], gradient.values(), lr)
+
+
+def step_components_(values: Tensor, sums: Tensor, gradient: Tensor, lr: float) -> None:
+    """Moves `values` and `sums` in place; all three have one shape."""
+    square = gradient * gradient
+    divisor = (sums + square).sqrt_().add_(EPSILON)
+    sums.add_(square)
+    values.addcdiv_(gradient, divisor, value=-lr)
+
+
+def step_rows_(table: Tensor, sums: Tensor, rows: Tensor, gradients: Tensor, lr: float) -> None:
+    """Moves rows of `table` (N, D) and of `sums` (N,) in place. `rows` (n,) are distinct, `gradients` (n, D) theirs."""
+    square = (gradients * gradients).mean(1)
+    divisor = (sums[rows] + square).sqrt_().add_(EPSILON)
+    sums.index_add_(0, rows, square)
+    table.index_add_(0, rows, gradients / divisor.unsqueeze(1), alpha=-lr)

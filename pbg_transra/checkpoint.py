@@ -3,12 +3,15 @@
     checkpoint_version.txt                the committed version <N>
     embeddings_<type>_<part>.v<N>.h5      /embeddings (entities, D) float32
     model.v<N>.h5                         /model/relations/<index>/operator/rhs/<parameter>
+    config.json                           PBG's config: names, types and operators of the relations
 
 No version is read that is not committed, so a training that is under way does not disturb.
 """
 
+import json
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +22,7 @@ from numpy.typing import NDArray
 
 from artifacts.errors import DataError
 from artifacts.graph import EntityType, Graph, ids_path
+from pbg_transra.committed import committed_version
 
 Parameters = dict[str, NDArray[Any]]
 
@@ -27,13 +31,9 @@ class Checkpoint:
     """The committed version of a checkpoint."""
 
     def __init__(self, directory: Path) -> None:
-        """Raises DataError when nothing is committed (PBG itself would silently start again at version 0)."""
+        """Raises DataError when nothing is committed."""
         self.directory = directory
-        path = directory / "checkpoint_version.txt"
-        text = path.read_text().strip() if path.exists() else ""
-        if not text.isdecimal() or int(text) == 0:
-            raise DataError(f"{path}: expected the number of a committed checkpoint, found '{text}'; train first")
-        self.version = int(text)
+        self.version = committed_version(directory)
 
     def _open(self, stem: str) -> h5py.File:
         path = self.directory / f"{stem}.v{self.version}.h5"
@@ -64,16 +64,38 @@ class Checkpoint:
         return parameters
 
     def require_fits(self, graph: Graph, dimension: int) -> None:
-        """Raises DataError, a line per partition, unless the vectors are those of `graph` at this dimension."""
-        problems = [
-            f"{self.directory}: checkpoint of another graph or dimension: type '{entity_type.name}', partition "
-            f"{partition}: found {found[0]} vectors of length {found[1]}, expected {count} of length {dimension}"
-            for entity_type in graph.entity_types
-            for partition, count in enumerate(entity_type.counts)
-            if (found := self.shape(entity_type.name, partition)) != (count, dimension)
-        ]
-        if problems:
-            raise DataError(*problems)
+        """Raises DataError at the first relation or partition that is not one of `graph` at this dimension."""
+        self._require_relations(graph)
+        for entity_type in graph.entity_types:
+            for partition, count in enumerate(entity_type.counts):
+                found = self.shape(entity_type.name, partition)
+                if found != (count, dimension):
+                    raise DataError(
+                        f"{self.directory}: checkpoint of another graph or dimension: type '{entity_type.name}', "
+                        f"partition {partition}: found {found[0]} vectors of length {found[1]}, expected {count} of "
+                        f"length {dimension}"
+                    )
+
+    def _require_relations(self, graph: Graph) -> None:
+        """Relations are known to PBG by their place only; the config that it keeps beside them has the names."""
+        path = self.directory / "config.json"
+        if not path.exists():
+            return
+        try:
+            trained = [(r["name"], r["lhs"], r["rhs"]) for r in json.loads(path.read_text())["relations"]]
+        except (ValueError, KeyError, TypeError) as error:
+            raise DataError(f"{path}: expected the config that PBG keeps with a checkpoint ({error!r})") from error
+        expected = [(relation.name, relation.lhs, relation.rhs) for relation in graph.relations]
+        for index, (one, other) in enumerate(zip_longest(trained, expected)):
+            if one != other:
+                raise DataError(
+                    f"{self.directory}: checkpoint of another graph: relation {index} is {_arrow(one)}, "
+                    f"expected {_arrow(other)}"
+                )
+
+
+def _arrow(relation: tuple[str, str, str] | None) -> str:
+    return "absent" if relation is None else "'{}' ({} -> {})".format(*relation)
 
 
 def as_matrices(parameters: Parameters, dimension: int) -> Parameters:

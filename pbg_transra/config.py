@@ -26,11 +26,11 @@ ANCHORED: tuple[Operator, ...] = ("transra", "transra_untied")
 class ModelConfig(Section):
     """What is trained, and how."""
 
-    without_effect = frozenset({"workers"})
+    without_effect = frozenset({"workers", "overlap", "checkpoint_seconds"})
     # What an interrupted training may go on with; anything else would be another model.
     changes_on_resume: ClassVar[frozenset[str]] = frozenset(
         {"epochs", "lr", "relation_lr", "pull", "relation_weights"}
-        | {"batch_size", "batch_negatives", "uniform_negatives"}
+        | {"batch_size", "batch_negatives", "uniform_negatives", "processor"}
     )
 
     operator: Operator = Field(
@@ -53,6 +53,12 @@ class ModelConfig(Section):
     relation_weights: dict[str, float] = Field(
         {}, description="factor on the loss of a relation's edges; 1 where not listed"
     )
+    start_from: str | None = Field(
+        None,
+        min_length=1,
+        description="directory of a checkpoint that stock PyTorch-BigGraph wrote for this graph, relative to the root: "
+        "training begins with its vectors, operators and Adagrad sums",
+    )
     epochs: int = Field(10, gt=0, description="passes over all training edges")
     lr: float = Field(0.1, gt=0, description="learning rate of entity vectors (row-wise Adagrad)")
     relation_lr: float = Field(0.01, gt=0, description="learning rate of projections and translations (Adagrad)")
@@ -62,6 +68,17 @@ class ModelConfig(Section):
     uniform_negatives: int = Field(50, ge=0, description="negatives per positive and side drawn uniformly")
     edge_chunks: int = Field(
         1, gt=0, description="parts that each epoch is cut into; a checkpoint is committed after each part"
+    )
+    processor: Literal["fused", "reference"] = Field(
+        "fused",
+        description="fused: closed-form gradients; reference: PyTorch's autograd, the same mathematics. "
+        "PyTorch-BigGraph's own operators always run on the reference",
+    )
+    overlap: bool = Field(
+        True, description="load the next partitions and save the last ones while a bucket trains; off: half the memory"
+    )
+    checkpoint_seconds: float = Field(
+        180, gt=0, description="how much work a kill may cost; a snapshot is taken when so much has passed"
     )
     workers: int | None = Field(None, gt=0, description="training processes (HOGWILD); default: one per core")
     seed: int = Field(0, ge=0, description="with one worker, the same seed gives the same vectors")

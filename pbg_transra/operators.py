@@ -10,6 +10,7 @@ Projections are stored flat (D * D): PBG 1.0.0's TSV export fails on two-dimensi
 """
 
 from abc import abstractmethod
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -22,9 +23,13 @@ from pbg_transra.config import ModelConfig
 class TwoSidedOperator(AbstractOperator):
     """An operator that moves both sides of a relation into its space. Shapes (..., D) -> (..., D)."""
 
+    projection_names: ClassVar[tuple[str, ...]] = ()
+
     def __init__(self, dim: int) -> None:
         super().__init__(dim)
         self.translation = nn.Parameter(torch.zeros(dim))
+        for name in self.projection_names:
+            self.register_parameter(name, nn.Parameter(torch.eye(dim).flatten()))
 
     @abstractmethod
     def left(self, vectors: Tensor) -> Tensor:
@@ -32,7 +37,7 @@ class TwoSidedOperator(AbstractOperator):
 
     def projections(self) -> list[Tensor]:
         """The projections, each (D, D): views of the flat parameters."""
-        return []
+        return [getattr(self, name).view(self.dim, self.dim) for name in self.projection_names]
 
 
 @OPERATORS.register_as("transra_anchor")
@@ -50,9 +55,8 @@ class AnchorOperator(TwoSidedOperator):
 class TiedOperator(TwoSidedOperator):
     """One projection for both sides: they share one frame, so all types stay comparable in the anchor space."""
 
-    def __init__(self, dim: int) -> None:
-        super().__init__(dim)
-        self.projection = nn.Parameter(torch.eye(dim).flatten())
+    projection_names = ("projection",)
+    projection: nn.Parameter
 
     def left(self, vectors: Tensor) -> Tensor:
         return vectors @ self.projection.view(self.dim, self.dim).T + self.translation
@@ -60,27 +64,20 @@ class TiedOperator(TwoSidedOperator):
     def forward(self, embeddings: Tensor) -> Tensor:
         return embeddings @ self.projection.view(self.dim, self.dim).T
 
-    def projections(self) -> list[Tensor]:
-        return [self.projection.view(self.dim, self.dim)]
-
 
 @OPERATORS.register_as("transra_untied")
 class UntiedOperator(TwoSidedOperator):
     """A projection per side: freer, but a type that occurs in no anchor relation may rotate away (see `pull`)."""
 
-    def __init__(self, dim: int) -> None:
-        super().__init__(dim)
-        self.left_projection = nn.Parameter(torch.eye(dim).flatten())
-        self.right_projection = nn.Parameter(torch.eye(dim).flatten())
+    projection_names = ("left_projection", "right_projection")
+    left_projection: nn.Parameter
+    right_projection: nn.Parameter
 
     def left(self, vectors: Tensor) -> Tensor:
         return vectors @ self.left_projection.view(self.dim, self.dim).T + self.translation
 
     def forward(self, embeddings: Tensor) -> Tensor:
         return embeddings @ self.right_projection.view(self.dim, self.dim).T
-
-    def projections(self) -> list[Tensor]:
-        return [p.view(self.dim, self.dim) for p in (self.left_projection, self.right_projection)]
 
 
 def operator_name(config: ModelConfig, relation: Relation) -> str:

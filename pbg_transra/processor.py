@@ -1,10 +1,13 @@
 """The reference batch processor: PyTorch's autograd computes the gradients."""
 
 import time
+from abc import abstractmethod
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
-from torchbiggraph.batching import AbstractBatchProcessor
+from torchbiggraph.batching import AbstractBatchProcessor, process_in_batches
 from torchbiggraph.edgelist import EdgeList
 from torchbiggraph.losses import LOSS_FUNCTIONS
 from torchbiggraph.model import Scores
@@ -19,8 +22,8 @@ from pbg_transra.embedder import TransRAEmbedder
 from pbg_transra.operators import TwoSidedOperator
 
 
-class ReferenceProcessor(AbstractBatchProcessor):
-    """Trains one batch of edges of one relation. PBG hands it to every worker and fills `entity_optimizers`.
+class Processor(AbstractBatchProcessor):
+    """What trains. PBG hands it to every worker and fills `entity_optimizers`.
 
     `counters` (workers, 4) is shared. Of each worker: edges trained, their summed loss, when it began its first batch
     and when it ended its last one (seconds of the epoch).
@@ -28,36 +31,55 @@ class ReferenceProcessor(AbstractBatchProcessor):
 
     def __init__(self, model: TransRAEmbedder, config: ModelConfig, workers: int) -> None:
         super().__init__()
-        self.loss_fn = make_loss(config)
-        self.pull = config.pull
         self.global_optimizer = HogwildAdagrad(model.parameters(), lr=config.relation_lr)
         self.entity_optimizers: dict[tuple[EntityName, Partition], HogwildOptimizer] = {}
         self.counters = torch.zeros(workers, 4, dtype=torch.double).share_memory_()
+
+    @abstractmethod
+    def process(self, model: TransRAEmbedder, edges: EdgeList, indices: Tensor) -> Stats:
+        """Trains edges[indices] in batches; `indices` (E,) are shuffled."""
+
+    def _own_counters(self) -> NDArray[np.float64]:
+        """(4,): numpy, because torch takes as long to write one number as to multiply a small matrix."""
+        own: NDArray[np.float64] = self.counters.numpy()[worker_index(len(self.counters))]
+        return own
+
+    def _count_start(self) -> None:
+        own = self._own_counters()
+        if not own[2]:
+            own[2] = time.time()
+
+    def _count(self, edges: int, loss: float) -> None:
+        own = self._own_counters()
+        own[0] += edges
+        own[1] += loss
+        own[3] = time.time()
+
+
+class ReferenceProcessor(Processor):
+    """Trains one batch of edges of one relation; any operator will do."""
+
+    def __init__(self, model: TransRAEmbedder, config: ModelConfig, workers: int) -> None:
+        super().__init__(model, config, workers)
+        self.loss_fn = make_loss(config)
+        self.pull = config.pull
+        self.batch_size = config.batch_size
+
+    def process(self, model: TransRAEmbedder, edges: EdgeList, indices: Tensor) -> Stats:
+        return process_in_batches(self.batch_size, model, self, edges, indices)
 
     def process_one_batch(self, model: TransRAEmbedder, batch_edges: EdgeList) -> Stats:
         self._count_start()
         model.zero_grad()
         loss = self.loss(model, batch_edges)
         if not torch.isfinite(loss):
-            name = model.relations[batch_edges.get_relation_type_as_scalar()].name
-            raise DataError(f"training diverged: relation '{name}' has loss {loss.item()}; lower lr or relation_lr")
+            raise diverged(model, batch_edges.get_relation_type_as_scalar(), loss.item())
         loss.backward()
         self.global_optimizer.step()
         for optimizer in self.entity_optimizers.values():
             optimizer.step()
         self._count(len(batch_edges), loss.item())
         return Stats(loss=loss.item(), count=len(batch_edges))
-
-    def _count_start(self) -> None:
-        own = self.counters[worker_index(len(self.counters))]
-        if not own[2]:
-            own[2] = time.time()
-
-    def _count(self, edges: int, loss: float) -> None:
-        own = self.counters[worker_index(len(self.counters))]
-        own[0] += edges
-        own[1] += loss
-        own[3] = time.time()
 
     def loss(self, model: TransRAEmbedder, edges: EdgeList) -> Tensor:
         """Sum over the batch, a scalar: both sides' losses times the relation's weight, and the pull."""
@@ -69,6 +91,11 @@ class ReferenceProcessor(AbstractBatchProcessor):
         if self.pull and isinstance(operator, TwoSidedOperator):
             loss = loss + self.pull * len(edges) * distance_from_identity(operator)
         return loss
+
+
+def diverged(model: TransRAEmbedder, relation: int, loss: float) -> DataError:
+    name = model.relations[relation].name
+    return DataError(f"training diverged: relation '{name}' has loss {loss}; lower lr or relation_lr")
 
 
 def read_counters(counters: Tensor) -> tuple[float, float, float]:

@@ -1,43 +1,72 @@
-"""Trains a partitioned graph with PyTorch-BigGraph's partition swapping and HOGWILD workers."""
+"""Trains a partitioned graph: TransRA over PyTorch-BigGraph's partitions, bucket order and checkpoint files."""
 
-import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+import json
+from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
-import torch
-import torchbiggraph.train
 from torchbiggraph.config import ConfigSchema
 
-from artifacts.errors import TransraError
 from artifacts.graph import Graph, edge_path, load_graph
 from artifacts.resources import cpu_count
-from pbg_transra.compat import SCHEME, prepare_worker, seamed, seed_of
 from pbg_transra.config import ModelConfig
-from pbg_transra.embedder import entity_schemas, make_embedder, relation_schemas
-from pbg_transra.processor import ReferenceProcessor, read_counters
-
-
-@dataclass(frozen=True)
-class TrainProgress:
-    """Where training is: edges of this command, seconds since its first batch, mean loss per edge of late."""
-
-    edges: int
-    total_edges: int
-    seconds: float
-    loss: float
+from pbg_transra.embedder import TransRAEmbedder, entity_schemas, make_embedder, relation_schemas
+from pbg_transra.fused.processor import FusedProcessor
+from pbg_transra.operators import TwoSidedOperator
+from pbg_transra.processor import Processor, ReferenceProcessor
+from pbg_transra.swapping.edges import training_edges
+from pbg_transra.swapping.files import CheckpointFiles
+from pbg_transra.swapping.loop import BucketDone
+from pbg_transra.swapping.training import Training, restore_model, shared_memory_by_name
+from pbg_transra.watch import TrainProgress, watched
 
 
 @dataclass(frozen=True)
 class TrainReport:
-    """What training did. `edges_per_second` counts from the first batch: starting the workers is not training."""
+    """What training did. `edges_per_second` counts from the first batch: starting the workers is not training.
+
+    `swap_seconds`: the workers stood still so long, waiting for partitions, edges and checkpoints.
+    """
 
     epochs: int
     resumed_epochs: int
     edges_per_second: float
     loss: float
+    swap_seconds: float
+
+
+def train(
+    graph_dir: Path,
+    model_dir: Path,
+    config: ModelConfig,
+    report: Callable[[TrainProgress], None],
+    on_bucket: Callable[[BucketDone], None],
+) -> TrainReport:
+    """Trains into `model_dir`, going on from the checkpoint or snapshot that it holds. For memory see `Training.run`."""
+    graph = load_graph(graph_dir)
+    workers = config.workers or cpu_count()
+    schema = json.dumps(pbg_config(graph, graph_dir, str(model_dir), config, workers).to_dict(), indent=4)
+    (model_dir / "config.json").write_text(schema)  # PBG keeps it there, and in every file
+    files = CheckpointFiles(model_dir, {"config/json": schema})
+    start = files.restore()
+    with shared_memory_by_name():
+        model = make_embedder(graph, config)
+        processor = make_processor(model, config, workers)
+        model.share_memory()  # only now: the fused processor has made one tensor of many parameters
+        restore_model(files, model, processor)
+        edges = training_edges(graph_dir, graph, config.edge_chunks)
+        training = Training(graph, config, model, processor, files, edges, on_bucket)
+        resumed = files.passes // config.edge_chunks
+        with watched(processor, training.edges_left(start), report) as watch:
+            training.run(start, workers)
+    return TrainReport(config.epochs, resumed, watch.rate, training.mean_loss(), training.swap_seconds)
+
+
+def make_processor(model: TransRAEmbedder, config: ModelConfig, workers: int) -> Processor:
+    """The fused processor knows the two-sided operators; PBG's own run on the reference."""
+    two_sided = all(isinstance(operator, TwoSidedOperator) for operator in model.rhs_operators)
+    kind = FusedProcessor if config.processor == "fused" and two_sided else ReferenceProcessor
+    return kind(model, config, workers)
 
 
 def pbg_config(
@@ -52,7 +81,7 @@ def pbg_config(
         checkpoint_path=checkpoint_path,
         dimension=model.dimension,
         init_scale=model.init_scale,
-        global_emb=False,
+        global_emb=False,  # it would add a learned vector per type before the operator
         comparator=model.similarity,
         loss_fn=model.loss,
         margin=model.margin,
@@ -64,86 +93,6 @@ def pbg_config(
         num_uniform_negs=model.uniform_negatives,
         lr=model.lr,
         relation_lr=model.relation_lr,
-        eval_fraction=0,  # PBG would withhold the same edges for ever; `evaluate` reads the valid split
-        hogwild_delay=0,  # it only postpones the second worker
+        eval_fraction=0,  # PBG would withhold the same edges for ever
+        hogwild_delay=0,
     )
-
-
-def train(
-    graph_dir: Path, model_dir: Path, config: ModelConfig, report: Callable[[TrainProgress], None]
-) -> TrainReport:
-    """Trains into `model_dir`, going on from the checkpoint that it holds.
-
-    Memory: two partitions of every type (vectors, D * 4 bytes a row, and their sums), and the edges of one bucket's
-    chunk (about 100 bytes each while they are copied to the workers). Neither grows with the number of partitions.
-    """
-    graph = load_graph(graph_dir)
-    workers = config.workers or cpu_count()
-    schema = pbg_config(graph, graph_dir, f"{SCHEME}://{model_dir}", config, workers)
-    model = make_embedder(graph, config)
-    processor = ReferenceProcessor(model, config, workers)
-    passes_done = passes_committed(model_dir)
-    torch.manual_seed(seed_of(config.seed, passes_done))
-    total = graph.edges("train") * (config.epochs * config.edge_chunks - passes_done) // config.edge_chunks
-    with seamed(config.seed), watched(processor, total, report) as watch:
-        run = torchbiggraph.train.train_and_report_stats(
-            schema, model, processor, subprocess_init=partial(prepare_worker, config.seed, workers)
-        )
-        losses = [(stats.count, stats.metrics["loss"]) for _, _, stats, _ in run if stats.count]
-    buckets = max(1, len(losses) // max(1, config.epochs * config.edge_chunks))
-    last = losses[-buckets * config.edge_chunks :]
-    return TrainReport(
-        epochs=config.epochs,
-        resumed_epochs=passes_done // config.edge_chunks,
-        edges_per_second=watch.rate,
-        loss=sum(count * loss for count, loss in last) / max(1, sum(count for count, _ in last)),
-    )
-
-
-def passes_committed(model_dir: Path) -> int:
-    """Passes over all buckets (edge chunks) that the checkpoint holds."""
-    version = model_dir / "checkpoint_version.txt"
-    return int(version.read_text() or 0) if version.exists() else 0
-
-
-class Watch:
-    """Reads the workers' counters and reports them."""
-
-    def __init__(self, processor: ReferenceProcessor, total: int, report: Callable[[TrainProgress], None]) -> None:
-        self._counters = processor.counters
-        self._total = total
-        self._report = report
-        self._before = (0.0, 0.0)
-        self.rate = 0.0
-
-    def look(self) -> None:
-        edges, loss, seconds = read_counters(self._counters)
-        if edges <= self._before[0]:
-            return
-        recent = (loss - self._before[1]) / (edges - self._before[0])
-        self._before = (edges, loss)
-        self.rate = edges / seconds
-        self._report(TrainProgress(int(edges), self._total, seconds, recent))
-
-
-@contextmanager
-def watched(processor: ReferenceProcessor, total: int, report: Callable[[TrainProgress], None]) -> Iterator[Watch]:
-    """Watches the workers from a thread while PBG's loop blocks; a dead worker becomes one clear line."""
-    watch, done = Watch(processor, total, report), threading.Event()
-
-    def loop() -> None:
-        while not done.wait(0.5):
-            watch.look()
-
-    thread = threading.Thread(target=loop, daemon=True)
-    thread.start()
-    try:
-        yield watch
-    except RuntimeError as error:
-        if "subprocess exited unexpectedly" not in str(error):
-            raise
-        raise TransraError(f"a training process died ({error}); the same command goes on") from error
-    finally:
-        done.set()
-        thread.join()
-        watch.look()

@@ -79,9 +79,12 @@ def add_neighbors(commands: Any, common: argparse.ArgumentParser) -> None:
 
 def add_config(commands: Any, common: argparse.ArgumentParser) -> None:
     command = commands.add_parser("config", help="check or show a config, or print the schema for editors")
-    kinds = command.add_subparsers(dest="kind", required=True, metavar="check|show|schema")
+    kinds = command.add_subparsers(dest="kind", required=True, metavar="check|show|pbg|schema")
     for kind, text in (("check", "say what is wrong with it"), ("show", "print it resolved, with all defaults")):
         kinds.add_parser(kind, help=text, parents=[common]).set_defaults(action=show_config)
+    pbg = kinds.add_parser("pbg", help="print it as a module for PyTorch-BigGraph's own programs", parents=[common])
+    pbg.add_argument("-o", "--output", type=Path, metavar="FILE", help="write it there instead")
+    pbg.set_defaults(action=show_pbg_config)
     schema = kinds.add_parser("schema", help="print the JSON Schema of run configs")
     add_output_options(schema)
     schema.set_defaults(action=show_schema)
@@ -138,13 +141,12 @@ def show_status(options: argparse.Namespace) -> dict[str, Any]:
 
 
 def show_neighbors(options: argparse.Namespace) -> dict[str, Any]:
-    from artifacts.embeddings import Embeddings
     from pbg_transra.neighbors import neighbors
-    from pipeline.status import published_export
+    from pipeline.status import published_vectors
 
     context = context_of(options)
     to_type = options.to or options.type
-    embeddings = Embeddings(published_export(context))
+    embeddings = published_vectors(context)
     found = neighbors(embeddings, options.type, options.id, options.k, to_type)
     for neighbor in found:
         context.console.say(f"{neighbor.similarity:10.4f}  {neighbor.id}")
@@ -158,6 +160,27 @@ def show_config(options: argparse.Namespace) -> dict[str, Any]:
     else:
         context.console.say(f"{options.config}: good")
     return {"config": context.resolved}
+
+
+def show_pbg_config(options: argparse.Namespace) -> dict[str, Any]:
+    from artifacts.publish import write_text
+    from pbg_transra.config import ModelConfig
+    from pbg_transra.pbg_config import config_module, names_note
+    from pipeline.status import trained_run
+
+    context = context_of(options)
+    run, record = trained_run(context)
+    graph_dir, model = run.directory("partition"), ModelConfig.model_validate(record["parts"]["config"])
+    text = config_module(graph_dir, run.directory("train"), model, context.config.evaluate.split)
+    notes = [note] if (note := names_note(graph_dir)) else []
+    if options.output:
+        write_text(options.output, text)
+        context.console.say(f"config pbg: run {run.id} -> {options.output}")
+    else:
+        context.console.say(text)
+    for note in notes:
+        print(f"transra: {note}", file=sys.stderr)
+    return {"run": run.id, "module": text, "notes": notes}
 
 
 def show_schema(options: argparse.Namespace) -> dict[str, Any]:

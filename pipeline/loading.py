@@ -85,10 +85,11 @@ def validate(raw: dict[str, Any]) -> RunConfig:
             config = RunConfig.model_validate(trimmed)
             break
         except ValidationError as error:
-            found = [{**one, "loc": without_tags(one["loc"], trimmed)} for one in error.errors()]
+            found: list[dict[str, Any]] = [{**one, "loc": without_tags(one["loc"], trimmed)} for one in error.errors()]
             lines += unique(describe(one) for one in found if dotted(one["loc"]) not in blamed)
             blamed |= {dotted(one["loc"]) for one in found}
-            if not all([cut(trimmed, location) for location in {one["loc"] for one in found}]):
+            gone = [cut(trimmed, location) for location in {one["loc"] for one in found}]
+            if not all(gone):
                 raise ConfigError(*lines) from None
     else:
         raise ConfigError(*lines)

@@ -1,13 +1,16 @@
 """The stages: what each is made from, what it takes, and how it is made. Heavy imports wait until one really runs."""
 
 from abc import ABC, abstractmethod
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, ClassVar
 
 from artifacts.graph import load_graph
+from artifacts.resources import tree_memory
 from artifacts.section import Section
 from pipeline.context import Context
 from pipeline.fingerprint import input_state
+from pipeline.log import log_event
 from pipeline.workspace import Run
 
 
@@ -65,8 +68,6 @@ class Partition(Stage):
         return {"disk_bytes": plan.disk_bytes, "memory_bytes": plan.memory_bytes}
 
     def make(self, context: Context, run: Run, partial: Path) -> dict[str, Any]:
-        from dataclasses import asdict
-
         from partitioning import build_graph
 
         with context.console.bar(self.name, "", total=1.0) as bar:
@@ -87,6 +88,12 @@ class Train(Stage):
     def section(self, context: Context) -> Section:
         return context.config.model
 
+    def inputs(self, context: Context) -> dict[str, dict[str, Any]]:
+        from pbg_transra.committed import committed_files
+
+        start = context.config.model.start_from
+        return {str(path): input_state(path) for path in committed_files(context.root / start)} if start else {}
+
     def plan(self, context: Context, run: Run | None) -> dict[str, int]:
         from artifacts.resources import cpu_count
         from pbg_transra.plan import check_names, plan_training
@@ -95,6 +102,10 @@ class Train(Stage):
             return {}
         graph, model = load_graph(run.directory("partition")), context.config.model
         check_names(graph, model)
+        if model.start_from:
+            from pbg_transra.adopt import check_start
+
+            check_start(context.root / model.start_from, run.directory("partition"), model)
         plan = plan_training(graph, model, model.workers or cpu_count())
         plan.require(context.workspace.path)
         return {
@@ -104,10 +115,11 @@ class Train(Stage):
         }
 
     def make(self, context: Context, run: Run, partial: Path) -> dict[str, Any]:
-        from dataclasses import asdict
+        from pbg_transra.swapping.loop import BucketDone
+        from pbg_transra.train import train
+        from pbg_transra.watch import TrainProgress
 
-        from pbg_transra.train import TrainProgress, train
-
+        self._start(context, run, partial)
         with context.console.bar(self.name, " edges") as bar:
 
             def progress(now: TrainProgress) -> None:
@@ -115,7 +127,22 @@ class Train(Stage):
                 bar.set_postfix(loss=f"{now.loss:.4f}", refresh=False)
                 bar.update(now.edges - bar.n)
 
-            return asdict(train(run.directory("partition"), partial, context.config.model, progress))
+            def bucket(done: BucketDone) -> None:
+                log_event("bucket", **asdict(done), memory_bytes=tree_memory())
+
+            return asdict(train(run.directory("partition"), partial, context.config.model, progress, bucket))
+
+    def _start(self, context: Context, run: Run, partial: Path) -> None:
+        """Puts the checkpoint of `model.start_from` where training looks for first values; not after a first epoch."""
+        model = context.config.model
+        if model.start_from is None or (partial / "checkpoint_version.txt").exists():
+            return
+        from pbg_transra.adopt import adopt_checkpoint
+
+        directory = context.root / model.start_from
+        adoption = adopt_checkpoint(directory, run.directory("partition"), model, partial)
+        log_event("started from a checkpoint", directory=str(directory), **asdict(adoption))
+        context.console.say(f"{self.name}: starts from {directory}: {adoption.told()}")
 
     def summary(self, metrics: dict[str, Any]) -> str:
         rate, resumed = f"{metrics['edges_per_second']:,.0f} edges/s", metrics["resumed_epochs"]
@@ -142,8 +169,6 @@ class Export(Stage):
         return {"disk_bytes": disk}
 
     def make(self, context: Context, run: Run, partial: Path) -> dict[str, Any]:
-        from dataclasses import asdict
-
         from pbg_transra.export import export_embeddings
 
         attributes = {"config_hash": context.config_hash, "run_id": run.id, "metrics": run.metrics()}

@@ -1,12 +1,16 @@
 """`transra status`: what the workspace holds, and what the next command would do."""
 
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from artifacts.errors import ConfigError
+from artifacts.graph import load_graph
 from pipeline.context import Context
 from pipeline.runner import find_done, find_upstream, targets, why_stale
 from pipeline.stages import STAGES
+from pipeline.workspace import Run
+
+if TYPE_CHECKING:
+    from artifacts.embeddings import Embeddings
 
 
 def stage_states(context: Context) -> dict[str, dict[str, Any]]:
@@ -57,9 +61,22 @@ def dry_run(context: Context, name: str) -> dict[str, Any]:
     return {"stage": name, "state": "stale", "why": why, "expected": expected}
 
 
-def published_export(context: Context) -> Path:
-    """Path of the published vectors. Raises ConfigError when there are none."""
+def published_vectors(context: Context) -> "Embeddings":
+    """Opens the published vectors. Raises ConfigError when there are none, DataError for those of another graph."""
+    from artifacts.embeddings import Embeddings
+
     latest = context.workspace.latest
     if latest is None:
         raise ConfigError(f"{context.workspace.path}: nothing is published yet; run `make partition train export`")
-    return latest.directory("export") / "embeddings.h5"
+    embeddings = Embeddings(latest.directory("export") / "embeddings.h5")
+    embeddings.require_fits(load_graph(latest.directory("partition")))
+    return embeddings
+
+
+def trained_run(context: Context) -> tuple[Run, dict[str, Any]]:
+    """The published run, or else the newest with a model, and its record. Raises ConfigError when there is none."""
+    latest = context.workspace.latest
+    for run in ([latest] if latest else []) + context.workspace.runs():
+        if record := run.record("train"):
+            return run, record
+    raise ConfigError(f"{context.workspace.path}: no run holds a model yet; run `make partition train`")

@@ -1,0 +1,150 @@
+"""One side of bench_train in a process of its own: prints its edges/s as JSON.
+
+    python -m benchmarks.train_sides ours|peer GRAPH D WORKERS
+    python -m benchmarks.train_sides bound|bound_shared GRAPH D WORKERS
+
+bench_train runs them in turn.
+"""
+
+import json
+import logging
+import re
+import statistics
+import sys
+import tempfile
+import time
+from multiprocessing import get_context
+from pathlib import Path
+
+import torch
+import torchbiggraph.train
+from torchbiggraph.config import ConfigSchema, EntitySchema, RelationSchema
+
+from artifacts.graph import edge_path, load_graph
+from pbg_transra.config import ModelConfig
+from pbg_transra.swapping.loop import BucketDone
+from pbg_transra.train import train
+
+BATCH, NEGATIVES, EPOCHS, SECONDS = 1000, 50, 5, 4.0
+
+
+def ours(graph: Path, model: Path, dimension: int, workers: int) -> float:
+    """Two-sided, one projection for each of all relations. The first bucket is warm-up: workers start meanwhile."""
+    done: list[BucketDone] = []
+    config = ModelConfig(
+        operator="transr",
+        dimension=dimension,
+        similarity="dot",
+        scale=1.0,
+        loss="softmax",
+        batch_size=BATCH,
+        batch_negatives=NEGATIVES,
+        uniform_negatives=NEGATIVES,
+        epochs=EPOCHS,
+        workers=workers,
+    )
+    train(graph, model, config, lambda progress: None, done.append)
+    return statistics.median(bucket.edges / bucket.seconds for bucket in done[1:])
+
+
+class PbgRates(logging.Handler):
+    """Reads edges/s out of the line that PBG logs after each bucket: from handing it out until the last worker is done."""
+
+    LINE = re.compile(r"Processed (\d+) edges in ([\d.]+) s")
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.rates: list[float] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if found := self.LINE.search(record.getMessage()):
+            self.rates.append(int(found[1]) / float(found[2]))
+
+
+def peer(graph: Path, model: Path, dimension: int, workers: int) -> float:
+    """PBG as released, operator `linear` (right side only) on all relations. Its first bucket is warm-up, too."""
+    rates, world = PbgRates(), load_graph(graph)
+    logger = logging.getLogger("torchbiggraph")
+    logger.setLevel(logging.INFO)
+    logger.handlers, logger.propagate = [rates], False
+    config = ConfigSchema(
+        entities={t.name: EntitySchema(num_partitions=t.partitions) for t in world.entity_types},
+        relations=[RelationSchema(name=r.name, lhs=r.lhs, rhs=r.rhs, operator="linear") for r in world.relations],
+        entity_path=str(graph),
+        edge_paths=[str(edge_path(graph, "train"))],
+        checkpoint_path=str(model),
+        dimension=dimension,
+        comparator="dot",
+        loss_fn="softmax",
+        batch_size=BATCH,
+        num_batch_negs=NEGATIVES,
+        num_uniform_negs=NEGATIVES,
+        num_epochs=EPOCHS,
+        workers=workers,
+        eval_fraction=0,
+        hogwild_delay=0,
+    )
+    torchbiggraph.train.train(config)
+    return statistics.median(rates.rates[1:])
+
+
+def products_rate(dimension: int, shared: bool) -> float:
+    """Edges/s of one thread that does nothing but the matrix products of the two-sided model's steps.
+
+    Per batch, forward and both gradients: the projections of positives and uniform negatives of both sides, positives
+    times uniform negatives of both sides, and heads times tails within chunks, once, because both sides share it.
+    shared: one set of uniform negatives per batch, as ours draws them, and not one per chunk, as the model is defined.
+    """
+    torch.set_num_threads(1)
+    chunks = BATCH // NEGATIVES
+    groups = 1 if shared else chunks
+    rows = BATCH + groups * NEGATIVES
+    vectors, gradients = torch.randn(rows, dimension), torch.randn(rows, dimension)
+    matrix = torch.randn(dimension, dimension)
+    flat, square = torch.empty(rows, dimension), torch.empty(dimension, dimension)
+    positives = vectors[:BATCH].view(groups, -1, dimension)
+    negatives = vectors[BATCH:].view(groups, -1, dimension)
+    chunked = vectors[:BATCH].view(chunks, NEGATIVES, dimension)
+    scores, within = torch.bmm(positives, negatives.mT), torch.bmm(chunked, chunked.mT)
+    by_positives, by_negatives, by_chunked = (torch.empty_like(v) for v in (positives, negatives, chunked))
+
+    def step() -> None:
+        for _ in range(2):
+            torch.mm(vectors, matrix.T, out=flat)
+            torch.mm(gradients, matrix, out=flat)
+            torch.mm(gradients.T, vectors, out=square)
+            torch.bmm(positives, negatives.mT, out=scores)
+            torch.bmm(scores, negatives, out=by_positives)
+            torch.bmm(scores.mT, positives, out=by_negatives)
+            torch.bmm(within, chunked, out=by_chunked)
+        torch.bmm(chunked, chunked.mT, out=within)
+        scores.fill_(0.01)  # or products of products would overflow
+        within.fill_(0.01)
+
+    for _ in range(20):
+        step()
+    steps, start = 0, time.perf_counter()
+    while time.perf_counter() - start < SECONDS:
+        step()
+        steps += 1
+    return steps * BATCH / (time.perf_counter() - start)
+
+
+def bound(dimension: int, workers: int, shared: bool) -> float:
+    """As many processes as there are workers, at the same time."""
+    with get_context("spawn").Pool(workers) as pool:
+        return sum(pool.starmap(products_rate, [(dimension, shared)] * workers, chunksize=1))
+
+
+def main() -> None:
+    side, graph, dimension, workers = sys.argv[1], Path(sys.argv[2]), int(sys.argv[3]), int(sys.argv[4])
+    if side.startswith("bound"):
+        rate = bound(dimension, workers, shared=side == "bound_shared")
+    else:
+        with tempfile.TemporaryDirectory(prefix="bench-train-") as model:
+            rate = {"ours": ours, "peer": peer}[side](graph, Path(model), dimension, workers)
+    print(json.dumps({"edges_per_second": rate}))
+
+
+if __name__ == "__main__":
+    main()

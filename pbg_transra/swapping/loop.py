@@ -1,0 +1,146 @@
+"""The training loop: passes over buckets, with what comes next loading and what went before saving behind the work."""
+
+import random
+import time
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+
+from torchbiggraph.bucket_scheduling import create_ordered_buckets
+from torchbiggraph.config import BucketOrder
+from torchbiggraph.types import Bucket
+
+from artifacts.graph import Graph
+from pbg_transra.compat import seed_of
+from pbg_transra.config import ModelConfig
+from pbg_transra.embedder import TransRAEmbedder
+from pbg_transra.processor import Processor
+from pbg_transra.swapping.edges import EdgeFiles
+from pbg_transra.swapping.files import CheckpointFiles, Position
+from pbg_transra.swapping.residency import Residency, needed
+from pbg_transra.swapping.shared import EdgeBuffer
+from pbg_transra.swapping.workers import Place, Task, Workers
+
+SEGMENT = 4_000_000  # edges between two looks at the clock: a bucket may be larger than what may be lost
+
+
+@dataclass(frozen=True)
+class BucketDone:
+    """What training a bucket gave. `loss` is per edge; `waited`: seconds that the workers stood still for files."""
+
+    pass_index: int
+    bucket: Bucket
+    edges: int
+    loss: float
+    seconds: float
+    waited: float
+
+
+@dataclass
+class Loop:
+    """Trains pass after pass; `run_pass` is called once for each that is left."""
+
+    graph: Graph
+    config: ModelConfig
+    model: TransRAEmbedder
+    processor: Processor
+    files: CheckpointFiles
+    edges: EdgeFiles
+    buffers: list[EdgeBuffer]
+    residency: Residency
+    workers: Workers
+    on_bucket: Callable[[BucketDone], None]
+    _ahead: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(1, thread_name_prefix="swap"))
+    _committed_at: float = field(default_factory=time.monotonic)
+
+    def run_pass(self, start: Position) -> Position:
+        """Trains the rest of the pass that is being made, from `start`, and commits it; returns its edges and loss."""
+        index, position = self.files.passes, start
+        order = self._order(index)
+        ready = self._prepare(order, start.buckets)
+        for number in range(start.buckets, len(order)):
+            began = time.perf_counter()
+            ready.result()
+            waited = time.perf_counter() - began
+            following = self._prepare(order, number + 1, order[number]) if self.config.overlap else None
+            position = self._train(order[number], number, following, position, waited)
+            ready = following or self._prepare(order, number + 1)
+        ready.result()
+        self._commit_pass()
+        return position
+
+    def _order(self, index: int) -> list[Bucket]:
+        """The buckets that have edges, in PBG's order, which depends on seed and pass only."""
+        generator = random.Random(seed_of(self.config.seed, index))
+        sides = self.graph.side_partitions("lhs"), self.graph.side_partitions("rhs")
+        buckets = create_ordered_buckets(*sides, BucketOrder.INSIDE_OUT, generator=generator)
+        return [bucket for bucket in buckets if self.edges.counts[bucket]]
+
+    def _prepare(self, order: list[Bucket], number: int, in_use: Bucket | None = None) -> Future[int]:
+        """Loads a bucket's partitions and edges in the thread that works ahead; the future tells the edges."""
+
+        def load() -> int:
+            if number >= len(order):
+                return 0
+            bucket = order[number]
+            self.residency.bring(needed(self.graph, bucket), needed(self.graph, in_use) if in_use else ())
+            chunk, seed = self.files.passes % self.edges.chunks, self._seed(number)
+            return self.edges.load(bucket, chunk, seed, self._buffer(number))
+
+        return self._ahead.submit(load)
+
+    def _seed(self, number: int, edge: int = 0) -> int:
+        return seed_of(self.config.seed, self.files.passes, number, edge)
+
+    def _buffer(self, number: int) -> EdgeBuffer:
+        return self.buffers[number % len(self.buffers)]
+
+    def _train(
+        self, bucket: Bucket, number: int, following: Future[int] | None, position: Position, waited: float
+    ) -> Position:
+        """Trains what is left of a bucket, a segment at a time, and takes a snapshot when it is due."""
+        count = self.edges.size(bucket, self.files.passes % self.edges.chunks)
+        first, began = position, time.perf_counter()
+        self.residency.mark(needed(self.graph, bucket))
+        while position.edges < count:
+            end = min(count, position.edges + SEGMENT)
+            task = Task(self._places(bucket), number % len(self.buffers), position.edges, end, self._seed(number, end))
+            self.workers.start(task)
+            stats = self.workers.finish()
+            loss = position.total_loss + stats.metrics.get("loss", 0.0)
+            position = Position(number, end, position.total_edges + stats.count, loss)
+            if time.monotonic() - self._committed_at > self.config.checkpoint_seconds:
+                waited += self._snapshot(position, following)
+        edges = position.total_edges - first.total_edges
+        loss = (position.total_loss - first.total_loss) / max(1, edges)
+        seconds = time.perf_counter() - began
+        self.on_bucket(BucketDone(self.files.passes, bucket, edges, loss, seconds, waited))
+        return replace(position, buckets=number + 1, edges=0)
+
+    def _places(self, bucket: Bucket) -> tuple[Place, ...]:
+        places: dict[Place, None] = {}
+        for relation in self.graph.relations:
+            for name, side, partition in ((relation.lhs, "lhs", bucket.lhs), (relation.rhs, "rhs", bucket.rhs)):
+                own = partition if self.graph.entity_type(name).partitions > 1 else 0
+                places[Place(name, side, own, self.residency.slot((name, own)))] = None
+        return tuple(places)
+
+    def _snapshot(self, position: Position, following: Future[int] | None) -> float:
+        """Saves everything trained so far as the point to go on from; returns the seconds that it took."""
+        began = time.perf_counter()
+        if following is not None:
+            following.result()
+        self._save()
+        self.files.snapshot(position)
+        self._committed_at = time.monotonic()
+        return time.perf_counter() - began
+
+    def _commit_pass(self) -> None:
+        self._save()
+        self.residency.load_unseen()
+        self.files.commit_pass()
+        self._committed_at = time.monotonic()
+
+    def _save(self) -> None:
+        self.residency.save_all()
+        self.files.save_model(self.model.state_dict(), self.processor.global_optimizer.state_dict())
