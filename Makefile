@@ -16,11 +16,11 @@ TRANSRA := $(BIN)/transra
 DEMO_DATA := data/demo/world.json
 
 # The demo world is made when the demo config is what runs.
-ifeq ($(CONFIG),configs/demo.json)
+ifneq ($(filter $(CONFIG),configs/demo.json configs/demo_rank.json),)
 INPUT := $(DEMO_DATA)
 endif
 
-.PHONY: help venv partition train evaluate export nightly status test test-slow lint schema bench-train clean
+.PHONY: help venv partition train evaluate export rank nightly status test test-slow lint schema bench-import bench-train clean
 
 help:  ## This list
 	@echo "usage: make TARGET [CONFIG=configs/demo.json] [ARGS='--set model.epochs=3']"
@@ -50,6 +50,9 @@ evaluate: train  ## Rank held-out edges among all entities of the right type
 export: train  ## Write the vectors as HDF5 and publish the run
 	$(TRANSRA) export $(CONFIG) $(ARGS)
 
+rank: export  ## Train and judge the ranker's arms on the exported vectors
+	$(TRANSRA) rank $(CONFIG) $(ARGS)
+
 nightly: venv $(INPUT)  ## Every stale stage under one lock, printing failures only (for cron)
 	$(TRANSRA) run $(CONFIG) --quiet $(ARGS)
 
@@ -69,6 +72,10 @@ lint: venv  ## ruff and mypy
 
 schema: venv  ## configs/schema.json, from the config classes
 	$(TRANSRA) config schema > configs/schema.json
+
+bench-import: venv  ## Graph construction against PyTorch-BigGraph's importer, and its growth to 100 M edges
+	$(BIN)/python -m benchmarks.bench_import
+	$(BIN)/python -m benchmarks.bench_import_scale $(ARGS)
 
 # PyKEEN has requirements of its own, so it gets an environment of its own; torch first, as above.
 PYKEEN := benchmarks/out/pykeen

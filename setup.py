@@ -1,5 +1,7 @@
 """Compiles the fused kernels where there is a compiler; without one, training runs on their torch twin."""
 
+from pathlib import Path
+
 from setuptools import Extension, setup
 
 # No fast-math: NaN must pass through. What is left out (errno, traps) keeps loops from being vectorised.
@@ -10,6 +12,7 @@ setup(
         Extension(
             "pbg_transra.fused._kernels",
             ["pbg_transra/fused/kernels.cpp"],
+            depends=[str(path) for path in Path("pbg_transra/fused").glob("*.hpp")],
             extra_compile_args=FLAGS,
             optional=True,
         )

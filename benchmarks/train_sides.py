@@ -1,4 +1,4 @@
-"""One side of bench_train in a process of its own: prints its edges/s as JSON.
+"""One side of bench_train in a process of its own: prints its rate as JSON.
 
     python -m benchmarks.train_sides ours|peer GRAPH D WORKERS
     python -m benchmarks.train_sides bound|bound_shared GRAPH D WORKERS
@@ -13,24 +13,52 @@ import statistics
 import sys
 import tempfile
 import time
+from dataclasses import dataclass, field
 from multiprocessing import get_context
 from pathlib import Path
+from typing import NamedTuple
 
+import psutil
 import torch
 import torchbiggraph.train
 from torchbiggraph.config import ConfigSchema, EntitySchema, RelationSchema
 
 from artifacts.graph import edge_path, load_graph
 from pbg_transra.config import ModelConfig
-from pbg_transra.swapping.loop import BucketDone
 from pbg_transra.train import train
 
-BATCH, NEGATIVES, EPOCHS, SECONDS = 1000, 50, 5, 4.0
+BATCH, NEGATIVES, EPOCHS, SECONDS = 1000, 50, 4, 4.0
 
 
-def ours(graph: Path, model: Path, dimension: int, workers: int) -> float:
-    """Two-sided, one projection for each of all relations. The first bucket is warm-up: workers start meanwhile."""
-    done: list[BucketDone] = []
+class Rate(NamedTuple):
+    edges_per_second: float
+    edges_per_cpu_second: float
+
+
+@dataclass
+class Epochs:
+    """Edges/s of each epoch (the graph is one bucket), and edges per second of processor time of the workers.
+
+    The second is what tells where other programs take the processors away.
+    """
+
+    rates: list[Rate] = field(default_factory=list)
+    cpu_before: float = 0.0
+
+    def add(self, edges: int, seconds: float) -> None:
+        times = [child.cpu_times() for child in psutil.Process().children(recursive=True)]
+        cpu = sum(time.user + time.system for time in times)
+        self.rates.append(Rate(edges / seconds, edges / (cpu - self.cpu_before)))
+        self.cpu_before = cpu
+
+    def median(self) -> Rate:
+        """Of all but the first, in which the workers start."""
+        return Rate(*(statistics.median(values) for values in zip(*self.rates[1:], strict=True)))
+
+
+def ours(graph: Path, model: Path, dimension: int, workers: int) -> Rate:
+    """Two-sided, one projection for each of all relations."""
+    epochs = Epochs()
     config = ModelConfig(
         operator="transr",
         dimension=dimension,
@@ -43,30 +71,30 @@ def ours(graph: Path, model: Path, dimension: int, workers: int) -> float:
         epochs=EPOCHS,
         workers=workers,
     )
-    train(graph, model, config, lambda progress: None, done.append)
-    return statistics.median(bucket.edges / bucket.seconds for bucket in done[1:])
+    train(graph, model, config, lambda progress: None, lambda done: epochs.add(done.edges, done.seconds))
+    return epochs.median()
 
 
-class PbgRates(logging.Handler):
-    """Reads edges/s out of the line that PBG logs after each bucket: from handing it out until the last worker is done."""
+class PbgLog(logging.Handler):
+    """Reads edges/s out of the line that PBG logs after each bucket: from handing it out until the last is done."""
 
     LINE = re.compile(r"Processed (\d+) edges in ([\d.]+) s")
 
-    def __init__(self) -> None:
+    def __init__(self, epochs: Epochs) -> None:
         super().__init__()
-        self.rates: list[float] = []
+        self.epochs = epochs
 
     def emit(self, record: logging.LogRecord) -> None:
         if found := self.LINE.search(record.getMessage()):
-            self.rates.append(int(found[1]) / float(found[2]))
+            self.epochs.add(int(found[1]), float(found[2]))
 
 
-def peer(graph: Path, model: Path, dimension: int, workers: int) -> float:
-    """PBG as released, operator `linear` (right side only) on all relations. Its first bucket is warm-up, too."""
-    rates, world = PbgRates(), load_graph(graph)
+def peer(graph: Path, model: Path, dimension: int, workers: int) -> Rate:
+    """PBG as released, operator `linear` (right side only) on all relations."""
+    epochs, world = Epochs(), load_graph(graph)
     logger = logging.getLogger("torchbiggraph")
     logger.setLevel(logging.INFO)
-    logger.handlers, logger.propagate = [rates], False
+    logger.handlers, logger.propagate = [PbgLog(epochs)], False
     config = ConfigSchema(
         entities={t.name: EntitySchema(num_partitions=t.partitions) for t in world.entity_types},
         relations=[RelationSchema(name=r.name, lhs=r.lhs, rhs=r.rhs, operator="linear") for r in world.relations],
@@ -85,10 +113,10 @@ def peer(graph: Path, model: Path, dimension: int, workers: int) -> float:
         hogwild_delay=0,
     )
     torchbiggraph.train.train(config)
-    return statistics.median(rates.rates[1:])
+    return epochs.median()
 
 
-def products_rate(dimension: int, shared: bool) -> float:
+def products_rate(dimension: int, shared: bool) -> Rate:
     """Edges/s of one thread that does nothing but the matrix products of the two-sided model's steps.
 
     Per batch, forward and both gradients: the projections of positives and uniform negatives of both sides, positives
@@ -123,17 +151,19 @@ def products_rate(dimension: int, shared: bool) -> float:
 
     for _ in range(20):
         step()
-    steps, start = 0, time.perf_counter()
+    steps, start, cpu_start = 0, time.perf_counter(), time.process_time()
     while time.perf_counter() - start < SECONDS:
         step()
         steps += 1
-    return steps * BATCH / (time.perf_counter() - start)
+    edges = steps * BATCH
+    return Rate(edges / (time.perf_counter() - start), edges / (time.process_time() - cpu_start))
 
 
-def bound(dimension: int, workers: int, shared: bool) -> float:
+def bound(dimension: int, workers: int, shared: bool) -> Rate:
     """As many processes as there are workers, at the same time."""
     with get_context("spawn").Pool(workers) as pool:
-        return sum(pool.starmap(products_rate, [(dimension, shared)] * workers, chunksize=1))
+        rates = pool.starmap(products_rate, [(dimension, shared)] * workers, chunksize=1)
+    return Rate(sum(rate.edges_per_second for rate in rates), statistics.mean(r.edges_per_cpu_second for r in rates))
 
 
 def main() -> None:
@@ -143,7 +173,7 @@ def main() -> None:
     else:
         with tempfile.TemporaryDirectory(prefix="bench-train-") as model:
             rate = {"ours": ours, "peer": peer}[side](graph, Path(model), dimension, workers)
-    print(json.dumps({"edges_per_second": rate}))
+    print(json.dumps(rate._asdict()))
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """Bucket files: the edges of each (split, lhs partition, rhs partition), shuffled, as PBG reads them."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from artifacts.graph import SPLITS, edge_path
 from partitioning.edges import EdgeSpill
 from partitioning.engine import translated
-from partitioning.key import Indices, KeyLayout, Keys, scramble_, shuffle_, unscramble_
+from partitioning.key import Indices, KeyLayout, Keys, scramble_, unscramble_
 from partitioning.statistics import Counts
 from partitioning.weights import UNIT
 
@@ -32,34 +32,52 @@ def write_buckets(
     for split in SPLITS:
         edge_path(directory, split).mkdir(parents=True)
 
-    def work(bucket: int) -> None:
+    def work(bucket: int) -> int:
         i, j = divmod(bucket, spill.grid.rhs_partitions)
-        earlier = np.empty(0, np.uint64)
-        for code, split in enumerate(SPLITS):
-            path = edge_path(directory, split) / f"edges_{i}_{j}.h5"
-            keys, weights = spill.keys(code, bucket), None
-            if spill.weighted:
-                keys, units, earlier = sum_repeats(
-                    keys, spill.units(code, bucket), earlier, spill.grid.layout, summed, seed
-                )
-                weights = (units / UNIT).astype(np.float32)
-            else:
-                shuffle_(keys, seed)
-            write_bucket(path, spill.grid.layout, keys, weights)
+        left_out = 0
+        for code, (keys, units, seen) in enumerate(fresh_edges(spill, bucket, summed, seed)):
+            weights = None if units is None else (units / UNIT).astype(np.float32)
+            write_bucket(edge_path(directory, SPLITS[code]) / f"edges_{i}_{j}.h5", spill.grid.layout, keys, weights)
             counts.add(code, i, j, keys)
+            left_out += seen
+        return left_out
 
     with translated(), ThreadPoolExecutor(threads) as pool:
-        for done, _ in enumerate(pool.map(work, range(spill.grid.buckets)), 1):
+        for done, seen in enumerate(pool.map(work, range(spill.grid.buckets)), 1):
+            spill.left_out["seen_before"] += seen
             progress(done / spill.grid.buckets)
 
 
-def sum_repeats(
-    keys: Keys, units: Indices, earlier: Keys, layout: KeyLayout, summed: NDArray[np.bool_], seed: int
-) -> tuple[Keys, Indices, Keys]:
-    """Shuffled keys (M,) and weights (M,) of the edges of events (N,), M <= N; and `earlier` with them added.
+def fresh_edges(
+    spill: EdgeSpill, bucket: int, summed: NDArray[np.bool_], seed: int
+) -> Iterator[tuple[Keys, Indices | None, int]]:
+    """Of each split: shuffled keys (N,), weights (N,) in units, and the number of edges that an earlier split has.
 
-    Repeats in a summed relation become one edge, and none at all when the edge is in `earlier`, which holds the
-    scrambled keys of the splits before: what training has seen is not asked again.
+    Those are left out: what training has seen is not asked again. Their files are removed.
+    """
+    earlier = np.empty(0, np.uint64)
+    for split in range(len(SPLITS)):
+        keys, units = spill.keys(split, bucket), None
+        if spill.weighted:
+            keys, units = sum_repeats(keys, spill.units(split, bucket), spill.grid.layout, summed, seed)
+        else:
+            scramble_(keys, seed)
+            keys.sort()
+        new = ~_contains(earlier, keys)
+        if seen := len(keys) - int(np.count_nonzero(new)):
+            keys, units = keys[new], None if units is None else units[new]
+        if any(spill.holds(later, bucket) for later in range(split + 1, len(SPLITS))):
+            earlier = np.sort(np.concatenate([earlier, keys])) if len(earlier) else keys.copy()
+        unscramble_(keys, seed)
+        yield keys, units, seen
+
+
+def sum_repeats(
+    keys: Keys, units: Indices, layout: KeyLayout, summed: NDArray[np.bool_], seed: int
+) -> tuple[Keys, Indices]:
+    """Scrambled, sorted keys (M,) and weights (M,) of the edges of events (N,), M <= N.
+
+    Repeats in a summed relation become one edge.
     """
     is_summed = summed[layout.relation(keys)]
     keys = keys.copy()
@@ -68,13 +86,7 @@ def sum_repeats(
     keys, units, is_summed = keys[order], units[order], is_summed[order]
     first = np.append(True, keys[1:] != keys[:-1])[: len(keys)] | ~is_summed
     starts = np.flatnonzero(first)
-    if len(starts):
-        keys, units, is_summed = keys[starts], np.add.reduceat(units, starts), is_summed[starts]
-    new = ~(is_summed & _contains(earlier, keys))
-    keys, units = keys[new], units[new]
-    earlier = np.sort(np.concatenate([earlier, keys[is_summed[new]]]))
-    unscramble_(keys, seed)
-    return keys, units, earlier
+    return keys[starts], np.add.reduceat(units, starts) if len(starts) else units
 
 
 def _contains(values: Keys, keys: Keys) -> NDArray[np.bool_]:

@@ -17,6 +17,8 @@ def graph_problems(graph: GraphConfig) -> Iterator[Problem]:
     yield from _names(graph)
     if graph.consent:
         yield from _consent(graph, graph.consent, ("consent",))
+    if graph.forget:
+        yield from _unknown("source", graph.forget.source, graph.sources, ("forget", "source"))
     yield from _split(graph)
 
 
@@ -62,6 +64,8 @@ def _relation(graph: GraphConfig, relation: RelationConfig, path: Path) -> Itera
         yield Problem((*path, "source"), "a source occurs twice: its edges would count twice")
     for side, end in relation.sides.items():
         yield from _unknown("entity type", end.type, graph.entities, (*path, side, "type"))
+        if end.join:
+            yield from _unknown("source", end.join.source, graph.sources, (*path, side, "join", "source"))
     if relation.inverse and relation.relation_column:
         yield Problem((*path, "inverse"), "only a relation with a name can have an inverse")
     if relation.half_life_days:

@@ -75,6 +75,20 @@ class EntityConfig(Section):
     """An entity type."""
 
     partitions: int | None = Field(None, ge=1, description="1, or as many as graph.partitions (the default).")
+    min_degree: int | None = Field(
+        None,
+        ge=1,
+        description="Entities with fewer training edges are left out with all their edges, until none is left. "
+        "Edges of an inverse do not count.",
+    )
+
+
+class JoinConfig(Section):
+    """Where an id is looked up: rows of `source` whose `column` has the id give those in `to`."""
+
+    source: str = Field(description="Source that pairs ids, such as a table of ads with their advertisers.")
+    column: str = Field(description="Its column with the ids of the log.")
+    to: str = Field(description="Its column with the ids of the edge.")
 
 
 class SideConfig(Section):
@@ -82,6 +96,22 @@ class SideConfig(Section):
 
     type: str = Field(description="Entity type, declared in graph.entities.")
     column: str = Field(description="Column of the source that holds the id.")
+    join: JoinConfig | None = Field(
+        None, description="Looks the id up in another source. A row without a partner is no edge, with two it is two."
+    )
+    max_degree: int | None = Field(
+        None,
+        ge=1,
+        description="Training edges of this relation that an entity keeps on this side, chosen by a portable hash.",
+    )
+
+
+class ForgetConfig(Section):
+    """Entities that must not be in the graph, nor in what is made from it."""
+
+    source: str = Field(description="Source that lists them.")
+    type_column: str = Field("type", description="Its column with the entity type.")
+    column: str = Field("id", description="Its column with the id.")
 
 
 class ConsentConfig(Section):
@@ -168,6 +198,7 @@ class GraphConfig(Section):
     entities: dict[TypeName, EntityConfig] = Field(min_length=1, description="Entity types, by name.")
     relations: list[RelationConfig] = Field(min_length=1, description="Relations, in the order of their indices.")
     consent: ConsentConfig | None = Field(None, description="Who opted in, for every offsite relation.")
+    forget: ForgetConfig | None = Field(None, description="Entities to remove, also from the entity map.")
     split: SplitConfig = Field(SplitConfig(), description="Train, validation and test.")
 
     def problems(self) -> Iterator[Problem]:

@@ -3,9 +3,9 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from partitioning.engine import Engine
+from partitioning.engine import Engine, text
 from partitioning.entities import EntityMap
-from partitioning.events import DRAWN, Events, NamedRelation, relation_table, text
+from partitioning.events import DRAWN, Events, NamedRelation, relation_table
 from partitioning.key import KeyLayout
 
 

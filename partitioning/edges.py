@@ -1,8 +1,9 @@
 """The pass that turns events into edges: ids become offsets, edges go to a spill file of their split and bucket."""
 
+from collections import Counter
 from collections.abc import Callable
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +35,7 @@ class EdgeSpill:
     grid: Grid
     events: Indices  # (relations,)
     weighted: bool
+    left_out: Counter[str] = field(default_factory=Counter)  # edges, by reason
     wrong: NamedRelation | None = None  # one with a weight that is not a positive number
     # First and last training event, epoch seconds; of a random split, first and last event of all.
     window: tuple[int | None, int | None] = (None, None)
@@ -45,6 +47,16 @@ class EdgeSpill:
     def units(self, split: int, bucket: int) -> Indices:
         """Weights (N,) of the same edges, in units; their file is removed."""
         return _taken(self._path("units", split * self.grid.buckets + bucket), np.int64)
+
+    def holds(self, split: int, bucket: int) -> bool:
+        """Whether a bucket has edges that were not taken yet."""
+        return self._path("keys", split * self.grid.buckets + bucket).exists()
+
+    def put(self, split: int, bucket: int, keys: Keys, units: Indices | None) -> None:
+        """Writes keys (N,) and weights (N,) of a bucket whose files were taken."""
+        for name, column in (("keys", keys), ("units", units)):
+            if column is not None and len(column):
+                column.tofile(self._path(name, split * self.grid.buckets + bucket))
 
     def append(self, cells: Indices, keys: Keys, units: Indices | None) -> None:
         """Writes keys (N,) and weights (N,) to the files of their cells (N,): split * buckets + bucket."""

@@ -1,6 +1,7 @@
 """DuckDB within a memory limit, spilling below one directory; its errors become ours."""
 
 import errno
+import os
 import re
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
@@ -13,10 +14,12 @@ import pyarrow as pa
 from artifacts.errors import DataError, ResourceError
 
 _CSV_LINE = re.compile(r"CSV Error on Line: (\d+)")
+_SHORT_WRITE = re.compile(r"\d+ requested and \d+ written")  # numpy's tofile
 _CSV_FILE = re.compile(r"^\s*file = (.+)$", re.MULTILINE)
 # What Python, numpy batches and DuckDB's own blind spots need beside DuckDB's memory_limit: measured.
 _OVERHEAD_BYTES = 300_000_000
 _LEAST_BYTES = 200_000_000
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # the disk, a quota, or a limit on the size of files
 
 
 class Engine:
@@ -26,6 +29,7 @@ class Engine:
         limit = max(int(memory * 0.9) - _OVERHEAD_BYTES, _LEAST_BYTES)
         self.connection = duckdb.connect()
         self.run("SET TimeZone = 'UTC'")
+        self.run("SET enable_progress_bar = false")  # it would go to stdout
         self.run(f"SET threads = {threads}")
         self.run(f"SET memory_limit = '{limit // 1000} KB'")
         self.run(f"SET temp_directory = {literal(str(spill))}")
@@ -68,6 +72,11 @@ def quoted(name: str) -> str:
     return '"' + name.replace('"', '""') + '"'
 
 
+def text(column: str) -> str:
+    """SQL of a column's value as text: how ids and names of relations are compared."""
+    return f"CAST({quoted(column)} AS VARCHAR)"
+
+
 @contextmanager
 def translated() -> Iterator[None]:
     """Raises DuckDB's and the disk's errors as DataError (with file and line) or ResourceError."""
@@ -78,13 +87,21 @@ def translated() -> Iterator[None]:
             f"graph.memory_limit: DuckDB needs more memory or disk to spill ({_first(error)})"
         ) from error
     except duckdb.Error as error:
-        if "No space left" in str(error):
+        if _is_full(error):
             raise ResourceError(f"the disk is full ({_first(error)})") from error
         raise DataError(_readable(error)) from error
-    except OSError as error:
-        if error.errno == errno.ENOSPC or "No space left" in str(error):
+    except (OSError, RuntimeError) as error:  # h5py has both
+        if str(error) == "Query interrupted":  # what DuckDB makes of an exception in a signal handler
+            raise KeyboardInterrupt from error
+        if getattr(error, "errno", None) in _FULL or _is_full(error):
             raise ResourceError(f"the disk is full ({error})") from error
         raise
+
+
+def _is_full(error: Exception) -> bool:
+    """Whether a library says in its own words that nothing more can be written."""
+    known = any(os.strerror(code) in str(error) for code in _FULL)
+    return known or _SHORT_WRITE.fullmatch(str(error)) is not None
 
 
 def _first(error: Exception) -> str:

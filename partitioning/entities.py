@@ -8,23 +8,27 @@ an earlier graph knows come first and keep their offsets.
 from dataclasses import dataclass
 from pathlib import Path
 
-from artifacts.errors import DataError
-from artifacts.graph import ids_path, load_graph
 from partitioning.config import GraphConfig
 from partitioning.diagnosis import missing_value
-from partitioning.engine import Engine, literal, quoted
-from partitioning.events import Events, text
+from partitioning.engine import Engine, quoted, text
+from partitioning.events import Events
+from partitioning.forget import forgotten_ids
+from partitioning.known import known_ids
 
 _HASH = "CAST(md5_number(id) >> 64 AS UBIGINT)"  # DuckDB's md5_number_lower, which is four times slower
 
 
 @dataclass(frozen=True)
 class EntityMap:
-    """The ids of a type in DuckDB: `table` has id, part and hash; its rowid counts through the partitions in order."""
+    """The ids of a type in DuckDB: `table` has id, part and hash; its rowid counts through the partitions in order.
+
+    The first `known` ids of each partition are those of an earlier graph.
+    """
 
     type: str
     table: str
     counts: tuple[int, ...]
+    known: tuple[int, ...]
 
     @property
     def starts(self) -> list[int]:
@@ -37,42 +41,27 @@ def map_entities(
 ) -> EntityMap:
     """Collects and orders the ids of a type. `hashed` keeps the hash column.
 
-    Ids of the graph in `known` keep partition and offset, new ones follow them. Raises DataError for a missing id and
-    for a known graph with another number of partitions.
+    Ids of the graph in `known` keep partition and offset, new ones follow them; ids to forget get no place, so their
+    edges find none either. Raises DataError for a missing id and for a known graph with another number of partitions.
     """
     partitions, name = config.partitions_of(type), quoted(f"entities_{type}")
     part = f"CAST(hash % {partitions} AS USMALLINT) AS part"
-    found = f"SELECT id, hash, {part} FROM (SELECT id, {_HASH} AS hash FROM ({_distinct(events, type)}))"
+    forgotten = forgotten_ids(type) if config.forget else None
+    ids = _distinct(events, type) + (f" ANTI JOIN ({forgotten}) USING (id)" if forgotten else "")
+    found = f"SELECT id, hash, {part} FROM (SELECT id, {_HASH} AS hash FROM ({ids}))"
     order = "part, hash, id"
-    if earlier := _known_ids(known, type, partitions):
+    earlier = known_ids(engine, known, type, partitions, forgotten)
+    if any(earlier.counts):
         found = (
-            f"SELECT *, {_HASH} AS hash, false AS new FROM ({earlier}) UNION ALL BY NAME "
-            f"SELECT *, hash AS place, true AS new FROM ({found}) ANTI JOIN ({earlier}) USING (id)"
+            f"SELECT *, {_HASH} AS hash, false AS new FROM ({earlier.rows}) UNION ALL BY NAME "
+            f"SELECT *, hash AS place, true AS new FROM ({found}) ANTI JOIN ({earlier.rows}) USING (id)"
         )
         order = "part, new, place, id"
     engine.run(f"CREATE TEMP TABLE {name} AS SELECT id, part{', hash' * hashed} FROM ({found}) ORDER BY {order}")
     counts = dict(engine.rows(f"SELECT part, count(*) FROM {name} GROUP BY part"))
     if None in counts:
         raise _missing_id(engine, events, type)
-    return EntityMap(type, name, tuple(counts.get(part, 0) for part in range(partitions)))
-
-
-def _known_ids(known: Path | None, type: str, partitions: int) -> str | None:
-    """SQL of (id, part, place) of the ids that keep their place; None when there are none."""
-    graph = load_graph(known) if known else None
-    before = {entity_type.name: entity_type for entity_type in graph.entity_types} if graph else {}
-    if known is None or type not in before:
-        return None
-    if before[type].partitions != partitions:
-        raise DataError(
-            f"{known}: type '{type}' has {before[type].partitions} partitions there and {partitions} in the config; "
-            "known ids can only keep their places with the same number, else rebuild the map"
-        )
-    return " UNION ALL ".join(
-        f"SELECT id, CAST({part} AS USMALLINT) AS part, CAST(file_row_number AS UBIGINT) AS place "
-        f"FROM read_parquet({literal(str(ids_path(known, type, part)))})"
-        for part in range(partitions)
-    )
+    return EntityMap(type, name, tuple(counts.get(part, 0) for part in range(partitions)), earlier.counts)
 
 
 def _distinct(events: list[Events], type: str) -> str:

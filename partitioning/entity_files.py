@@ -4,8 +4,10 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+from numpy.typing import NDArray
 
 from artifacts.graph import ids_path
 from partitioning.engine import Engine, translated
@@ -45,6 +47,22 @@ def write_entities(engine: Engine, entities: EntityMap, directory: Path) -> None
                     group = ids.take(min(_ROW_GROUP, count - start))
                     file.write_batch(pa.record_batch([group], schema=_SCHEMA), row_group_size=_ROW_GROUP)
     batches.close()
+
+
+def keep_entities(directory: Path, type: str, keep: list[NDArray[np.bool_]]) -> None:
+    """Removes ids from the files that `write_entities` wrote: `keep` says for each partition which offsets stay."""
+    for part, stay in enumerate(keep):
+        (directory / f"entity_count_{type}_{part}.txt").write_text(f"{np.count_nonzero(stay)}\n")
+        path = ids_path(directory, type, part)
+        aside = path.with_suffix(".partial")
+        with pq.ParquetFile(path) as file, translated(), pq.ParquetWriter(aside, _SCHEMA, **_PARQUET) as kept:
+            start = 0
+            for batch in file.iter_batches(_ROW_GROUP):
+                bits = pa.py_buffer(np.packbits(stay[start : start + len(batch)], bitorder="little"))
+                mask = pa.Array.from_buffers(pa.bool_(), len(batch), [None, bits])  # pa.array would import pandas
+                kept.write_batch(batch.filter(mask), row_group_size=_ROW_GROUP)
+                start += len(batch)
+        aside.replace(path)
 
 
 def write_names(directory: Path, type: str, partitions: int) -> None:

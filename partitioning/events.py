@@ -9,8 +9,9 @@ from artifacts.errors import ConfigError
 from artifacts.graph import SPLITS
 from partitioning.config import ConsentConfig, GraphConfig, RelationConfig, epoch_seconds
 from partitioning.diagnosis import missing_value
-from partitioning.engine import Engine, literal, quoted
-from partitioning.source import Source
+from partitioning.engine import Engine, literal, quoted, text
+from partitioning.join import derived
+from partitioning.source import Source, has_rows
 from partitioning.weights import reference_time, weight_units
 
 # The split code of events whose split is drawn from the hash of the edge, once the entities are known.
@@ -19,7 +20,7 @@ DRAWN = len(SPLITS)
 
 @dataclass(frozen=True)
 class Events:
-    """One declared relation on one of its sources. The texts are SQL on the source's columns."""
+    """One declared relation on one of its sources, ids looked up. The texts are SQL on the source's columns."""
 
     declared: int
     relation: RelationConfig
@@ -39,31 +40,28 @@ class Events:
         return text(self.relation.sides[side].column)
 
 
-def text(column: str) -> str:
-    return f"CAST({quoted(column)} AS VARCHAR)"
-
-
 def declared_events(engine: Engine, config: GraphConfig, sources: dict[str, Source]) -> list[Events]:
-    """Every (relation, source) pair. Raises ConfigError for SQL that DuckDB does not accept."""
+    """Every pair of a relation and a source with rows. Raises ConfigError for SQL that DuckDB does not accept."""
+    filled = {name for name, source in sources.items() if has_rows(engine, source)}
     for index, relation in enumerate(config.relations):
-        for name in relation.sources:
+        for name in (name for name in relation.sources if name in filled):
             _check_relation(engine, sources[name], relation, f"graph.relations[{index}]")
     consents: dict[ConsentConfig, str] = {}
-    reference = reference_time(engine, config, sources)
+    reference = reference_time(engine, config, {name: sources[name] for name in filled})
     events = []
     for index, relation in enumerate(config.relations):
         people = _people(engine, config, relation, sources, index, consents)
-        for name in relation.sources:
-            source = sources[name]
+        for name in (name for name in relation.sources if name in filled):
+            looked_up, source = derived(engine, relation, sources[name], sources)
             consented = tuple(
                 f"{text(side.column)} IN (SELECT id FROM {table})"
                 for kind, table in people
-                for side in relation.sides.values()
+                for side in looked_up.sides.values()
                 if side.type == kind
             )
             selected = tuple(_selected(config, relation, source))
             weight = weight_units(relation, source, reference)
-            events.append(Events(index, relation, source, selected, consented, _split(config, source), weight))
+            events.append(Events(index, looked_up, source, selected, consented, _split(config, source), weight))
     return events
 
 
@@ -151,9 +149,9 @@ def named_relations(engine: Engine, config: GraphConfig, events: list[Events]) -
 
 def _values(engine: Engine, events: list[Events]) -> list[str]:
     """Distinct values of the relation column. Raises DataError for a missing value."""
-    column = events[0].relation.relation_column or ""
     names: set[str] = set()
     for part in events:
+        column = part.relation.relation_column or ""
         found = engine.rows(f"SELECT DISTINCT {text(column)} FROM {part.source.table} WHERE {part.condition}")
         if (None,) in found:
             raise missing_value(engine, part.source, column, part.condition)

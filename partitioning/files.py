@@ -15,7 +15,10 @@ _PARQUET_MAGIC = b"PAR1"
 
 
 def source_files(config: GraphConfig, root: Path) -> dict[str, list[Path]]:
-    """Files of every source, sorted. Raises DataError that names each pattern without a file."""
+    """Files of every source, sorted; without those of no bytes where all that reads the source may be empty.
+
+    Raises DataError that names each pattern without a file.
+    """
     files, missing = {}, []
     for name, source in config.sources.items():
         found: set[Path] = set()
@@ -24,10 +27,19 @@ def source_files(config: GraphConfig, root: Path) -> dict[str, list[Path]]:
             if not matches:
                 missing.append(f"graph.sources.{name}.path: no file matches '{pattern}' (looked in {root})")
             found.update(matches)
-        files[name] = sorted(found)
+        files[name] = sorted(path for path in found if not (_may_be_empty(config, name) and path.stat().st_size == 0))
     if missing:
         raise DataError(*missing)
     return files
+
+
+def _may_be_empty(config: GraphConfig, source: str) -> bool:
+    """Whether only relations with `allow_empty` read a source: a log of a quiet day, not a list of who agreed."""
+    consents = [config.consent_of(relation) for relation in config.relations]
+    joins = [side.join for relation in config.relations for side in relation.sides.values()]
+    lists = {one.source for one in (*consents, *joins, config.forget) if one}
+    readers = [relation for relation in config.relations if source in relation.sources]
+    return source not in lists and bool(readers) and all(relation.allow_empty for relation in readers)
 
 
 def _expand(root: Path, pattern: str) -> list[Path]:
@@ -69,7 +81,7 @@ def check_file(path: Path, format: Format) -> None:
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror})") from error
     if size == 0:
-        raise DataError(f"{path}: the file is empty")
+        raise DataError(f"{path}: the file is empty; if a log may be, set allow_empty on the relations that read it")
     if format == "parquet" and head != _PARQUET_MAGIC:
         raise DataError(f"{path}: is not a Parquet file (it does not start with PAR1)")
     if format == "parquet" and (foot != _PARQUET_MAGIC or size < 12):

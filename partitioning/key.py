@@ -41,6 +41,12 @@ class KeyLayout:
             )
         return cls(bits[1], bits[2])
 
+    def pack(self, relation: Indices, lhs: Indices, rhs: Indices) -> Keys:
+        """Keys (N,) of relation indices, left-hand and right-hand offsets (N,)."""
+        shift = self.lhs_bits + self.rhs_bits
+        high = relation.astype(np.uint64) << np.uint64(shift) if shift < 64 else np.zeros(len(relation), np.uint64)
+        return high | (lhs.astype(np.uint64) << np.uint64(self.rhs_bits)) | rhs.astype(np.uint64)
+
     def relation(self, keys: Keys) -> Indices:
         """Relation indices (N,) of keys (N,)."""
         shift = self.lhs_bits + self.rhs_bits
@@ -84,10 +90,3 @@ def unscramble_(keys: Keys, seed: int) -> None:
 
 def _salt(seed: int) -> np.uint64:
     return np.uint64((seed * 0x9E3779B97F4A7C15 + 0x9E3779B97F4A7C15) & _MASK)
-
-
-def shuffle_(keys: Keys, seed: int) -> None:
-    """Puts keys (N,) in place in an order that depends on nothing but the keys and the seed."""
-    scramble_(keys, seed)
-    keys.sort()
-    unscramble_(keys, seed)

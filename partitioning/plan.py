@@ -17,8 +17,9 @@ _COMPRESSION = 5  # how much smaller gzip and zstd make logs, roughly
 # entity files, supposing an id for each edge.
 _DISK_PER_EDGE = 24 + 8 + 16 + 60
 # Of a bucket, while it is sorted and written: keys and what is unpacked from them; also weights and an order of both.
-_MEMORY_PER_EDGE = 5 * 8
+_MEMORY_PER_EDGE = 6 * 8
 _MEMORY_PER_WEIGHTED_EDGE = 11 * 8
+_MEMORY_PER_CAPPED_EDGE = 10 * 8
 _LEAST_MEMORY = 512_000_000
 
 
@@ -48,6 +49,8 @@ def plan_graph(config: GraphConfig, root: Path) -> Plan:
     """Estimates a build. Raises DataError for missing or broken files."""
     rows, size, edges, staged = 0, 0, 0, 0
     for name, files in source_files(config, root).items():
+        if not files:
+            continue
         format = file_format(name, config.sources[name], files)
         for path in files:
             check_file(path, format)
@@ -65,12 +68,18 @@ def plan_graph(config: GraphConfig, root: Path) -> Plan:
         input_bytes=size,
         edges=edges,
         disk_bytes=edges * _DISK_PER_EDGE + staged,
-        memory_bytes=_LEAST_MEMORY + at_once * bucket,
+        memory_bytes=_LEAST_MEMORY + max(at_once * bucket, _capped_edges(config, edges) * _MEMORY_PER_CAPPED_EDGE),
     )
 
 
 def _largest_side(config: GraphConfig, side: str) -> int:
     return max(config.partitions_of(relation.sides[side].type) for relation in config.relations)
+
+
+def _capped_edges(config: GraphConfig, edges: int) -> int:
+    """Edges in a row or column of buckets, which a hub cap holds at once; 0 without a cap."""
+    capped = {side for relation in config.relations for side, end in relation.sides.items() if end.max_degree}
+    return max((edges // _largest_side(config, side) for side in capped), default=0)
 
 
 def _relations_on(config: GraphConfig, source: str) -> int:

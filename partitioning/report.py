@@ -5,7 +5,15 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class GraphReport:
-    """Counts of a finished graph. `without_consent` counts rows left out, by declared relation."""
+    """Counts of a finished graph.
+
+    Attributes:
+        without_consent: rows left out, by declared relation
+        edges_left_out: by reason: seen_before (held out, but an earlier split has it), max_degree, min_degree
+        cold: entities that are held out and never trained on, by type
+        known: ids that had a place in an earlier graph and kept it, by type
+        unbalanced: types whose partitions differ more than a uniform hash explains
+    """
 
     edges: int
     entities: int
@@ -14,3 +22,7 @@ class GraphReport:
     entities_by_type: dict[str, int]
     rows_read: dict[str, int]
     without_consent: dict[str, int]
+    edges_left_out: dict[str, int]
+    known: dict[str, int]
+    cold: dict[str, int]
+    unbalanced: list[str]

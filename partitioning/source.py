@@ -38,9 +38,15 @@ class Source:
 
 
 def open_sources(engine: Engine, config: GraphConfig, files: dict[str, list[Path]]) -> dict[str, Source]:
-    """Opens the sources that relations and consents use. Raises DataError for broken files, columns and types."""
+    """Opens the sources that the config uses. Raises DataError for broken files, columns and types."""
     used = _used_columns(config)
-    return {name: _open(engine, config, name, files[name], used[name]) for name in config.sources if name in used}
+    names = [name for name in config.sources if name in used and files[name]]
+    return {name: _open(engine, config, name, files[name], used[name]) for name in names}
+
+
+def has_rows(engine: Engine, source: Source) -> bool:
+    """Whether a source has a row. Of a text without one, DuckDB cannot tell the types."""
+    return engine.rows(f"SELECT 1 FROM {source.table} LIMIT 1") != []
 
 
 def _used_columns(config: GraphConfig) -> dict[str, dict[str, str]]:
@@ -52,9 +58,13 @@ def _used_columns(config: GraphConfig) -> dict[str, dict[str, str]]:
             if relation.relation_column:
                 roles[relation.relation_column] = "relation"
             roles.update({side.column: "id" for side in relation.sides.values()})
+        for join in (side.join for side in relation.sides.values() if side.join):
+            used.setdefault(join.source, {}).update({join.column: "id", join.to: "id"})
         consent = config.consent_of(relation)
         if consent and consent.source and consent.column:
             used.setdefault(consent.source, {})[consent.column] = "id"
+    if config.forget:
+        used.setdefault(config.forget.source, {}).update({config.forget.type_column: "id", config.forget.column: "id"})
     for name, roles in used.items():
         if column := config.sources[name].time_column:
             roles[column] = "time"
@@ -181,8 +191,10 @@ def _check_types(name: str, source: SourceConfig, file: Path, types: dict[str, s
         if role == "time":
             if kind in _INTEGER_TYPES and not source.time_unit:
                 raise ConfigError(f"graph.sources.{name}.time_unit: column '{column}' is {kind}; expected s, ms or us")
-            if kind not in _INTEGER_TYPES and kind != "DATE" and not kind.startswith("TIMESTAMP"):
-                raise DataError(f"{file}: column '{column}' is {kind}; a time is TIMESTAMP, DATE or an integer")
+            if kind not in _INTEGER_TYPES and kind not in ("DATE", "VARCHAR") and not kind.startswith("TIMESTAMP"):
+                raise DataError(
+                    f"{file}: column '{column}' is {kind}; a time is TIMESTAMP, DATE, ISO text or an integer"
+                )
         elif kind not in _ID_TYPES and not kind.startswith("ENUM"):
             what = "an id" if role == "id" else "a relation's name"
             raise DataError(
@@ -213,4 +225,6 @@ def _time(source: SourceConfig, types: dict[str, str]) -> str | None:
     kind = types[source.time_column]
     if kind in _INTEGER_TYPES and source.time_unit:
         return f"CAST({column} AS BIGINT) // {_DIVISOR[source.time_unit]}"
+    if kind == "VARCHAR":  # what is no time becomes NULL, which check_times reports
+        column = f"TRY_CAST({column} AS TIMESTAMP WITH TIME ZONE)"
     return f"epoch_us({column}) // 1000000"

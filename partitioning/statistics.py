@@ -13,6 +13,7 @@ from partitioning.edges import EdgeSpill
 from partitioning.entities import EntityMap
 from partitioning.events import NamedRelation
 from partitioning.key import Indices, Keys
+from partitioning.places import Places
 
 _QUANTILES = {"p50": 0.5, "p90": 0.9, "p99": 0.99}
 
@@ -31,17 +32,12 @@ class Counts:
         self._grid: Grid = spill.grid
         self._directory = spill.directory
         self._lock = threading.Lock()
-        self._types = list(entities)
+        self._places = Places(relations, entities.values())
         self._relations = relations
         self.edges = np.zeros((len(relations), len(SPLITS)), np.int64)
         self.bucket_sizes = np.zeros((len(SPLITS), spill.grid.buckets), np.int64)
-        sizes = [
-            [e.counts[part] if part < len(e.counts) else 0 for e in entities.values()]
-            for part in range(max(len(e.counts) for e in entities.values()))
-        ]
-        self._starts = [np.concatenate([[0], np.cumsum(row)]) for row in sizes]
-        self.degrees = [np.zeros(starts[-1], np.int32) for starts in self._starts]
-        self.held_out = [np.zeros(starts[-1], np.bool_) for starts in self._starts]
+        self.degrees = [np.zeros(size, np.int32) for size in self._places.sizes]
+        self.held_out = [np.zeros(size, np.bool_) for size in self._places.sizes]
 
     def add(self, split: int, i: int, j: int, keys: Keys) -> None:
         """Counts the edges of a bucket, given as keys (N,)."""
@@ -55,8 +51,7 @@ class Counts:
         self._add_side("rhs", split, j, relation, layout.rhs(keys))
 
     def _add_side(self, side: str, split: int, part: int, relation: Indices, offsets: Indices) -> None:
-        starts = np.array([self._starts[part][self._types.index(t)] for t in self._side_types(side)])
-        at = starts[relation] + offsets
+        at = self._places.of(side, part, relation, offsets)
         if split == 0:
             degrees = np.bincount(at, minlength=len(self.degrees[part]))
             with self._lock:
@@ -78,15 +73,11 @@ class Counts:
 
     def of_type(self, type: str) -> tuple[list[NDArray[np.int32]], list[NDArray[np.bool_]]]:
         """Training degrees of a type's entities and whether they occur in valid or test, partition by partition."""
-        at = self._types.index(type)
-        slices = [slice(starts[at], starts[at + 1]) for starts in self._starts]
+        slices = self._places.of_type(type)
         return (
             [degrees[part] for degrees, part in zip(self.degrees, slices, strict=True)],
             [held_out[part] for held_out, part in zip(self.held_out, slices, strict=True)],
         )
-
-    def _side_types(self, side: str) -> list[str]:
-        return [relation.config.sides[side].type for relation in self._relations]
 
     def _bits(self, side: str) -> int:
         return self._grid.layout.lhs_bits if side == "lhs" else self._grid.layout.rhs_bits
@@ -102,9 +93,13 @@ def _unique(values: Indices) -> Indices:
 
 
 def graph_statistics(
-    counts: Counts, relations: list[NamedRelation], entities: dict[str, EntityMap], dropped: dict[str, int]
+    counts: Counts,
+    relations: list[NamedRelation],
+    entities: dict[str, EntityMap],
+    dropped: dict[str, int],
+    left_out: dict[str, int],
 ) -> dict[str, Any]:
-    """The content of statistics.json. `dropped`: rows without consent, by declared relation."""
+    """The content of statistics.json. `dropped`: rows without consent, by relation; `left_out`: edges, by reason."""
     lhs, rhs = counts.distinct("lhs"), counts.distinct("rhs")
     return {
         "relations": [
@@ -117,9 +112,17 @@ def graph_statistics(
             for index, relation in enumerate(relations)
         ],
         "without_consent": dropped,
+        "edges_left_out": dict(left_out),
         "entities": {name: _type_statistics(counts, map) for name, map in entities.items()},
         "buckets": {split: _sizes(counts.bucket_sizes[code]) for code, split in enumerate(SPLITS)},
     }
+
+
+def balanced(counts: tuple[int, ...]) -> bool:
+    """Whether partitions are within 5 % or four standard deviations of what a uniform hash would give."""
+    mean = sum(counts) / len(counts)
+    allowed = max(0.05 * mean, 4 * (mean * (1 - 1 / len(counts))) ** 0.5)
+    return all(abs(count - mean) <= allowed for count in counts)
 
 
 def _type_statistics(counts: Counts, entities: EntityMap) -> dict[str, Any]:

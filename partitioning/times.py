@@ -14,10 +14,10 @@ _SECONDS_PER_YEAR = 31_556_952
 
 def check_times(engine: Engine, events: list[Events]) -> None:
     """Raises DataError when an event has no time, or one outside 1970 to 2200."""
-    for source in {e.source.name: e.source for e in events if e.source.time}.values():
+    for source in {e.source.table: e.source for e in events if e.source.time}.values():
         # Rows that no relation uses may have any time: only if some row is odd, look at the events alone.
         if _odd(engine, source, "true"):
-            condition = " OR ".join(f"({e.condition})" for e in events if e.source.name == source.name)
+            condition = " OR ".join(f"({e.condition})" for e in events if e.source.table == source.table)
             if odd := _odd(engine, source, condition):
                 raise _error(engine, source, condition, odd)
 
@@ -38,7 +38,12 @@ def _odd(engine: Engine, source: Source, condition: str) -> str | None:
 def _error(engine: Engine, source: Source, condition: str, odd: str) -> DataError:
     column = source.config.time_column or ""
     if odd.endswith("IS NULL"):
-        return missing_value(engine, source, column, condition)
+        unreadable = f"({condition}) AND {source.time} IS NULL AND {quoted(column)} IS NOT NULL"
+        values = engine.rows(f"SELECT any_value({quoted(column)}) FROM {source.table} WHERE {unreadable}")
+        if values[0][0] is None:
+            return missing_value(engine, source, column, condition)
+        where = place(engine, source, unreadable)
+        return DataError(f"{where}: column '{column}' has '{values[0][0]}'; expected an ISO date or time")
     seconds = int(odd.rpartition(" ")[2])
     year = 1970 + seconds // _SECONDS_PER_YEAR
     unit = source.config.time_unit

@@ -35,7 +35,7 @@ def reference_time(engine: Engine, config: GraphConfig, sources: Mapping[str, So
         engine.row(f"SELECT max({source.time}) FROM {source.table} WHERE {relation.where or 'true'}")[0]
         for relation in config.relations
         if relation.half_life_days
-        for source in map(sources.__getitem__, relation.sources)
+        for source in (sources[name] for name in relation.sources if name in sources)
     ]
     return max((time for time in latest if time is not None), default=None)
 

@@ -5,15 +5,13 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from pbg_transra.config import ModelConfig
 from pbg_transra.fused.layout import Layout
 
-import os
-
-Indices = np.ndarray
-SHARING = int(os.environ.get("SHARING", 1000))  # edges of a full batch that share uniform negatives
+Indices = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -65,7 +63,6 @@ class Batcher:
         self.chunk = config.batch_negatives
         self.uniform = config.uniform_negatives
         self.piece = self.chunk or min(self.uniform, self.size)
-        self.group = self.piece * max(1, min(SHARING, self.size) // self.piece)
 
     def batches(self, edges: Edges) -> Iterator[Batch]:
         """All edges once. `edges` come shuffled; the order of batches is shuffled here, by torch's generator."""
@@ -79,8 +76,8 @@ class Batcher:
 
     def _full(self, starts: Indices, counts: Indices) -> Iterator[tuple[Indices, Indices]]:
         """Starts and lengths (G,) of the groups of full batches."""
-        offsets = np.arange(0, self.size, self.group)
-        lengths = np.minimum(self.group, self.size - offsets)
+        offsets = np.arange(0, self.size, self.piece)
+        lengths = np.minimum(self.piece, self.size - offsets)
         for relation in np.flatnonzero(counts >= self.size):
             for batch in range(counts[relation] // self.size):
                 yield starts[relation] + batch * self.size + offsets, lengths
@@ -121,6 +118,4 @@ class Batcher:
 
     def _chunks(self, per_group: int) -> tuple[int, int]:
         """Number and size of the chunks of a group; without batch negatives an edge is a chunk of its own."""
-        if not self.chunk:
-            return per_group, 1
-        return (1, per_group) if per_group <= self.chunk else (per_group // self.chunk, self.chunk)
+        return (1, per_group) if self.chunk else (per_group, 1)

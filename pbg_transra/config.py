@@ -45,7 +45,7 @@ class ModelConfig(Section):
     dimension: int = Field(64, gt=0, description="length of an entity's vector")
     similarity: Similarity = Field("cos", description="how two projected vectors are compared")
     scale: float = Field(
-        20.0, gt=0, description="factor on the similarity before the loss; cos, in [-1, 1], hardly trains without"
+        10.0, gt=0, description="factor on the similarity before the loss; cos, in [-1, 1], hardly trains without"
     )
     loss: Literal["softmax", "logistic", "ranking"] = Field("softmax", description="positive against its negatives")
     margin: float = Field(0.1, ge=0, description="only for loss 'ranking': how far a positive must be ahead")
@@ -63,7 +63,7 @@ class ModelConfig(Section):
     lr: float = Field(0.1, gt=0, description="learning rate of entity vectors (row-wise Adagrad)")
     relation_lr: float = Field(0.01, gt=0, description="learning rate of projections and translations (Adagrad)")
     init_scale: float = Field(0.1, gt=0, description="standard deviation of the components of a new entity vector")
-    batch_size: int = Field(1000, gt=0, description="edges per step; a batch holds one relation")
+    batch_size: int = Field(1000, gt=0, description="edges per step; full batches hold one relation")
     batch_negatives: int = Field(50, ge=0, description="negatives per positive and side taken from the same batch")
     uniform_negatives: int = Field(50, ge=0, description="negatives per positive and side drawn uniformly")
     edge_chunks: int = Field(

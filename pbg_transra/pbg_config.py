@@ -1,8 +1,8 @@
 """Our config as the Python module that PyTorch-BigGraph's own programs read.
 
-    transra config pbg CONFIG -o pbg.py
-    torchbiggraph_eval pbg.py
-    torchbiggraph_export_to_tsv pbg.py --entities-output entities.tsv --relation-types-output relations.tsv
+transra config pbg CONFIG -o pbg.py
+torchbiggraph_eval pbg.py
+torchbiggraph_export_to_tsv pbg.py --entities-output entities.tsv --relation-types-output relations.tsv
 """
 
 from pathlib import Path

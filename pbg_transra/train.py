@@ -42,7 +42,7 @@ def train(
     report: Callable[[TrainProgress], None],
     on_bucket: Callable[[BucketDone], None],
 ) -> TrainReport:
-    """Trains into `model_dir`, going on from the checkpoint or snapshot that it holds. For memory see `Training.run`."""
+    """Trains into `model_dir`, going on from what it holds. For memory see `Training.run`."""
     graph = load_graph(graph_dir)
     workers = config.workers or cpu_count()
     schema = json.dumps(pbg_config(graph, graph_dir, str(model_dir), config, workers).to_dict(), indent=4)

@@ -15,6 +15,7 @@ import signal
 import sys
 import traceback
 from collections.abc import Callable, Sequence
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -28,6 +29,7 @@ STAGE_HELP = {
     "train": "learn one vector per entity; an interrupted training goes on",
     "evaluate": "rank held-out edges among all entities of the right type",
     "export": "write the vectors as HDF5 and publish the run",
+    "rank": "train and judge the ranker's arms on the published vectors",
 }
 
 
@@ -41,6 +43,8 @@ def parser() -> argparse.ArgumentParser:
         stage = commands.add_parser(name, help=text, parents=[common])
         stage.set_defaults(action=run_stages, stages=[name])
         stage.add_argument("--restart", action="store_true", help="throw an interrupted attempt away first")
+        if name == "partition":
+            stage.add_argument("--rebuild", action="store_true", help="begin a fresh entity map: known ids may move")
     everything = commands.add_parser("run", help="every stale stage, in order (what cron calls)", parents=[common])
     everything.set_defaults(action=run_stages, stages=[], restart=False)
     commands.add_parser("status", help="what the workspace holds", parents=[common]).set_defaults(action=show_status)
@@ -114,7 +118,8 @@ def context_of(options: argparse.Namespace) -> Any:
     workspace = (options.workspace or root / "runs" / options.config.stem).resolve()
     console = Console(quiet=options.quiet, as_json=options.json)
     restart = getattr(options, "restart", False)
-    return Context(options.config, config, root, Workspace(workspace), console, options.verify, restart)
+    rebuild = datetime.now(timezone.utc).isoformat() if getattr(options, "rebuild", False) else None
+    return Context(options.config, config, root, Workspace(workspace), console, options.verify, restart, rebuild)
 
 
 def run_stages(options: argparse.Namespace) -> dict[str, Any]:
@@ -201,8 +206,9 @@ def make_demo_data(options: argparse.Namespace) -> dict[str, Any]:
     events = sum(report["engagements"].values()) + sum(report["conversions"].values())
     oracle = report["oracle"]
     console.say(
-        f"demo-data: {events:,} events and {report['ranker']['impressions']:,} impressions to rank, CTR {report['ctr']:.2%}, "
-        f"oracle AUC {oracle['ctr_auc']:.3f} (CTR) {oracle['cvr_auc']:.3f} (CVR) -> {options.directory}"
+        f"demo-data: {events:,} events and {report['ranker']['impressions']:,} impressions to rank, "
+        f"CTR {report['ctr']:.2%}, oracle AUC {oracle['ctr_auc']:.3f} (CTR) {oracle['cvr_auc']:.3f} (CVR) "
+        f"-> {options.directory}"
     )
     return {"directory": str(options.directory), "report": report}
 

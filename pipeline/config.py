@@ -7,6 +7,7 @@ from pydantic import Field
 from artifacts.section import Problem, Section, did_you_mean
 from partitioning.config import GraphConfig
 from pbg_transra.config import EvaluateConfig, ExportConfig, ModelConfig
+from ranker.config import RankerConfig
 
 
 class RunConfig(Section):
@@ -17,10 +18,12 @@ class RunConfig(Section):
     model: ModelConfig = Field(description="what is trained on it, and how")
     evaluate: EvaluateConfig = Field(EvaluateConfig(), description="how the vectors are judged")
     export: ExportConfig = Field(ExportConfig(), description="how vectors leave")
+    ranker: RankerConfig | None = Field(None, description="the CTR/CVR ranker that `transra rank` trains and judges")
 
     def problems(self) -> Iterator[Problem]:
-        for name in ("graph", "model", "evaluate", "export"):
-            for problem in getattr(self, name).problems():
+        for name in ("graph", "model", "evaluate", "export", "ranker"):
+            section: Section | None = getattr(self, name)
+            for problem in section.problems() if section else ():
                 yield Problem((name, *problem.path), problem.message)
         yield from self._unknown_relations()
 

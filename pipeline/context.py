@@ -21,6 +21,7 @@ class Context:
     console: Console
     verify: bool = False
     restart: bool = False
+    rebuild: str | None = None  # the time at which a fresh entity map was asked for
 
     @property
     def resolved(self) -> dict[str, Any]:

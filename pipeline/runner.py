@@ -51,6 +51,7 @@ def targets(context: Context, stage: Stage) -> list[Target]:
             "config": section.model_dump(mode="json", exclude=set(section.without_effect)),
             "inputs": link.inputs(context),
             "upstream": found[-1].fingerprint if found else None,
+            **link.state(context),
         }
         found.append(Target(link, parts, digest_of(parts)))
     return found

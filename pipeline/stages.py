@@ -3,8 +3,9 @@
 from abc import ABC, abstractmethod
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
+from artifacts.errors import ConfigError
 from artifacts.graph import load_graph
 from artifacts.resources import tree_memory
 from artifacts.section import Section
@@ -12,6 +13,11 @@ from pipeline.context import Context
 from pipeline.fingerprint import input_state
 from pipeline.log import log_event
 from pipeline.workspace import Run
+
+if TYPE_CHECKING:
+    from ranker import RankerConfig
+
+EMBEDDINGS = "embeddings.h5"  # in the directory of an export
 
 
 class Stage(ABC):
@@ -35,6 +41,10 @@ class Stage(ABC):
         """State of the files outside the workspace that the stage reads, by path."""
         return {}
 
+    def state(self, context: Context) -> dict[str, Any]:
+        """What else the output depends on, by name."""
+        return {}
+
     @abstractmethod
     def plan(self, context: Context, run: Run | None) -> dict[str, int]:
         """Expected bytes, by resource. Raises ResourceError when they cannot be had. `run` holds the upstream."""
@@ -49,7 +59,7 @@ class Stage(ABC):
 
 
 class Partition(Stage):
-    name, version = "partition", 1
+    name, version = "partition", 2
 
     def section(self, context: Context) -> Section:
         return context.config.graph
@@ -60,6 +70,12 @@ class Partition(Stage):
         files = source_files(context.config.graph, context.root)
         return {str(path): input_state(path) for paths in files.values() for path in paths}
 
+    def state(self, context: Context) -> dict[str, Any]:
+        from pipeline.entity_map import map_since
+
+        since = map_since(context)
+        return {"map": since} if since else {}
+
     def plan(self, context: Context, run: Run | None) -> dict[str, int]:
         from partitioning import plan_graph
 
@@ -69,14 +85,23 @@ class Partition(Stage):
 
     def make(self, context: Context, run: Run, partial: Path) -> dict[str, Any]:
         from partitioning import build_graph
+        from pipeline.entity_map import known_graph
 
+        known = known_graph(context)
         with context.console.bar(self.name, "", total=1.0) as bar:
 
             def progress(step: str, fraction: float) -> None:
                 bar.set_postfix_str(step, refresh=False)
                 bar.update(fraction - bar.n)
 
-            return asdict(build_graph(context.config.graph, context.root, partial, progress))
+            report = build_graph(context.config.graph, context.root, partial, progress, known)
+        if known and report.unbalanced:
+            types = ", ".join(report.unbalanced)
+            context.console.say(
+                f"{self.name}: the partitions of {types} are uneven; it is time for `transra partition "
+                f"{context.config_path} --rebuild`"
+            )
+        return asdict(report)
 
     def summary(self, metrics: dict[str, Any]) -> str:
         return f"{metrics['edges']:,} edges, {metrics['entities']:,} entities"
@@ -221,7 +246,53 @@ class Evaluate(Stage):
         return f"{numbers}, AUC {metrics['auc']:.4f} ({metrics['protocol']})"
 
 
-STAGES: dict[str, Stage] = {stage.name: stage for stage in (Partition(), Train(), Evaluate(), Export())}
+class Rank(Stage):
+    name, version, upstream, resumable, adds_to_published = "rank", 1, "export", True, True
+
+    def applies(self, context: Context) -> bool:
+        return context.config.ranker is not None
+
+    def section(self, context: Context) -> "RankerConfig":
+        if context.config.ranker is None:
+            raise ConfigError(f"{context.config_path}: ranker: missing, expected the section that `rank` needs")
+        return context.config.ranker
+
+    def inputs(self, context: Context) -> dict[str, dict[str, Any]]:
+        from ranker import impression_files
+
+        files = [*impression_files(self.section(context), context.root), *self._others(context).values()]
+        return {str(path): input_state(path) for path in files}
+
+    def plan(self, context: Context, run: Run | None) -> dict[str, int]:
+        return {}
+
+    def make(self, context: Context, run: Run, partial: Path) -> dict[str, Any]:
+        from ranker import rank
+
+        others = self._others(context)
+        exports = others or {run.id: run.directory("export") / EMBEDDINGS}
+        graphs = [path.parents[1] / "graph" for path in exports.values()]
+        ends = [end for graph in graphs if (end := load_graph(graph).window[1]) is not None]
+        with context.console.bar(self.name, "", total=1.0) as bar:
+
+            def progress(step: str, fraction: float) -> None:
+                bar.set_postfix_str(step, refresh=False)
+                bar.update(fraction - bar.n)
+
+            end = max(ends, default=None)
+            return rank(self.section(context), context.root, exports, end, partial, (), progress)
+
+    def summary(self, metrics: dict[str, Any]) -> str:
+        from ranker.report import table
+
+        return "\n" + table(metrics) + "\nrank:"
+
+    def _others(self, context: Context) -> dict[str, Path]:
+        """The exports of the runs that `ranker.vectors` names; empty where the run's own is meant."""
+        return {name: context.root / name / "export" / EMBEDDINGS for name in self.section(context).vectors}
+
+
+STAGES: dict[str, Stage] = {s.name: s for s in (Partition(), Train(), Evaluate(), Export(), Rank())}
 
 
 def chain(stage: Stage) -> list[Stage]:

@@ -20,7 +20,7 @@ from artifacts.errors import DataError, ResourceError
 from artifacts.publish import link_tree, point, write_json
 
 RECORD = "stage.json"
-DIRECTORIES = {"partition": "graph", "train": "model", "export": "export", "evaluate": "evaluate"}
+DIRECTORIES = {"partition": "graph", "train": "model", "export": "export", "evaluate": "evaluate", "rank": "ranker"}
 
 
 @dataclass(frozen=True)

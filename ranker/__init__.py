@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from ranker.config import RankerConfig
+from ranker.files import impression_files
 
-__all__ = ["RankerConfig", "rank"]
+__all__ = ["RankerConfig", "impression_files", "rank"]
 
 
 def rank(

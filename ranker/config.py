@@ -44,13 +44,13 @@ class IdsConfig(Section):
     rows: int = Field(1 << 18, ge=2, description="Rows of the one table that all slots share.")
     hashes: int = Field(2, ge=1, le=8, description="Rows that make up one id.")
     dim: int = Field(16, gt=0, description="Length of an id's embedding.")
-    lr: float = Field(0.01, gt=0, description="Learning rate of its row-wise Adagrad.")
+    lr: float = Field(0.03, gt=0, description="First learning rate of its row-wise Adagrad.")
 
 
 class KgeConfig(Section):
     """The graph vectors where an arm fine-tunes them."""
 
-    lr: float = Field(0.01, gt=0, description="Learning rate of their row-wise Adagrad.")
+    lr: float = Field(0.01, gt=0, description="First learning rate of their row-wise Adagrad.")
 
 
 class AttentionConfig(Section):
@@ -94,7 +94,9 @@ class TrainingConfig(Section):
 
     epochs: int = Field(1, gt=0, description="CTR models overfit in their second epoch (arXiv 2209.06053).")
     batch_size: int = Field(2048, gt=0, description="Impressions a step.")
-    lr: float = Field(0.001, gt=0, description="Learning rate of everything but the tables (AdamW).")
+    lr: float = Field(
+        0.002, gt=0, description="First learning rate of everything but the tables (AdamW); all fall to 0 by the end."
+    )
     weight_decay: float = Field(0.01, ge=0, description="Of AdamW.")
     eval_every: int | None = Field(None, gt=0, description="Steps between validations; null: four in an epoch.")
     patience: int = Field(3, gt=0, description="Validations without a better loss after which a task is done.")
@@ -151,6 +153,8 @@ class RankerConfig(Section):
         for name in ("labels", "split", "attention"):
             for problem in getattr(self, name).problems():
                 yield Problem((name, *problem.path), problem.message)
+        if not self.categoricals and not self.numerics:
+            yield Problem(("numerics",), "no tabular column at all; expected `categoricals`, `numerics` or both")
         yield from self._slot_problems()
         yield from self._segment_problems()
         for name, arm in self.arms.items():

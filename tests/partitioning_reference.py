@@ -35,17 +35,18 @@ def ids(directory: Path, graph: Graph, type: str) -> list[list[str]]:
 
 def edges(directory: Path) -> list[Edge]:
     """All edges of a graph, by name, sorted."""
-    return sorted(edge for edge, _ in _read(directory))
+    return sorted(edge for edge, _ in read_edges(directory))
 
 
 def weighted_edges(directory: Path) -> dict[Edge, float]:
     """Weights of a graph without repeated edges."""
-    found = _read(directory)
+    found = read_edges(directory)
     assert len(dict(found)) == len(found)
     return dict(found)
 
 
-def _read(directory: Path) -> list[tuple[Edge, float]]:
+def read_edges(directory: Path) -> list[tuple[Edge, float]]:
+    """All edges of a graph, by name, and their weights."""
     graph = load_graph(directory)
     names = {entity_type.name: ids(directory, graph, entity_type.name) for entity_type in graph.entity_types}
     found = []
@@ -85,7 +86,7 @@ def world(partitions: int, split: dict) -> dict:
 
 
 def world_edges(events: pd.DataFrame, consented: set[int], valid_from: int, test_from: int, until: int) -> list[Edge]:
-    """Edges that `world` must give with a split by time, row by row."""
+    """Edges that `world` must give with a split by time, row by row; what an earlier split has is not asked again."""
     found = []
     for row in events[events.ts < until].itertuples():
         split = "test" if row.ts >= test_from else "valid" if row.ts >= valid_from else "train"
@@ -93,4 +94,7 @@ def world_edges(events: pd.DataFrame, consented: set[int], valid_from: int, test
         found.append((split, row.device, pin, user))
         if row.action == "click" or (row.action == "visit" and row.user in consented):
             found.append((split, row.action, user, pin))
-    return sorted(found)
+    first = {}
+    for split, *edge in found:
+        first[tuple(edge)] = min(first.get(tuple(edge), split), split, key=SPLITS.index)
+    return sorted(edge for edge in found if edge[0] == first[edge[1:]])

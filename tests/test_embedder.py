@@ -40,7 +40,8 @@ def _double() -> Iterator[None]:
 def config(operator: str, similarity: str = "dot", **changes: object) -> ModelConfig:
     anchors = ("click",) if operator in ("transra", "transra_untied") else ()
     dimension = 4 if operator == "complex_diagonal" else 3
-    values = {"dimension": dimension, "scale": 2.0, "batch_size": 6, "batch_negatives": 3, "uniform_negatives": 2, **changes}
+    few = {"batch_size": 6, "batch_negatives": 3, "uniform_negatives": 2}
+    values = {"dimension": dimension, "scale": 2.0, **few, **changes}
     return ModelConfig(operator=operator, anchors=anchors, similarity=similarity, **values)  # type: ignore[arg-type]
 
 

@@ -85,8 +85,13 @@ def test_list_id(tmp_path):
 
 
 def test_text_time(tmp_path):
-    log(ts=["x", "y", "z"]).to_parquet(tmp_path / "log.parquet")
-    check(failure(tmp_path, config()), DataError, "log.parquet: column 'ts' is VARCHAR", "a time is TIMESTAMP")
+    log(ts=["2026-01-01", "2026-01-02T03:04:05Z", "soon"]).to_parquet(tmp_path / "log.parquet")
+    check(failure(tmp_path, config()), DataError, "log.parquet, row 3: column 'ts' has 'soon'", "an ISO date or time")
+
+
+def test_float_time(tmp_path):
+    log(ts=[0.5, 1.5, 2.5]).to_parquet(tmp_path / "log.parquet")
+    check(failure(tmp_path, config()), DataError, "log.parquet: column 'ts' is DOUBLE", "a time is TIMESTAMP")
 
 
 def test_integer_time_without_unit(tmp_path):

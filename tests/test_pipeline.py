@@ -246,7 +246,8 @@ def test_training_beats_chance_by_far(world: Path, tmp_path: Path, capsys: pytes
         found = said(capsys)
     metrics = found["stages"]["evaluate"]["metrics"]
     assert metrics["auc"] > 0.8
-    assert metrics["mrr"] > 20 * chance_mrr(1000), "even among the items alone"
+    # 0.070 when written; 0.24 while edges that training had seen were still asked (9 and 32 times chance)
+    assert metrics["mrr"] > 5 * chance_mrr(1000), "even among the items alone"
     assert metrics["anchor_retrieval"]["pairs"]["user->item"]["auc"] > 0.8, "offsite items lie in the anchor space"
     assert metrics["warm"]["mrr"] > metrics["cold"]["mrr"]
 
@@ -254,3 +255,22 @@ def test_training_beats_chance_by_far(world: Path, tmp_path: Path, capsys: pytes
 def chance_mrr(candidates: int) -> float:
     """Mean reciprocal rank of a random order."""
     return float(np.mean(1 / np.arange(1, candidates + 1)))
+
+
+def test_the_ranker_reads_the_published_vectors(
+    world: Path, published: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    workspace, config = copy_of(published, tmp_path), str(REPOSITORY / "configs" / "demo_rank.json")
+    few = ["ranker.arms={none: {}, attention: {ids: true, vectors: 'attention'}}", "ranker.bootstrap=20"]
+    sets = [part for value in few for part in ("--set", value)]
+    where = ["--root", str(world), "--workspace", str(workspace), "--json", *SMALL, *sets]
+    assert main(["rank", config, *where]) == 0
+    arms = said(capsys)["stages"]["rank"]["metrics"]["arms"]
+    assert set(arms) == {"none", "attention"}
+    assert {"auc", "gauc", "logloss", "ne", "calibration"} <= arms["attention"]["ctr"].keys()
+    assert (workspace / "latest/ranker/report.json").exists()
+    leak = ["--set", "graph.split={}", "--set", "ranker.split={}"]
+    assert main(["rank", config, *where, *leak]) == 2, "the graph must be made anew for another split"
+    capsys.readouterr()
+    assert main(["rank", str(REPOSITORY / "configs/demo.json"), *where[:5], *SMALL]) == 2
+    assert "ranker: missing" in said(capsys)["errors"][0]

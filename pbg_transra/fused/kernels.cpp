@@ -1,416 +1,54 @@
-// The three loops of the fused step that torch can only do in many passes over memory; the matrix products stay torch's.
+// What a step costs time for, compiled; see kernels.py for what the functions do.
 //
-// Plain pointers and no torch headers: nothing to rebuild when torch changes. pbg_transra/fused/torch_kernels.py says the
-// same in torch and stands in where this file was not compiled. float trains; double is what
-// tests compare with autograd.
+// Plain pointers and no torch headers: nothing to rebuild when torch changes. torch_kernels.py says the same in torch and
+// stands in where this was not compiled. float trains; double is what tests compare with autograd.
 
-#include <cmath>
-#include <cstdint>
-#include <cstring>
-#include <vector>
+#include "scores.hpp"
+#include "updates.hpp"
 
-#define INLINE static inline __attribute__((always_inline))
 #if defined(__x86_64__) && defined(__linux__)
-// One compiled copy per instruction set; the loader picks, so a wheel runs on any x86-64.
-#define CLONES __attribute__((target_clones("avx512f", "avx2", "default")))
+#include "step.hpp"
+// A compiled copy per instruction set; the loader picks, so a wheel runs on any x86-64. For AVX-512 there is step.hpp.
+#define CLONES __attribute__((target_clones("avx2", "default")))
 #else
 #define CLONES
 #endif
 
-namespace {
-
-enum Similarity { PRODUCT, SQUARED_L2, L2 };
-enum Loss { SOFTMAX, LOGISTIC, RANKING };
-
-const double CLAMP = 1e-30;  // PBG's, on squared distances before their root
-const double EPSILON = 1e-10;
-
-// exp(x) for x <= 0 after Cephes' expf (relative error below 2e-7), written so that loops over it vectorise. Passes NaN on.
-INLINE float exp_negative(float x) {
-  x = x < -87.0f ? -87.0f : x;
-  const int32_t power = (int32_t)(x * 1.44269504f - 0.5f);
-  const float n = (float)power;
-  const float r = x - n * 0.693359375f + n * 2.12194440e-4f;
-  float y = 1.9875691500e-4f;
-  y = y * r + 1.3981999507e-3f;
-  y = y * r + 8.3334519073e-3f;
-  y = y * r + 4.1665795894e-2f;
-  y = y * r + 1.6666665459e-1f;
-  y = y * r + 5.0000001201e-1f;
-  y = y * r * r + r + 1.0f;
-  const int32_t bits = (power + 127) << 23;
-  float two_to_n;
-  std::memcpy(&two_to_n, &bits, sizeof bits);
-  return y * two_to_n;
-}
-INLINE double exp_negative(double x) { return std::exp(x); }
-
-// What one positive knows of its negatives, after a first pass over their scores.
-template <typename T>
-struct Row {
-  T shift, factor;  // the loss's gradient by a negative score is slope(score, shift, factor)
-  T positive;       // and by the positive score
-};
-
-template <int LOSS, typename T>
-INLINE T slope(T score, T shift, T factor) {
-  if (LOSS == SOFTMAX) return exp_negative(score - shift) * factor;
-  if (LOSS == RANKING) return score < shift ? T(0) : factor;  // NaN counts, so that the loss shows it
-  const T e = exp_negative(-std::fabs(score));
-  return (score >= 0 ? T(1) : e) / (T(1) + e) * factor;
-}
-
-template <typename T>
-INLINE T softplus(T x) {
-  return (x > 0 ? x : T(0)) + std::log1p(std::exp(-std::fabs(x)));
-}
-
-template <typename T>
-INLINE void grow(T &most, const T *scores, int64_t count) {
-  T found = most;
-#pragma omp simd reduction(max : found)
-  for (int64_t j = 0; j < count; j++) found = scores[j] > found ? scores[j] : found;
-  most = found;
-}
-
-// What the second half of the first pass adds up over the negatives: exp(s - shift), softplus(s), or hinges and their count.
-template <int LOSS, typename T>
-INLINE void add_up(T &sum, T &hits, T shift, const T *scores, int64_t count) {
-  T s = 0, h = 0;
-#pragma omp simd reduction(+ : s, h)
-  for (int64_t j = 0; j < count; j++) {
-    if (LOSS == SOFTMAX) s += exp_negative(scores[j] - shift);
-    if (LOSS == LOGISTIC) s += softplus(scores[j]);
-    if (LOSS == RANKING) {
-      s += scores[j] < shift ? T(0) : scores[j] - shift;
-      h += scores[j] < shift ? T(0) : T(1);
-    }
-  }
-  sum += s;
-  hits += h;
-}
-
-template <int LOSS, typename T>
-INLINE Row<T> finish(T shift, T sum, T hits, T positive, T weight, T share, double &loss) {
-  if (LOSS == SOFTMAX) {
-    loss += weight * (double)(shift + std::log(sum) - positive);
-    return {shift, weight / sum, exp_negative(positive - shift) * weight / sum - weight};
-  }
-  if (LOSS == RANKING) {
-    loss += weight * (double)sum;
-    return {shift, weight, -hits * weight};
-  }
-  loss += weight * (double)(softplus(-positive) + share * sum);
-  return {T(0), weight * share, slope<LOGISTIC>(-positive, T(0), -weight)};
-}
-
-template <int SIMILARITY, typename T>
-INLINE void score_row(T *row, int64_t count, T own, const T *other, T scale) {
-#pragma omp simd
-  for (int64_t j = 0; j < count; j++) {
-    if (SIMILARITY == PRODUCT) {
-      row[j] *= scale;
-    } else {
-      const T squared = own + other[j] - 2 * row[j];
-      if (SIMILARITY == SQUARED_L2) row[j] = -scale * squared;
-      else row[j] = -scale * std::sqrt(squared > T(CLAMP) ? squared : T(CLAMP));
-    }
-  }
-}
-
-// The score's gradient g becomes the inner product's; for distances, the squared norms' are added to both sides.
-template <int SIMILARITY, typename T>
-INLINE T through(T g, T score, T scale) {
-  if (SIMILARITY == PRODUCT) return g * scale;
-  if (SIMILARITY == SQUARED_L2) return -g * scale;
-  const T distance = -score / scale;
-  return distance * distance > T(CLAMP) * T(1.001) ? -g * scale / (2 * distance) : T(0);
-}
-
-// What one chunk needs besides its scores, each as long as a chunk. Columns of `within` are the left side's positives.
-template <typename T>
-struct Scratch {
-  std::vector<T> column_shift, column_sum, column_hits, column_factor, diagonal, row_shift, row_factor;
-  void fit(int64_t count) {
-    for (auto *v : {&column_shift, &column_sum, &column_hits, &column_factor, &diagonal, &row_shift, &row_factor})
-      if ((int64_t)v->size() < count) v->resize(count);
-  }
-};
-
-// k positives, the first m of them real, and their u uniform negatives per side; norms and their gradients per side.
-template <typename T>
-struct Chunk {
-  T *within, *right, *left;
-  const T *weights, *head, *tail, *head_negative, *tail_negative;
-  T *by_head, *by_tail, *by_head_negative, *by_tail_negative;
-  int64_t k, m, u;
-  T share, scale, margin;
-};
-
-template <int SIMILARITY, typename T>
-INLINE void score(const Chunk<T> &c) {
-  for (int64_t i = 0; i < c.m; i++) {
-    const bool norms = SIMILARITY != PRODUCT;
-    score_row<SIMILARITY>(c.within + i * c.k, c.m, norms ? c.head[i] : T(0), c.tail, c.scale);
-    score_row<SIMILARITY>(c.right + i * c.u, c.u, norms ? c.head[i] : T(0), c.tail_negative, c.scale);
-    score_row<SIMILARITY>(c.left + i * c.u, c.u, norms ? c.tail[i] : T(0), c.head_negative, c.scale);
-  }
-}
-
-// The first pass over batch negatives of the left side, all columns at once.
-template <int LOSS, typename T>
-INLINE void add_up_columns(const Chunk<T> &c, T *shift, T *sum, T *hits) {
-  for (int64_t j = 0; j < c.m; j++) {
-    shift[j] = LOSS == RANKING ? c.within[j * c.k + j] - c.margin : c.within[j];
-    sum[j] = hits[j] = 0;
-  }
-  if (LOSS == SOFTMAX) {
-    for (int64_t i = 1; i < c.m; i++) {
-      const T *row = c.within + i * c.k;
-#pragma omp simd
-      for (int64_t j = 0; j < c.m; j++) shift[j] = row[j] > shift[j] ? row[j] : shift[j];
-    }
-    for (int64_t j = 0; j < c.m; j++) grow(shift[j], c.left + j * c.u, c.u);
-  }
-  for (int64_t i = 0; i < c.m; i++) {
-    const T *row = c.within + i * c.k;
-    const T sum_before = sum[i], hits_before = hits[i];
-#pragma omp simd
-    for (int64_t j = 0; j < c.m; j++) {
-      if (LOSS == SOFTMAX) sum[j] += exp_negative(row[j] - shift[j]);
-      if (LOSS == LOGISTIC) sum[j] += softplus(row[j]);
-      if (LOSS == RANKING) {
-        sum[j] += row[j] < shift[j] ? T(0) : row[j] - shift[j];
-        hits[j] += row[j] < shift[j] ? T(0) : T(1);
-      }
-    }
-    if (LOSS != SOFTMAX) {  // a positive is no negative of its own; in the softmax it counts as well
-      sum[i] = sum_before;
-      hits[i] = hits_before;
-    }
-  }
-}
-
-// The first pass over the right side of positive i.
-template <int LOSS, typename T>
-INLINE void add_up_row(const Chunk<T> &c, int64_t i, T &shift, T &sum, T &hits) {
-  const T *row = c.within + i * c.k, *uniform = c.right + i * c.u;
-  shift = LOSS == RANKING ? row[i] - c.margin : row[i];
-  sum = hits = 0;
-  if (LOSS == SOFTMAX) {
-    grow(shift, row, c.m);
-    grow(shift, uniform, c.u);
-    add_up<LOSS>(sum, hits, shift, row, c.m);
-  } else {
-    add_up<LOSS>(sum, hits, shift, row, i);
-    add_up<LOSS>(sum, hits, shift, row + i + 1, c.m - i - 1);
-  }
-  add_up<LOSS>(sum, hits, shift, uniform, c.u);
-}
-
-// The second pass over one side's uniform negatives of one positive: scores become gradients of inner products.
-template <int SIMILARITY, int LOSS, typename T>
-INLINE void uniform_gradients(T *scores, int64_t count, const Row<T> &row, T scale, T *own, T *others) {
-  T sum = 0;
-#pragma omp simd reduction(+ : sum)
-  for (int64_t j = 0; j < count; j++) {
-    const T g = through<SIMILARITY>(slope<LOSS>(scores[j], row.shift, row.factor), scores[j], scale);
-    if (SIMILARITY == PRODUCT) {
-      scores[j] = g;
-    } else {
-      scores[j] = -2 * g;
-      others[j] += g;
-      sum += g;
-    }
-  }
-  if (SIMILARITY != PRODUCT) *own += sum;
-}
-
-// The second pass over batch negatives: a score within the chunk belongs to the row's positive and to the column's.
-template <int SIMILARITY, typename T, int LOSS>
-INLINE void within_gradients(const Chunk<T> &c, int64_t i, const Scratch<T> &s) {
-  T *row = c.within + i * c.k, *by_tail = c.by_tail;
-  const T *column_shift = s.column_shift.data(), *column_factor = s.column_factor.data();
-  const T shift = s.row_shift[i], factor = s.row_factor[i], scale = c.scale;
-  const T diagonal = through<SIMILARITY>(s.diagonal[i], row[i], scale);
-  T sum = 0;
-#pragma omp simd reduction(+ : sum)
-  for (int64_t j = 0; j < c.m; j++) {
-    const T both = slope<LOSS>(row[j], shift, factor) + slope<LOSS>(row[j], column_shift[j], column_factor[j]);
-    const T g = j == i ? diagonal : through<SIMILARITY>(both, row[j], scale);
-    if (SIMILARITY == PRODUCT) {
-      row[j] = g;
-    } else {
-      row[j] = -2 * g;
-      by_tail[j] += g;
-      sum += g;
-    }
-  }
-  if (SIMILARITY != PRODUCT) c.by_head[i] += sum;
-}
-
-template <typename T>
-INLINE void clear_padding(const Chunk<T> &c) {
-  const int64_t padding = c.k - c.m;
-  for (int64_t i = 0; i < c.m; i++) std::memset(c.within + i * c.k + c.m, 0, padding * sizeof(T));
-  std::memset(c.within + c.m * c.k, 0, padding * c.k * sizeof(T));
-  std::memset(c.right + c.m * c.u, 0, padding * c.u * sizeof(T));
-  std::memset(c.left + c.m * c.u, 0, padding * c.u * sizeof(T));
-}
-
-template <int SIMILARITY, int LOSS, typename T>
-INLINE double process(const Chunk<T> &c, Scratch<T> &s) {
-  double loss = 0;
-  T *shift = s.column_shift.data(), *sum = s.column_sum.data(), *hits = s.column_hits.data();
-  score<SIMILARITY>(c);
-  add_up_columns<LOSS>(c, shift, sum, hits);
-  for (int64_t i = 0; i < c.m; i++) {
-    const T positive = c.within[i * c.k + i];
-    T row_shift, row_sum, row_hits;
-    add_up_row<LOSS>(c, i, row_shift, row_sum, row_hits);
-    const Row<T> right = finish<LOSS>(row_shift, row_sum, row_hits, positive, c.weights[i], c.share, loss);
-    uniform_gradients<SIMILARITY, LOSS>(c.right + i * c.u, c.u, right, c.scale, c.by_head + i, c.by_tail_negative);
-    add_up<LOSS>(sum[i], hits[i], shift[i], c.left + i * c.u, c.u);
-    const Row<T> left = finish<LOSS>(shift[i], sum[i], hits[i], positive, c.weights[i], c.share, loss);
-    uniform_gradients<SIMILARITY, LOSS>(c.left + i * c.u, c.u, left, c.scale, c.by_tail + i, c.by_head_negative);
-    s.row_shift[i] = right.shift;
-    s.row_factor[i] = right.factor;
-    s.column_shift[i] = left.shift;
-    s.column_factor[i] = left.factor;
-    s.diagonal[i] = right.positive + left.positive;
-  }
-  for (int64_t i = 0; i < c.m; i++) within_gradients<SIMILARITY, T, LOSS>(c, i, s);
-  clear_padding(c);
-  return loss;
-}
-
-template <typename T>
-struct Problem {  // shapes as in kernels.py
-  T *within, *right, *left;
-  const T *norms;
-  T *norm_gradients;
-  const T *weights;
-  const int64_t *counts;
-  double *losses;
-  int64_t groups, chunks, size, uniform;
-  T share, scale, margin;
-};
-
-template <typename T>
-INLINE Chunk<T> chunk_of(const Problem<T> &p, int64_t group, int64_t position) {
-  const int64_t k = p.size, u = p.uniform, first = position * k, negative = p.groups * p.chunks * k + group * u;
-  const int64_t half = p.groups * (p.chunks * k + u);
-  return {p.within + first * k, p.right + first * u, p.left + first * u,
-          p.weights + first, p.norms + first, p.norms + half + first, p.norms + negative, p.norms + half + negative,
-          p.norm_gradients + first, p.norm_gradients + half + first,
-          p.norm_gradients + negative, p.norm_gradients + half + negative,
-          k, p.counts[position], u, p.share, p.scale, p.margin};
-}
-
-template <int SIMILARITY, int LOSS, typename T>
-INLINE void process_all(const Problem<T> &p) {
-  static thread_local Scratch<T> scratch;
-  scratch.fit(p.size);
-  for (int64_t group = 0; group < p.groups; group++) {
-    p.losses[group] = 0;
-    for (int64_t c = 0; c < p.chunks; c++)
-      p.losses[group] += process<SIMILARITY, LOSS>(chunk_of(p, group, group * p.chunks + c), scratch);
-  }
-}
-
-template <int SIMILARITY, typename T>
-INLINE void with_loss(int loss, const Problem<T> &p) {
-  if (loss == SOFTMAX) process_all<SIMILARITY, SOFTMAX>(p);
-  if (loss == LOGISTIC) process_all<SIMILARITY, LOGISTIC>(p);
-  if (loss == RANKING) process_all<SIMILARITY, RANKING>(p);
-}
-
-template <typename T>
-INLINE void with_similarity(int similarity, int loss, const Problem<T> &p) {
-  if (similarity == PRODUCT) with_loss<PRODUCT>(loss, p);
-  if (similarity == SQUARED_L2) with_loss<SQUARED_L2>(loss, p);
-  if (similarity == L2) with_loss<L2>(loss, p);
-}
-
-// Adds up gradients of the same row into its first occurrence; lists the first occurrences.
-template <typename T>
-INLINE void coalesce(const int64_t *rows, T *gradients, int64_t count, int64_t width, std::vector<int32_t> &firsts) {
-  static thread_local std::vector<int32_t> slots;
-  int bits = 4;
-  while ((int64_t(1) << bits) < 2 * count) bits++;
-  const uint64_t mask = (uint64_t(1) << bits) - 1;
-  slots.assign(mask + 1, -1);
-  firsts.clear();
-  for (int64_t i = 0; i < count; i++) {
-    uint64_t slot = ((uint64_t)rows[i] * 0x9E3779B97F4A7C15ull) >> (64 - bits);
-    while (slots[slot] >= 0 && rows[slots[slot]] != rows[i]) slot = (slot + 1) & mask;
-    if (slots[slot] < 0) {
-      slots[slot] = (int32_t)i;
-      firsts.push_back((int32_t)i);
-      continue;
-    }
-    T *sum = gradients + slots[slot] * width;
-    const T *more = gradients + i * width;
-#pragma omp simd
-    for (int64_t d = 0; d < width; d++) sum[d] += more[d];
-  }
-}
-
-// HOGWILD: the divisor is a local copy of the sum plus the own square, whatever other workers store meanwhile.
-template <typename T>
-INLINE void step_rows(T *table, T *sums, const int64_t *rows, T *gradients, int64_t count, int64_t width, T lr) {
-  static thread_local std::vector<int32_t> firsts;
-  coalesce(rows, gradients, count, width, firsts);
-  for (const int32_t first : firsts) {
-    const T *gradient = gradients + first * width;
-    T *row = table + rows[first] * width, square = 0;
-#pragma omp simd reduction(+ : square)
-    for (int64_t d = 0; d < width; d++) square += gradient[d] * gradient[d];
-    const T total = sums[rows[first]] + square / width;
-    sums[rows[first]] = total;
-    const T step = lr / (std::sqrt(total) + T(EPSILON));
-#pragma omp simd
-    for (int64_t d = 0; d < width; d++) row[d] -= step * gradient[d];
-  }
-}
-
-template <typename T>
-INLINE void step_components(T *table, T *sums, const int64_t *rows, T *gradients, int64_t count, int64_t width, T lr) {
-  static thread_local std::vector<int32_t> firsts;
-  coalesce(rows, gradients, count, width, firsts);
-  for (const int32_t first : firsts) {
-    const T *gradient = gradients + first * width;
-    T *row = table + rows[first] * width, *sum = sums + rows[first] * width;
-#pragma omp simd
-    for (int64_t d = 0; d < width; d++) {
-      const T total = sum[d] + gradient[d] * gradient[d];
-      sum[d] = total;
-      row[d] -= lr * gradient[d] / (std::sqrt(total) + T(EPSILON));
-    }
-  }
-}
-
-}  // namespace
-
 #define EXPORT(CLONED, T)                                                                                               \
-  CLONED void score_gradients_##T(T *within, T *right, T *left, const T *norms, T *norm_gradients, const T *weights, \
-                                     const int64_t *counts, double *losses, int64_t groups, int64_t chunks,            \
-                                     int64_t size, int64_t uniform, double share, double scale, double margin,         \
-                                     int similarity, int loss) {                                                       \
-    with_similarity<T>(similarity, loss,                                                                               \
-                       {within, right, left, norms, norm_gradients, weights, counts, losses, groups, chunks, size,     \
-                        uniform, (T)share, (T)scale, (T)margin});                                                      \
-  }                                                                                                                    \
-  CLONED void step_rows_##T(T *table, T *sums, const int64_t *rows, T *gradients, int64_t count, int64_t width,     \
-                               double lr) {                                                                            \
-    step_rows<T>(table, sums, rows, gradients, count, width, (T)lr);                                                   \
-  }                                                                                                                    \
-  CLONED void step_components_##T(T *table, T *sums, const int64_t *rows, T *gradients, int64_t count,              \
-                                     int64_t width, double lr) {                                                       \
-    step_components<T>(table, sums, rows, gradients, count, width, (T)lr);                                             \
+  CLONED void score_gradients_##T(T *within, T *right, T *left, const T *norms, const T *apart, T *norm_gradients,      \
+                                  const T *weights, const int64_t *counts, double *losses, int64_t groups,              \
+                                  int64_t chunks, int64_t size,                                                         \
+                                  int64_t uniform, double share, double scale, double margin, int similarity,           \
+                                  int loss) {                                                                           \
+    with_similarity<T>(similarity, loss, {within, right, left, norms, apart, norm_gradients, weights, counts, losses,   \
+                                          groups, chunks, size, uniform, (T)share, (T)scale, (T)margin});               \
+  }                                                                                                                     \
+  CLONED void step_rows_##T(T *table, T *sums, const int64_t *rows, T *gradients, int64_t count, int64_t width,         \
+                            double lr) {                                                                                \
+    step_rows<T>(table, sums, rows, gradients, count, width, (T)lr);                                                    \
+  }                                                                                                                     \
+  CLONED void step_components_##T(T *table, T *sums, const int64_t *rows, T *gradients, int64_t count, int64_t width,   \
+                                  double lr) {                                                                          \
+    step_components<T>(table, sums, rows, gradients, count, width, (T)lr);                                              \
   }
 
 extern "C" {
 EXPORT(CLONES, float)
 EXPORT(, double)
+
+#if defined(__x86_64__) && defined(__linux__)
+int has_wide_vectors() { return __builtin_cpu_supports("avx512f") != 0; }
+
+void gradients_float(const float *vectors, const float *left, const float *right, const float *translations,
+                     const float *weights, const int64_t *counts, float *by_vectors, float *by_left, float *by_right,
+                     float *by_translations, double *losses, int64_t relations, int64_t groups, int64_t chunks,
+                     int64_t size, int64_t uniform, int64_t dimension, double share, double scale, double margin,
+                     int similarity, int loss, int unit) {
+  step({vectors, left, right, translations, weights, counts, by_vectors, by_left, by_right, by_translations, losses,
+        relations, groups, chunks, size, uniform, dimension, (float)share, (float)scale, (float)margin, similarity, loss,
+        unit});
+}
+#else
+int has_wide_vectors() { return 0; }
+#endif
 }

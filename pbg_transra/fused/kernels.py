@@ -1,4 +1,4 @@
-"""The loops of a step that are not matrix products, and which implementation of them runs."""
+"""What costs time in a step, and which implementation of it runs."""
 
 from functools import cache
 from typing import Protocol
@@ -7,17 +7,19 @@ from torch import Tensor
 
 from pbg_transra.fused.layout import Buffers
 from pbg_transra.fused.objective import Objective
+from pbg_transra.fused.projection import Spaces
 
 
 class Kernels(Protocol):
     """What both implementations do. All tensors are contiguous; letters as in Layout."""
 
-    def score_gradients_(self, objective: Objective, buffers: Buffers, weights: Tensor, counts: Tensor) -> Tensor:
-        """Turns the inner products in `buffers` into the loss's gradients by them, in place.
+    def gradients_(
+        self, objective: Objective, buffers: Buffers, spaces: Spaces, weights: Tensor, counts: Tensor
+    ) -> tuple[Tensor, Spaces]:
+        """Loss and gradients, without the pull, of the batch whose vectors are in `buffers`.
 
-        `within` holds heads times tails of a chunk, `right` heads times negative tails, `left` tails times negative
-        heads. Distances also read `norms` and write `norm_gradients`. weights: (G * n,) of the edges' losses. counts:
-        (G * chunks,) edges of each chunk; the rest is padding. Returns the losses of the groups (G,), double precision.
+        weights: (G, n) of the edges' losses. counts: (G * chunks,) edges of each chunk; the rest is padding. Writes the
+        gradients by vectors into `buffers`; returns the groups' losses (G,), double precision, and those by `spaces`.
         """
         ...
 

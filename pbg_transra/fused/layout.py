@@ -62,8 +62,11 @@ class Buffers:
         self.projected = empty(rows, dimension)
         self.projected_gradients = empty(rows, dimension)
         self.gradients = empty(rows, dimension)
-        self.within = empty(layout.groups * layout.chunks, layout.size, layout.size)
-        self.right = empty(layout.groups, per_group, layout.uniform)
-        self.left = empty(layout.groups, per_group, layout.uniform)
-        self.norms = empty(rows)  # squared lengths, which only distances need
+        self.within = empty(layout.groups * layout.chunks, layout.size, layout.size)  # heads times tails of a chunk
+        self.right = empty(layout.groups, per_group, layout.uniform)  # heads times negative tails
+        self.left = empty(layout.groups, per_group, layout.uniform)  # tails times negative heads
+        # Only distances need what follows: squared lengths, and squared distances of the positives, which lie so close
+        # that lengths minus products would lose all digits.
+        self.norms = empty(rows)
         self.norm_gradients = empty(rows)
+        self.apart = empty(layout.edges)

@@ -77,6 +77,7 @@ class Worker:
             for optimizer in processor.entity_optimizers.values()
             for parameter, state in optimizer.state.items()
         }
+        self._known_sides: dict[int, tuple[Table, Table]] = {}
         self._buffers: OrderedDict[Layout, Buffers] = OrderedDict()
 
     def train(self, batch: Batch) -> float:
@@ -95,10 +96,12 @@ class Worker:
         return loss
 
     def _sides(self, relation: int) -> tuple[Table, Table]:
-        schema, prefix = self.model.relations[relation], self.model.EMB_PREFIX
-        heads = self.model.lhs_embs[prefix + schema.lhs].weight
-        tails = self.model.rhs_embs[prefix + schema.rhs].weight
-        return self._tables[heads.data_ptr()], self._tables[tails.data_ptr()]
+        if relation not in self._known_sides:
+            schema, prefix = self.model.relations[relation], self.model.EMB_PREFIX
+            heads = self.model.lhs_embs[prefix + schema.lhs].weight
+            tails = self.model.rhs_embs[prefix + schema.rhs].weight
+            self._known_sides[relation] = self._tables[heads.data_ptr()], self._tables[tails.data_ptr()]
+        return self._known_sides[relation]
 
     def _buffers_of(self, layout: Layout, vectors: Tensor) -> Buffers:
         if layout not in self._buffers:

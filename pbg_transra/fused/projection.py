@@ -1,6 +1,7 @@
 """From the entity tables' space into those of the relations, and the gradients back."""
 
 from dataclasses import dataclass
+from functools import reduce
 
 import torch
 from torch import Tensor
@@ -64,8 +65,7 @@ def project_back_(layout: Layout, spaces: Spaces, vectors: Tensor, by_projected:
                 torch.bmm(gradient, spaces.projections[number], out=target)
             else:
                 target.copy_(gradient)
-    translations = torch.stack([gradient.sum(1) for gradient in gradients[0]]).sum(0)
-    return Spaces(by_projections, translations)
+    return Spaces(by_projections, reduce(torch.add, (gradient.sum(1) for gradient in gradients[0])))
 
 
 def normalise_(vectors: Tensor) -> Tensor:

@@ -52,7 +52,7 @@ class Relations:
         """Those of `relations` (G,), which all have a projection or none."""
         rows = self.rows[relations]
         return Spaces(
-            tuple(square(rows_of(stack.values, rows)) for stack in self._projections(rows)),
+            tuple(rows_of(self._square(stack), rows) for stack in self._projections(rows)),
             rows_of(self.translations.values, relations),
         )
 
@@ -67,12 +67,12 @@ class Relations:
     def _projections(self, rows: Tensor) -> list[Stack]:
         return self.projections if rows[0] >= 0 else []
 
+    def _square(self, stack: Stack) -> Tensor:
+        """(R, D * D) as (R, D, D)."""
+        dimension = self.translations.values.shape[1]
+        return stack.values.view(-1, dimension, dimension)
+
 
 def rows_of(table: Tensor, rows: Tensor) -> Tensor:
     """A view where one row is asked for: most batches have one relation."""
-    return table[int(rows[0])].unsqueeze(0) if len(rows) == 1 else table[rows]
-
-
-def square(flat: Tensor) -> Tensor:
-    """(G, D * D) as (G, D, D)."""
-    return flat.unflatten(1, (round(flat.shape[1] ** 0.5), -1))
+    return table.narrow(0, int(rows[0]), 1) if len(rows) == 1 else table[rows]

@@ -9,6 +9,8 @@ from torch.nn import functional
 from pbg_transra.adagrad import step_components_, step_rows_
 from pbg_transra.fused.layout import Buffers
 from pbg_transra.fused.objective import Objective
+from pbg_transra.fused.products import multiply_, multiply_back_
+from pbg_transra.fused.projection import Spaces, normalise_, normalise_back_, project_, project_back_
 
 IGNORED = -1e9  # PBG's score of a pair that is not to be compared
 CLAMP = 1e-30  # PBG's, on squared distances before their root
@@ -26,19 +28,37 @@ class SideGradients(NamedTuple):
 class TorchKernels:
     """Kernels (see there), operation by operation. C = G * chunks chunks of k edges."""
 
+    def gradients_(
+        self, objective: Objective, buffers: Buffers, spaces: Spaces, weights: Tensor, counts: Tensor
+    ) -> tuple[Tensor, Spaces]:
+        layout, vectors, projected = buffers.layout, buffers.vectors, buffers.projected
+        project_(layout, spaces, vectors, projected)
+        norms = normalise_(projected) if objective.similarity == "cos" else None
+        multiply_(objective, buffers)
+        losses = self.score_gradients_(objective, buffers, weights, counts)
+        multiply_back_(objective, buffers)
+        if norms is not None:
+            normalise_back_(projected, norms, buffers.projected_gradients)
+        by_spaces = project_back_(layout, spaces, vectors, buffers.projected_gradients, buffers.gradients)
+        return losses, by_spaces
+
     def score_gradients_(self, objective: Objective, buffers: Buffers, weights: Tensor, counts: Tensor) -> Tensor:
+        """Turns the inner products in `buffers` into the loss's gradients by them, in place; returns the losses (G,).
+
+        Distances also read `norms` and write `norm_gradients`.
+        """
         layout, k = buffers.layout, buffers.layout.size
         real = torch.arange(k) < counts.unsqueeze(1)
         weights = weights.view(real.shape) * real
         heads, head_negatives, tails, tail_negatives = layout.sides(buffers.norms)
-        heads, tails = layout.chunked(heads), layout.chunked(tails)
+        heads, tails, apart = layout.chunked(heads), layout.chunked(tails), buffers.apart.view(real.shape)
         head_negatives = head_negatives.repeat_interleave(layout.chunks, 0)
         tail_negatives = tail_negatives.repeat_interleave(layout.chunks, 0)
 
         products = torch.cat([buffers.within, layout.chunked(buffers.right)], 2)
-        right = side_gradients(objective, products, heads, torch.cat([tails, tail_negatives], 1), real, weights)
+        right = side_gradients(objective, products, heads, torch.cat([tails, tail_negatives], 1), apart, real, weights)
         products = torch.cat([buffers.within.mT, layout.chunked(buffers.left)], 2)
-        left = side_gradients(objective, products, tails, torch.cat([heads, head_negatives], 1), real, weights)
+        left = side_gradients(objective, products, tails, torch.cat([heads, head_negatives], 1), apart, real, weights)
 
         torch.add(right.products[..., :k], left.products[..., :k].mT, out=buffers.within)
         layout.chunked(buffers.right).copy_(right.products[..., k:])
@@ -66,11 +86,12 @@ def coalesced(rows: Tensor, gradients: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def side_gradients(
-    objective: Objective, products: Tensor, own: Tensor, others: Tensor, real: Tensor, weights: Tensor
+    objective: Objective, products: Tensor, own: Tensor, others: Tensor, apart: Tensor, real: Tensor, weights: Tensor
 ) -> SideGradients:
     """Loss and gradients of C chunks whose positives are the diagonal of `products` (C, k, k + U)."""
     k = products.shape[1]
     squared = own.unsqueeze(2) + others.unsqueeze(1) - 2 * products
+    squared.diagonal(dim1=1, dim2=2).copy_(apart)
     scores = similarity(objective, products, squared)
     positives = scores.diagonal(dim1=1, dim2=2).clone()
     scores[..., :k].masked_fill_(~real.unsqueeze(1) | torch.eye(k, dtype=torch.bool), IGNORED)

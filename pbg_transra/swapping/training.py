@@ -94,7 +94,7 @@ def restore_model(files: CheckpointFiles, model: TransRAEmbedder, processor: Pro
 
 @contextmanager
 def shared_memory_by_name() -> Iterator[None]:
-    """While shared tensors are made and sent: torch's default keeps a file open for each of them. A manager process removes what a killed one leaves."""
+    """Torch keeps a file open for each shared tensor by default; by name, a manager removes what the killed leave."""
     strategy = torch.multiprocessing.get_sharing_strategy()
     torch.multiprocessing.set_sharing_strategy("file_system")
     try:

@@ -1,0 +1,37 @@
+"""Which graph a new one takes the places of known ids from: the published one, unless the map begins anew.
+
+The published run's own list of ids is the map, so what an abandoned run has seen leaves no trace in it.
+"""
+
+from pathlib import Path
+
+from artifacts.graph import load_graph
+from pipeline.context import Context
+
+
+def map_since(context: Context) -> str | None:
+    """When the entity map was last begun anew with `--rebuild`; None if never."""
+    if context.rebuild:
+        return context.rebuild
+    records = (record for run in context.workspace.runs() if (record := run.record("partition")))
+    newest = next(records, None)
+    return newest["parts"].get("map") if newest else None
+
+
+def known_graph(context: Context) -> Path | None:
+    """The graph whose ids keep their places; None, and a line that says why, when the map begins anew."""
+    latest = context.workspace.latest
+    record = latest.record("partition") if latest else None
+    if latest is None or record is None:
+        return None
+    if record["parts"].get("map") != map_since(context):
+        context.console.say("partition: a fresh entity map (--rebuild)")
+        return None
+    config = context.config.graph
+    for entity_type in load_graph(latest.directory("partition")).entity_types:
+        name, before = entity_type.name, entity_type.partitions
+        if name in config.entities and config.partitions_of(name) != before:
+            change = f"type '{name}' had {before} partitions, now {config.partitions_of(name)}"
+            context.console.say(f"partition: a fresh entity map, since {change}")
+            return None
+    return latest.directory("partition")

@@ -1,0 +1,50 @@
+"""The exports that a ranking reads, checked before anything is made from them."""
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+import numpy as np
+
+from artifacts.embeddings import Embeddings
+from artifacts.errors import DataError
+from ranker.config import ExpectedExport, RankerConfig
+
+CHECK_ROWS = 1 << 16  # vectors looked at together
+
+
+def open_exports(paths: Mapping[str, Path], config: RankerConfig) -> dict[str, Embeddings]:
+    """Opens exports by run name. Raises DataError when one is broken, not what is expected, or lacks a slot's type."""
+    exports = {name: Embeddings(path) for name, path in paths.items()}
+    lines = [line for export in exports.values() for line in _unexpected(export, config.expect)]
+    types = {str(slot.type) for slot in config.graph_slots.values()}
+    for export in exports.values():
+        for name, slot in config.graph_slots.items():
+            if slot.type not in export.types:
+                known = ", ".join(export.types)
+                lines.append(f"{export.path}: slot {name} needs entity type '{slot.type}' (exported: {known})")
+        lines += _not_finite(export, sorted(types & set(export.types)))
+    if lines:
+        raise DataError(*lines)
+    return exports
+
+
+def _unexpected(export: Embeddings, expect: ExpectedExport) -> Iterable[str]:
+    found = export.attributes
+    for name, wanted, value in (
+        ("dimension", expect.dimension, found["dimension"]),
+        ("anchors", expect.anchors and sorted(expect.anchors), sorted(found["anchors"])),
+        ("run", expect.run, found["run_id"]),
+    ):
+        if wanted is not None and wanted != value:
+            yield f"{export.path}: {name} is {value!r}, expected {wanted!r} (ranker.expect.{name})"
+
+
+def _not_finite(export: Embeddings, types: Iterable[str]) -> Iterable[str]:
+    for name in types:
+        vectors = export.vectors(name)
+        for first in range(0, len(vectors), CHECK_ROWS):
+            broken = ~np.isfinite(vectors[first : first + CHECK_ROWS]).all(axis=1)
+            if broken.any():
+                row = first + int(np.argmax(broken))
+                yield f"{export.path}: /entities/{name}: the vector of '{export.id(name, row)}' is not finite"
+                break

@@ -1,0 +1,56 @@
+"""The large ID table: every id is the sum of a few rows that hashes choose."""
+
+import zlib
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from ranker.config import IdsConfig
+from ranker.layout import Layout
+
+INIT_SCALE = 0.01  # small: an id that training never saw should say nothing
+MULTIPLIERS = (0x9E3779B1, 0x85EBCA77, 0xC2B2AE3D, 0x27D4EB2F, 0x165667B1, 0xD3A2646D, 0xFD7046C5, 0xB55A4F09)
+
+
+class IdEmbedding(nn.Module):
+    """Ids of all slots in one table; slots of one entity type share their ids' embeddings.
+
+    Shapes: hashes (B, T) int64 with 0 for no id -> (B, S, D), one embedding per slot; a list is the mean of its ids.
+
+    >>> ids = IdEmbedding(config.ids, Layout.of(config))
+    >>> ids(batch.hashes)
+    """
+
+    salts: Tensor
+    multipliers: Tensor
+    starts: Tensor
+
+    def __init__(self, config: IdsConfig, layout: Layout) -> None:
+        super().__init__()
+        self.rows, self.dim = config.rows, config.dim
+        self.slots = layout.slots
+        self.table = nn.Parameter(INIT_SCALE * torch.randn(config.rows, config.dim))
+        with torch.no_grad():
+            self.table[0] = 0  # the row of no id: no gradient ever reaches it
+        salts = [zlib.crc32(slot.space.encode()) for slot in layout.slots for _ in range(slot.width)]
+        self.register_buffer("salts", torch.tensor(salts), persistent=False)
+        starts = torch.tensor([slot.first for slot in layout.slots]) * config.hashes
+        self.register_buffer("starts", starts, persistent=False)
+        self.register_buffer("multipliers", torch.tensor(MULTIPLIERS[: config.hashes]), persistent=False)
+
+    def places(self, hashes: Tensor) -> Tensor:
+        """The rows of each id, (B, T, K); 0 for no id. The k-th choice is a multiplicative hash of its own."""
+        mixed = ((hashes ^ self.salts) & 0xFFFFFFFF).unsqueeze(-1) * self.multipliers
+        chosen = 1 + ((mixed >> 15) & 0x7FFFFFFF) % (self.rows - 1)
+        return chosen * (hashes != 0).unsqueeze(-1)
+
+    def forward(self, hashes: Tensor) -> Tensor:
+        places = self.places(hashes)
+        rows = len(hashes)
+        first = torch.arange(rows).unsqueeze(1) * hashes.shape[1] * len(self.multipliers) + self.starts
+        bags = F.embedding_bag(
+            places.flatten(), self.table, first.flatten(), mode="sum", sparse=True, padding_idx=0
+        ).view(rows, len(self.slots), self.dim)
+        lengths = [(hashes[:, slot.tokens] != 0).sum(dim=1) for slot in self.slots]
+        return bags / torch.stack(lengths, dim=1).clamp(min=1).unsqueeze(-1)

@@ -1,0 +1,52 @@
+"""The graph vectors of an export, by entity type: frozen and memory-mapped, or fine-tuned."""
+
+import warnings
+from collections.abc import Iterable
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from artifacts.embeddings import Embeddings
+
+NORM_SAMPLE = 10_000  # vectors that tell how long a type's are
+
+
+class KgeTable(nn.Module):
+    """Vectors by row. Frozen ones stay on disk; fine-tuned ones are parameters with sparse gradients.
+
+    A row that training never touches keeps the vector of the export, also while others are fine-tuned. Vectors are
+    divided by their type's typical component, so that types compare whatever the scale they were trained at.
+    """
+
+    def __init__(self, export: Embeddings, types: Iterable[str], finetune: bool) -> None:
+        super().__init__()
+        self.dimension, self.finetune = export.dimension, finetune
+        self.scales = {name: _scale(export.vectors(name)) for name in types}
+        self._frozen = {} if finetune else {name: _mapped(export.vectors(name)) for name in types}
+        tuned = {name: nn.Parameter(torch.tensor(export.vectors(name), dtype=torch.float32)) for name in types}
+        self.vectors = nn.ParameterDict(tuned if finetune else {})
+
+    def forward(self, entity_type: str, rows: Tensor) -> Tensor:
+        """(...) rows of a type, -1 for an unknown entity -> (..., D) vectors, zero for an unknown one."""
+        if self.finetune:
+            found = F.embedding(rows.clamp(min=0), self.vectors[entity_type], sparse=True)
+        else:
+            vectors = self._frozen[entity_type]
+            found = vectors.index_select(0, rows.clamp(min=0).flatten()).float().view(*rows.shape, -1)
+        return found * ((rows >= 0) * self.scales[entity_type]).unsqueeze(-1)
+
+
+def _mapped(vectors: np.ndarray) -> Tensor:
+    """A tensor over the mapped file, (N, D): nothing is read before it is asked for."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
+        return torch.from_numpy(vectors)
+
+
+def _scale(vectors: np.ndarray) -> float:
+    """What brings the components of a type's vectors (N, D) to a root mean square of 1."""
+    step = max(len(vectors) // NORM_SAMPLE, 1)
+    sample = np.asarray(vectors[::step], np.float32)
+    return float(1 / max(np.sqrt(np.square(sample).mean()), 1e-12)) if len(sample) else 1.0

@@ -1,0 +1,32 @@
+"""The tree of metrics as a table for a person."""
+
+from typing import Any
+
+
+def table(report: dict[str, Any]) -> str:
+    """One line per arm: AUC with its interval, normalised entropy and calibration by task, and the parameters."""
+    lines = [f"{'arm':<28} {'task':<4} {'AUC':<24} {'gAUC':<7} {'NE':<7} {'calibration':<11} parameters"]
+    for name, arm in report["arms"].items():
+        budget = " + ".join(f"{count:,} {part}" for part, count in arm["parameters"].items() if count)
+        for task in ("ctr", "cvr"):
+            if task in arm:
+                found = arm[task]
+                low, high = found["intervals"]["auc"] or (float("nan"),) * 2
+                auc = f"{_number(found['auc'])} [{low:.4f}, {high:.4f}]"
+                cells = f"{auc:<24} {_number(found['gauc']):<7} {_number(found['ne']):<7} "
+                lines.append(f"{name:<28} {task:<4} {cells}{_number(found['calibration']):<11} {budget}")
+                budget = ""
+    return "\n".join([*lines, *match_lines(report)])
+
+
+def match_lines(report: dict[str, Any]) -> list[str]:
+    """The share of each slot's traffic, and of its distinct ids, that each export knows."""
+    return [
+        f"match rate {export}: "
+        + ", ".join(f"{slot} {rate['traffic']:.1%} (distinct ids {rate['ids']:.1%})" for slot, rate in slots.items())
+        for export, slots in report["match_rates"].items()
+    ]
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{value:.4f}"
