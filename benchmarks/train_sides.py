@@ -1,7 +1,6 @@
 """One side of bench_train in a process of its own: prints its rate as JSON.
 
-    python -m benchmarks.train_sides ours|peer GRAPH D WORKERS
-    python -m benchmarks.train_sides bound|bound_shared GRAPH D WORKERS
+    python -m benchmarks.train_sides ours|peer|bound GRAPH D WORKERS
 
 bench_train runs them in turn.
 """
@@ -116,25 +115,22 @@ def peer(graph: Path, model: Path, dimension: int, workers: int) -> Rate:
     return epochs.median()
 
 
-def products_rate(dimension: int, shared: bool) -> Rate:
+def products_rate(dimension: int) -> Rate:
     """Edges/s of one thread that does nothing but the matrix products of the two-sided model's steps.
 
     Per batch, forward and both gradients: the projections of positives and uniform negatives of both sides, positives
     times uniform negatives of both sides, and heads times tails within chunks, once, because both sides share it.
-    shared: one set of uniform negatives per batch, as ours draws them, and not one per chunk, as the model is defined.
     """
     torch.set_num_threads(1)
     chunks = BATCH // NEGATIVES
-    groups = 1 if shared else chunks
-    rows = BATCH + groups * NEGATIVES
+    rows = BATCH + chunks * NEGATIVES
     vectors, gradients = torch.randn(rows, dimension), torch.randn(rows, dimension)
     matrix = torch.randn(dimension, dimension)
     flat, square = torch.empty(rows, dimension), torch.empty(dimension, dimension)
-    positives = vectors[:BATCH].view(groups, -1, dimension)
-    negatives = vectors[BATCH:].view(groups, -1, dimension)
-    chunked = vectors[:BATCH].view(chunks, NEGATIVES, dimension)
-    scores, within = torch.bmm(positives, negatives.mT), torch.bmm(chunked, chunked.mT)
-    by_positives, by_negatives, by_chunked = (torch.empty_like(v) for v in (positives, negatives, chunked))
+    positives = vectors[:BATCH].view(chunks, -1, dimension)
+    negatives = vectors[BATCH:].view(chunks, -1, dimension)
+    scores, within = torch.bmm(positives, negatives.mT), torch.bmm(positives, positives.mT)
+    by_positives, by_negatives = torch.empty_like(positives), torch.empty_like(negatives)
 
     def step() -> None:
         for _ in range(2):
@@ -144,8 +140,8 @@ def products_rate(dimension: int, shared: bool) -> Rate:
             torch.bmm(positives, negatives.mT, out=scores)
             torch.bmm(scores, negatives, out=by_positives)
             torch.bmm(scores.mT, positives, out=by_negatives)
-            torch.bmm(within, chunked, out=by_chunked)
-        torch.bmm(chunked, chunked.mT, out=within)
+            torch.bmm(within, positives, out=by_positives)
+        torch.bmm(positives, positives.mT, out=within)
         scores.fill_(0.01)  # or products of products would overflow
         within.fill_(0.01)
 
@@ -159,17 +155,17 @@ def products_rate(dimension: int, shared: bool) -> Rate:
     return Rate(edges / (time.perf_counter() - start), edges / (time.process_time() - cpu_start))
 
 
-def bound(dimension: int, workers: int, shared: bool) -> Rate:
+def bound(dimension: int, workers: int) -> Rate:
     """As many processes as there are workers, at the same time."""
     with get_context("spawn").Pool(workers) as pool:
-        rates = pool.starmap(products_rate, [(dimension, shared)] * workers, chunksize=1)
+        rates = pool.starmap(products_rate, [(dimension,)] * workers, chunksize=1)
     return Rate(sum(rate.edges_per_second for rate in rates), statistics.mean(r.edges_per_cpu_second for r in rates))
 
 
 def main() -> None:
     side, graph, dimension, workers = sys.argv[1], Path(sys.argv[2]), int(sys.argv[3]), int(sys.argv[4])
-    if side.startswith("bound"):
-        rate = bound(dimension, workers, shared=side == "bound_shared")
+    if side == "bound":
+        rate = bound(dimension, workers)
     else:
         with tempfile.TemporaryDirectory(prefix="bench-train-") as model:
             rate = {"ours": ours, "peer": peer}[side](graph, Path(model), dimension, workers)

@@ -100,7 +100,7 @@ class Batcher:
 
     @property
     def _pieces_per_batch(self) -> int:
-        return -(-self.size // self.piece)
+        return self.size // self.piece
 
     def _batch(self, edges: Edges, starts: Indices, lengths: Indices) -> Batch:
         per_group = int(lengths.max())
