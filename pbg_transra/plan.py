@@ -11,9 +11,15 @@ from pbg_transra.config import ModelConfig
 
 FLOAT = 4  # bytes
 EDGE_ON_DISK = 24  # bytes: lhs, rhs, rel as int64
-EDGE_IN_MEMORY = 96  # bytes while a bucket is handed to the workers: the edges, their order, each worker's copy
+EDGE_IN_MEMORY = 96  # bytes while a bucket is read, shuffled and cut into batches
 PROCESS = 400 << 20  # bytes: torch and torchbiggraph in one process
-HINT = "raise graph.partitions or lower model.dimension"
+HINT = "raise graph.partitions, lower model.dimension, or turn model.overlap off"
+
+
+def slots_of(graph: Graph, name: str, overlap: bool) -> int:
+    """Slots that a type needs: one for each side it is on, twice that to load the next while the last is in use."""
+    sides = sum(any(getattr(r, side) == name for r in graph.relations) for side in ("lhs", "rhs"))
+    return min(graph.entity_type(name).partitions, max(1, sides) * (2 if overlap else 1))
 
 
 @dataclass(frozen=True)
@@ -32,14 +38,15 @@ class TrainPlan:
 
 
 def plan_training(graph: Graph, config: ModelConfig, workers: int) -> TrainPlan:
-    """Two partitions of each type with their row sums are resident; the disk holds an old and a new checkpoint."""
+    """The slots of each type with their row sums are resident, and the edges of one or two chunks of a bucket; the disk
+    holds an old and a new checkpoint."""
     row = (config.dimension + 1) * FLOAT
     table = sum(t.count for t in graph.entity_types) * row
-    resident = sum(max(t.counts) * min(2, t.partitions) for t in graph.entity_types) * row
+    resident = sum(max(t.counts) * slots_of(graph, t.name, config.overlap) for t in graph.entity_types) * row
     buckets = graph.side_partitions("lhs") * graph.side_partitions("rhs")
     edges = graph.edges("train") // buckets // config.edge_chunks
     relations = len(graph.relations) * 2 * config.dimension * (config.dimension + 1) * FLOAT * 2
-    shared = resident + relations + edges * EDGE_ON_DISK
+    shared = resident + relations + edges * EDGE_ON_DISK * (2 if config.overlap else 1)
     return TrainPlan(
         memory=resident + relations + edges * EDGE_IN_MEMORY + (workers + 1) * PROCESS,
         shared_memory=shared,

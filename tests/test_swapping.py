@@ -13,9 +13,10 @@ from torchbiggraph.types import Bucket
 from artifacts.errors import DataError, TransraError
 from artifacts.graph import Graph, edge_path, load_graph
 from pbg_transra.config import ModelConfig
+from pbg_transra.plan import slots_of
 from pbg_transra.swapping.edges import training_edges
 from pbg_transra.swapping.files import CheckpointFiles, Position
-from pbg_transra.swapping.residency import Residency, needed, slots_of
+from pbg_transra.swapping.residency import Residency, needed
 from pbg_transra.swapping.shared import EdgeBuffer, Table, shared_zeros
 from pbg_transra.swapping.workers import Bench, Task, Workers
 from pbg_transra.train import train

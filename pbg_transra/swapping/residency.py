@@ -15,12 +15,6 @@ from pbg_transra.swapping.shared import Table
 Key = tuple[str, int]  # entity type and partition
 
 
-def slots_of(graph: Graph, name: str, overlap: bool) -> int:
-    """Slots that a type needs: one for each side it is on, twice that to load the next while the last is in use."""
-    sides = sum(any(getattr(r, side) == name for r in graph.relations) for side in ("lhs", "rhs"))
-    return min(graph.entity_type(name).partitions, max(1, sides) * (2 if overlap else 1))
-
-
 def needed(graph: Graph, bucket: Bucket) -> dict[Key, None]:
     """The partitions that a bucket trains, in a fixed order; types that are not split lie in partition 0."""
     keys: dict[Key, None] = {}

@@ -13,11 +13,12 @@ from artifacts.graph import Graph
 from pbg_transra.compat import QUIET_IMPORT
 from pbg_transra.config import ModelConfig
 from pbg_transra.embedder import TransRAEmbedder
+from pbg_transra.plan import slots_of
 from pbg_transra.processor import Processor
 from pbg_transra.swapping.edges import EdgeFiles
 from pbg_transra.swapping.files import CheckpointFiles, Position
 from pbg_transra.swapping.loop import BucketDone, Loop
-from pbg_transra.swapping.residency import Residency, slots_of
+from pbg_transra.swapping.residency import Residency
 from pbg_transra.swapping.shared import EdgeBuffer, Table
 from pbg_transra.swapping.workers import Bench, Workers
 
