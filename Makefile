@@ -8,6 +8,7 @@ SHELL := bash
 
 CONFIG ?= configs/demo.json
 ARGS ?=
+ARMS ?= all
 PYTHON ?= python3
 
 VENV := .venv
@@ -20,7 +21,7 @@ ifneq ($(filter $(CONFIG),configs/demo.json configs/demo_rank.json),)
 INPUT := $(DEMO_DATA)
 endif
 
-.PHONY: help venv partition train evaluate export rank nightly status test test-slow lint schema bench-import bench-train clean
+.PHONY: help venv partition train evaluate export rank nightly status test test-slow lint schema real-impressions bench-rank bench-append bench-import bench-train clean
 
 help:  ## This list
 	@echo "usage: make TARGET [CONFIG=configs/demo.json] [ARGS='--set model.epochs=3']"
@@ -32,7 +33,7 @@ venv: $(VENV)/installed  ## The virtual environment with everything in it
 $(VENV)/installed: setup.cfg constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --constraint constraints.txt torch
-	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[test,lint]'
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[test,lint,tensorboard]'
 	touch $@
 
 $(DEMO_DATA): | venv
@@ -51,7 +52,7 @@ export: train  ## Write the vectors as HDF5 and publish the run
 	$(TRANSRA) export $(CONFIG) $(ARGS)
 
 rank: export  ## Train and judge the ranker's arms on the exported vectors
-	$(TRANSRA) rank $(CONFIG) $(ARGS)
+	$(TRANSRA) rank $(CONFIG) --arms $(ARMS) $(ARGS)
 
 nightly: venv $(INPUT)  ## Every stale stage under one lock, printing failures only (for cron)
 	$(TRANSRA) run $(CONFIG) --quiet $(ARGS)
@@ -73,9 +74,19 @@ lint: venv  ## ruff and mypy
 schema: venv  ## configs/schema.json, from the config classes
 	$(TRANSRA) config schema > configs/schema.json
 
+real-impressions: venv  ## Impressions for the ranker, from the real data sets beside the checkout
+	$(BIN)/python -m benchmarks.complete_journey_impressions
+	$(BIN)/python -m benchmarks.globo_impressions
+
+bench-rank: venv  ## Memory of the ranker on 1 and 20 million impressions
+	$(BIN)/python -m benchmarks.bench_rank_memory $(ARGS)
+
 bench-import: venv  ## Graph construction against PyTorch-BigGraph's importer, and its growth to 100 M edges
 	$(BIN)/python -m benchmarks.bench_import
 	$(BIN)/python -m benchmarks.bench_import_scale $(ARGS)
+
+bench-append: venv  ## A night that adds 1 % to append-only logs against a full build
+	$(BIN)/python -m benchmarks.bench_append $(ARGS)
 
 # PyKEEN has requirements of its own, so it gets an environment of its own; torch first, as above.
 PYKEEN := benchmarks/out/pykeen

@@ -28,9 +28,9 @@ ENTITIES_PER_EDGE = 0.4
 DISK_PER_EDGE = 130  # log, graph and spill, with room
 
 
-def write_log(directory: Path, edges: int) -> None:
+def write_log(directory: Path, edges: int, entities: int) -> None:
     """Files of at most CHUNK clicks: half of the entities are users, drawn evenly; the others are ads."""
-    generator, side = np.random.default_rng(0), max(int(edges * ENTITIES_PER_EDGE / 2), 1)
+    generator, side = np.random.default_rng(0), max(entities // 2, 1)
     directory.mkdir()
     for number, start in enumerate(range(0, edges, CHUNK)):
         rows = min(CHUNK, edges - start)
@@ -42,7 +42,8 @@ def write_log(directory: Path, edges: int) -> None:
         pq.write_table(table, directory / f"part-{number:03}.parquet", row_group_size=1 << 20)
 
 
-def command(directory: Path, partitions: int, memory_limit: str) -> list[str]:
+def write_config(path: Path, partitions: int, memory_limit: str, model: dict[str, Any]) -> None:
+    """A config beside the log: one relation of two types."""
     user, ad = {"type": "user", "column": "user"}, {"type": "ad", "column": "ad"}
     graph = {
         "partitions": partitions,
@@ -51,9 +52,13 @@ def command(directory: Path, partitions: int, memory_limit: str) -> list[str]:
         "entities": {"user": {}, "ad": {}},
         "relations": [{"name": "click", "source": "log", "lhs": user, "rhs": ad}],
     }
-    (directory / "c.json").write_text(json.dumps({"graph": graph, "model": {"operator": "transr"}}))
-    place = ["--root", str(directory), "--workspace", str(directory / "runs"), "--quiet"]
-    return [sys.executable, "-m", "pipeline.cli", "partition", str(directory / "c.json"), *place]
+    path.write_text(json.dumps({"graph": graph, "model": model}))
+
+
+def command(stage: str, config: Path, *options: str) -> list[str]:
+    """The command line of a stage, with everything beside its config."""
+    place = ["--root", str(config.parent), "--workspace", str(config.parent / "runs"), "--quiet"]
+    return [sys.executable, "-m", "pipeline.cli", stage, str(config), *place, *options]
 
 
 def measure(millions: float, memory_limit: str, scratch: Path | None) -> dict[str, Any]:
@@ -64,8 +69,9 @@ def measure(millions: float, memory_limit: str, scratch: Path | None) -> dict[st
         directory = Path(name)
         if (free := shutil.disk_usage(directory).free) < edges * DISK_PER_EDGE:
             raise SystemExit(f"{directory}: {edges * DISK_PER_EDGE >> 30} GiB are needed, {free >> 30} are free")
-        write_log(directory / "log", edges)
-        seconds, peak = timed_process(command(directory, partitions, memory_limit), REPOSITORY)
+        write_log(directory / "log", edges, int(edges * ENTITIES_PER_EDGE))
+        write_config(directory / "c.json", partitions, memory_limit, {"operator": "transr"})
+        seconds, peak = timed_process(command("partition", directory / "c.json"), REPOSITORY)
         (metrics,) = (json.loads(path.read_text()) for path in (directory / "runs").glob("2*/metrics.json"))
     return {
         "edges": metrics["partition"]["edges"],

@@ -67,6 +67,7 @@ def ours(graph: Path, model: Path, dimension: int, workers: int) -> Rate:
         batch_size=BATCH,
         batch_negatives=NEGATIVES,
         uniform_negatives=NEGATIVES,
+        pull=0,
         epochs=EPOCHS,
         workers=workers,
     )

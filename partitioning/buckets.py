@@ -3,17 +3,39 @@
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import NamedTuple
 
 import h5py
 import numpy as np
 from numpy.typing import NDArray
 
 from artifacts.graph import SPLITS, edge_path
-from partitioning.edges import EdgeSpill
+from partitioning.counts import Counts
 from partitioning.engine import translated
 from partitioning.key import Indices, KeyLayout, Keys, scramble_, unscramble_
-from partitioning.statistics import Counts
+from partitioning.merge import merge_edges, settled_edges
+from partitioning.ordered import contains
+from partitioning.settled import units_name
+from partitioning.spill import EdgeSpill
 from partitioning.weights import UNIT
+
+_CHUNK = 1 << 17  # edges that are unpacked at once: what a whole bucket takes would cost more to allocate than to fill
+
+
+class BucketEdges(NamedTuple):
+    """The edges of a split in a bucket, shuffled.
+
+    Attributes:
+        keys: (N,)
+        units: weights (N,) in units, None in a graph without weights
+        added: the keys (M,) without those that are settled
+        seen: number of edges left out, which an earlier split has
+    """
+
+    keys: Keys
+    units: Indices | None
+    added: Keys
+    seen: int
 
 
 def write_buckets(
@@ -23,11 +45,13 @@ def write_buckets(
     threads: int,
     summed: NDArray[np.bool_],
     counts: Counts,
+    ledger: Path | None,
     progress: Callable[[float], None],
 ) -> None:
     """Writes every bucket of every split, also empty ones, and counts their edges into `counts`.
 
-    `summed` (relations,) says which relations have one edge for all events between the same entities.
+    `summed` (relations,) says which relations have one edge for all events between the same entities. Exact weights of
+    training go to the directory `ledger`, if any.
     """
     for split in SPLITS:
         edge_path(directory, split).mkdir(parents=True)
@@ -35,10 +59,12 @@ def write_buckets(
     def work(bucket: int) -> int:
         i, j = divmod(bucket, spill.grid.rhs_partitions)
         left_out = 0
-        for code, (keys, units, seen) in enumerate(fresh_edges(spill, bucket, summed, seed)):
+        for code, (keys, units, added, seen) in enumerate(fresh_edges(spill, bucket, summed, seed)):
             weights = None if units is None else (units / UNIT).astype(np.float32)
             write_bucket(edge_path(directory, SPLITS[code]) / f"edges_{i}_{j}.h5", spill.grid.layout, keys, weights)
-            counts.add(code, i, j, keys)
+            if ledger and units is not None and len(units) and code == 0:
+                np.save(ledger / units_name(i, j), units)
+            counts.add(code, i, j, added, len(keys))
             left_out += seen
         return left_out
 
@@ -48,51 +74,45 @@ def write_buckets(
             progress(done / spill.grid.buckets)
 
 
-def fresh_edges(
-    spill: EdgeSpill, bucket: int, summed: NDArray[np.bool_], seed: int
-) -> Iterator[tuple[Keys, Indices | None, int]]:
-    """Of each split: shuffled keys (N,), weights (N,) in units, and the number of edges that an earlier split has.
+def fresh_edges(spill: EdgeSpill, bucket: int, summed: NDArray[np.bool_], seed: int) -> Iterator[BucketEdges]:
+    """The edges of each split, settled ones too; their files are removed.
 
-    Those are left out: what training has seen is not asked again. Their files are removed.
+    Those that an earlier split has are left out: what training has seen is not asked again.
     """
-    earlier = np.empty(0, np.uint64)
+    earlier, layout = np.empty(0, np.uint64), spill.grid.layout
     for split in range(len(SPLITS)):
-        keys, units = spill.keys(split, bucket), None
+        keys, units, is_summed = spill.keys(split, bucket), None, None
         if spill.weighted:
-            keys, units = sum_repeats(keys, spill.units(split, bucket), spill.grid.layout, summed, seed)
+            is_summed = summed[layout.relation(keys)]
+            scramble_(keys, seed)
+            keys, units, is_summed = sum_repeats(keys, spill.units(split, bucket), is_summed)
         else:
             scramble_(keys, seed)
             keys.sort()
-        new = ~_contains(earlier, keys)
-        if seen := len(keys) - int(np.count_nonzero(new)):
-            keys, units = keys[new], None if units is None else units[new]
+        seen = contains(earlier, keys)
+        if seen.any():
+            keys, units = keys[~seen], None if units is None else units[~seen]
+        added = keys
+        if split == 0 and spill.settled is not None:
+            before = settled_edges(spill.settled, spill.grid, bucket, seed, spill.weighted)
+            keys, units, added = merge_edges(*before, keys, units, is_summed)
+            unscramble_(added, seed)
         if any(spill.holds(later, bucket) for later in range(split + 1, len(SPLITS))):
             earlier = np.sort(np.concatenate([earlier, keys])) if len(earlier) else keys.copy()
         unscramble_(keys, seed)
-        yield keys, units, seen
+        yield BucketEdges(keys, units, added, int(np.count_nonzero(seen)))
 
 
-def sum_repeats(
-    keys: Keys, units: Indices, layout: KeyLayout, summed: NDArray[np.bool_], seed: int
-) -> tuple[Keys, Indices]:
-    """Scrambled, sorted keys (M,) and weights (M,) of the edges of events (N,), M <= N.
+def sum_repeats(keys: Keys, units: Indices, is_summed: NDArray[np.bool_]) -> tuple[Keys, Indices, NDArray[np.bool_]]:
+    """Sorted keys (M,), weights (M,) and whether they are summed (M,), of the edges of events (N,), M <= N.
 
-    Repeats in a summed relation become one edge.
+    Repeats become one edge where `is_summed` (N,).
     """
-    is_summed = summed[layout.relation(keys)]
-    keys = keys.copy()
-    scramble_(keys, seed)
     order = np.argsort(keys)
     keys, units, is_summed = keys[order], units[order], is_summed[order]
     first = np.append(True, keys[1:] != keys[:-1])[: len(keys)] | ~is_summed
     starts = np.flatnonzero(first)
-    return keys[starts], np.add.reduceat(units, starts) if len(starts) else units
-
-
-def _contains(values: Keys, keys: Keys) -> NDArray[np.bool_]:
-    """Whether each of the sorted keys (N,) is in the sorted values."""
-    at = np.searchsorted(values, keys)
-    return np.append(values, np.uint64(0))[at] == keys if len(values) else np.zeros(len(keys), np.bool_)
+    return keys[starts], np.add.reduceat(units, starts) if len(starts) else units, is_summed[starts]
 
 
 def write_bucket(path: Path, layout: KeyLayout, keys: Keys, weights: NDArray[np.float32] | None) -> None:
@@ -101,6 +121,7 @@ def write_bucket(path: Path, layout: KeyLayout, keys: Keys, weights: NDArray[np.
         file.attrs["format_version"] = 1
         for name, unpack in (("lhs", layout.lhs), ("rhs", layout.rhs), ("rel", layout.relation)):
             dataset = file.create_dataset(name, shape=keys.shape, dtype=np.int64, track_times=False)
-            dataset[...] = unpack(keys)
+            for start in range(0, len(keys), _CHUNK):
+                dataset[start : start + _CHUNK] = unpack(keys[start : start + _CHUNK])
         if weights is not None:
             file.create_dataset("weight", data=weights, track_times=False)

@@ -2,8 +2,10 @@
 
 from collections.abc import Iterator, Mapping
 
+from artifacts.moment import epoch_seconds
 from artifacts.section import Problem, did_you_mean
-from partitioning.config import ConsentConfig, GraphConfig, RelationConfig, epoch_seconds
+from partitioning.append_checks import append_only_problems
+from partitioning.config import ConsentConfig, GraphConfig, RelationConfig
 
 Path = tuple[str | int, ...]
 
@@ -20,6 +22,7 @@ def graph_problems(graph: GraphConfig) -> Iterator[Problem]:
     if graph.forget:
         yield from _unknown("source", graph.forget.source, graph.sources, ("forget", "source"))
     yield from _split(graph)
+    yield from append_only_problems(graph)
 
 
 def _unknown(kind: str, word: str, known: Mapping[str, object], path: Path) -> Iterator[Problem]:

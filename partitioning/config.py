@@ -2,12 +2,12 @@
 
 import re
 from collections.abc import Iterator
-from datetime import datetime, timezone
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field
 
 from artifacts.graph import TYPE_NAME_PATTERN
+from artifacts.moment import Moment
 from artifacts.section import Problem, Section
 
 _MEMORY = re.compile(r"^\s*(\d+(?:\.\d+)?)\s*(KB|MB|GB|TB|KiB|MiB|GiB|TiB)\s*$")
@@ -28,29 +28,12 @@ def memory_bytes(text: str) -> int:
     return int(float(number) * (1024 if "i" in unit else 1000) ** _POWER[unit[0]])
 
 
-def epoch_seconds(moment: str | int) -> int:
-    """Epoch seconds of an ISO date or datetime (UTC unless it says otherwise). Raises ValueError."""
-    if isinstance(moment, int):
-        return moment
-    try:
-        parsed = datetime.fromisoformat(moment.replace("Z", "+00:00"))  # Python 3.10 does not know Z
-    except ValueError as error:
-        raise ValueError(f"'{moment}' is not a time; write an ISO date, an ISO datetime or epoch seconds") from error
-    return int((parsed if parsed.tzinfo else parsed.replace(tzinfo=timezone.utc)).timestamp())
-
-
 def _memory(text: str) -> str:
     memory_bytes(text)
     return text
 
 
-def _moment(moment: str | int) -> str | int:
-    epoch_seconds(moment)
-    return moment
-
-
 Memory = Annotated[str, AfterValidator(_memory)]
-Moment = Annotated[str | int, AfterValidator(_moment)]
 
 
 class SourceConfig(Section):
@@ -65,6 +48,11 @@ class SourceConfig(Section):
     time_column: str | None = Field(None, description="When the event happened.")
     time_unit: TimeUnit | None = Field(None, description="Unit of an integer time column, since 1970 UTC.")
     split: Split | None = Field(None, description="The split that the whole source belongs to.")
+    append_only: bool = Field(
+        False,
+        description="Files only join this log; none changes or leaves. A graph that follows a published one then reads "
+        "only the files that are new.",
+    )
 
     @property
     def patterns(self) -> list[str]:
@@ -189,6 +177,8 @@ class SplitConfig(Section):
 class GraphConfig(Section):
     """How events become a graph."""
 
+    without_effect = frozenset({"memory_limit", "threads"})
+
     partitions: int = Field(1, ge=1, description="Partitions of every entity type not declared otherwise.")
     memory_limit: Memory = Field("4GB", description="Memory that partitioning may use, such as 4GB.")
     threads: int | None = Field(None, ge=1, description="By default one for each core.")
@@ -217,6 +207,18 @@ class GraphConfig(Section):
             if relation.inverse
         ]
         return self.model_copy(update={"relations": [*self.relations, *turned]})
+
+    @property
+    def append_only(self) -> bool:
+        """Whether the graph keeps a ledger of the files that it has counted."""
+        return any(source.append_only for source in self.sources.values())
+
+    @property
+    def lists(self) -> set[str]:
+        """Sources in which something is looked up: who agreed, which ids belong together, whom to forget."""
+        consents = [self.consent_of(relation) for relation in self.relations]
+        joins = [side.join for relation in self.relations for side in relation.sides.values()]
+        return {one.source for one in (*consents, *joins, self.forget) if one and one.source}
 
     def partitions_of(self, entity_type: str) -> int:
         """Number of partitions of an entity type."""

@@ -14,12 +14,12 @@ from artifacts.errors import DataError
 from artifacts.graph import SPLITS
 from partitioning.config import GraphConfig
 from partitioning.draw import originals
-from partitioning.edges import EdgeSpill
 from partitioning.entities import EntityMap
 from partitioning.entity_files import keep_entities
-from partitioning.events import NamedRelation
 from partitioning.key import Keys
 from partitioning.places import Places
+from partitioning.relations import NamedRelation
+from partitioning.spill import EdgeSpill
 
 PASSES = 100  # real graphs settle in 5 to 20
 

@@ -5,8 +5,8 @@ import hashlib
 import numpy as np
 
 from partitioning.config import RandomSplit
-from partitioning.events import NamedRelation
 from partitioning.key import Indices, Keys, mix
+from partitioning.relations import NamedRelation
 
 
 def originals(relations: list[NamedRelation]) -> dict[str, str]:

@@ -5,8 +5,9 @@ from dataclasses import dataclass
 
 from partitioning.engine import Engine, text
 from partitioning.entities import EntityMap
-from partitioning.events import DRAWN, Events, NamedRelation, relation_table
+from partitioning.events import DRAWN, Events
 from partitioning.key import KeyLayout
+from partitioning.relations import NamedRelation, relation_table
 
 
 @dataclass(frozen=True)
@@ -54,23 +55,20 @@ def edge_queries(
             f"(CAST(rel AS UBIGINT) << {layout.lhs_bits + layout.rhs_bits}) | "
             f"(CAST(l.place AS UBIGINT) << {layout.rhs_bits}) | CAST(r.place AS UBIGINT) AS key"
             f"{more} FROM ({' UNION ALL '.join(parts)}) e "
-            f"JOIN {_offsets(entities[lhs])} l ON l.id = e.lhs JOIN {_offsets(entities[rhs])} r ON r.id = e.rhs"
+            f"JOIN {entities[lhs].places} l ON l.id = e.lhs JOIN {entities[rhs].places} r ON r.id = e.rhs"
         )
 
 
-def _offsets(entities: EntityMap) -> str:
-    return f"(SELECT *, rowid - {entities.starts}[part + 1] AS place FROM {entities.table})"
-
-
 def _events(engine: Engine, events: Events, relations: list[NamedRelation]) -> str | None:
-    """SQL of (rel, lhs, rhs, split, time) of a relation's rows; `time` only of training events."""
+    """SQL of (rel, lhs, rhs, split, time, moment, units) of a relation's rows; `time` only of training events."""
     indices = [index for index, relation in enumerate(relations) if relation.declared == events.declared]
     if not indices:
         return None
     time = f"CASE WHEN {events.split} IN (0, {DRAWN}) THEN {events.source.time} END" if events.source.time else "NULL"
     columns = (
         f"{events.id('lhs')} AS lhs, {events.id('rhs')} AS rhs, CAST({events.split} AS UTINYINT) AS split, "
-        f"CAST({time} AS BIGINT) AS time, CAST({events.weight} AS BIGINT) AS units"
+        f"CAST({time} AS BIGINT) AS time, CAST({events.moment} AS BIGINT) AS moment, "
+        f"CAST({events.weight} AS BIGINT) AS units"
     )
     rows = f"FROM {events.source.table} WHERE {events.condition}"
     if not events.relation.relation_column:

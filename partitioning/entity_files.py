@@ -2,6 +2,8 @@
 
 import json
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -40,13 +42,38 @@ def write_entities(engine: Engine, entities: EntityMap, directory: Path) -> None
     ids = _Ids(batches)
     ids_path(directory, entities.type, 0).parent.mkdir(parents=True)
     for part, count in enumerate(entities.counts):
-        with translated():
-            (directory / f"entity_count_{entities.type}_{part}.txt").write_text(f"{count}\n")
-            with pq.ParquetWriter(ids_path(directory, entities.type, part), _SCHEMA, **_PARQUET) as file:
-                for start in range(0, count, _ROW_GROUP):
-                    group = ids.take(min(_ROW_GROUP, count - start))
-                    file.write_batch(pa.record_batch([group], schema=_SCHEMA), row_group_size=_ROW_GROUP)
+        _write_partition(directory, entities.type, part, count, ids)
     batches.close()
+
+
+def append_entities(engine: Engine, entities: EntityMap, known: Path, directory: Path, threads: int) -> None:
+    """Writes what `write_entities` would: the ids of the graph in `known` and, after them, those that the map adds."""
+    after = f"{list(entities.known)}[part + 1]"
+    batches = engine.batches(
+        f"SELECT id FROM {entities.places} WHERE place >= {after} ORDER BY part, place", _ROW_GROUP
+    )
+    ids, type = _Ids(batches), entities.type
+    new = [ids.take(count - before) for count, before in zip(entities.counts, entities.known, strict=True)]
+    batches.close()
+    ids_path(directory, type, 0).parent.mkdir(parents=True)
+
+    def write(part: int) -> None:
+        with pq.ParquetFile(ids_path(known, type, part)) as file:
+            added = pa.record_batch([new[part]], schema=_SCHEMA)
+            stream = _Ids(chain(file.iter_batches(_ROW_GROUP), [added]))
+            _write_partition(directory, type, part, entities.counts[part], stream)
+
+    with ThreadPoolExecutor(threads) as pool:
+        list(pool.map(write, range(len(new))))
+
+
+def _write_partition(directory: Path, type: str, part: int, count: int, ids: _Ids) -> None:
+    with translated():
+        (directory / f"entity_count_{type}_{part}.txt").write_text(f"{count}\n")
+        with pq.ParquetWriter(ids_path(directory, type, part), _SCHEMA, **_PARQUET) as file:
+            for start in range(0, count, _ROW_GROUP):
+                group = ids.take(min(_ROW_GROUP, count - start))
+                file.write_batch(pa.record_batch([group], schema=_SCHEMA), row_group_size=_ROW_GROUP)
 
 
 def keep_entities(directory: Path, type: str, keep: list[NDArray[np.bool_]]) -> None:

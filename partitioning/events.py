@@ -7,15 +7,17 @@ import duckdb
 
 from artifacts.errors import ConfigError
 from artifacts.graph import SPLITS
-from partitioning.config import ConsentConfig, GraphConfig, RelationConfig, epoch_seconds
-from partitioning.diagnosis import missing_value
-from partitioning.engine import Engine, literal, quoted, text
+from artifacts.moment import epoch_seconds
+from partitioning.config import ConsentConfig, GraphConfig, RelationConfig
+from partitioning.engine import Engine, quoted, text
 from partitioning.join import derived
 from partitioning.source import Source, has_rows
 from partitioning.weights import reference_time, weight_units
 
 # The split code of events whose split is drawn from the hash of the edge, once the entities are known.
 DRAWN = len(SPLITS)
+# The moment of events whose split no date decides.
+NO_MOMENT = -1
 
 
 @dataclass(frozen=True)
@@ -28,6 +30,7 @@ class Events:
     selected: tuple[str, ...]  # `where` and the end of the time split
     consented: tuple[str, ...]  # both sides that need consent
     split: str
+    moment: str  # epoch seconds that decide the split, NO_MOMENT where another rule does
     weight: str  # in units
 
     @property
@@ -60,8 +63,9 @@ def declared_events(engine: Engine, config: GraphConfig, sources: dict[str, Sour
                 if side.type == kind
             )
             selected = tuple(_selected(config, relation, source))
+            split, moment = _split(config, source)
             weight = weight_units(relation, source, reference)
-            events.append(Events(index, looked_up, source, selected, consented, _split(config, source), weight))
+            events.append(Events(index, looked_up, source, selected, consented, split, moment, weight))
     return events
 
 
@@ -113,55 +117,11 @@ def _selected(config: GraphConfig, relation: RelationConfig, source: Source) -> 
         yield f"{source.time} < {epoch_seconds(config.split.time.until)}"
 
 
-def _split(config: GraphConfig, source: Source) -> str:
-    """SQL of the split's code: a position in SPLITS, or DRAWN."""
+def _split(config: GraphConfig, source: Source) -> tuple[str, str]:
+    """SQL of the split's code, a position in SPLITS or DRAWN, and of the moment that decides it."""
     if source.config.split:
-        return str(SPLITS.index(source.config.split))
+        return str(SPLITS.index(source.config.split)), str(NO_MOMENT)
     if config.split.time and source.time:
         valid, test = epoch_seconds(config.split.time.valid_from), epoch_seconds(config.split.time.test_from)
-        return f"CASE WHEN {source.time} >= {test} THEN 2 WHEN {source.time} >= {valid} THEN 1 ELSE 0 END"
-    return str(DRAWN if config.split.random else 0)
-
-
-@dataclass(frozen=True)
-class NamedRelation:
-    """A relation of the graph; `declared` is its position in graph.relations."""
-
-    name: str
-    declared: int
-    config: RelationConfig
-
-
-def named_relations(engine: Engine, config: GraphConfig, events: list[Events]) -> list[NamedRelation]:
-    """Relations in the order of the config; those of a relation_column sorted by name in its place."""
-    relations: dict[str, NamedRelation] = {}
-    for index, declared in enumerate(config.relations):
-        names = [declared.name] if declared.name else _values(engine, [e for e in events if e.declared == index])
-        for name in names:
-            if name in relations:
-                raise ConfigError(
-                    f"graph.relations[{index}].relation_column: relation '{name}' is already made by "
-                    f"graph.relations[{relations[name].declared}]"
-                )
-            relations[name] = NamedRelation(name, index, declared)
-    return list(relations.values())
-
-
-def _values(engine: Engine, events: list[Events]) -> list[str]:
-    """Distinct values of the relation column. Raises DataError for a missing value."""
-    names: set[str] = set()
-    for part in events:
-        column = part.relation.relation_column or ""
-        found = engine.rows(f"SELECT DISTINCT {text(column)} FROM {part.source.table} WHERE {part.condition}")
-        if (None,) in found:
-            raise missing_value(engine, part.source, column, part.condition)
-        names.update(row[0] for row in found)
-    return sorted(names)  # by code point, in Python: every engine must agree
-
-
-def relation_table(engine: Engine, declared: int, relations: list[NamedRelation]) -> str:
-    """Makes the table (relation_name, rel) of the relations that a relation_column expands to; returns its name."""
-    table = f"relations_{declared}"
-    rows = ", ".join(f"({literal(r.name)}, {i})" for i, r in enumerate(relations) if r.declared == declared)
-    engine.run(f"CREATE OR REPLACE TEMP TABLE {table} AS SELECT * FROM (VALUES {rows}) AS t(relation_name, rel)")
-    return table
+        return f"CASE WHEN {source.time} >= {test} THEN 2 WHEN {source.time} >= {valid} THEN 1 ELSE 0 END", source.time
+    return str(DRAWN if config.split.random else 0), str(NO_MOMENT)

@@ -35,11 +35,8 @@ def source_files(config: GraphConfig, root: Path) -> dict[str, list[Path]]:
 
 def _may_be_empty(config: GraphConfig, source: str) -> bool:
     """Whether only relations with `allow_empty` read a source: a log of a quiet day, not a list of who agreed."""
-    consents = [config.consent_of(relation) for relation in config.relations]
-    joins = [side.join for relation in config.relations for side in relation.sides.values()]
-    lists = {one.source for one in (*consents, *joins, config.forget) if one}
     readers = [relation for relation in config.relations if source in relation.sources]
-    return source not in lists and bool(readers) and all(relation.allow_empty for relation in readers)
+    return source not in config.lists and bool(readers) and all(relation.allow_empty for relation in readers)
 
 
 def _expand(root: Path, pattern: str) -> list[Path]:

@@ -7,11 +7,11 @@ from numpy.typing import NDArray
 
 from partitioning.config import GraphConfig
 from partitioning.draw import edge_hash, originals
-from partitioning.edges import EdgeSpill
 from partitioning.engine import Engine, translated
 from partitioning.entities import EntityMap
-from partitioning.events import NamedRelation
 from partitioning.key import Indices, Keys
+from partitioning.relations import NamedRelation
+from partitioning.spill import EdgeSpill
 
 _BATCH = 1 << 20
 

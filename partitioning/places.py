@@ -5,8 +5,8 @@ from collections.abc import Iterable
 import numpy as np
 
 from partitioning.entities import EntityMap
-from partitioning.events import NamedRelation
 from partitioning.key import Indices
+from partitioning.relations import NamedRelation
 
 
 class Places:

@@ -16,6 +16,7 @@ _COMPRESSION = 5  # how much smaller gzip and zstd make logs, roughly
 # Bytes on disk for each edge: 24 in its bucket, 8 as a key, 16 for distinct ends, and 60 for DuckDB's spill and the
 # entity files, supposing an id for each edge.
 _DISK_PER_EDGE = 24 + 8 + 16 + 60
+_DISK_PER_LEDGER_EDGE = 16 + 8  # distinct ends that stay, and exact weights
 # Of a bucket, while it is sorted and written: keys and what is unpacked from them; also weights and an order of both.
 _MEMORY_PER_EDGE = 6 * 8
 _MEMORY_PER_WEIGHTED_EDGE = 11 * 8
@@ -67,7 +68,7 @@ def plan_graph(config: GraphConfig, root: Path) -> Plan:
         rows=rows,
         input_bytes=size,
         edges=edges,
-        disk_bytes=edges * _DISK_PER_EDGE + staged,
+        disk_bytes=edges * (_DISK_PER_EDGE + config.append_only * _DISK_PER_LEDGER_EDGE) + staged,
         memory_bytes=_LEAST_MEMORY + max(at_once * bucket, _capped_edges(config, edges) * _MEMORY_PER_CAPPED_EDGE),
     )
 

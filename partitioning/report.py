@@ -8,6 +8,9 @@ class GraphReport:
     """Counts of a finished graph.
 
     Attributes:
+        rows_read: rows of each source that was read
+        files_settled: files that were not read again, since the ledger of an earlier graph has them
+        recounted: why all files were read although an earlier graph has a ledger
         without_consent: rows left out, by declared relation
         edges_left_out: by reason: seen_before (held out, but an earlier split has it), max_degree, min_degree
         cold: entities that are held out and never trained on, by type
@@ -21,6 +24,8 @@ class GraphReport:
     edges_by_split: dict[str, int]
     entities_by_type: dict[str, int]
     rows_read: dict[str, int]
+    files_settled: int
+    recounted: list[str]
     without_consent: dict[str, int]
     edges_left_out: dict[str, int]
     known: dict[str, int]

@@ -1,6 +1,6 @@
 """A source as a table that DuckDB can scan, its columns and types checked."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -37,11 +37,16 @@ class Source:
     time: str | None
 
 
-def open_sources(engine: Engine, config: GraphConfig, files: dict[str, list[Path]]) -> dict[str, Source]:
-    """Opens the sources that the config uses. Raises DataError for broken files, columns and types."""
+def open_sources(
+    engine: Engine, config: GraphConfig, files: dict[str, list[Path]], counted: Mapping[str, dict[str, str]]
+) -> dict[str, Source]:
+    """Opens the sources that the config uses. Raises DataError for broken files, columns and types.
+
+    `counted` has the column types of sources of which other files were counted before: those of all files agree.
+    """
     used = _used_columns(config)
     names = [name for name in config.sources if name in used and files[name]]
-    return {name: _open(engine, config, name, files[name], used[name]) for name in names}
+    return {name: _open(engine, config, name, files[name], used[name], counted.get(name, {})) for name in names}
 
 
 def has_rows(engine: Engine, source: Source) -> bool:
@@ -71,15 +76,25 @@ def _used_columns(config: GraphConfig) -> dict[str, dict[str, str]]:
     return used
 
 
-def _open(engine: Engine, config: GraphConfig, name: str, files: list[Path], used: dict[str, str]) -> Source:
+def _open(
+    engine: Engine,
+    config: GraphConfig,
+    name: str,
+    files: list[Path],
+    used: dict[str, str],
+    counted: dict[str, str],
+) -> Source:
     source = config.sources[name]
     format = file_format(name, source, files)
     for path in files:
         check_file(path, format)
     types = _described(engine, name, source, format, files, used)
     scan = _scan(source, format, files, {})
-    if format != "parquet":
-        overrides = _text_types(source, format, types, used)
+    if format == "parquet":
+        _check_counted(files[0], types, counted)
+    else:  # text has no types of its own: what was once read as a number stays one
+        settled = {column: kind for column, kind in counted.items() if column in types}
+        overrides = {**settled, **_text_types(source, format, {**types, **settled}, used)}
         types = {**types, **overrides}
         scan = _scan(source, format, files, overrides if format != "jsonl" else types)
     _check_types(name, source, files[0], types, used)
@@ -149,6 +164,13 @@ def _check_schemas(files: list[Path]) -> None:
                 raise DataError(f"{path}: column '{column}' {has}, but {kind} in {files[0]}; files of a source agree")
 
 
+def _check_counted(path: Path, types: dict[str, str], counted: dict[str, str]) -> None:
+    for column, kind in counted.items():
+        if types.get(column) != kind:
+            has = f"is {types[column]}" if column in types else "is missing"
+            raise DataError(f"{path}: column '{column}' {has}, but {kind} in the files counted before; files agree")
+
+
 def _parquet_types(path: Path) -> dict[str, str]:
     try:
         schema = pq.read_metadata(path).schema
@@ -207,9 +229,9 @@ def _staged(
 ) -> str:
     """Reads a text source into a table, since parsing twice costs more than keeping it; returns the table's name.
 
-    Columns that are neither used nor mentioned in any `where` are left out.
+    Columns that are neither used nor mentioned in any `where` or `weight` are left out.
     """
-    conditions = [relation.where for relation in config.relations]
+    conditions = [sql for relation in config.relations for sql in (relation.where, relation.weight)]
     conditions += [consent.where for relation in config.relations if (consent := config.consent_of(relation))]
     text = " ".join(condition.lower() for condition in conditions if condition)
     kept = [quoted(column) for column in types if column in used or column.lower() in text]

@@ -1,95 +1,17 @@
 """What the graph looks like: counts, degrees, balance, and entities that training never sees."""
 
-import threading
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from artifacts.graph import SPLITS
-from partitioning.edge_query import Grid
-from partitioning.edges import EdgeSpill
+from partitioning.counts import Counts
 from partitioning.entities import EntityMap
-from partitioning.events import NamedRelation
-from partitioning.key import Indices, Keys
-from partitioning.places import Places
+from partitioning.key import Indices
+from partitioning.relations import NamedRelation
 
 _QUANTILES = {"p50": 0.5, "p90": 0.9, "p99": 0.99}
-
-
-class Counts:
-    """Counts that grow bucket by bucket, from several threads.
-
-    Attributes:
-        edges: (relations, splits)
-        bucket_sizes: (splits, buckets)
-        degrees: for each partition, training degrees of all types, one type after the other
-        held_out: for each partition, in the same order, whether an entity occurs in valid or test
-    """
-
-    def __init__(self, spill: EdgeSpill, relations: list[NamedRelation], entities: dict[str, EntityMap]) -> None:
-        self._grid: Grid = spill.grid
-        self._directory = spill.directory
-        self._lock = threading.Lock()
-        self._places = Places(relations, entities.values())
-        self._relations = relations
-        self.edges = np.zeros((len(relations), len(SPLITS)), np.int64)
-        self.bucket_sizes = np.zeros((len(SPLITS), spill.grid.buckets), np.int64)
-        self.degrees = [np.zeros(size, np.int32) for size in self._places.sizes]
-        self.held_out = [np.zeros(size, np.bool_) for size in self._places.sizes]
-
-    def add(self, split: int, i: int, j: int, keys: Keys) -> None:
-        """Counts the edges of a bucket, given as keys (N,)."""
-        layout = self._grid.layout
-        relation = layout.relation(keys)
-        edges = np.bincount(relation, minlength=len(self._relations))
-        with self._lock:
-            self.edges[:, split] += edges
-            self.bucket_sizes[split, i * self._grid.rhs_partitions + j] = len(keys)
-        self._add_side("lhs", split, i, relation, layout.lhs(keys))
-        self._add_side("rhs", split, j, relation, layout.rhs(keys))
-
-    def _add_side(self, side: str, split: int, part: int, relation: Indices, offsets: Indices) -> None:
-        at = self._places.of(side, part, relation, offsets)
-        if split == 0:
-            degrees = np.bincount(at, minlength=len(self.degrees[part]))
-            with self._lock:
-                self.degrees[part] += degrees.astype(np.int32)
-        else:
-            self.held_out[part][at] = True  # safe without the lock: every thread writes the same value
-        ends = _unique((relation << self._bits(side)) | offsets)
-        with self._lock, self._ends_path(side, part).open("ab") as file:
-            ends.tofile(file)
-
-    def distinct(self, side: str) -> Indices:
-        """Number of distinct entities (relations,) on a side of each relation, over all splits."""
-        total = np.zeros(len(self._relations), np.int64)
-        for part in range(len(self.degrees)):
-            if (path := self._ends_path(side, part)).exists():
-                ends = _unique(np.fromfile(path, np.int64))
-                total += np.bincount(ends >> self._bits(side), minlength=len(self._relations))
-        return total
-
-    def of_type(self, type: str) -> tuple[list[NDArray[np.int32]], list[NDArray[np.bool_]]]:
-        """Training degrees of a type's entities and whether they occur in valid or test, partition by partition."""
-        slices = self._places.of_type(type)
-        return (
-            [degrees[part] for degrees, part in zip(self.degrees, slices, strict=True)],
-            [held_out[part] for held_out, part in zip(self.held_out, slices, strict=True)],
-        )
-
-    def _bits(self, side: str) -> int:
-        return self._grid.layout.lhs_bits if side == "lhs" else self._grid.layout.rhs_bits
-
-    def _ends_path(self, side: str, part: int) -> Path:
-        return self._directory / f"ends-{side}-{part}"
-
-
-def _unique(values: Indices) -> Indices:
-    """Sorted distinct values. (np.unique hashes integers, which is many times slower than its sort.)"""
-    values = np.sort(values)
-    return values[np.concatenate([[True], values[1:] != values[:-1]])] if len(values) else values
 
 
 def graph_statistics(
@@ -100,7 +22,7 @@ def graph_statistics(
     left_out: dict[str, int],
 ) -> dict[str, Any]:
     """The content of statistics.json. `dropped`: rows without consent, by relation; `left_out`: edges, by reason."""
-    lhs, rhs = counts.distinct("lhs"), counts.distinct("rhs")
+    lhs, rhs = counts.distinct["lhs"], counts.distinct["rhs"]
     return {
         "relations": [
             {

@@ -8,10 +8,10 @@ from numpy.typing import NDArray
 from partitioning.buckets import fresh_edges
 from partitioning.config import GraphConfig
 from partitioning.core import Core
-from partitioning.edges import EdgeSpill
 from partitioning.entities import EntityMap
-from partitioning.events import NamedRelation
 from partitioning.hubs import EntityHashes, cap_hubs
+from partitioning.relations import NamedRelation
+from partitioning.spill import EdgeSpill
 
 
 def thin(
@@ -32,9 +32,9 @@ def thin(
     if not capped and not least:
         return entities
     for bucket in range(spill.grid.buckets):
-        for split, (keys, units, seen) in enumerate(fresh_edges(spill, bucket, summed, config.seed)):
-            spill.put(split, bucket, keys, units)
-            spill.left_out["seen_before"] += seen
+        for split, edges in enumerate(fresh_edges(spill, bucket, summed, config.seed)):
+            spill.put(split, bucket, edges.keys, edges.units)
+            spill.left_out["seen_before"] += edges.seen
     if capped:
         spill.left_out["max_degree"] = cap_hubs(spill, config.seed, relations, hashes)
     if not least:

@@ -2,7 +2,8 @@
 
 from collections.abc import Mapping
 
-from partitioning.config import GraphConfig, RelationConfig, epoch_seconds
+from artifacts.moment import epoch_seconds
+from partitioning.config import GraphConfig, RelationConfig
 from partitioning.engine import Engine
 from partitioning.source import Source
 

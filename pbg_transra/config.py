@@ -20,16 +20,17 @@ Operator = Literal[
     "complex_diagonal",
 ]
 Similarity = Literal["l2", "squared_l2", "cos", "dot"]
+Schedule = Literal["constant", "linear", "cosine"]
 ANCHORED: tuple[Operator, ...] = ("transra", "transra_untied")
 
 
 class ModelConfig(Section):
     """What is trained, and how."""
 
-    without_effect = frozenset({"workers", "overlap", "checkpoint_seconds"})
+    without_effect = frozenset({"workers", "overlap", "checkpoint_seconds", "tensorboard"})
     # What an interrupted training may go on with; anything else would be another model.
     changes_on_resume: ClassVar[frozenset[str]] = frozenset(
-        {"epochs", "lr", "relation_lr", "pull", "relation_weights"}
+        {"epochs", "lr", "relation_lr", "schedule", "pull", "relation_weights", "patience"}
         | {"batch_size", "batch_negatives", "uniform_negatives", "processor"}
     )
 
@@ -45,11 +46,16 @@ class ModelConfig(Section):
     dimension: int = Field(64, gt=0, description="length of an entity's vector")
     similarity: Similarity = Field("cos", description="how two projected vectors are compared")
     scale: float = Field(
-        10.0, gt=0, description="factor on the similarity before the loss; cos, in [-1, 1], hardly trains without"
+        8.0, gt=0, description="factor on the similarity before the loss; cos, in [-1, 1], hardly trains without"
     )
     loss: Literal["softmax", "logistic", "ranking"] = Field("softmax", description="positive against its negatives")
     margin: float = Field(0.1, ge=0, description="only for loss 'ranking': how far a positive must be ahead")
-    pull: float = Field(0.0, ge=0, description="weight of ||M_r - I||^2 per edge: keeps projections near the identity")
+    pull: float = Field(
+        0.1,
+        ge=0,
+        description="weight of ||M_r - I||^2 per edge: holds projections near the identity, the more so the fewer "
+        "edges a relation has to learn them from; 0: free, much more than 1: nearly 'transe'",
+    )
     relation_weights: dict[str, float] = Field(
         {}, description="factor on the loss of a relation's edges; 1 where not listed"
     )
@@ -62,12 +68,24 @@ class ModelConfig(Section):
     epochs: int = Field(10, gt=0, description="passes over all training edges")
     lr: float = Field(0.1, gt=0, description="learning rate of entity vectors (row-wise Adagrad)")
     relation_lr: float = Field(0.01, gt=0, description="learning rate of projections and translations (Adagrad)")
+    schedule: Schedule = Field(
+        "constant",
+        description="how both learning rates fall to 0 by the end of the last epoch, bucket by bucket; constant: not",
+    )
     init_scale: float = Field(0.1, gt=0, description="standard deviation of the components of a new entity vector")
     batch_size: int = Field(1000, gt=0, description="edges per step; full batches hold one relation")
-    batch_negatives: int = Field(50, ge=0, description="negatives per positive and side taken from the same batch")
-    uniform_negatives: int = Field(50, ge=0, description="negatives per positive and side drawn uniformly")
+    batch_negatives: int = Field(
+        0,
+        ge=0,
+        description="negatives per positive and side taken from the same batch: faster than uniform ones, but as "
+        "popular as the positives, so that what is popular is pushed down",
+    )
+    uniform_negatives: int = Field(100, ge=0, description="negatives per positive and side drawn uniformly")
     edge_chunks: int = Field(
-        1, gt=0, description="parts that each epoch is cut into; a checkpoint is committed after each part"
+        1,
+        gt=0,
+        description="parts that each epoch is cut into, each through all buckets and into a checkpoint: with several "
+        "partitions, more parts mix the buckets better, and swap more",
     )
     processor: Literal["fused", "reference"] = Field(
         "fused",
@@ -80,8 +98,28 @@ class ModelConfig(Section):
     checkpoint_seconds: float = Field(
         180, gt=0, description="how much work a kill may cost; a snapshot is taken when so much has passed"
     )
+    validate_every: int | None = Field(
+        None,
+        gt=0,
+        description="epochs between two validations; the last epoch has one, too, and the checkpoint of the best "
+        "validation MRR becomes the model. null: no validation, the last checkpoint is the model",
+    )
+    validation_edges: int = Field(
+        5000, gt=0, description="edges of the valid split, drawn with `seed`, that each validation ranks"
+    )
+    patience: int | None = Field(
+        None, gt=0, description="validations without a better MRR after which training stops; null: it never does"
+    )
+    tensorboard: bool = Field(
+        False, description="write scalars for TensorBoard into <run>/tensorboard (needs `pip install '.[tensorboard]'`)"
+    )
     workers: int | None = Field(None, gt=0, description="training processes (HOGWILD); default: one per core")
     seed: int = Field(0, ge=0, description="with one worker, the same seed gives the same vectors")
+
+    @property
+    def passes(self) -> int:
+        """Parts of epochs to train, each of which ends in a checkpoint."""
+        return self.epochs * self.edge_chunks
 
     def problems(self) -> Iterator[Problem]:
         if self.anchors and self.operator not in ANCHORED:
@@ -96,6 +134,8 @@ class ModelConfig(Section):
         for name, weight in self.relation_weights.items():
             if weight <= 0:
                 yield Problem(("relation_weights", name), f"{weight}: expected a number above 0")
+        if self.patience is not None and self.validate_every is None:
+            yield Problem(("patience",), "it counts validations; expected validate_every beside it")
         if self.batch_negatives + self.uniform_negatives == 0:
             yield Problem(("uniform_negatives",), "no negatives at all; expected batch_negatives or uniform_negatives")
         if self.batch_negatives and self.batch_size % self.batch_negatives:

@@ -8,18 +8,18 @@ from artifacts.graph import Graph
 from artifacts.resources import require_disk, require_memory, require_shared_memory
 from artifacts.section import did_you_mean
 from pbg_transra.config import ModelConfig
+from pbg_transra.evaluation.entities import BLOCK_ROWS
+from pbg_transra.swapping.edges import EdgeFiles
+from pbg_transra.swapping.loop import SEGMENT
+from pbg_transra.swapping.residency import slots_of
 
 FLOAT = 4  # bytes
-EDGE_ON_DISK = 24  # bytes: lhs, rhs, rel as int64
-EDGE_IN_MEMORY = 96  # bytes while a bucket is read, shuffled and cut into batches
-PROCESS = 400 << 20  # bytes: torch and torchbiggraph in one process
+EDGE_IN_BUFFER = 24  # bytes: lhs, rhs, rel as int64; 4 more for a weight
+EDGE_WHILE_READ = 24  # bytes: the order, and a column before it is put in order
+EDGE_IN_BATCHES = 72  # bytes: sorted by relation, by the workers, of a segment at a time
+SUMS_WHILE_SAVED = 3  # copies of a partition's Adagrad sums: PBG keeps them pickled
+MAIN_PROCESS, WORKER_PROCESS = 350 << 20, 250 << 20  # bytes: torch and torchbiggraph, as measured
 HINT = "raise graph.partitions, lower model.dimension, or turn model.overlap off"
-
-
-def slots_of(graph: Graph, name: str, overlap: bool) -> int:
-    """Slots that a type needs: one for each side it is on, twice that to load the next while the last is in use."""
-    sides = sum(any(getattr(r, side) == name for r in graph.relations) for side in ("lhs", "rhs"))
-    return min(graph.entity_type(name).partitions, max(1, sides) * (2 if overlap else 1))
 
 
 @dataclass(frozen=True)
@@ -37,21 +37,32 @@ class TrainPlan:
         require_disk(directory, self.disk, "training")
 
 
-def plan_training(graph: Graph, config: ModelConfig, workers: int) -> TrainPlan:
-    """The slots of each type with their row sums are resident, and the edges of one or two chunks of a bucket; the disk
-    holds an old and a new checkpoint."""
+def plan_training(graph: Graph, edges: EdgeFiles, config: ModelConfig, workers: int) -> TrainPlan:
+    """Resident are the slots of each type (at most 4 of its partitions, 2 with `overlap` off) with their Adagrad sums,
+    and the edges of the largest bucket (or chunk of it), twice with `overlap`.
+
+    The disk holds the committed checkpoint, the next one and a snapshot, and with validation the best one.
+    """
     row = (config.dimension + 1) * FLOAT
-    table = sum(t.count for t in graph.entity_types) * row
     resident = sum(max(t.counts) * slots_of(graph, t.name, config.overlap) for t in graph.entity_types) * row
-    buckets = graph.side_partitions("lhs") * graph.side_partitions("rhs")
-    edges = graph.edges("train") // buckets // config.edge_chunks
     relations = len(graph.relations) * 2 * config.dimension * (config.dimension + 1) * FLOAT * 2
-    shared = resident + relations + edges * EDGE_ON_DISK * (2 if config.overlap else 1)
+    edge = EDGE_IN_BUFFER + (FLOAT if any(relation.weighted for relation in graph.relations) else 0)
+    shared = resident + relations + edges.largest() * edge * (2 if config.overlap else 1)
+    working = edges.largest() * EDGE_WHILE_READ + min(edges.largest(), SEGMENT) * EDGE_IN_BATCHES
+    working += max(max(t.counts) for t in graph.entity_types) * FLOAT * SUMS_WHILE_SAVED
+    checkpoint = sum(t.count for t in graph.entity_types) * row + relations
     return TrainPlan(
-        memory=resident + relations + edges * EDGE_IN_MEMORY + (workers + 1) * PROCESS,
+        memory=shared + working + validation_memory(config) + MAIN_PROCESS + workers * WORKER_PROCESS,
         shared_memory=shared,
-        disk=2 * (table + relations),
+        disk=checkpoint * (4 if config.validate_every else 3),
     )
+
+
+def validation_memory(config: ModelConfig) -> int:
+    """Bytes: the vectors of questions and answers, and of a block of candidates, twice each."""
+    if config.validate_every is None:
+        return 0
+    return 4 * config.dimension * FLOAT * (config.validation_edges + BLOCK_ROWS)
 
 
 def check_names(graph: Graph, config: ModelConfig) -> None:
@@ -67,3 +78,5 @@ def check_names(graph: Graph, config: ModelConfig) -> None:
         raise DataError(*lines)
     if not graph.edges("train"):
         raise DataError("the graph has no training edge; widen graph.split or the sources")
+    if config.validate_every and not graph.edges("valid"):
+        raise DataError("model.validate_every: the graph has no valid edge; widen graph.split, or set it to null")

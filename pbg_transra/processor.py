@@ -14,10 +14,10 @@ from torchbiggraph.model import Scores
 from torchbiggraph.stats import Stats
 from torchbiggraph.types import EntityName, Partition
 
-from artifacts.errors import DataError
 from pbg_transra.adagrad import HogwildAdagrad, HogwildOptimizer
 from pbg_transra.compat import worker_index
 from pbg_transra.config import ModelConfig
+from pbg_transra.divergence import Diverged
 from pbg_transra.embedder import TransRAEmbedder
 from pbg_transra.operators import TwoSidedOperator
 
@@ -34,10 +34,24 @@ class Processor(AbstractBatchProcessor):
         self.global_optimizer = HogwildAdagrad(model.parameters(), lr=config.relation_lr)
         self.entity_optimizers: dict[tuple[EntityName, Partition], HogwildOptimizer] = {}
         self.counters = torch.zeros(workers, 4, dtype=torch.double).share_memory_()
+        self._batches = 0
+
+    def process(self, model: TransRAEmbedder, edges: EdgeList, indices: Tensor) -> Stats:
+        """Trains edges[indices] in batches; `indices` (E,) are shuffled. Raises Diverged."""
+        self._batches = 0
+        try:
+            return self._train(model, edges, indices)
+        except Diverged as error:
+            worker = worker_index(len(self.counters))
+            raise Diverged(f"{error} in batch {self._batches + 1} of worker {worker}") from error
+
+    def set_relation_lr(self, lr: float) -> None:
+        """The learning rate of relations' parameters from now on, in this process."""
+        self.global_optimizer.param_groups[0]["lr"] = lr
 
     @abstractmethod
-    def process(self, model: TransRAEmbedder, edges: EdgeList, indices: Tensor) -> Stats:
-        """Trains edges[indices] in batches; `indices` (E,) are shuffled."""
+    def _train(self, model: TransRAEmbedder, edges: EdgeList, indices: Tensor) -> Stats:
+        """What `process` promises, batch by batch, each of which is counted."""
 
     def _own_counters(self) -> NDArray[np.float64]:
         """(4,): numpy, because torch takes as long to write one number as to multiply a small matrix."""
@@ -51,6 +65,7 @@ class Processor(AbstractBatchProcessor):
 
     def _count(self, edges: int, loss: float) -> None:
         own = self._own_counters()
+        self._batches += 1
         own[0] += edges
         own[1] += loss
         own[3] = time.time()
@@ -65,7 +80,7 @@ class ReferenceProcessor(Processor):
         self.pull = config.pull
         self.batch_size = config.batch_size
 
-    def process(self, model: TransRAEmbedder, edges: EdgeList, indices: Tensor) -> Stats:
+    def _train(self, model: TransRAEmbedder, edges: EdgeList, indices: Tensor) -> Stats:
         return process_in_batches(self.batch_size, model, self, edges, indices)
 
     def process_one_batch(self, model: TransRAEmbedder, batch_edges: EdgeList) -> Stats:
@@ -93,9 +108,8 @@ class ReferenceProcessor(Processor):
         return loss
 
 
-def diverged(model: TransRAEmbedder, relation: int, loss: float) -> DataError:
-    name = model.relations[relation].name
-    return DataError(f"training diverged: relation '{name}' has loss {loss}; lower lr or relation_lr")
+def diverged(model: TransRAEmbedder, relation: int, loss: float) -> Diverged:
+    return Diverged(f"relation '{model.relations[relation].name}' has loss {loss}")
 
 
 def read_counters(counters: Tensor) -> tuple[float, float, float]:
@@ -105,6 +119,11 @@ def read_counters(counters: Tensor) -> tuple[float, float, float]:
         return 0.0, 0.0, 0.0
     seconds = float(busy[:, 3].max() - busy[:, 2].min())
     return float(busy[:, 0].sum()), float(busy[:, 1].sum()), seconds
+
+
+def leave_out_(counters: Tensor, seconds: float) -> None:
+    """Keeps seconds in which no worker trained out of the time that counts: what was counted so far moves by them."""
+    counters[counters[:, 3] > 0, 2:] += seconds
 
 
 def distance_from_identity(operator: TwoSidedOperator) -> Tensor:

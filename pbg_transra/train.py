@@ -11,6 +11,7 @@ from artifacts.graph import Graph, edge_path, load_graph
 from artifacts.resources import cpu_count
 from pbg_transra.config import ModelConfig
 from pbg_transra.embedder import TransRAEmbedder, entity_schemas, make_embedder, relation_schemas
+from pbg_transra.evaluation.report import Validator
 from pbg_transra.fused.processor import FusedProcessor
 from pbg_transra.operators import TwoSidedOperator
 from pbg_transra.processor import Processor, ReferenceProcessor
@@ -18,14 +19,17 @@ from pbg_transra.swapping.edges import training_edges
 from pbg_transra.swapping.files import CheckpointFiles
 from pbg_transra.swapping.loop import BucketDone
 from pbg_transra.swapping.training import Training, restore_model, shared_memory_by_name
+from pbg_transra.validation import ValidationDone, Validations
 from pbg_transra.watch import TrainProgress, watched
 
 
 @dataclass(frozen=True)
 class TrainReport:
-    """What training did. `edges_per_second` counts from the first batch: starting the workers is not training.
+    """What training did. `edges_per_second` counts from the first batch: starting the workers is not training, nor is
+    validation.
 
-    `swap_seconds`: the workers stood still so long, waiting for partitions, edges and checkpoints.
+    `epochs` were trained, `loss` is that of the last one. `swap_seconds`: the workers stood still so long, waiting for
+    partitions, edges and checkpoints. `validation_mrr`: pairs of epoch and MRR; the model is that of `best_epoch`.
     """
 
     epochs: int
@@ -33,6 +37,9 @@ class TrainReport:
     edges_per_second: float
     loss: float
     swap_seconds: float
+    stopped_early: bool
+    best_epoch: int | None
+    validation_mrr: list[tuple[int, float]]
 
 
 def train(
@@ -41,6 +48,7 @@ def train(
     config: ModelConfig,
     report: Callable[[TrainProgress], None],
     on_bucket: Callable[[BucketDone], None],
+    on_validation: Callable[[ValidationDone], None] = lambda done: None,
 ) -> TrainReport:
     """Trains into `model_dir`, going on from what it holds. For memory see `Training.run`."""
     graph = load_graph(graph_dir)
@@ -49,17 +57,29 @@ def train(
     (model_dir / "config.json").write_text(schema)  # PBG keeps it there, and in every file
     files = CheckpointFiles(model_dir, {"config/json": schema})
     start = files.restore()
+    validations = Validations(files, config, Validator(graph_dir, config).mrr if config.validate_every else None)
     with shared_memory_by_name():
         model = make_embedder(graph, config)
         processor = make_processor(model, config, workers)
         model.share_memory()  # only now: the fused processor has made one tensor of many parameters
         restore_model(files, model, processor)
         edges = training_edges(graph_dir, graph, config.edge_chunks)
-        training = Training(graph, config, model, processor, files, edges, on_bucket)
+        training = Training(graph, config, model, processor, files, edges, validations, on_bucket, on_validation)
         resumed = files.passes // config.edge_chunks
         with watched(processor, training.edges_left(start), report) as watch:
             training.run(start, workers)
-    return TrainReport(config.epochs, resumed, watch.rate, training.mean_loss(), training.swap_seconds)
+    validations.publish_best()
+    epochs = max(files.passes // config.edge_chunks, *(each.epoch for each in validations.done), 0)
+    return TrainReport(
+        epochs=epochs,
+        resumed_epochs=resumed,
+        edges_per_second=watch.rate,
+        loss=files.mean_loss(config.edge_chunks),
+        swap_seconds=training.swap_seconds,
+        stopped_early=epochs < config.epochs,
+        best_epoch=validations.best.epoch if validations.best else None,
+        validation_mrr=[(each.epoch, each.mrr) for each in validations.done],
+    )
 
 
 def make_processor(model: TransRAEmbedder, config: ModelConfig, workers: int) -> Processor:

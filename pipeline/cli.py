@@ -45,6 +45,8 @@ def parser() -> argparse.ArgumentParser:
         stage.add_argument("--restart", action="store_true", help="throw an interrupted attempt away first")
         if name == "partition":
             stage.add_argument("--rebuild", action="store_true", help="begin a fresh entity map: known ids may move")
+        if name == "rank":
+            stage.add_argument("--arms", default="all", metavar="all|a,b,c", help="which arms of the config (all)")
     everything = commands.add_parser("run", help="every stale stage, in order (what cron calls)", parents=[common])
     everything.set_defaults(action=run_stages, stages=[], restart=False)
     commands.add_parser("status", help="what the workspace holds", parents=[common]).set_defaults(action=show_status)
@@ -113,7 +115,7 @@ def context_of(options: argparse.Namespace) -> Any:
     from pipeline.loading import load_config
     from pipeline.workspace import Workspace
 
-    config = load_config(options.config, options.set)
+    config = load_config(options.config, options.set).with_arms(getattr(options, "arms", "all").split(","))
     root = options.root.resolve()
     workspace = (options.workspace or root / "runs" / options.config.stem).resolve()
     console = Console(quiet=options.quiet, as_json=options.json)

@@ -1,12 +1,13 @@
 """The root of a run config: one section per stage."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from pydantic import Field
 
 from artifacts.section import Problem, Section, did_you_mean
 from partitioning.config import GraphConfig
 from pbg_transra.config import EvaluateConfig, ExportConfig, ModelConfig
+from ranker.arms import chosen
 from ranker.config import RankerConfig
 
 
@@ -19,6 +20,13 @@ class RunConfig(Section):
     evaluate: EvaluateConfig = Field(EvaluateConfig(), description="how the vectors are judged")
     export: ExportConfig = Field(ExportConfig(), description="how vectors leave")
     ranker: RankerConfig | None = Field(None, description="the CTR/CVR ranker that `transra rank` trains and judges")
+
+    def with_arms(self, names: Sequence[str]) -> "RunConfig":
+        """The same with only these of the ranker's arms. Raises ConfigError for a name that is no arm."""
+        if self.ranker is None:
+            return self
+        ranker = self.ranker.model_copy(update={"arms": chosen(self.ranker.arms, names)})
+        return self.model_copy(update={"ranker": ranker})
 
     def problems(self) -> Iterator[Problem]:
         for name in ("graph", "model", "evaluate", "export", "ranker"):

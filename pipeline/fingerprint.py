@@ -6,10 +6,12 @@ Cheap enough to be computed before every command: no file is read but the last b
 import hashlib
 import json
 from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-PARQUET_FOOTER = 64 * 1024  # bytes from the end: the schema and the last row groups' statistics
+from artifacts.inputs import file_state
+from artifacts.resources import cpu_count
 
 
 def digest_of(value: Any) -> str:
@@ -19,14 +21,8 @@ def digest_of(value: Any) -> str:
 
 
 def input_state(path: Path) -> dict[str, Any]:
-    """Size, modification time (ns) and, for Parquet, the digest of the footer."""
-    stat = path.stat()
-    state: dict[str, Any] = {"path": str(path), "bytes": stat.st_size, "mtime_ns": stat.st_mtime_ns}
-    if path.suffix == ".parquet":
-        with path.open("rb") as file:
-            file.seek(max(0, stat.st_size - PARQUET_FOOTER))
-            state["footer"] = hashlib.sha256(file.read()).hexdigest()[:16]
-    return state
+    """Path, size, modification time (ns) and, for Parquet, the digest of the footer."""
+    return {"path": str(path), **file_state(path)}
 
 
 def file_digest(path: Path) -> str:
@@ -41,21 +37,14 @@ def file_digest(path: Path) -> str:
 def tree_digests(directory: Path, skip: Iterable[str]) -> dict[str, str]:
     """SHA-256 of every file below a directory, by relative path."""
     files = sorted(path for path in directory.rglob("*") if path.is_file() and path.name not in skip)
-    return {str(path.relative_to(directory)): file_digest(path) for path in files}
+    with ThreadPoolExecutor(cpu_count()) as pool:  # hashing holds no lock
+        return dict(
+            zip((str(path.relative_to(directory)) for path in files), pool.map(file_digest, files), strict=True)
+        )
 
 
-def differences(old: dict[str, Any], new: dict[str, Any], prefix: str = "") -> list[str]:
-    """What changed between two parts of a fingerprint, one text per value."""
-    changes = []
-    for key in sorted(old.keys() | new.keys()):
-        before, after, path = old.get(key), new.get(key), f"{prefix}{key}"
-        if isinstance(before, dict) and isinstance(after, dict):
-            changes += differences(before, after, f"{path}.")
-        elif before != after:
-            changes.append(f"{path} changed from {shorten(before)} to {shorten(after)}")
-    return changes
-
-
-def shorten(value: Any) -> str:
-    text = json.dumps(value, default=str)
-    return text if len(text) <= 40 else text[:37] + "..."
+def input_digests(inputs: dict[str, Any], record: dict[str, Any] | None) -> dict[str, str]:
+    """SHA-256 of every input by path, given their states; not read again are those that an earlier record has seen."""
+    states, digests = (record["parts"]["inputs"], record["input_digests"]) if record else ({}, {})
+    seen = {path for path, state in inputs.items() if states.get(path) == state}
+    return {path: digests[path] if path in seen else file_digest(Path(path)) for path in inputs}

@@ -9,11 +9,13 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from artifacts.differences import differences
 from artifacts.errors import ConfigError, DataError
 from artifacts.publish import publish, write_json
 from artifacts.resources import Meter
 from pipeline.context import Context
-from pipeline.fingerprint import differences, digest_of, file_digest, tree_digests
+from pipeline.expected import told
+from pipeline.fingerprint import digest_of, file_digest, input_digests, tree_digests
 from pipeline.log import log_event, logged, logger
 from pipeline.stages import STAGES, Stage, chain
 from pipeline.workspace import RECORD, Run, adopt
@@ -124,7 +126,8 @@ def why_stale(context: Context, wanted: list[Target]) -> list[str]:
 
 def make_in_run(context: Context, wanted: list[Target]) -> Outcome:
     target = wanted[-1]
-    target.stage.plan(context, find_upstream(context, wanted))
+    if expected := target.stage.plan(context, find_upstream(context, wanted)):
+        context.console.say(f"{target.stage.name}: expected {told(expected)}")
     run = find_joinable(context, wanted) or open_run(context, wanted)
     with logged(run.path / "log.jsonl"):
         log_event("stage started", stage=target.stage.name, config_hash=context.config_hash)
@@ -174,7 +177,7 @@ def make(context: Context, run: Run, target: Target) -> dict[str, Any]:
         "parts": target.parts,
         "started": started,
         "versions": {"python": platform.python_version(), **{package: version(package) for package in PACKAGES}},
-        "input_digests": {path: file_digest(Path(path)) for path in target.parts["inputs"]},
+        "input_digests": input_digests(target.parts["inputs"], latest.record(stage.name) if latest else None),
         "outputs": tree_digests(partial, skip=(RECORD,)),
         "metrics": {**metrics, "seconds": meter.seconds, "peak_rss_bytes": meter.peak_bytes},
     }
@@ -196,7 +199,7 @@ def prepare(context: Context, target: Target, partial: Path) -> None:
     began = json.loads(identity.read_text())
     free: frozenset[str] = getattr(target.stage.section(context), "changes_on_resume", frozenset())
     changes = differences(without(began, free), without(target.parts, free))
-    if changes:
+    if changes and not (target.stage.knows_its_work and began["version"] == target.parts["version"]):
         raise ConfigError(
             f"{partial}: an interrupted {target.stage.name} was begun with other values ({'; '.join(changes)}); "
             f"set them back, or throw it away with --restart"

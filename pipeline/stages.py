@@ -7,17 +7,16 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from artifacts.errors import ConfigError
 from artifacts.graph import load_graph
-from artifacts.resources import tree_memory
+from artifacts.run import EMBEDDINGS, EXPORT
 from artifacts.section import Section
 from pipeline.context import Context
 from pipeline.fingerprint import input_state
 from pipeline.log import log_event
+from pipeline.ranking import compared_runs, expecting, keep_trainings
 from pipeline.workspace import Run
 
 if TYPE_CHECKING:
     from ranker import RankerConfig
-
-EMBEDDINGS = "embeddings.h5"  # in the directory of an export
 
 
 class Stage(ABC):
@@ -27,6 +26,7 @@ class Stage(ABC):
     version: ClassVar[int]
     upstream: ClassVar[str | None] = None
     resumable: ClassVar[bool] = False
+    knows_its_work: ClassVar[bool] = False  # resumes after any change: what was made from something else it makes anew
     adds_to_published: ClassVar[bool] = False
 
     def applies(self, context: Context) -> bool:
@@ -47,7 +47,8 @@ class Stage(ABC):
 
     @abstractmethod
     def plan(self, context: Context, run: Run | None) -> dict[str, int]:
-        """Expected bytes, by resource. Raises ResourceError when they cannot be had. `run` holds the upstream."""
+        """Expected bytes, by resource, and seconds. Raises ResourceError when they cannot be had. `run` holds the
+        upstream."""
 
     @abstractmethod
     def make(self, context: Context, run: Run, partial: Path) -> dict[str, Any]:
@@ -95,6 +96,8 @@ class Partition(Stage):
                 bar.update(fraction - bar.n)
 
             report = build_graph(context.config.graph, context.root, partial, progress, known)
+        if report.recounted:
+            context.console.say(f"{self.name}: counted all files again, since {'; '.join(report.recounted[:3])}")
         if known and report.unbalanced:
             types = ", ".join(report.unbalanced)
             context.console.say(
@@ -104,7 +107,8 @@ class Partition(Stage):
         return asdict(report)
 
     def summary(self, metrics: dict[str, Any]) -> str:
-        return f"{metrics['edges']:,} edges, {metrics['entities']:,} entities"
+        settled = f" ({metrics['files_settled']} files were counted before)" if metrics["files_settled"] else ""
+        return f"{metrics['edges']:,} edges, {metrics['entities']:,} entities{settled}"
 
 
 class Train(Stage):
@@ -120,42 +124,47 @@ class Train(Stage):
         return {str(path): input_state(path) for path in committed_files(context.root / start)} if start else {}
 
     def plan(self, context: Context, run: Run | None) -> dict[str, int]:
-        from artifacts.resources import cpu_count
-        from pbg_transra.plan import check_names, plan_training
-
         if run is None:
             return {}
+        from artifacts.resources import cpu_count
+        from pbg_transra.calibration import measure
+        from pbg_transra.duration import expected_seconds
+        from pbg_transra.plan import check_names, plan_training
+        from pbg_transra.swapping.edges import training_edges
+        from pbg_transra.swapping.files import CheckpointFiles
+
         graph, model = load_graph(run.directory("partition")), context.config.model
         check_names(graph, model)
+        if model.tensorboard:
+            from artifacts.scalars import require_tensorboard
+
+            require_tensorboard("model.tensorboard")
         if model.start_from:
             from pbg_transra.adopt import check_start
 
             check_start(context.root / model.start_from, run.directory("partition"), model)
-        plan = plan_training(graph, model, model.workers or cpu_count())
+        edges = training_edges(run.directory("partition"), graph, model.edge_chunks)
+        workers = model.workers or cpu_count()
+        plan = plan_training(graph, edges, model, workers)
         plan.require(context.workspace.path)
+        done = 0 if context.restart else CheckpointFiles(run.partial(self.name), {}).passes
+        speed = measure(graph, edges, model, workers, context.workspace.path)
         return {
             "disk_bytes": plan.disk,
             "memory_bytes": plan.memory,
             "shared_memory_bytes": plan.shared_memory,
+            "seconds": round(expected_seconds(graph, edges, model, workers, speed, done)),
         }
 
     def make(self, context: Context, run: Run, partial: Path) -> dict[str, Any]:
-        from pbg_transra.swapping.loop import BucketDone
         from pbg_transra.train import train
-        from pbg_transra.watch import TrainProgress
+        from pipeline.train_events import train_events
 
         self._start(context, run, partial)
-        with context.console.bar(self.name, " edges") as bar:
-
-            def progress(now: TrainProgress) -> None:
-                bar.total = now.total_edges
-                bar.set_postfix(loss=f"{now.loss:.4f}", refresh=False)
-                bar.update(now.edges - bar.n)
-
-            def bucket(done: BucketDone) -> None:
-                log_event("bucket", **asdict(done), memory_bytes=tree_memory())
-
-            return asdict(train(run.directory("partition"), partial, context.config.model, progress, bucket))
+        graph_dir, model = run.directory("partition"), context.config.model
+        scalars = run.path / "tensorboard" if model.tensorboard else None
+        with context.console.bar(self.name, " edges") as bar, train_events(bar, scalars) as to:
+            return asdict(train(graph_dir, partial, model, to.progress, to.bucket, to.validation))
 
     def _start(self, context: Context, run: Run, partial: Path) -> None:
         """Puts the checkpoint of `model.start_from` where training looks for first values; not after a first epoch."""
@@ -172,7 +181,10 @@ class Train(Stage):
     def summary(self, metrics: dict[str, Any]) -> str:
         rate, resumed = f"{metrics['edges_per_second']:,.0f} edges/s", metrics["resumed_epochs"]
         went_on = f" (went on after {resumed})" if resumed else ""
-        return f"{metrics['epochs']} epochs{went_on}, loss {metrics['loss']:.4f}, {rate}"
+        early = ", stopped early" if metrics["stopped_early"] else ""
+        best, mrr = metrics["best_epoch"], dict(metrics["validation_mrr"])
+        validated = f", validation MRR {mrr[best]:.4f} (epoch {best} is the model)" if best else ""
+        return f"{metrics['epochs']} epochs{went_on}{early}, loss {metrics['loss']:.4f}{validated}, {rate}"
 
 
 class Export(Stage):
@@ -247,7 +259,8 @@ class Evaluate(Stage):
 
 
 class Rank(Stage):
-    name, version, upstream, resumable, adds_to_published = "rank", 1, "export", True, True
+    name, version, upstream, resumable, adds_to_published = "rank", 2, "export", True, True
+    knows_its_work = True
 
     def applies(self, context: Context) -> bool:
         return context.config.ranker is not None
@@ -260,36 +273,39 @@ class Rank(Stage):
     def inputs(self, context: Context) -> dict[str, dict[str, Any]]:
         from ranker import impression_files
 
-        files = [*impression_files(self.section(context), context.root), *self._others(context).values()]
-        return {str(path): input_state(path) for path in files}
+        runs = compared_runs(context, config := self.section(context))
+        vectors = (path / EXPORT / EMBEDDINGS for path in runs.values())
+        return {str(path): input_state(path) for path in (*impression_files(config, context.root), *vectors)}
 
     def plan(self, context: Context, run: Run | None) -> dict[str, int]:
+        if self.section(context).tensorboard:
+            from artifacts.scalars import require_tensorboard
+
+            require_tensorboard("ranker.tensorboard")
         return {}
 
     def make(self, context: Context, run: Run, partial: Path) -> dict[str, Any]:
         from ranker import rank
+        from ranker.exports import Export
 
-        others = self._others(context)
-        exports = others or {run.id: run.directory("export") / EMBEDDINGS}
-        graphs = [path.parents[1] / "graph" for path in exports.values()]
-        ends = [end for graph in graphs if (end := load_graph(graph).window[1]) is not None]
+        keep_trainings(run, partial, self.version)
+        config = self.section(context)
+        runs = compared_runs(context, config)
+        if not runs:
+            runs, config = {run.id: run.path}, expecting(context, config, run)
+        exports = {name: Export.of_run(path) for name, path in runs.items()}
         with context.console.bar(self.name, "", total=1.0) as bar:
 
             def progress(step: str, fraction: float) -> None:
                 bar.set_postfix_str(step, refresh=False)
                 bar.update(fraction - bar.n)
 
-            end = max(ends, default=None)
-            return rank(self.section(context), context.root, exports, end, partial, (), progress)
+            return rank(config, context.root, exports, partial, progress, run.path / "tensorboard" / self.name)
 
     def summary(self, metrics: dict[str, Any]) -> str:
         from ranker.report import table
 
         return "\n" + table(metrics) + "\nrank:"
-
-    def _others(self, context: Context) -> dict[str, Path]:
-        """The exports of the runs that `ranker.vectors` names; empty where the run's own is meant."""
-        return {name: context.root / name / "export" / EMBEDDINGS for name in self.section(context).vectors}
 
 
 STAGES: dict[str, Stage] = {s.name: s for s in (Partition(), Train(), Evaluate(), Export(), Rank())}

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 from artifacts.errors import ConfigError
 from artifacts.graph import load_graph
 from pipeline.context import Context
+from pipeline.expected import told
 from pipeline.runner import find_done, find_upstream, targets, why_stale
 from pipeline.stages import STAGES
 from pipeline.workspace import Run
@@ -56,8 +57,7 @@ def dry_run(context: Context, name: str) -> dict[str, Any]:
         context.console.say(f"{name}: stale ({'; '.join(why[:3])}); its plan is known once {stage.upstream} is done")
         return {"stage": name, "state": "stale", "why": why}
     expected = stage.plan(context, upstream)
-    sizes = ", ".join(f"{key.removesuffix('_bytes')} {value / (1 << 20):,.0f} MiB" for key, value in expected.items())
-    context.console.say(f"{name}: stale ({'; '.join(why[:3])}); expected {sizes}")
+    context.console.say(f"{name}: stale ({'; '.join(why[:3])}); expected {told(expected)}")
     return {"stage": name, "state": "stale", "why": why, "expected": expected}
 
 

@@ -18,9 +18,10 @@ from typing import Any
 
 from artifacts.errors import DataError, ResourceError
 from artifacts.publish import link_tree, point, write_json
+from artifacts.run import EXPORT, GRAPH
 
 RECORD = "stage.json"
-DIRECTORIES = {"partition": "graph", "train": "model", "export": "export", "evaluate": "evaluate", "rank": "ranker"}
+DIRECTORIES = {"partition": GRAPH, "train": "model", "export": EXPORT, "evaluate": "evaluate", "rank": "ranker"}
 
 
 @dataclass(frozen=True)

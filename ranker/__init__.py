@@ -3,12 +3,15 @@
 Importing this package is light; torch is loaded by `rank`.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ranker.config import RankerConfig
 from ranker.files import impression_files
+
+if TYPE_CHECKING:
+    from ranker.exports import Export
 
 __all__ = ["RankerConfig", "impression_files", "rank"]
 
@@ -16,20 +19,19 @@ __all__ = ["RankerConfig", "impression_files", "rank"]
 def rank(
     config: RankerConfig,
     root: Path,
-    exports: dict[str, Path],
-    graph_window_end: int | None,
+    exports: "Mapping[str, Export]",
     destination: Path,
-    arms: Sequence[str],
     progress: Callable[[str, float], None],
+    scalars: Path,
 ) -> dict[str, Any]:
-    """Trains and judges `arms` (all that are configured when empty) in the existing directory `destination`.
+    """Trains and judges the arms of a config in the existing directory `destination`.
 
-    `exports` are HDF5 files by run name: the first is the one that arms use, the others are compared with it under
-    `<arm>@<name>`. `graph_window_end` is the last event (epoch seconds) that any of their graphs was trained on, None
-    for graphs without time. `progress` is told what is being done and its fraction done. The same call with the same
-    destination goes on where a killed one stopped. Returns the metrics tree below `rank`. Raises ConfigError for an
-    arm that does not exist and for a graph that has seen the training labels, DataError for bad input.
+    `exports` are by run name: the first is the one that arms use, the others are compared with it under `<arm>@<name>`.
+    `progress` is told what is being done and its fraction done; `scalars` is where curves for TensorBoard go, if the
+    config asks for them. The same call with the same destination goes on where
+    a killed one stopped, and a call with more arms, seeds or exports trains only those. Returns the metrics tree below
+    `rank`. Raises ConfigError for a graph that has seen the training labels, DataError for bad input.
     """
     from ranker.ranking import rank_arms
 
-    return rank_arms(config, root, exports, graph_window_end, destination, arms, progress)
+    return rank_arms(config, root, exports, destination, progress, scalars)

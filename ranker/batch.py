@@ -34,9 +34,12 @@ class Batch:
             rows=_tensor(rows, np.int64),
         )
 
+    def to(self, device: torch.device) -> "Batch":
+        return Batch(**{name: tensor.to(device) for name, tensor in vars(self).items()})
+
     def __len__(self) -> int:
         return len(self.click)
 
 
 def _tensor(values: Records, dtype: type) -> Tensor:
-    return torch.from_numpy(np.ascontiguousarray(values, dtype))
+    return torch.from_numpy(np.array(values, dtype))

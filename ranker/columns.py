@@ -6,8 +6,8 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from artifacts.graph import TYPE_NAME_PATTERN
+from artifacts.moment import Moment, epoch_seconds
 from artifacts.section import Problem, Section
-from ranker.moment import Moment, epoch_seconds
 
 TypeName = Annotated[str, Field(pattern=TYPE_NAME_PATTERN)]
 Fraction = Annotated[float, Field(gt=0, lt=1)]

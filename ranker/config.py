@@ -6,28 +6,8 @@ from typing import Literal
 from pydantic import Field, PositiveInt
 
 from artifacts.section import Problem, Section, did_you_mean
+from ranker.arms import ALL, ARMS, ArmConfig
 from ranker.columns import LabelsConfig, SegmentConfig, SlotConfig, SplitConfig, Transform
-
-
-class ArmConfig(Section):
-    """What a model sees beside the tabular columns."""
-
-    ids: bool = Field(False, description="The hashed ID table, learned from the impressions alone.")
-    vectors: Literal["none", "concat", "attention"] = Field(
-        "none", description="How graph vectors enter: not at all, fed straight into the backbone, or by attention."
-    )
-    finetune: bool = Field(False, description="Train the graph vectors too, with ranker.kge.lr; otherwise frozen.")
-
-
-ARMS = {
-    "none": ArmConfig(),
-    "id_only": ArmConfig(ids=True),
-    "frozen_concat": ArmConfig(vectors="concat"),
-    "init_finetune": ArmConfig(vectors="concat", finetune=True),
-    "id_concat": ArmConfig(ids=True, vectors="concat"),
-    "attention_no_id": ArmConfig(vectors="attention"),
-    "attention": ArmConfig(ids=True, vectors="attention"),
-}
 
 
 class ExpectedExport(Section):
@@ -110,6 +90,8 @@ class TrainingConfig(Section):
 class RankerConfig(Section):
     """A CTR/CVR ranker over impressions, and the arms that are compared on it."""
 
+    without_effect = frozenset({"tensorboard"})
+
     impressions: str | list[str] = Field(
         description="Parquet files, relative to the root: a path, a directory or a glob (also **), or a list of them. "
         "Directories named key=value become columns."
@@ -137,6 +119,11 @@ class RankerConfig(Section):
     backbone: BackboneConfig = Field(BackboneConfig(), description="The network behind all arms.")
     heads: HeadsConfig = Field(HeadsConfig(), description="The tasks.")
     training: TrainingConfig = Field(TrainingConfig(), description="Optimisation.")
+    tensorboard: bool = Field(
+        False,
+        description="write every validation for TensorBoard, into <run>/tensorboard/rank "
+        "(needs `pip install '.[tensorboard]'`)",
+    )
     bootstrap: int = Field(200, ge=20, description="Resamples of users behind each interval.")
 
     @property
@@ -160,8 +147,8 @@ class RankerConfig(Section):
         for name, arm in self.arms.items():
             if arm.finetune and arm.vectors == "none":
                 yield Problem(("arms", name, "finetune"), "has no meaning without `vectors`")
-            if "@" in name:
-                yield Problem(("arms", name), "expected a name without '@', which stands between arm and run")
+            if name == ALL or set("@,") & set(name):
+                yield Problem(("arms", name), f"expected a name other than '{ALL}', without '@' and ','")
 
     def _slot_problems(self) -> Iterator[Problem]:
         singles = [name for name, slot in self.slots.items() if slot.cap is None]

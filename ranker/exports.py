@@ -2,22 +2,39 @@
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
 from artifacts.embeddings import Embeddings
 from artifacts.errors import DataError
+from artifacts.graph import load_graph
+from artifacts.run import EMBEDDINGS, EXPORT, GRAPH
 from ranker.config import ExpectedExport, RankerConfig
 
 CHECK_ROWS = 1 << 16  # vectors looked at together
 
 
-def open_exports(paths: Mapping[str, Path], config: RankerConfig) -> dict[str, Embeddings]:
+class Export(NamedTuple):
+    """An HDF5 of vectors, and the last event (epoch seconds) that its graph was trained on; None without time."""
+
+    path: Path
+    window_end: int | None
+
+    @classmethod
+    def of_run(cls, run: Path) -> "Export":
+        """Raises DataError for a run whose export is broken, or of another graph than the run's."""
+        graph, path = load_graph(run / GRAPH), run / EXPORT / EMBEDDINGS
+        Embeddings(path).require_fits(graph)
+        return cls(path, graph.window[1])
+
+
+def open_exports(exports: Mapping[str, Export], config: RankerConfig) -> dict[str, Embeddings]:
     """Opens exports by run name. Raises DataError when one is broken, not what is expected, or lacks a slot's type."""
-    exports = {name: Embeddings(path) for name, path in paths.items()}
-    lines = [line for export in exports.values() for line in _unexpected(export, config.expect)]
+    opened = {name: Embeddings(export.path) for name, export in exports.items()}
+    lines = [line for export in opened.values() for line in _unexpected(export, config.expect)]
     types = {str(slot.type) for slot in config.graph_slots.values()}
-    for export in exports.values():
+    for export in opened.values():
         for name, slot in config.graph_slots.items():
             if slot.type not in export.types:
                 known = ", ".join(export.types)
@@ -25,14 +42,15 @@ def open_exports(paths: Mapping[str, Path], config: RankerConfig) -> dict[str, E
         lines += _not_finite(export, sorted(types & set(export.types)))
     if lines:
         raise DataError(*lines)
-    return exports
+    return opened
 
 
 def _unexpected(export: Embeddings, expect: ExpectedExport) -> Iterable[str]:
     found = export.attributes
+    anchors = None if expect.anchors is None else sorted(expect.anchors)
     for name, wanted, value in (
         ("dimension", expect.dimension, found["dimension"]),
-        ("anchors", expect.anchors and sorted(expect.anchors), sorted(found["anchors"])),
+        ("anchors", anchors, sorted(found["anchors"])),
         ("run", expect.run, found["run_id"]),
     ):
         if wanted is not None and wanted != value:

@@ -48,7 +48,8 @@ class IdEmbedding(nn.Module):
     def forward(self, hashes: Tensor) -> Tensor:
         places = self.places(hashes)
         rows = len(hashes)
-        first = torch.arange(rows).unsqueeze(1) * hashes.shape[1] * len(self.multipliers) + self.starts
+        numbers = torch.arange(rows, device=hashes.device).unsqueeze(1)
+        first = numbers * hashes.shape[1] * len(self.multipliers) + self.starts
         bags = F.embedding_bag(
             places.flatten(), self.table, first.flatten(), mode="sum", sparse=True, padding_idx=0
         ).view(rows, len(self.slots), self.dim)

@@ -92,14 +92,14 @@ class MatchRate:
         return {"traffic": self.traffic, "ids": len(self._known) / max(distinct, 1), "distinct": distinct}
 
 
-def require_match_rates(rates: Mapping[str, Mapping[str, MatchRate]], least: float) -> None:
+def require_match_rates(rates: Mapping[str, Mapping[str, Mapping[str, float]]], least: float) -> None:
     """Raises DataError for each export and slot of which the export knows less than `least` of the traffic."""
     lines = [
-        f"slot {slot}: {rate.traffic:.1%} of its traffic is known to export {name}, "
+        f"slot {slot}: {rate['traffic']:.1%} of its traffic is known to export {name}, "
         f"expected at least {least:.1%} (ranker.min_match_rate)"
         for name, slots in rates.items()
         for slot, rate in slots.items()
-        if rate.traffic < least
+        if rate["traffic"] < least
     ]
     if lines:
         raise DataError(*lines)

@@ -34,7 +34,8 @@ class KgeTable(nn.Module):
             found = F.embedding(rows.clamp(min=0), self.vectors[entity_type], sparse=True)
         else:
             vectors = self._frozen[entity_type]
-            found = vectors.index_select(0, rows.clamp(min=0).flatten()).float().view(*rows.shape, -1)
+            wanted = rows.clamp(min=0).flatten().to(vectors.device)
+            found = vectors.index_select(0, wanted).to(rows.device).float().view(*rows.shape, -1)
         return found * ((rows >= 0) * self.scales[entity_type]).unsqueeze(-1)
 
 

@@ -11,11 +11,11 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from artifacts.errors import DataError
+from artifacts.moment import epoch_seconds
 from artifacts.section import did_you_mean
 from ranker.columns import DAY
 from ranker.config import RankerConfig
 from ranker.files import impression_files, partition_keys
-from ranker.moment import epoch_seconds
 
 BLOCK_ROWS = 1 << 16  # rows decoded at a time
 UNITS = {"s": 1, "ms": 1_000, "us": 1_000_000}

@@ -4,9 +4,10 @@ import torch
 from torch import Tensor, nn
 
 from artifacts.embeddings import Embeddings
+from ranker.arms import ArmConfig
 from ranker.backbone import CrossNetwork
 from ranker.batch import Batch
-from ranker.config import ArmConfig, RankerConfig
+from ranker.config import RankerConfig
 from ranker.heads import Heads
 from ranker.id_embedding import IdEmbedding
 from ranker.kge_attention import KgeAttention

@@ -44,7 +44,8 @@ class Truth:
 @torch.no_grad()
 def logits_of(model: RankerModel, records: Records, export: int) -> Logits:
     """Logits (N,) by task."""
-    return {task: values.numpy() for task, values in model(Batch.of(records, export)).items()}
+    batch = Batch.of(records, export).to(next(model.parameters()).device)
+    return {task: values.cpu().numpy() for task, values in model(batch).items()}
 
 
 def predict(model: RankerModel, split: Split, export: int) -> Logits:

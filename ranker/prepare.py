@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from artifacts.embeddings import Embeddings
 from artifacts.errors import DataError
 from artifacts.resources import require_disk
-from ranker.join import ABSENT, MatchRate, join_slot, require_match_rates
+from ranker.join import ABSENT, MatchRate, join_slot
 from ranker.layout import Layout
 from ranker.log import UNKNOWN, ImpressionLog, LogBlock
 from ranker.store import SPLITS, Records, Summary, judged, record_type
@@ -69,9 +69,8 @@ class Preparation:
                 progress("encode", done / total)
 
     def summary(self, key: str) -> Summary:
-        """Raises DataError for an empty split, a label of one class, and an export that knows too few ids."""
+        """Raises DataError for an empty split and for a label of one class."""
         self._require_labels()
-        require_match_rates(self.rates, self.log.config.min_match_rate)
         return Summary(
             key=key,
             shape=self.shape,
@@ -111,7 +110,7 @@ class Preparation:
     def _segment(self, block: LogBlock, name: str, records: Records) -> NDArray[np.bool_]:
         segment = self.log.config.segments[name]
         if segment.unknown is not None:
-            return (records["rows"][:, :1, self.layout.slot(segment.unknown).first] == ABSENT).any(axis=1)
+            return (records["rows"][:, :1, self.layout.slot(segment.unknown).first] == ABSENT).all(axis=1)
         assert segment.column is not None and segment.at_most is not None
         return numbers(block, segment.column) <= segment.at_most
 

@@ -1,18 +1,20 @@
 """All arms on one split with the same seeds: prepare the log once, train each, judge them together."""
 
-import json
 import shutil
-from collections.abc import Sequence
-from hashlib import sha256
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from artifacts.embeddings import Embeddings
 from artifacts.errors import ConfigError
+from artifacts.moment import iso
 from artifacts.publish import write_json
-from artifacts.section import did_you_mean
+from ranker import processes
 from ranker.config import RankerConfig
-from ranker.exports import open_exports
+from ranker.exports import Export, open_exports
+from ranker.identity import digest, export_identity, log_identity
+from ranker.join import require_match_rates
 from ranker.log import ImpressionLog
 from ranker.prepare import Progress, prepare
 from ranker.store import Summary
@@ -25,81 +27,68 @@ PREPARED_SHARE = 0.1  # of the whole time, for the progress bar
 def rank_arms(
     config: RankerConfig,
     root: Path,
-    exports: dict[str, Path],
-    graph_window_end: int | None,
+    exports: Mapping[str, Export],
     destination: Path,
-    arms: Sequence[str],
     progress: Progress,
+    scalars: Path,
 ) -> dict[str, Any]:
     """See `ranker.rank`."""
-    contestants = line_up(config, list(exports), arms)
+    contestants = line_up(config, list(exports))
     log = ImpressionLog(config, root)
-    windows = Windows.of(log)
-    windows.check(graph_window_end)
+    windows = Windows(**processes.from_first(lambda: asdict(Windows.of(log))))
+    windows.check({name: export.window_end for name, export in exports.items()})
     opened = open_exports(exports, config)
-    key = identity(config, log, opened)
-    forget_other_work(destination, key)
-    prepared = destination / "prepared"
-    summary = prepare(log, windows, opened, key, prepared, lambda text, done: progress(text, done * PREPARED_SHARE))
-    trials = Trials(config, summary, list(opened.values()), prepared, destination / "arms")
+    of_log, prepared = log_identity(config, log), destination / "prepared"
+    key = digest([of_log, export_identity(opened.values())])
+
+    def watch(step: str, fraction: float) -> None:
+        progress(step, fraction * PREPARED_SHARE)
+
+    summary = Summary(**processes.from_first(lambda: asdict(prepare(log, windows, opened, key, prepared, watch))))
+    require_match_rates(summary.match_rates, config.min_match_rate)
+    trials = Trials(config, summary, list(opened.values()), prepared, destination / "arms", scalars, of_log)
     total = len(contestants) * len(config.training.seeds)
     for index, (contestant, seed) in enumerate((c, s) for c in contestants for s in config.training.seeds):
         share = (1 - PREPARED_SHARE) / total
         trials.run(contestant, seed, progress, PREPARED_SHARE + index * share, share)
     progress("intervals", 1.0)
-    report = trials.judge(contestants) | described(summary, opened, graph_window_end)
+    description = described(summary, opened, exports)
+    return processes.from_first(lambda: concluded(trials, contestants, description, destination))
+
+
+def concluded(
+    trials: Trials, contestants: Sequence[Contestant], description: dict[str, Any], destination: Path
+) -> dict[str, Any]:
+    """Judges what was trained, and keeps the report in place of the prepared impressions."""
+    report = trials.judge(contestants) | description
     write_json(destination / "report.json", report)
-    shutil.rmtree(prepared)
+    shutil.rmtree(trials.prepared)
     return report
 
 
-def line_up(config: RankerConfig, exports: Sequence[str], arms: Sequence[str]) -> list[Contestant]:
-    """Who competes. Raises ConfigError for an arm that does not exist, or that reads an export where there is none."""
-    lines = [
-        f"--arms: '{arm}' is not an arm{did_you_mean(arm, list(config.arms))}" for arm in arms if arm not in config.arms
-    ]
+def line_up(config: RankerConfig, exports: list[str]) -> list[Contestant]:
+    """Who competes. Raises ConfigError for an arm that reads an export where there is none."""
     found = []
-    for name in arms or config.arms:
-        if name not in config.arms:
-            continue
-        arm = config.arms[name]
+    for name, arm in config.arms.items():
         if arm.vectors == "none":
             found.append(Contestant(name, arm, 0))
         elif not exports:
-            lines.append(f"ranker.vectors: arm '{name}' reads graph vectors, and there is no export")
+            raise ConfigError(f"ranker.vectors: arm '{name}' reads graph vectors, and there is no export")
         for index, export in enumerate(exports if arm.vectors != "none" else ()):
             found.append(Contestant(f"{name}@{export}" if index else name, arm, index))
-    if lines:
-        raise ConfigError(*lines)
     return found
 
 
-def identity(config: RankerConfig, log: ImpressionLog, exports: dict[str, Embeddings]) -> str:
-    """A digest of all that predictions follow from."""
-    files = [(str(path), path.stat().st_size, path.stat().st_mtime_ns) for path in log.files]
-    vectors = [(name, e.path.stat().st_size, e.path.stat().st_mtime_ns) for name, e in exports.items()]
-    text = json.dumps([config.model_dump(mode="json"), files, vectors], sort_keys=True)
-    return sha256(text.encode()).hexdigest()
-
-
-def forget_other_work(destination: Path, key: str) -> None:
-    """Throws away what an earlier call left that was made from something else."""
-    path = destination / "made_from.json"
-    if not path.exists() or json.loads(path.read_text())["key"] != key:
-        for name in ("prepared", "arms"):
-            shutil.rmtree(destination / name, ignore_errors=True)
-        write_json(path, {"key": key})
-
-
-def described(summary: Summary, exports: dict[str, Embeddings], graph_window_end: int | None) -> dict[str, Any]:
-    """What the numbers were measured on."""
+def described(summary: Summary, opened: Mapping[str, Embeddings], exports: Mapping[str, Export]) -> dict[str, Any]:
+    """What the numbers were measured on. A graph without time has no `window_end`, and no leak of it can be seen."""
+    ends = {name: export.window_end for name, export in exports.items()}
     return {
         "rows": summary.counts,
         "windows": summary.windows,
-        "graph_window_end": graph_window_end,
         "match_rates": summary.match_rates,
         "exports": {
             name: {key: export.attributes[key] for key in ("run_id", "operator", "anchors", "dimension")}
-            for name, export in exports.items()
+            | {"window_end": None if (end := ends[name]) is None else iso(end)}
+            for name, export in opened.items()
         },
     }

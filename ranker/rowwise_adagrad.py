@@ -25,7 +25,7 @@ class RowwiseAdagrad(torch.optim.Optimizer):
 
     def _update_(self, parameter: Tensor, lr: float, state: dict[str, Any]) -> None:
         if "sum" not in state:
-            state["sum"] = torch.zeros(len(parameter))
+            state["sum"] = torch.zeros(len(parameter), device=parameter.device)
         gradient = parameter.grad.coalesce()  # type: ignore[union-attr]
         rows, values = gradient.indices()[0], gradient.values()
         sums = state["sum"][rows] + values.square().mean(dim=1)

@@ -1,59 +1,30 @@
 """One model, trained: evaluated inside the epoch, stopped per task, resumed where a kill left it."""
 
 import os
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from artifacts.errors import DataError
+from artifacts.scalars import ScalarWriter
+from ranker import processes
 from ranker.batch import Batch
 from ranker.config import RankerConfig
 from ranker.losses import losses
 from ranker.model import RankerModel
 from ranker.predictions import evaluate
+from ranker.progress import Progress
 from ranker.rowwise_adagrad import RowwiseAdagrad
 from ranker.store import Records, Split
 
 LEAST_DECAY = 0.01  # the number of steps is an estimate where negatives are down-sampled
-TOLERANCE = 0.1  # standard errors of a validation loss; two steps of one training differ by about so much by chance
 EVALUATIONS = 4  # in an epoch, unless `eval_every` says otherwise
 
 Watch = Callable[[float, dict[str, Any]], None]
-
-
-@dataclass
-class Progress:
-    """Where a training stands. `best` holds the step whose weights each task keeps, and their validation loss."""
-
-    step: int = 0
-    best: dict[str, tuple[int, float]] = field(default_factory=dict)
-    lowest: dict[str, float] = field(default_factory=dict)
-    waited: dict[str, int] = field(default_factory=dict)
-    history: list[dict[str, Any]] = field(default_factory=list)
-
-    def note(self, metrics: dict[str, dict[str, float | None]]) -> list[str]:
-        """Takes a validation down; returns the tasks that keep the weights of this step.
-
-        Where positives are few, differences between validations are mostly chance: a later step is kept unless it is
-        worse than the lowest loss by more than TOLERANCE standard errors. A task waits until the lowest loss falls.
-        """
-        self.history.append({"step": self.step, **metrics})
-        kept = []
-        for task, found in metrics.items():
-            loss, error = found["logloss"], found["logloss_error"]
-            if loss is None or error is None:
-                continue
-            lowest = self.lowest.get(task, np.inf)
-            self.waited[task] = 0 if loss < lowest else self.waited.get(task, 0) + 1
-            self.lowest[task] = min(loss, lowest)
-            if loss <= self.lowest[task] + TOLERANCE * error:
-                self.best[task] = (self.step, loss)
-                kept.append(task)
-        return kept
 
 
 class Training:
@@ -63,9 +34,19 @@ class Training:
     down-sampling drops and the initial weights follow from the seed.
     """
 
-    def __init__(self, model: RankerModel, config: RankerConfig, export: int, seed: int, directory: Path) -> None:
+    def __init__(
+        self,
+        model: RankerModel,
+        config: RankerConfig,
+        export: int,
+        seed: int,
+        directory: Path,
+        scalars: ScalarWriter | None = None,
+    ) -> None:
         self.model, self.config, self.export, self.seed, self.directory = model, config, export, seed, directory
-        training, tables = config.training, model.tables()
+        self.scalars = scalars
+        self.device = processes.device()
+        training, tables = config.training, model.to(self.device).tables()
         sparse = {id(parameter) for found in tables.values() for parameter in found}
         dense = [parameter for parameter in model.parameters() if id(parameter) not in sparse]
         self.optimizers: list[torch.optim.Optimizer] = [
@@ -83,7 +64,7 @@ class Training:
         for records in self._batches(train):
             if self._done():
                 break
-            self._step(Batch.of(records, self.export), 1 - self.progress.step / steps)
+            self._step(records, 1 - self.progress.step / steps)
             if self.progress.step % every == 0:
                 self._validate(valid)
             if self.progress.step % 10 == 0:
@@ -103,7 +84,12 @@ class Training:
     def _steps(self, train: Split) -> int:
         """About how many steps all epochs take."""
         training = self.config.training
-        return max(int(training.epochs * train.expected_rows(training.keep_negatives) / training.batch_size), 1)
+        return max(int(training.epochs * train.expected_rows(training.keep_negatives) / self._batch_size), 1)
+
+    @property
+    def _batch_size(self) -> int:
+        """Impressions a step, of all processes together."""
+        return self.config.training.batch_size * processes.count()
 
     def _batches(self, train: Split) -> Iterator[Records]:
         """The batches of all epochs, without those that a resumed training has taken."""
@@ -111,37 +97,51 @@ class Training:
         for epoch in range(training.epochs):
             rng = np.random.default_rng([self.seed, epoch])
             for records in train.shuffled(rng, training.buffer_rows, training.keep_negatives):
-                for first in range(0, len(records), training.batch_size):
+                for first in range(0, len(records), self._batch_size):
                     position += 1
                     if position > self.progress.step:
-                        yield records[first : first + training.batch_size]
+                        yield records[first : first + self._batch_size]
 
-    def _step(self, batch: Batch, decay: float) -> None:
+    def _step(self, records: Records, decay: float) -> None:
         """One step at `decay` times the learning rates, which fall to 0 by the end: late steps average out noise."""
         self.model.train()
+        torch.manual_seed(step_seed(self.seed, self.progress.step))
         for optimizer, lr in zip(self.optimizers, self.rates, strict=True):
             optimizer.zero_grad()
             for group in optimizer.param_groups:
                 group["lr"] = lr * max(decay, LEAST_DECAY)
-        found = losses(self.model(batch), batch, self.config, self.config.training.keep_negatives)
-        total = torch.stack(list(found.values())).sum()
+        part, weight = processes.share(records)
+        total = weight * self._loss(Batch.of(part, self.export).to(self.device))
         if not torch.isfinite(total):
             raise DataError(f"training diverged at step {self.progress.step}: lower ranker.training.lr")
         total.backward()
+        processes.average_gradients_(self.model.parameters())
         for optimizer in self.optimizers:
             optimizer.step()
         self.progress.step += 1
 
+    def _loss(self, batch: Batch) -> Tensor:
+        """The sum of the tasks' losses. On a GPU the model computes in bfloat16 where that is safe."""
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.device.type == "cuda"):
+            logits = self.model(batch)
+        precise = {task: logit.float() for task, logit in logits.items()}
+        found = losses(precise, batch, self.config, self.config.training.keep_negatives)
+        return torch.stack(list(found.values())).sum()
+
     def _validate(self, valid: Split) -> None:
-        for task in self.progress.note(evaluate(self.model, valid, self.export)):
-            save(self.directory / f"best_{task}.pt", self.model.state_dict())
-        self._save_state()
+        metrics = processes.from_first(lambda: evaluate(self.model, valid, self.export))
+        kept = self.progress.note(metrics)
+        if processes.place() == 0:
+            if self.scalars is not None:
+                self.scalars.add(self.progress.step, curve_points(metrics))
+            for task in kept:
+                save(self.directory / f"best_{task}.pt", self.model.state_dict())
+            self._save_state()
 
     def _save_state(self) -> None:
         state = {
             "model": self.model.state_dict(),
             "optimizers": [optimizer.state_dict() for optimizer in self.optimizers],
-            "random": torch.get_rng_state(),
             "progress": vars(self.progress),
         }
         save(self.directory / "state.pt", state)
@@ -151,12 +151,21 @@ class Training:
         path = self.directory / "state.pt"
         if not path.exists():
             return
-        state = torch.load(path, weights_only=True)
+        state = torch.load(path, self.device, weights_only=True)
         self.model.load_state_dict(state["model"])
         for optimizer, saved in zip(self.optimizers, state["optimizers"], strict=True):
             optimizer.load_state_dict(saved)
-        torch.set_rng_state(state["random"])
         self.progress = Progress(**state["progress"])
+
+
+def curve_points(metrics: Mapping[str, Mapping[str, float | None]]) -> dict[str, float]:
+    """A validation's metrics as <task>/<metric>, without those that its rows do not define."""
+    return {f"{task}/{name}": v for task, found in metrics.items() for name, v in found.items() if v is not None}
+
+
+def step_seed(seed: int, step: int) -> int:
+    """Of what a step draws (dropout) in this process: a resumed training draws what an uninterrupted one does."""
+    return int(np.random.SeedSequence([seed, step, processes.place()]).generate_state(1)[0])
 
 
 def save(path: Path, value: Any) -> None:

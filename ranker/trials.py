@@ -3,16 +3,22 @@
 import json
 import time
 from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import numpy as np
 import torch
 
 from artifacts.embeddings import Embeddings
 from artifacts.publish import write_json
-from ranker.config import ArmConfig, RankerConfig
+from artifacts.scalars import ScalarWriter
+from ranker import processes
+from ranker.arms import ArmConfig
+from ranker.config import RankerConfig
+from ranker.identity import digest, export_identity, open_directory
 from ranker.judging import Judge, compare
 from ranker.model import RankerModel
 from ranker.predictions import Logits, Truth, predict
@@ -32,35 +38,54 @@ class Contestant:
 
 @dataclass(frozen=True)
 class Trials:
-    """Trains contestants in `directory`: <contestant>/seed-<seed>/ holds weights, test predictions and a history."""
+    """Trains contestants in `directory`: <contestant>/seed-<seed>/ holds weights, test predictions and a history.
+
+    `scalars` has directories of the same names, where TensorBoard is asked for.
+    """
 
     config: RankerConfig
     summary: Summary
     exports: Sequence[Embeddings]
     prepared: Path
     directory: Path
+    scalars: Path
+    log_identity: str
 
     def place(self, contestant: Contestant, seed: int) -> Path:
-        return self.directory / contestant.name / f"seed-{seed}"
+        """Where a training is kept, beside those of other seeds."""
+        return self.directory / quote(contestant.name, safe="@") / f"seed-{seed}"
+
+    def _is_done(self, contestant: Contestant, seed: int) -> bool:
+        """Whether it is finished; what was made from something else, finished or not, is thrown away first."""
+        export, place = self._export(contestant), self.place(contestant, seed)
+        read = export_identity([export]) if export else None
+        open_directory(place.parent, digest([self.log_identity, contestant.arm.model_dump(), read]))
+        place.mkdir(exist_ok=True)
+        return (place / "training.json").exists()
+
+    def _export(self, contestant: Contestant) -> Embeddings | None:
+        return self.exports[contestant.export] if contestant.arm.vectors != "none" else None
 
     def run(self, contestant: Contestant, seed: int, progress: Progress, done: float, share: float) -> None:
         """Trains and predicts, unless that is done already."""
-        place = self.place(contestant, seed)
-        if (place / "training.json").exists():
+        if processes.from_first(lambda: self._is_done(contestant, seed)):
             return
-        place.mkdir(parents=True, exist_ok=True)
+        place = self.place(contestant, seed)
         train, valid, test = (Split.of(self.prepared, name, self.summary) for name in SPLITS)
         torch.manual_seed(seed)
-        export = self.exports[contestant.export] if contestant.arm.vectors != "none" else None
-        model = RankerModel(self.config, contestant.arm, self.summary, export)
+        model = RankerModel(self.config, contestant.arm, self.summary, self._export(contestant))
 
         def watch(fraction: float, last: dict[str, Any]) -> None:
             told = " ".join(f"{task} auc {last[task]['auc']:.4f}" for task in self.config.labels.tasks if task in last)
             progress(f"{contestant.name} seed {seed} {told}".rstrip(), done + share * fraction)
 
         started = time.perf_counter()
-        found = Training(model, self.config, contestant.export, seed, place).run(train, valid, watch)
+        with closing(ScalarWriter(self.scalars / place.relative_to(self.directory))) as scalars:
+            curves = scalars if self.config.tensorboard else None
+            found = Training(model, self.config, contestant.export, seed, place, curves).run(train, valid, watch)
         seconds = time.perf_counter() - started
+        if processes.place() > 0:
+            return
         logits: dict[str, Any] = self._predict(model, place, test, contestant.export, found.best)
         np.savez(place / "test_logits.npz", **logits)
         result = {"parameters": model.budget(), "best": found.best, "steps": found.step, "seconds": seconds}
@@ -74,7 +99,7 @@ class Trials:
         by_step: dict[int, Logits] = {}
         for task, (step, _) in best.items():
             if step not in by_step:
-                model.load_state_dict(torch.load(place / f"best_{task}.pt", weights_only=True))
+                model.load_state_dict(torch.load(place / f"best_{task}.pt", processes.device(), weights_only=True))
                 by_step[step] = predict(model, test, export)
         return {task: by_step[step][task] for task, (step, _) in best.items()}
 

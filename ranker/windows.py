@@ -1,14 +1,15 @@
 """The log in time: what it spans, where valid and test start, and what the graph may have seen."""
 
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from artifacts.errors import ConfigError, DataError
+from artifacts.moment import iso
 from ranker.log import ImpressionLog
-from ranker.moment import iso
 
 
 @dataclass(frozen=True)
@@ -31,13 +32,19 @@ class Windows:
             raise DataError(f"{log.files[0]}: no impressions at all (ranker.impressions)")
         return cls(first, last, *log.config.split.starts(first, last))
 
-    def check(self, graph_window_end: int | None) -> None:
-        """Raises ConfigError for a graph that has seen training labels, DataError for training in the future."""
-        if graph_window_end is not None and graph_window_end >= self.first:
-            raise ConfigError(
-                f"ranker.impressions: the graph was trained on events until {iso(graph_window_end)}, the ranker would "
-                f"train from {iso(self.first)}: it has seen the labels; end its window earlier (graph.split.time)"
-            )
+    def check(self, graph_ends: Mapping[str, int | None]) -> None:
+        """Takes the last event that each export's graph was trained on, None where its events have no time.
+
+        Raises ConfigError for graphs that have seen training labels, DataError for training in the future.
+        """
+        lines = [
+            f"ranker.impressions: the graph of {name} was trained on events until {iso(end)}, the ranker would train "
+            f"from {iso(self.first)}: it has seen the labels; end its window earlier (graph.split.time)"
+            for name, end in graph_ends.items()
+            if end is not None and end >= self.first
+        ]
+        if lines:
+            raise ConfigError(*lines)
         newest = min(self.last, self.valid_from - 1)
         if newest > time.time():
             raise DataError(

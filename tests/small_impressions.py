@@ -1,5 +1,6 @@
 """A tiny log of impressions with latent tastes, and an export whose vectors are noisy images of them."""
 
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from artifacts.embeddings import EmbeddingsWriter, ExportedRelation
+from artifacts.graph import EntityType, Graph, Relation, save_graph
 from ranker import RankerConfig
 
 START = 1_767_225_600  # 2026-01-01
@@ -117,6 +119,18 @@ def write_export(path: Path, vectors: dict[str, np.ndarray], **attributes: Any) 
         owns = ExportedRelation("owns", "pin", "user", "transra", {})
         for index, relation in enumerate((click, visit, owns)):
             writer.relation(index, relation)
+
+
+def write_run(run: Path, export: Path) -> Path:
+    """A run as `transra` would leave it around an export of the small world; its graph ends before the log."""
+    (run / "graph").mkdir(parents=True)
+    (run / "export").mkdir()
+    shutil.copy(export, run / "export" / "embeddings.h5")
+    types = (EntityType("user", (USERS - 20,)), EntityType("pin", (PINS,)))
+    sides = {"click": ("user", "pin"), "visit": ("user", "pin"), "owns": ("pin", "user")}
+    relations = tuple(Relation(name, lhs, rhs, "onsite", {}) for name, (lhs, rhs) in sides.items())
+    save_graph(run / "graph", Graph(types, relations, {}, (START - 30 * DAY, START - 1)))
+    return run
 
 
 def unit(vectors: np.ndarray) -> np.ndarray:

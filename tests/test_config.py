@@ -71,7 +71,7 @@ def edit(key: str, value: Any) -> Callable[[dict[str, Any]], None]:
         ("model.dimension", 0, "model.dimension: 0: input should be greater than 0"),
         ("model.dimension", "big", 'model.dimension: "big": input should be a valid integer'),
         ("model.relation_weights", {"clik": 2}, "model.relation_weights.clik: not a relation of the graph, did you"),
-        ("model.batch_size", 70, "model.batch_size: 70: expected a multiple of batch_negatives (50)"),
+        ("model.batch_negatives", 70, "model.batch_size: 1000: expected a multiple of batch_negatives (70)"),
         ("export", {"formats": ["tsv"]}, "export.formats: 'hdf5' is missing"),
         ("export", {"formats": ["hdf"]}, "export.formats[0]: unknown value 'hdf', did you mean 'hdf5'?"),
     ],

@@ -17,7 +17,7 @@ from artifacts.errors import DataError
 from artifacts.graph import SPLITS, EntityType, Graph, Relation, edge_path, ids_path, save_graph
 from pbg_transra.config import ANCHORED, EvaluateConfig, ModelConfig, Operator
 from pbg_transra.evaluation import ranking
-from pbg_transra.evaluation.report import evaluate, validation_mrr
+from pbg_transra.evaluation.report import Validator, evaluate
 
 D = 4
 COUNTS = {"user": 30, "pin": 40, "country": 5}
@@ -285,7 +285,7 @@ def test_validation_mrr_is_that_of_evaluate(tmp_path: Path) -> None:
     world = make_world("transra", "squared_l2")
     paths = write(tmp_path, world, 2)
     expected = run(paths, world, EvaluateConfig(split="valid"))["mrr"]
-    assert validation_mrr(*paths, world.model, CONFIG) == pytest.approx(expected, abs=1e-6)
+    assert Validator(paths[0], world.model).mrr(paths[1]) == pytest.approx(expected, abs=1e-6)
 
 
 def test_bad_input_is_one_line(tmp_path: Path) -> None:

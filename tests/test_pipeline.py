@@ -68,7 +68,9 @@ def test_the_whole_path(world: Path, published: Path) -> None:
     assert vectors.vectors("user").shape[1] == 16
     events = [json.loads(line)["message"] for line in (run / "log.jsonl").read_text().splitlines()]
     assert events.count("stage finished") == 4
-    assert events.count("bucket") == 2 * 16, "loss, edges/s, swap time and memory of every bucket"
+    assert events.count("bucket") == 2 * 2 * 16, (
+        "two epochs in two parts: loss, edges/s, swap time and memory of every bucket"
+    )
 
 
 def test_again_is_up_to_date(world: Path, published: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -149,7 +151,7 @@ def test_a_killed_training_goes_on(
     run = next(path for path in workspace.iterdir() if path.name[0] == "2")
     options = ["--root", str(world), "--workspace", str(workspace), *SMALL, *more]
     process = start(["train", str(REPOSITORY / "configs/demo.json"), *options])
-    wait_for_version(run, 2, process)
+    wait_for_version(run, 4, process)  # an epoch has two parts
     process.send_signal(signal.SIGKILL)
     process.wait()
     assert not (run / "model").exists()
@@ -160,9 +162,36 @@ def test_a_killed_training_goes_on(
     report = said(capsys)["stages"]["train"]["metrics"]
     assert report["resumed_epochs"] >= 2
     assert report["epochs"] == 12
-    assert (run / "model/checkpoint_version.txt").read_text() == "12\n"
+    assert (run / "model/checkpoint_version.txt").read_text() == "24\n"
     left = [name for name in os.listdir("/dev/shm") if name.startswith(f"torch_{process.pid}_")]
     assert left == [], "torch's manager removes a dead process's shared memory"
+
+
+def test_a_training_with_validation_and_tensorboard(
+    world: Path, published: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    workspace, more = (
+        copy_of(published, tmp_path),
+        ["--set", "model.validate_every=1", "--set", "model.tensorboard=true"],
+    )
+    with monkeypatch.context() as without_package:
+        without_package.setattr("artifacts.scalars.find_spec", lambda name: None)
+        assert transra("train", world, workspace, *more) == 2
+    assert "pip install '.[tensorboard]'" in capsys.readouterr().err
+    assert transra("train", world, workspace, "--dry-run", "--json", *more) == 0
+    expected = said(capsys)["stages"][0]["expected"]
+    assert expected.keys() == {"disk_bytes", "memory_bytes", "shared_memory_bytes", "seconds"}
+    assert min(expected.values()) > 0
+    assert transra("train", world, workspace, *more) == 0
+    assert "train: expected disk" in capsys.readouterr().out
+    run = max(path for path in workspace.iterdir() if path.name[0] == "2")
+    metrics = json.loads((run / "metrics.json").read_text())["train"]
+    assert [epoch for epoch, mrr in metrics["validation_mrr"]] == [1, 2]
+    assert metrics["best_epoch"] in (1, 2)
+    events = [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
+    assert [[e["epoch"], e["mrr"]] for e in events if e["message"] == "validation"] == metrics["validation_mrr"]
+    assert len(list((run / "tensorboard").iterdir())) == 1
+    assert transra("train", world, workspace, "--verify", *more) == 0
 
 
 def test_one_worker_and_a_seed_give_the_same_vectors(world: Path, published: Path, tmp_path: Path) -> None:

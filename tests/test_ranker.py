@@ -6,16 +6,19 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from artifacts.errors import ConfigError
 from ranker import rank
-from ranker.config import ARMS
+from ranker.arms import ARMS
+from ranker.exports import Export
 from ranker.report import table
 from tests.small_impressions import START, SmallWorld, config, small_world
 
@@ -40,9 +43,14 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> SmallWorld:
     return small_world(tmp_path_factory.mktemp("world"))
 
 
-def run(world: SmallWorld, out: Path, arms: tuple[str, ...] = (), **changes: Any) -> dict[str, Any]:
+def run(
+    world: SmallWorld, out: Path, arms: Sequence[str] = tuple(ARMS), exports: Sequence[str] = ("base",), **changes: Any
+) -> dict[str, Any]:
+    """Ranks with some of the arms; the exports are one file under several names."""
     out.mkdir(exist_ok=True)
-    return rank(config(**changes), world.root, {"base": world.export}, START - 1, out, arms, lambda text, done: None)
+    settings = config(arms={name: ARMS[name] for name in arms}, **changes)
+    found = {name: Export(world.export, START - 1) for name in exports}
+    return rank(settings, world.root, found, out, lambda text, done: None, out / "tensorboard")
 
 
 @pytest.fixture(scope="module")
@@ -88,11 +96,8 @@ def test_the_report_says_what_it_was_measured_on(report: dict[str, Any]) -> None
 
 
 def test_seeds_exports_and_the_choice_of_arms(world: SmallWorld, tmp_path: Path) -> None:
-    arms, out = ("none", "attention_no_id"), tmp_path / "out"
-    out.mkdir()
-    exports = {"one": world.export, "two": world.export}
-    settings = config(training={"seeds": [1, 2], "batch_size": 512})
-    report = rank(settings, world.root, exports, START - 1, out, arms, lambda text, done: None)
+    training = {"seeds": [1, 2], "batch_size": 512}
+    report = run(world, tmp_path / "out", ("none", "attention_no_id"), ("one", "two"), training=training)
     assert list(report["arms"]) == ["none", "attention_no_id", "attention_no_id@two"]
     one, two = (report["arms"][name]["ctr"]["seeds"] for name in ("attention_no_id", "attention_no_id@two"))
     assert one == two and one["1"]["auc"] != one["2"]["auc"]
@@ -101,18 +106,12 @@ def test_seeds_exports_and_the_choice_of_arms(world: SmallWorld, tmp_path: Path)
     )
 
 
-def test_unknown_arms_are_refused(world: SmallWorld, tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"--arms: 'atention' is not an arm, did you mean 'attention'\?"):
-        run(world, tmp_path / "out", arms=("atention",))
-
-
 def test_without_an_export_only_arms_without_vectors_run(world: SmallWorld, tmp_path: Path) -> None:
-    settings, out = config(training={"batch_size": 512}), tmp_path / "out"
-    out.mkdir()
-    report = rank(settings, world.root, {}, None, out, ["none", "id_only"], lambda text, done: None)
+    out, training = tmp_path / "out", {"batch_size": 512}
+    report = run(world, out, ("none", "id_only"), (), training=training)
     assert list(report["arms"]) == ["none", "id_only"] and report["match_rates"] == {}
     with pytest.raises(ConfigError, match="arm 'attention' reads graph vectors, and there is no export"):
-        rank(settings, world.root, {}, None, out, ["attention"], lambda text, done: None)
+        run(world, out, ("attention",), (), training=training)
 
 
 def test_mmoe_and_conversions_from_clicks_learn(world: SmallWorld, tmp_path: Path) -> None:
@@ -135,6 +134,23 @@ def test_down_sampling_keeps_predictions_calibrated(world: SmallWorld, tmp_path:
     training = {"keep_negatives": 0.3, "batch_size": 64, "lr": 0.005}
     found = run(world, tmp_path / "out", arms=("attention_no_id",), training=training)["arms"]["attention_no_id"]["ctr"]
     assert found["auc"] > 0.74 and 0.85 < found["calibration"] < 1.15
+
+
+def test_one_epoch_is_validated_every_n_steps_and_told_with_its_auc(world: SmallWorld, tmp_path: Path) -> None:
+    settings = config(arms={"none": ARMS["none"]}, training={"batch_size": 128, "eval_every": 20}, tensorboard=True)
+    told: list[str] = []
+    curves = tmp_path / "tensorboard"
+    report = rank(settings, world.root, {}, tmp_path, lambda text, done: told.append(text), curves)
+    (path,) = (tmp_path / "arms").rglob("training.json")
+    found = json.loads(path.read_text())
+    steps = [one["step"] for one in found["history"]]
+    assert found["steps"] == -(-report["rows"]["train"]["rows"] // 128), "one epoch"
+    assert steps == [20, 40, 60, found["steps"]]
+    assert f"none seed 0 ctr auc {found['history'][0]['ctr']['auc']:.4f} cvr" in " ".join(told)
+    events = EventAccumulator(str(curves / "none" / "seed-0"))
+    events.Reload()
+    assert [event.step for event in events.Scalars("ctr/auc")] == steps
+    assert events.Scalars("cvr/logloss")[0].value == pytest.approx(found["history"][0]["cvr"]["logloss"], rel=1e-5)
 
 
 def test_training_stops_when_no_task_gets_better(world: SmallWorld, tmp_path: Path) -> None:
@@ -184,3 +200,26 @@ def test_work_made_from_something_else_is_not_reused(world: SmallWorld, tmp_path
     other = run(world, tmp_path / "out", arms=("none",), training={"lr": 0.05})
     assert first == again
     assert other["arms"]["none"]["ctr"]["auc"] != first["arms"]["none"]["ctr"]["auc"]
+
+
+def test_more_arms_seeds_and_exports_train_only_what_is_new(world: SmallWorld, tmp_path: Path) -> None:
+    out, training = tmp_path / "out", {"batch_size": 512}
+    run(world, out, ("none", "frozen_concat"), training=training)
+    before = trainings(out)
+    more = run(world, out, ("none", "id_only", "frozen_concat"), training={**training, "seeds": [0, 1]})
+    assert list(more["arms"]) == ["none", "id_only", "frozen_concat"]
+    run(world, out, ("none", "frozen_concat"), ("renamed", "runs/other"), training=training)
+    after = trainings(out)
+    assert before.items() <= after.items(), "finished trainings were kept"
+    assert {path for path in after if path.endswith("seed-0")} == {
+        f"{name}/seed-0" for name in ("none", "id_only", "frozen_concat", "frozen_concat@runs%2Fother")
+    }
+    changed = ARMS["none"].model_copy(update={"ids": True})
+    rank(config(arms={"none": changed}, training=training), world.root, {}, out, lambda text, done: None, out)
+    assert trainings(out)["none/seed-0"] != before["none/seed-0"], "another arm under the same name"
+
+
+def trainings(out: Path) -> dict[str, int]:
+    """When each finished training was written (ns), by its directory."""
+    found = (out / "arms").rglob("training.json")
+    return {str(path.parent.relative_to(out / "arms")): path.stat().st_mtime_ns for path in found}

@@ -11,7 +11,7 @@ import pytest
 from artifacts.embeddings import Embeddings, hash_ids
 from artifacts.errors import ConfigError, DataError, TransraError
 from ranker import rank
-from ranker.exports import open_exports
+from ranker.exports import Export, open_exports
 from ranker.log import UNKNOWN, ImpressionLog
 from ranker.prepare import prepare
 from ranker.store import SPLITS, Records, Split, Summary
@@ -26,10 +26,10 @@ def world(tmp_path: Path) -> SmallWorld:
 
 def prepared(world: SmallWorld, **changes: Any) -> tuple[Summary, dict[str, Records]]:
     settings = config(**changes)
-    exports = open_exports({"base": world.export}, settings)
+    exports = open_exports({"base": Export(world.export, START - 1)}, settings)
     log = ImpressionLog(settings, world.root)
     windows = Windows.of(log)
-    windows.check(START - 1)
+    windows.check({"base": START - 1})
     directory = world.root / "prepared"
     summary = prepare(log, windows, exports, "key", directory, lambda text, done: None)
     splits = {name: Split.of(directory, name, summary) for name in SPLITS}
@@ -153,23 +153,31 @@ def refuses(
 ) -> None:
     (world.root / "out").mkdir(exist_ok=True)
     with pytest.raises(kind, match=message) as caught:
-        rank(config(**changes), world.root, {"base": world.export}, end, world.root / "out", [], lambda *_: None)
+        rank(
+            config(**changes),
+            world.root,
+            {"base": Export(world.export, end)},
+            world.root / "out",
+            lambda *_: None,
+            world.root,
+        )
     assert all("\n" not in line for line in caught.value.lines)
 
 
 @pytest.mark.parametrize("end", [START + DAY, START + 9 * DAY])
 def test_a_graph_that_has_seen_the_labels_is_refused(world: SmallWorld, end: int) -> None:
     assert ConfigError.exit_code == 2
-    refuses(world, ConfigError, "the graph was trained on events until 2026-01-.*it has seen the labels", end=end)
+    refuses(
+        world, ConfigError, "the graph of base was trained on events until 2026-01-.*it has seen the labels", end=end
+    )
 
 
 def test_the_graph_may_end_just_before_the_first_impression(world: SmallWorld) -> None:
     log = ImpressionLog(config(), world.root)
     windows = Windows.of(log)
-    windows.check(windows.first - 1)
-    windows.check(None)
-    with pytest.raises(ConfigError):
-        windows.check(windows.first)
+    windows.check({"one": windows.first - 1, "without time": None})
+    with pytest.raises(ConfigError, match="the graph of two was trained"):
+        windows.check({"one": windows.first - 1, "two": windows.first})
 
 
 BAD_COLUMNS = {

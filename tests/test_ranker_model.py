@@ -10,8 +10,9 @@ from torch.nn import functional as F
 
 from artifacts.embeddings import Embeddings
 from artifacts.section import Problem
+from ranker.arms import ARMS
 from ranker.batch import Batch
-from ranker.config import ARMS, IdsConfig, RankerConfig
+from ranker.config import IdsConfig, RankerConfig
 from ranker.id_embedding import IdEmbedding
 from ranker.kge_attention import ListAttention
 from ranker.kge_table import KgeTable
@@ -68,6 +69,25 @@ def test_every_parameter_gets_a_gradient(
         assert parameter.grad is not None, name
         gradient = parameter.grad.coalesce().values() if parameter.grad.is_sparse else parameter.grad
         assert torch.isfinite(gradient).all() and gradient.abs().sum() > 0, name
+
+
+@pytest.mark.parametrize("arm", ARMS)
+def test_bfloat16_autocast_keeps_answers_and_gradients(
+    summary: Summary, export: Embeddings, train: Split, arm: str
+) -> None:
+    """What training does on a GPU, here on the CPU: logits move by rounding alone, and gradients stay float32."""
+    model = build(summary, export, arm)
+    batch = Batch.of(train.read(0, 256), 0)
+    with torch.no_grad():
+        exact = model(batch)
+    with torch.autocast("cpu", torch.bfloat16):
+        rounded = model(batch)
+    for task, logits in rounded.items():
+        assert logits.dtype == torch.bfloat16 and (logits.detach() - exact[task]).abs().max() < 0.05
+    precise = {task: logits.float() for task, logits in rounded.items()}
+    torch.stack(list(losses(precise, batch, config(), 1.0).values())).sum().backward()
+    for name, parameter in model.named_parameters():
+        assert parameter.grad is not None and parameter.grad.dtype == torch.float32, name
 
 
 @pytest.mark.parametrize("arm", ARMS)
@@ -261,6 +281,7 @@ def problems(**changes: Any) -> list[Problem]:
         ({"attention": {"width": 8, "heads": 3}}, ("attention", "heads"), "3: expected a divisor of width (8)"),
         ({"arms": {"x": {"finetune": True}}}, ("arms", "x", "finetune"), "has no meaning without `vectors`"),
         ({"segments": {"s": {"column": "agee", "at_most": 1}}}, ("segments", "s", "column"), "'agee' is no numeric"),
+        ({"arms": {"all": {}}}, ("arms", "all"), "expected a name other than 'all', without '@' and ','"),
         ({"segments": {"s": {"unknown": "recent"}}}, ("segments", "s", "unknown"), "'recent' is not an id slot"),
     ],
 )

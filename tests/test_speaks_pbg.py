@@ -36,6 +36,7 @@ from pipeline.cli import main
 from tests.small_graphs import block_graph
 
 D = 8
+NEGATIVES = {"batch_negatives": 50, "uniform_negatives": 50}  # PBG masks scores only where a batch has negatives
 EVENTS = 3000
 Config = dict[str, Any]
 
@@ -299,7 +300,7 @@ def test_scores_are_those_of_pbg_where_that_is_said(
 ) -> None:
     """And where it is not said they are others. PBG's default, a vector per type, is on."""
     operator, anchors = ("transra", ("click", "save")) if target == "transra_anchor" else (target, ())
-    model = ModelConfig(operator=operator, anchors=anchors, dimension=D, similarity=similarity, scale=1)  # type: ignore[arg-type]
+    model = ModelConfig(operator=operator, anchors=anchors, dimension=D, similarity=similarity, scale=1, **NEGATIVES)  # type: ignore[arg-type]
     adoption, theirs, found = adopt(small, tmp_path, (source, source), model, global_emb=True)
     same = [torch.allclose(t, f, rtol=1e-3, atol=1e-3) for t, f in zip(theirs, found, strict=True)]
     assert same == [name in adoption.exact for name in ("click", "save")]
@@ -311,7 +312,7 @@ def test_scores_are_those_of_pbg_where_that_is_said(
 
 @pytest.mark.parametrize("operator", ["none", "diagonal", "translation", "linear", "affine", "complex_diagonal"])
 def test_its_own_operators_stay_as_they_are(small: tuple[Graph, Path], tmp_path: Path, operator: Any) -> None:
-    model = ModelConfig(operator=operator, dimension=D, similarity="dot", scale=1)
+    model = ModelConfig(operator=operator, dimension=D, similarity="dot", scale=1, **NEGATIVES)
     adoption, theirs, found = adopt(small, tmp_path, (operator, operator), model, global_emb=False)
     assert adoption.exact == ("click", "save")
     for one, other in zip(theirs, found, strict=True):

@@ -13,16 +13,16 @@ from torchbiggraph.types import Bucket
 from artifacts.errors import DataError, TransraError
 from artifacts.graph import Graph, edge_path, load_graph
 from pbg_transra.config import ModelConfig
-from pbg_transra.plan import slots_of
+from pbg_transra.schedule import Rates
 from pbg_transra.swapping.edges import training_edges
 from pbg_transra.swapping.files import CheckpointFiles, Position
-from pbg_transra.swapping.residency import Residency, needed
+from pbg_transra.swapping.residency import Residency, needed, slots_of
 from pbg_transra.swapping.shared import EdgeBuffer, Table, shared_zeros
 from pbg_transra.swapping.workers import Bench, Task, Workers
 from pbg_transra.train import train
 from tests.small_graphs import Triples, block_graph, write_graph
 
-CONFIG = ModelConfig(anchors=("click",), dimension=8, scale=10, epochs=3, workers=1, batch_size=100)
+CONFIG = ModelConfig(anchors=("click",), dimension=8, scale=10, epochs=3, workers=1, batch_size=100, edge_chunks=1)
 
 
 def vectors_of(model_dir: Path, graph: Graph) -> dict[str, np.ndarray]:
@@ -195,7 +195,8 @@ def test_snapshot_and_pass(tmp_path: Path) -> None:
     assert files.restore() == position
     assert loaded() == 1.0
     files.save("user", 0, vectors * 3, sums, 0.1)
-    files.commit_pass()
+    files.commit_pass(Position(0, 0, 400, 2.0))
+    assert files.mean_loss(1) == 0.005
     assert (files.passes, files.restore(), loaded()) == (1, Position(), 3.0)
     with h5py.File(tmp_path / "embeddings_user_0.v1.h5") as file:
         assert file.attrs["note"] == "x"
@@ -212,6 +213,9 @@ class Faulty:
     def __init__(self) -> None:
         self.entity_optimizers: dict[object, object] = {}
 
+    def set_relation_lr(self, lr: float) -> None:
+        pass
+
     def process(self, model: object, edges: object, indices: object) -> None:
         if int(edges.lhs.tensor[0]) == 66:  # type: ignore[attr-defined]
             import os
@@ -224,9 +228,9 @@ class Faulty:
 def test_what_goes_wrong_in_a_worker_reaches_the_command(row: int, error: type, text: str) -> None:
     buffer = EdgeBuffer(shared_zeros(3, 4, dtype=torch.long), None)
     buffer.columns[0] = row
-    bench = Bench(None, Faulty(), {}, [buffer], 0.1)  # type: ignore[arg-type]
+    bench = Bench(None, Faulty(), {}, [buffer])  # type: ignore[arg-type]
     with Workers(2, bench) as team:
-        team.start(Task((), 0, 0, 4, 0))
+        team.start(Task((), 0, 0, 4, 0, Rates(0.1, 0.1)))
         with pytest.raises(error, match=text):
             team.finish()
 

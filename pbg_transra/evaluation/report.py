@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from artifacts.graph import load_graph
+from artifacts.graph import Graph, load_graph
 from pbg_transra.checkpoint import Checkpoint
 from pbg_transra.config import EvaluateConfig, ModelConfig
 from pbg_transra.evaluation.entities import Entities
@@ -42,8 +42,10 @@ def evaluate(
     `progress` is told a label and the fraction of that label's work done. Raises DataError for an empty split, a
     relation unknown to training, a graph without training edges, a checkpoint of another graph and a NaN.
     """
-    evaluation = _open(graph_dir, model_dir, model, config, dtype)
-    questions, ks = evaluation.questions, config.ks
+    graph = load_graph(graph_dir)
+    entities = _entities(graph_dir, graph, model_dir, model, dtype)
+    questions, ks = load_questions(graph_dir, graph, config), config.ks
+    evaluation = Evaluation(entities, questions, model, config)
     ranks = evaluation.ranks(evaluation.trained_views(), progress)
     relation, warm, protocol = questions.test.relation, questions.both_warm(), evaluation.protocol()
     return {
@@ -64,18 +66,24 @@ def evaluate(
     }
 
 
-def validation_mrr(graph_dir: Path, model_dir: Path, model: ModelConfig, config: EvaluateConfig) -> float:
-    """Returns the MRR on the validation split alone, for use between epochs; `config` limits what it may cost."""
-    config = config.model_copy(update={"split": "valid"})
-    evaluation = _open(graph_dir, model_dir, model, config, torch.float32)
-    ranks = evaluation.ranks(evaluation.trained_views(), lambda label, fraction: None)
-    return float(by_side(ranks, slice(None), config.ks)["mrr"])
+class Validator:
+    """Asks the same sample of the validation split after one epoch and the next; the edges are read only once."""
+
+    def __init__(self, graph_dir: Path, model: ModelConfig) -> None:
+        """Raises DataError for an empty split and for a relation unknown to training."""
+        self._graph_dir, self._model = graph_dir, model
+        self._config = EvaluateConfig(split="valid", max_edges=model.validation_edges, seed=model.seed)
+        self._questions = load_questions(graph_dir, load_graph(graph_dir), self._config)
+
+    def mrr(self, model_dir: Path) -> float:
+        """Returns the MRR of the committed checkpoint, both sides together."""
+        entities = _entities(self._graph_dir, self._questions.graph, model_dir, self._model, torch.float32)
+        evaluation = Evaluation(entities, self._questions, self._model, self._config)
+        ranks = evaluation.ranks(evaluation.trained_views(), lambda label, fraction: None)
+        return float(by_side(ranks, slice(None), self._config.ks)["mrr"])
 
 
-def _open(
-    graph_dir: Path, model_dir: Path, model: ModelConfig, config: EvaluateConfig, dtype: torch.dtype
-) -> Evaluation:
-    graph, checkpoint = load_graph(graph_dir), Checkpoint(model_dir)
+def _entities(graph_dir: Path, graph: Graph, model_dir: Path, model: ModelConfig, dtype: torch.dtype) -> Entities:
+    checkpoint = Checkpoint(model_dir)
     checkpoint.require_fits(graph, model.dimension)
-    entities = Entities(graph_dir, graph, checkpoint, dtype)
-    return Evaluation(entities, load_questions(graph_dir, graph, config), model, config)
+    return Entities(graph_dir, graph, checkpoint, dtype)

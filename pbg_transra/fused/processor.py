@@ -35,10 +35,13 @@ class FusedProcessor(Processor):
         """What a worker gets: `relations` has all that it needs of the optimiser."""
         return {name: value for name, value in self.__dict__.items() if name != "global_optimizer"}
 
+    def set_relation_lr(self, lr: float) -> None:
+        self.relations.lr = lr
+
     def process_one_batch(self, model: TransRAEmbedder, batch_edges: EdgeList) -> Stats:
         return self.process(model, batch_edges, torch.arange(len(batch_edges)))
 
-    def process(self, model: TransRAEmbedder, edges: EdgeList, indices: Tensor) -> Stats:
+    def _train(self, model: TransRAEmbedder, edges: EdgeList, indices: Tensor) -> Stats:
         self._count_start()
         worker = Worker(model, self.objective, self.relations, self.weights, self.entity_optimizers.values())
         total = 0.0

@@ -34,6 +34,15 @@ class EdgeFiles:
         begin, end = self.span(bucket, chunk)
         return end - begin
 
+    def pass_size(self, index: int) -> int:
+        """Edges of a pass of the training, counted from 0."""
+        return sum(self.size(bucket, index % self.chunks) for bucket in self.counts)
+
+    def passes_size(self, passes: int) -> int:
+        """Edges of the first passes together."""
+        epochs, rest = divmod(passes, self.chunks)
+        return epochs * sum(self.counts.values()) + sum(map(self.pass_size, range(rest)))
+
     def largest(self) -> int:
         """Edges that a buffer must hold."""
         return max(self.size(bucket, chunk) for bucket in self.counts for chunk in range(self.chunks))

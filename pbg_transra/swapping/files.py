@@ -4,6 +4,7 @@
       checkpoint_version.txt                     passes committed; written last, by a rename
       embeddings_<type>_<part>.v<version>.h5     of the committed version and of the next one, which is being made
       model.v<version>.h5
+      trained.json                               edges and summed loss of each pass
       resume.json  resume-<n>/                   a snapshot: hard links to what was newest, and the position in the pass
 
 A file is written aside and renamed, so a snapshot's links keep what they were made of.
@@ -27,8 +28,6 @@ from torchbiggraph.checkpoint_manager import (
 )
 from torchbiggraph.checkpoint_storage import (
     EMBEDDING_DATASET,
-    FORMAT_VERSION,
-    FORMAT_VERSION_ATTR,
     load_model_state_dict,
     load_optimizer_state_dict,
     save_embeddings,
@@ -38,8 +37,10 @@ from torchbiggraph.checkpoint_storage import (
 
 from artifacts.errors import DataError
 from artifacts.publish import write_json, write_text
+from pbg_transra.divergence import require_finite
+from pbg_transra.swapping.replaced import Replaced
 
-VERSION_FILE, RESUME_FILE = "checkpoint_version.txt", "resume.json"
+VERSION_FILE, TRAINED_FILE, RESUME_FILE = "checkpoint_version.txt", "trained.json", "resume.json"
 
 
 @dataclass(frozen=True)
@@ -87,7 +88,10 @@ class CheckpointFiles:
         return True
 
     def save(self, entity: str, partition: int, vectors: Tensor, sums: Tensor, lr: float) -> None:
-        """Writes a partition into the version that is being made."""
+        """Writes a partition into the version that is being made. Raises Diverged, and writes nothing, at a NaN."""
+        of_partition = f"of type '{entity}', partition {partition}"
+        require_finite(f"the table of vectors {of_partition},", vectors)
+        require_finite(f"the table of Adagrad sums {of_partition},", sums)
         state = {"state": {0: {"sum": sums.clone()}}, "param_groups": [{"lr": lr, "params": [0]}]}
         with self._replaced(f"embeddings_{entity}_{partition}") as file:
             save_embeddings(file, vectors)
@@ -118,12 +122,30 @@ class CheckpointFiles:
             os.link(old, self._path(f"embeddings_{entity}_{partition}", self.passes + 1))
         return old.exists()
 
-    def commit_pass(self) -> None:
-        """The version that is being made becomes the committed one; what it replaces is removed."""
+    def commit_pass(self, done: Position) -> None:
+        """The version that is being made becomes the committed one, and others are removed. `done`: all of the pass."""
+        before = self._trained()[: self.passes]  # a kill may have left one that was not committed
+        write_json(self.directory / TRAINED_FILE, [*before, [done.total_edges, done.total_loss]])
+        self._commit(self.passes + 1)
+
+    def mean_loss(self, passes: int) -> float:
+        """Per edge, over the last passes that were trained."""
+        edges, losses = zip(*self._trained()[-passes:], strict=True)
+        return float(sum(losses) / max(1, sum(edges)))
+
+    def keep_committed(self, directory: Path) -> None:
+        """Makes a directory of hard links to the committed version."""
+        shutil.rmtree(directory, ignore_errors=True)  # a kill may have left part of it
+        directory.mkdir()
+        for path in self.directory.glob(f"*.v{self.passes}.h5"):
+            os.link(path, directory / path.name)
         os.sync()
-        write_text(self.directory / VERSION_FILE, f"{self.passes + 1}\n")
-        self._remove_versions(keep={self.passes})
-        self._discard_snapshots()
+
+    def commit_kept(self, directory: Path, version: int) -> None:
+        """The version that was kept in a directory becomes the committed one again."""
+        for file in directory.iterdir():
+            os.link(file, self.directory / file.name)
+        self._commit(version)
 
     def snapshot(self, position: Position) -> None:
         """Makes what is newest of everything the point to go on from."""
@@ -150,6 +172,16 @@ class CheckpointFiles:
         self._discard_snapshots(keep=found["directory"])
         return Position(**{key: found[key] for key in asdict(Position())})
 
+    def _trained(self) -> list[tuple[int, float]]:
+        path = self.directory / TRAINED_FILE
+        return json.loads(path.read_text()) if path.exists() else []
+
+    def _commit(self, version: int) -> None:
+        os.sync()
+        write_text(self.directory / VERSION_FILE, f"{version}\n")
+        self._remove_versions(keep={version})
+        self._discard_snapshots()
+
     def _path(self, stem: str, version: int) -> Path:
         return self.directory / f"{stem}.v{version}.h5"
 
@@ -157,7 +189,7 @@ class CheckpointFiles:
         paths = [self._path(stem, version) for version in (self.passes + 1, self.passes)]
         return next((path for path in paths if path.exists()), None)
 
-    def _replaced(self, stem: str) -> "Replaced":
+    def _replaced(self, stem: str) -> Replaced:
         return Replaced(self._path(stem, self.passes + 1), self.metadata)
 
     def _remove_versions(self, keep: set[int]) -> None:
@@ -172,22 +204,3 @@ class CheckpointFiles:
         for path in self.directory.glob("resume-*"):
             if path.is_dir() and path.name != keep:
                 shutil.rmtree(path)
-
-
-class Replaced:
-    """An HDF5 file written aside and renamed at the end of the block."""
-
-    def __init__(self, path: Path, metadata: Mapping[str, Any]) -> None:
-        self.path, self.aside = path, path.with_suffix(".aside")
-        self.metadata = metadata
-
-    def __enter__(self) -> h5py.File:
-        self.file = h5py.File(self.aside, "w")
-        self.file.attrs[FORMAT_VERSION_ATTR] = FORMAT_VERSION
-        self.file.attrs.update(self.metadata)
-        return self.file
-
-    def __exit__(self, kind: type[BaseException] | None, error: object, traceback: object) -> None:
-        self.file.close()
-        if kind is None:
-            os.replace(self.aside, self.path)

@@ -13,20 +13,25 @@ from torchbiggraph.types import Bucket
 from artifacts.graph import Graph
 from pbg_transra.compat import seed_of
 from pbg_transra.config import ModelConfig
+from pbg_transra.divergence import located, require_finite
 from pbg_transra.embedder import TransRAEmbedder
 from pbg_transra.processor import Processor
+from pbg_transra.schedule import Rates, rates_at
 from pbg_transra.swapping.edges import EdgeFiles
 from pbg_transra.swapping.files import CheckpointFiles, Position
 from pbg_transra.swapping.residency import Residency, needed
 from pbg_transra.swapping.shared import EdgeBuffer
-from pbg_transra.swapping.workers import Place, Task, Workers
+from pbg_transra.swapping.workers import Task, Workers
 
 SEGMENT = 4_000_000  # edges between two looks at the clock: a bucket may be larger than what may be lost
 
 
 @dataclass(frozen=True)
 class BucketDone:
-    """What training a bucket gave. `loss` is per edge; `waited`: seconds that the workers stood still for files."""
+    """What training a bucket gave. `loss` is per edge; `waited`: seconds that the workers stood still for files.
+
+    `lr`: of entity vectors, at its begin. `trained`: edges of the whole training so far, those of earlier commands too.
+    """
 
     pass_index: int
     bucket: Bucket
@@ -34,6 +39,15 @@ class BucketDone:
     loss: float
     seconds: float
     waited: float
+    lr: float
+    trained: int
+
+
+def bucket_order(graph: Graph, edges: EdgeFiles, seed: int) -> list[Bucket]:
+    """The buckets that have edges, in PBG's order, which depends on the seed only."""
+    sides = graph.side_partitions("lhs"), graph.side_partitions("rhs")
+    buckets = create_ordered_buckets(*sides, BucketOrder.INSIDE_OUT, generator=random.Random(seed))
+    return [bucket for bucket in buckets if edges.counts[bucket]]
 
 
 @dataclass
@@ -53,28 +67,28 @@ class Loop:
     _ahead: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(1, thread_name_prefix="swap"))
     _committed_at: float = field(default_factory=time.monotonic)
 
-    def run_pass(self, start: Position) -> Position:
-        """Trains the rest of the pass that is being made, from `start`, and commits it; returns its edges and loss."""
+    def run_pass(self, start: Position) -> None:
+        """Trains the rest of the pass that is being made, from `start`, and commits it."""
         index, position = self.files.passes, start
-        order = self._order(index)
+        self._committed_at = time.monotonic()
+        order = bucket_order(self.graph, self.edges, seed_of(self.config.seed, index))
         ready = self._prepare(order, start.buckets)
         for number in range(start.buckets, len(order)):
-            began = time.perf_counter()
+            with located(self.epoch, order[number]):
+                began = time.perf_counter()
+                ready.result()
+                waited = time.perf_counter() - began
+                following = self._prepare(order, number + 1, order[number]) if self.config.overlap else None
+                position = self._train(order[number], number, following, position, waited)
+                ready = following or self._prepare(order, number + 1)
+        with located(self.epoch, order[-1]):
             ready.result()
-            waited = time.perf_counter() - began
-            following = self._prepare(order, number + 1, order[number]) if self.config.overlap else None
-            position = self._train(order[number], number, following, position, waited)
-            ready = following or self._prepare(order, number + 1)
-        ready.result()
-        self._commit_pass()
-        return position
+            self._commit_pass(position)
 
-    def _order(self, index: int) -> list[Bucket]:
-        """The buckets that have edges, in PBG's order, which depends on seed and pass only."""
-        generator = random.Random(seed_of(self.config.seed, index))
-        sides = self.graph.side_partitions("lhs"), self.graph.side_partitions("rhs")
-        buckets = create_ordered_buckets(*sides, BucketOrder.INSIDE_OUT, generator=generator)
-        return [bucket for bucket in buckets if self.edges.counts[bucket]]
+    @property
+    def epoch(self) -> int:
+        """The one that is being trained, counted from 1."""
+        return self.files.passes // self.edges.chunks + 1
 
     def _prepare(self, order: list[Bucket], number: int, in_use: Bucket | None = None) -> Future[int]:
         """Loads a bucket's partitions and edges in the thread that works ahead; the future tells the edges."""
@@ -100,30 +114,29 @@ class Loop:
     ) -> Position:
         """Trains what is left of a bucket, a segment at a time, and takes a snapshot when it is due."""
         count = self.edges.size(bucket, self.files.passes % self.edges.chunks)
-        first, began = position, time.perf_counter()
+        first, lr, began = position, self._rates(position).entities, time.perf_counter()
         self.residency.mark(needed(self.graph, bucket))
         while position.edges < count:
             end = min(count, position.edges + SEGMENT)
-            task = Task(self._places(bucket), number % len(self.buffers), position.edges, end, self._seed(number, end))
-            self.workers.start(task)
+            buffer, seed = number % len(self.buffers), self._seed(number, end)
+            places, rates = self.residency.places(self.graph, bucket), self._rates(position)
+            self.workers.start(Task(places, buffer, position.edges, end, seed, rates))
             stats = self.workers.finish()
             loss = position.total_loss + stats.metrics.get("loss", 0.0)
             position = Position(number, end, position.total_edges + stats.count, loss)
             if time.monotonic() - self._committed_at > self.config.checkpoint_seconds:
                 waited += self._snapshot(position, following)
-        edges = position.total_edges - first.total_edges
-        loss = (position.total_loss - first.total_loss) / max(1, edges)
         seconds = time.perf_counter() - began
-        self.on_bucket(BucketDone(self.files.passes, bucket, edges, loss, seconds, waited))
+        if edges := position.total_edges - first.total_edges:  # a snapshot may have been taken at the bucket's end
+            loss = (position.total_loss - first.total_loss) / edges
+            trained = self.edges.passes_size(self.files.passes) + position.total_edges
+            self.on_bucket(BucketDone(self.files.passes, bucket, edges, loss, seconds, waited, lr, trained))
         return replace(position, buckets=number + 1, edges=0)
 
-    def _places(self, bucket: Bucket) -> tuple[Place, ...]:
-        places: dict[Place, None] = {}
-        for relation in self.graph.relations:
-            for name, side, partition in ((relation.lhs, "lhs", bucket.lhs), (relation.rhs, "rhs", bucket.rhs)):
-                own = partition if self.graph.entity_type(name).partitions > 1 else 0
-                places[Place(name, side, own, self.residency.slot((name, own)))] = None
-        return tuple(places)
+    def _rates(self, position: Position) -> Rates:
+        """The learning rates of a segment that begins at a position; passes count alike."""
+        of_pass = position.total_edges / max(1, self.edges.pass_size(self.files.passes))
+        return rates_at(self.config, (self.files.passes + of_pass) / self.config.passes)
 
     def _snapshot(self, position: Position, following: Future[int] | None) -> float:
         """Saves everything trained so far as the point to go on from; returns the seconds that it took."""
@@ -135,12 +148,14 @@ class Loop:
         self._committed_at = time.monotonic()
         return time.perf_counter() - began
 
-    def _commit_pass(self) -> None:
+    def _commit_pass(self, done: Position) -> None:
         self._save()
         self.residency.load_unseen()
-        self.files.commit_pass()
-        self._committed_at = time.monotonic()
+        self.files.commit_pass(done)
 
     def _save(self) -> None:
+        for relation, operator in zip(self.graph.relations, self.model.rhs_operators, strict=True):
+            for name, parameter in operator.named_parameters():
+                require_finite(f"the {name} of relation '{relation.name}'", parameter.detach())
         self.residency.save_all()
         self.files.save_model(self.model.state_dict(), self.processor.global_optimizer.state_dict())

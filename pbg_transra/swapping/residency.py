@@ -11,6 +11,7 @@ from pbg_transra.compat import seed_of
 from pbg_transra.config import ModelConfig
 from pbg_transra.swapping.files import CheckpointFiles
 from pbg_transra.swapping.shared import Table
+from pbg_transra.swapping.workers import Place
 
 Key = tuple[str, int]  # entity type and partition
 
@@ -22,6 +23,12 @@ def needed(graph: Graph, bucket: Bucket) -> dict[Key, None]:
         for name, partition in ((relation.lhs, bucket.lhs), (relation.rhs, bucket.rhs)):
             keys[name, partition if graph.entity_type(name).partitions > 1 else 0] = None
     return keys
+
+
+def slots_of(graph: Graph, name: str, overlap: bool) -> int:
+    """Slots that a type needs: one for each side it is on, twice that to load the next while the last is in use."""
+    sides = sum(any(getattr(r, side) == name for r in graph.relations) for side in ("lhs", "rhs"))
+    return min(graph.entity_type(name).partitions, max(1, sides) * (2 if overlap else 1))
 
 
 class Residency:
@@ -37,6 +44,15 @@ class Residency:
 
     def slot(self, key: Key) -> int:
         return self._slots[key]
+
+    def places(self, graph: Graph, bucket: Bucket) -> tuple[Place, ...]:
+        """Where the partitions lie that a bucket trains."""
+        places: dict[Place, None] = {}
+        for relation in graph.relations:
+            for name, side, partition in ((relation.lhs, "lhs", bucket.lhs), (relation.rhs, "rhs", bucket.rhs)):
+                own = partition if graph.entity_type(name).partitions > 1 else 0
+                places[Place(name, side, own, self.slot((name, own)))] = None
+        return tuple(places)
 
     def bring(self, wanted: Iterable[Key], in_use: Iterable[Key] = ()) -> None:
         """Makes partitions resident; gives up those that are neither wanted nor in use, saving them first."""

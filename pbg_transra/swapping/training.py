@@ -1,9 +1,10 @@
 """Sets a training up, runs the passes that are left, and says what it did."""
 
 import os
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from unittest.mock import patch
 
 import torch
@@ -13,14 +14,14 @@ from artifacts.graph import Graph
 from pbg_transra.compat import QUIET_IMPORT
 from pbg_transra.config import ModelConfig
 from pbg_transra.embedder import TransRAEmbedder
-from pbg_transra.plan import slots_of
-from pbg_transra.processor import Processor
+from pbg_transra.processor import Processor, leave_out_
 from pbg_transra.swapping.edges import EdgeFiles
 from pbg_transra.swapping.files import CheckpointFiles, Position
 from pbg_transra.swapping.loop import BucketDone, Loop
-from pbg_transra.swapping.residency import Residency
+from pbg_transra.swapping.residency import Residency, slots_of
 from pbg_transra.swapping.shared import EdgeBuffer, Table
 from pbg_transra.swapping.workers import Bench, Workers
+from pbg_transra.validation import ValidationDone, Validations
 
 
 @dataclass
@@ -33,45 +34,52 @@ class Training:
     processor: Processor
     files: CheckpointFiles
     edges: EdgeFiles
+    validations: Validations
     on_bucket: Callable[[BucketDone], None]
+    on_validation: Callable[[ValidationDone], None]
     swap_seconds: float = 0.0
-    last_passes: list[Position] = field(default_factory=list)
-
-    @property
-    def passes(self) -> int:
-        return self.config.epochs * self.config.edge_chunks
 
     def edges_left(self, start: Position) -> int:
         """Edges that this command will train."""
-        per_pass = [sum(self.edges.size(b, chunk) for b in self.edges.counts) for chunk in range(self.edges.chunks)]
-        left = sum(per_pass[index % self.edges.chunks] for index in range(self.files.passes, self.passes))
-        return left - start.total_edges
+        done = self.edges.passes_size(self.files.passes) + start.total_edges
+        return max(0, self.edges.passes_size(self.config.passes) - done)
 
     def run(self, start: Position, workers: int) -> None:
         """Memory: the slots of every type (at most 4 of its partitions, 2 with `overlap` off; D + 1 floats a row) and
         the edges of two chunks of a bucket (24 bytes each). Neither grows with the number of partitions."""
+        self._validate()  # a kill may have come between a commit and its validation
+        if self._finished:
+            return
         tables = {t.name: self._table(t.name) for t in self.graph.entity_types}
         weighted = any(relation.weighted for relation in self.graph.relations)
         count = 2 if self.config.overlap else 1
         buffers = [EdgeBuffer.allocate(self.edges.largest(), weighted) for _ in range(count)]
-        bench = Bench(self.model, self.processor, tables, buffers, self.config.lr)
+        bench = Bench(self.model, self.processor, tables, buffers)
         with Workers(workers, bench) as team:
             loop = Loop(
                 self.graph, self.config, self.model, self.processor, self.files, self.edges, buffers,
                 Residency(tables, self.files, self.config), team, self._tell,
             )  # fmt: skip
-            while self.files.passes < self.passes:
-                self.last_passes = [*self.last_passes, loop.run_pass(start)][-self.edges.chunks :]
+            while not self._finished:
+                loop.run_pass(start)
                 start = Position()
+                self._validate()
 
-    def mean_loss(self) -> float:
-        """Per edge, over the last epoch."""
-        edges = sum(position.total_edges for position in self.last_passes)
-        return sum(position.total_loss for position in self.last_passes) / max(1, edges)
+    @property
+    def _finished(self) -> bool:
+        return self.files.passes >= self.config.passes or self.validations.over
 
     def _table(self, name: str) -> Table:
         slots = slots_of(self.graph, name, self.config.overlap)
         return Table.allocate(self.graph.entity_type(name), self.config.dimension, slots)
+
+    def _validate(self) -> None:
+        began = time.perf_counter()
+        found, best = self.validations.validate(), self.validations.best
+        if found is not None and best is not None:
+            seconds, trained = time.perf_counter() - began, self.edges.passes_size(self.files.passes)
+            leave_out_(self.processor.counters, seconds)
+            self.on_validation(ValidationDone(found.epoch, found.mrr, best.epoch, seconds, trained))
 
     def _tell(self, done: BucketDone) -> None:
         self.swap_seconds += done.waited

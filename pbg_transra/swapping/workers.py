@@ -21,6 +21,7 @@ from pbg_transra.adagrad import HogwildRowAdagrad
 from pbg_transra.compat import prepare_worker, seed_of
 from pbg_transra.embedder import TransRAEmbedder
 from pbg_transra.processor import Processor
+from pbg_transra.schedule import Rates
 from pbg_transra.swapping.shared import EdgeBuffer, Table
 
 
@@ -43,6 +44,7 @@ class Task:
     begin: int
     end: int
     seed: int
+    rates: Rates
 
 
 @dataclass
@@ -53,17 +55,17 @@ class Bench:
     processor: Processor
     tables: dict[str, Table]
     buffers: Sequence[EdgeBuffer]
-    lr: float
 
     def do(self, task: Task, share: slice) -> Stats:
         """Trains a share of the task; the draw depends on the task's seed and the share."""
         torch.manual_seed(seed_of(task.seed, share.start))
-        self._seat(task.places)
+        self._seat(task.places, task.rates.entities)
+        self.processor.set_relation_lr(task.rates.relations)
         begin, end = task.begin + share.start, task.begin + share.stop
         edges = edges_in(self.buffers[task.buffer], begin, end)
         return self.processor.process(self.model, edges, torch.arange(len(edges)))
 
-    def _seat(self, places: Sequence[Place]) -> None:
+    def _seat(self, places: Sequence[Place], lr: float) -> None:
         """Points model and optimisers to the slots; a partition that is on both sides is one parameter."""
         parameters: dict[tuple[str, int], nn.Parameter] = {}
         self.processor.entity_optimizers.clear()
@@ -72,7 +74,7 @@ class Bench:
             if key not in parameters:
                 vectors, sums = self.tables[place.entity].view(place.slot, place.partition)
                 parameters[key] = nn.Parameter(vectors)
-                self.processor.entity_optimizers[key] = HogwildRowAdagrad([parameters[key]], self.lr, [sums])
+                self.processor.entity_optimizers[key] = HogwildRowAdagrad([parameters[key]], lr, [sums])
             self.model.set_embeddings(place.entity, parameters[key], Side.LHS if place.side == "lhs" else Side.RHS)
 
 

@@ -1,0 +1,43 @@
+"""What `rank` reads beside the impressions, and what it keeps of an earlier answer."""
+
+from pathlib import Path
+
+from artifacts.errors import ConfigError
+from artifacts.publish import link_tree
+from artifacts.run import EMBEDDINGS, EXPORT
+from pipeline.context import Context
+from pipeline.workspace import Run
+from ranker import RankerConfig
+
+TRAININGS = "arms"  # in the directory of a ranking
+
+
+def compared_runs(context: Context, config: RankerConfig) -> dict[str, Path]:
+    """The runs that `ranker.vectors` names; none where the config's own is meant. Raises ConfigError for no export."""
+    runs = {name: context.root / name for name in config.vectors}
+    lines = [
+        f"ranker.vectors[{place}]: {path}: no run with an export, expected for example runs/demo/latest"
+        for place, path in enumerate(runs.values())
+        if not (path / EXPORT / EMBEDDINGS).is_file()
+    ]
+    if lines:
+        raise ConfigError(*lines)
+    return runs
+
+
+def expecting(context: Context, config: RankerConfig, run: Run) -> RankerConfig:
+    """The section with all that is known of the run's own export, where `expect` does not say more."""
+    model = context.config.model
+    known = {"dimension": model.dimension, "anchors": model.anchors, "run": run.id}
+    asked = {name: value for name, value in config.expect.model_dump().items() if value is not None}
+    return config.model_copy(update={"expect": config.expect.model_copy(update=known | asked)})
+
+
+def keep_trainings(run: Run, partial: Path, version: int) -> None:
+    """Links the trainings of the run's ranking, so that other arms, seeds or exports train only what is new.
+
+    The ranker compares what each was made from. An interrupted attempt has them already.
+    """
+    record = run.record("rank")
+    if record and record["parts"]["version"] == version and not (partial / TRAININGS).exists():
+        link_tree(run.directory("rank") / TRAININGS, partial / TRAININGS)

@@ -1,0 +1,51 @@
+"""What a training tells on its way: the progress bar, log.jsonl and, where the config asks for it, TensorBoard."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+
+from tqdm import tqdm
+
+from artifacts.resources import tree_memory
+from pbg_transra.swapping.loop import BucketDone
+from pbg_transra.validation import ValidationDone
+from pbg_transra.watch import TrainProgress
+from pipeline.log import log_event
+from pipeline.scalars import Scalars
+
+
+class TrainEvents:
+    """Takes the events of one training as they come, the progress from a thread of its own."""
+
+    def __init__(self, bar: tqdm, scalars: Scalars | None) -> None:
+        self._bar, self._scalars = bar, scalars
+        self._mrr: dict[str, str] = {}
+
+    def progress(self, now: TrainProgress) -> None:
+        self._bar.total = now.total_edges
+        self._bar.set_postfix(loss=f"{now.loss:.4f}", **self._mrr, refresh=False)
+        self._bar.update(now.edges - self._bar.n)
+
+    def bucket(self, done: BucketDone) -> None:
+        memory = tree_memory()
+        log_event("bucket", **asdict(done), memory_bytes=memory)
+        if self._scalars is not None:
+            self._scalars.bucket(done, memory)
+
+    def validation(self, done: ValidationDone) -> None:
+        self._mrr = {"mrr": f"{done.mrr:.4f}"}
+        log_event("validation", **asdict(done))
+        if self._scalars is not None:
+            self._scalars.validation(done)
+
+
+@contextmanager
+def train_events(bar: tqdm, tensorboard: Path | None) -> Iterator[TrainEvents]:
+    """`tensorboard`: the directory of its scalars, if any are wanted."""
+    scalars = Scalars(tensorboard) if tensorboard else None
+    try:
+        yield TrainEvents(bar, scalars)
+    finally:
+        if scalars is not None:
+            scalars.close()

@@ -1,0 +1,82 @@
+"""Trains and judges the arms without the pipeline, in one process or in several (docs/distributed.md):
+
+    transra config show configs/demo_rank.json > resolved.json
+    python -m ranker resolved.json --vectors runs/demo_rank/latest --out ranking
+    torchrun --nproc-per-node=2 -m ranker resolved.json --vectors runs/demo_rank/latest --out ranking
+
+Exit codes as `transra`: 0 done, 2 usage or config, 65 bad data, 73 does not fit. torchrun has its own: 0 or 1.
+"""
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from artifacts.errors import ConfigError, TransraError
+from ranker import RankerConfig, processes, rank
+from ranker.arms import chosen
+from ranker.exports import Export
+from ranker.report import table
+
+
+def parser() -> argparse.ArgumentParser:
+    root = argparse.ArgumentParser(
+        prog="python -m ranker", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    root.add_argument("config", type=Path, metavar="CONFIG", help="a run config as `transra config show` prints it")
+    root.add_argument("--vectors", action="append", metavar="RUN", help="a run with an export; default: ranker.vectors")
+    root.add_argument("--out", type=Path, required=True, metavar="DIR", help="where report and weights go")
+    root.add_argument("--arms", default="all", metavar="all|a,b,c", help="which arms of the config (all)")
+    root.add_argument("--root", type=Path, default=Path(), help="where relative paths start (here)")
+    return root
+
+
+def load(path: Path, arms: Sequence[str]) -> RankerConfig:
+    """The `ranker` section of a resolved config, with some of its arms. Raises ConfigError, a line per problem."""
+    try:
+        config = RankerConfig.model_validate(json.loads(path.read_text())["ranker"])
+    except ValidationError as error:
+        lines = [f"{path}: ranker.{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in error.errors()]
+        raise ConfigError(*lines) from error
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ConfigError(f"{path}: expected what `transra config show` prints, with `ranker` ({error})") from error
+    if lines := [f"{path}: ranker.{'.'.join(map(str, p.path))}: {p.message}" for p in config.problems()]:
+        raise ConfigError(*lines)
+    return config.model_copy(update={"arms": chosen(config.arms, arms)})
+
+
+class Told:
+    """Progress as lines on stderr: one whenever the text changes, which is at every validation."""
+
+    def __init__(self) -> None:
+        self._last = ""
+
+    def __call__(self, step: str, fraction: float) -> None:
+        if step != self._last and processes.place() == 0:
+            print(f"{fraction:4.0%} {step}", file=sys.stderr, flush=True)
+        self._last = step
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    options = parser().parse_args(arguments)
+    with processes.joined():
+        try:
+            config = load(options.config, options.arms.split(","))
+            runs = {name: options.root / name for name in options.vectors or config.vectors}
+            exports = {name: Export.of_run(path) for name, path in runs.items()}
+            options.out.mkdir(parents=True, exist_ok=True)
+            report = rank(config, options.root, exports, options.out, Told(), options.out / "tensorboard")
+        except TransraError as error:
+            for line in error.lines if processes.place() == 0 else ():
+                print(f"ranker: {line}", file=sys.stderr)
+            return error.exit_code
+        if processes.place() == 0:
+            print(table(report))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
