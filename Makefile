@@ -21,7 +21,7 @@ ifneq ($(filter $(CONFIG),configs/demo.json configs/demo_rank.json),)
 INPUT := $(DEMO_DATA)
 endif
 
-.PHONY: help venv partition train evaluate export rank nightly status test test-slow lint schema real-impressions bench-rank bench-append bench-import bench-train clean
+.PHONY: help venv partition train evaluate export rank nightly status test test-slow lint schema real-impressions bench-rank bench-append bench-import bench-train bench-swap clean
 
 help:  ## This list
 	@echo "usage: make TARGET [CONFIG=configs/demo.json] [ARGS='--set model.epochs=3']"
@@ -84,6 +84,9 @@ bench-rank: venv  ## Memory of the ranker on 1 and 20 million impressions
 bench-import: venv  ## Graph construction against PyTorch-BigGraph's importer, and its growth to 100 M edges
 	$(BIN)/python -m benchmarks.bench_import
 	$(BIN)/python -m benchmarks.bench_import_scale $(ARGS)
+
+bench-swap: venv  ## Training of 100 M edges in 16 partitions: waiting for files, memory, and the plan of both
+	$(BIN)/python -m benchmarks.bench_swap $(ARGS)
 
 bench-append: venv  ## A night that adds 1 % to append-only logs against a full build
 	$(BIN)/python -m benchmarks.bench_append $(ARGS)

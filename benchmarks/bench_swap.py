@@ -43,7 +43,6 @@ def measure(options: argparse.Namespace, directory: Path) -> dict[str, Any]:
     write_log(directory / "log", edges, entities)
     write_config(config, options.partitions, "6GB", model)
     timed_process(command("partition", config), REPOSITORY)
-    shutil.rmtree(directory / "log")
     expected = dry_run(config)
     seconds, peak = timed_process(command("train", config), REPOSITORY)
     (run,) = (directory / "runs").glob("2*/metrics.json")
