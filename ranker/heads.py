@@ -1,5 +1,7 @@
 """From the crossed features to one logit per task."""
 
+import math
+
 import torch
 from torch import Tensor, nn
 
@@ -37,6 +39,22 @@ class MixtureOfExperts(nn.Module):
         return {task: (weight @ answers).squeeze(1) for task, weight in weights.items()}
 
 
+def tower(width: int, rate: float) -> nn.Linear:
+    """Starts at the base rate: training need not spend steps to find it."""
+    layer = nn.Linear(width, 1)
+    nn.init.constant_(layer.bias, math.log(rate / (1 - rate)))
+    return layer
+
+
+def wide(width: int) -> nn.Linear:
+    """Starts near zero, so that the first answer is the tower's."""
+    layer = nn.Linear(width, 1)
+    with torch.no_grad():
+        layer.weight.mul_(0.1)
+    nn.init.zeros_(layer.bias)
+    return layer
+
+
 class Heads(nn.Module):
     """(B, D) features and (B, M) matches -> {task: (B,) logits}.
 
@@ -54,19 +72,10 @@ class Heads(nn.Module):
             if config.kind == "mmoe"
             else SharedBottom(width, tasks, backbone)
         )
-        self.towers = nn.ModuleDict({task: nn.Linear(backbone.hidden[-1], 1) for task in tasks})
-        self.wide = nn.ModuleDict({task: nn.Linear(width, 1) for task in tasks})
+        self.towers = nn.ModuleDict({task: tower(backbone.hidden[-1], rate) for task, rate in rates.items()})
+        self.wide = nn.ModuleDict({task: wide(width) for task in tasks})
         first = MATCH_SLOPE / (MATCH_SPEED * max(matches, 1))
         self.match = nn.ParameterDict({task: torch.full((matches,), first) for task in tasks if matches})
-        for task, rate in rates.items():
-            self._start_at_(task, rate)
-
-    def _start_at_(self, task: str, rate: float) -> None:
-        """Sets the first answer to the base rate: training need not spend steps to find it."""
-        with torch.no_grad():
-            self.wide[task].weight.mul_(0.1)  # type: ignore[operator]
-            self.wide[task].bias.fill_(0.0)  # type: ignore[operator]
-            self.towers[task].bias.fill_(torch.logit(torch.tensor(rate)))  # type: ignore[operator]
 
     def forward(self, x: Tensor, matches: Tensor | None) -> dict[str, Tensor]:
         mixed = self.mixer(x)

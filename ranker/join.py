@@ -51,10 +51,7 @@ def _places(block: LogBlock, slot: Slot) -> tuple[Any, pa.Array]:
         wanted = "lists of ids (cap is set)" if slot.is_list else "ids; a list column needs a cap"
         raise DataError(f"{block.path}: column {slot.name} is {column.type}, expected {wanted}")
     values = column.flatten() if lists else column
-    try:
-        strings = values.cast(pa.large_string())
-    except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
-        raise DataError(f"{block.path}: column {slot.name} is {column.type}, expected ids") from error
+    strings = block.cast(slot.name, values, pa.large_string(), "ids")
     if not lists:
         return (np.arange(len(column)), 0), strings
     lengths = pc.list_value_length(column).fill_null(0).to_numpy(zero_copy_only=False)

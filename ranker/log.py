@@ -34,6 +34,15 @@ class LogBlock:
         column = self.table.column(name)
         return column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
 
+    def cast(self, name: str, values: pa.Array, to: pa.DataType, expected: str, safe: bool = True) -> pa.Array:
+        """A column's values as another type. Raises DataError, which says what was expected, where that cannot be."""
+        try:
+            return values.cast(to, safe=safe)
+        except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
+            raise DataError(
+                f"{self.path}: column {name} is {self.column(name).type}, expected {expected} ({error})"
+            ) from error
+
     def row(self, mask: NDArray[np.bool_]) -> str:
         """Names the first row that `mask` (N,) marks."""
         return f"{self.path}: row {self.first + int(np.argmax(mask))}"
@@ -139,21 +148,17 @@ def _require_columns(path: Path, columns: dict[str, str]) -> None:
 def _seconds(block: LogBlock, name: str, unit: str) -> pa.Array:
     """A column of times as epoch seconds, nulls kept."""
     column = block.column(name)
-    try:
-        if pa.types.is_timestamp(column.type):
-            return column.cast(pa.timestamp("s"), safe=False).cast(pa.int64())
-        return pc.divide(column.cast(pa.int64()), UNITS[unit])
-    except pa.ArrowInvalid as error:
-        raise DataError(f"{block.path}: column {name} is {column.type}, expected times ({error})") from error
+    if pa.types.is_timestamp(column.type):
+        return column.cast(pa.timestamp("s"), safe=False).cast(pa.int64())
+    return pc.divide(block.cast(name, column, pa.int64(), "times"), UNITS[unit])
 
 
 def _labels(block: LogBlock, name: str, null_means: str) -> NDArray[np.int8]:
     column = block.column(name)
-    try:
-        values = column.cast(pa.float64()) if not pa.types.is_boolean(column.type) else column.cast(pa.int8())
-    except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
-        raise DataError(f"{block.path}: column {name} is {column.type}, expected 0 and 1") from error
-    numbers = pc.cast(values, pa.float64()).to_numpy(zero_copy_only=False)
+    if pa.types.is_boolean(column.type):
+        column = column.cast(pa.int8())  # there is no cast to float
+    values = block.cast(name, column, pa.float64(), "0 and 1")
+    numbers = values.to_numpy(zero_copy_only=False)
     missing = values.is_null().to_numpy(zero_copy_only=False)
     wrong = ~missing & (numbers != 0) & (numbers != 1)
     if wrong.any():

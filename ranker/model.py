@@ -52,9 +52,10 @@ class RankerModel(nn.Module):
             if arm.vectors == "attention":
                 id_dim = config.ids.dim if arm.ids else 0
                 self.attention = KgeAttention(config.attention, layout, export, table, self.tabular.width, id_dim)
+                width += self.attention.width
             else:
                 self.concat = KgeConcat(layout, table)
-            width += (self.attention or self.concat).width  # type: ignore[union-attr]
+                width += self.concat.width
         self.cross = CrossNetwork(width, config.backbone.cross_layers, config.backbone.cross_rank)
         matches = self.attention.matches if self.attention else 0
         self.heads = Heads(width, matches, base_rates(config, summary), config.heads, config.backbone)

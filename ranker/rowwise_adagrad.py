@@ -17,16 +17,18 @@ class RowwiseAdagrad(torch.optim.Optimizer):
 
     @torch.no_grad()
     def step(self, closure: Callable[[], float] | None = None) -> None:  # type: ignore[override]
-        """Updates the parameters, (N, D) each with a sparse gradient, in place."""
+        """Updates the parameters, (N, D) each with a sparse gradient, in place. `closure` is not called.
+
+        The type is not torch's, which declares a loss for a closure.
+        """
         for group in self.param_groups:
             for parameter in group["params"]:
                 if parameter.grad is not None:
-                    self._update_(parameter, group["lr"], self.state[parameter])
+                    self._update_(parameter, parameter.grad.coalesce(), group["lr"], self.state[parameter])
 
-    def _update_(self, parameter: Tensor, lr: float, state: dict[str, Any]) -> None:
+    def _update_(self, parameter: Tensor, gradient: Tensor, lr: float, state: dict[str, Any]) -> None:
         if "sum" not in state:
             state["sum"] = torch.zeros(len(parameter), device=parameter.device)
-        gradient = parameter.grad.coalesce()  # type: ignore[union-attr]
         rows, values = gradient.indices()[0], gradient.values()
         sums = state["sum"][rows] + values.square().mean(dim=1)
         state["sum"][rows] = sums

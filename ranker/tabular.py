@@ -16,11 +16,12 @@ class Tabular(nn.Module):
 
     def __init__(self, vocabularies: list[int], missing: list[bool]) -> None:
         super().__init__()
-        self.embeddings = nn.ModuleList(nn.Embedding(width, DIM) for width in vocabularies)
+        tables = [nn.Embedding(width, DIM) for width in vocabularies]
+        for table in tables:
+            nn.init.normal_(table.weight, std=0.1)
+        self.embeddings = nn.ModuleList(tables)
         self.flagged = [index for index, was_missing in enumerate(missing) if was_missing]
         self.width = DIM * len(vocabularies) + len(missing) + len(self.flagged)
-        for embedding in self.embeddings:
-            nn.init.normal_(embedding.weight, std=0.1)  # type: ignore[arg-type]
 
     def forward(self, batch: Batch) -> Tensor:
         codes = [embedding(batch.categoricals[:, index]) for index, embedding in enumerate(self.embeddings)]

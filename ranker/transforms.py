@@ -7,7 +7,6 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from artifacts.errors import DataError
 from ranker.columns import Transform
 from ranker.log import LogBlock
 
@@ -90,16 +89,10 @@ def numbers(block: LogBlock, name: str) -> NDArray[np.float64]:
     column = block.column(name)
     if pa.types.is_list(column.type) or pa.types.is_large_list(column.type):
         column = pc.list_value_length(column).fill_null(0)
-    try:
-        values: NDArray[np.float64] = column.cast(pa.float64(), safe=False).to_numpy(zero_copy_only=False)
-    except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
-        raise DataError(f"{block.path}: column {name} is {column.type}, expected numbers") from error
+    cast = block.cast(name, column, pa.float64(), "numbers", safe=False)
+    values: NDArray[np.float64] = cast.to_numpy(zero_copy_only=False)
     return np.where(np.isfinite(values), values, np.nan)
 
 
 def _strings(block: LogBlock, name: str) -> pa.Array:
-    column = block.column(name)
-    try:
-        return column.cast(pa.string())
-    except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
-        raise DataError(f"{block.path}: column {name} is {column.type}, expected strings or integers") from error
+    return block.cast(name, block.column(name), pa.string(), "strings or integers")

@@ -201,6 +201,7 @@ BAD_COLUMNS = {
     ),
     "no list": ({"recent": ["p1"] * 3000}, r"column recent is string, expected numbers"),
     "no list of ids": ({"recent": [[0.5]] * 3000}, r"slot recent: 0.0% of its traffic is known"),
+    "times that are lists": ({"ts": [[1]] * 3000}, r"column ts is list.*expected times"),
     "numbers that are text": ({"age": ["old"] * 3000}, r"column age is string, expected numbers"),
     "unknown ids": (
         {"user_id": ["stranger"] * 3000},

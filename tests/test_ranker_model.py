@@ -164,7 +164,8 @@ def test_fine_tuning_keeps_the_vectors_of_cold_entities(
 ) -> None:
     model = build(summary, export, "init_finetune")
     Training(model, config(), 0, 0, tmp_path).run(train, train, lambda done, last: None)
-    table = model.concat.table  # type: ignore[union-attr]
+    assert model.concat is not None
+    table = model.concat.table
     seen = np.unique(train.read(0, len(train))["rows"][:, 0, 0])
     moved = (table.vectors["user"].detach().numpy() != export.vectors("user")).any(axis=1)
     assert set(np.flatnonzero(moved)) == set(seen[seen >= 0])

@@ -36,7 +36,10 @@ from pipeline.cli import main
 from tests.small_graphs import block_graph
 
 D = 8
-NEGATIVES = {"batch_negatives": 50, "uniform_negatives": 50}  # PBG masks scores only where a batch has negatives
+NEGATIVES: dict[str, Any] = {
+    "batch_negatives": 50,
+    "uniform_negatives": 50,
+}  # PBG masks scores only where a batch has negatives
 EVENTS = 3000
 Config = dict[str, Any]
 
@@ -299,8 +302,10 @@ def test_scores_are_those_of_pbg_where_that_is_said(
     small: tuple[Graph, Path], tmp_path: Path, source: str, target: str, similarity: Any
 ) -> None:
     """And where it is not said they are others. PBG's default, a vector per type, is on."""
-    operator, anchors = ("transra", ("click", "save")) if target == "transra_anchor" else (target, ())
-    model = ModelConfig(operator=operator, anchors=anchors, dimension=D, similarity=similarity, scale=1, **NEGATIVES)  # type: ignore[arg-type]
+    kind: dict[str, Any] = (
+        {"operator": "transra", "anchors": ("click", "save")} if target == "transra_anchor" else {"operator": target}
+    )
+    model = ModelConfig(**kind, dimension=D, similarity=similarity, scale=1, **NEGATIVES)
     adoption, theirs, found = adopt(small, tmp_path, (source, source), model, global_emb=True)
     same = [torch.allclose(t, f, rtol=1e-3, atol=1e-3) for t, f in zip(theirs, found, strict=True)]
     assert same == [name in adoption.exact for name in ("click", "save")]

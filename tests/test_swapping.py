@@ -1,18 +1,23 @@
 """Swapping: slots, checkpoint files and snapshots; and vectors do not depend on interruptions or overlap."""
 
+import os
 from dataclasses import replace
 from pathlib import Path
+from typing import cast
 
 import h5py
 import numpy as np
 import pytest
 import torch
 from torchbiggraph.checkpoint_manager import CheckpointManager
+from torchbiggraph.edgelist import EdgeList
 from torchbiggraph.types import Bucket
 
 from artifacts.errors import DataError, TransraError
 from artifacts.graph import Graph, edge_path, load_graph
 from pbg_transra.config import ModelConfig
+from pbg_transra.embedder import TransRAEmbedder
+from pbg_transra.processor import Processor
 from pbg_transra.schedule import Rates
 from pbg_transra.swapping.edges import training_edges
 from pbg_transra.swapping.files import CheckpointFiles, Position
@@ -22,7 +27,7 @@ from pbg_transra.swapping.workers import Bench, Task, Workers
 from pbg_transra.train import train
 from tests.small_graphs import Triples, block_graph, write_graph
 
-CONFIG = ModelConfig(anchors=("click",), dimension=8, scale=10, epochs=3, workers=1, batch_size=100, edge_chunks=1)
+CONFIG = ModelConfig(anchors=("click",), dimension=8, scale=10, epochs=3, workers=1, batch_size=100)
 
 
 def vectors_of(model_dir: Path, graph: Graph) -> dict[str, np.ndarray]:
@@ -216,10 +221,8 @@ class Faulty:
     def set_relation_lr(self, lr: float) -> None:
         pass
 
-    def process(self, model: object, edges: object, indices: object) -> None:
-        if int(edges.lhs.tensor[0]) == 66:  # type: ignore[attr-defined]
-            import os
-
+    def process(self, model: object, edges: EdgeList, indices: object) -> None:
+        if int(edges.lhs.to_tensor()[0]) == 66:
             os._exit(3)
         raise DataError("relation 'click' diverged")
 
@@ -228,7 +231,8 @@ class Faulty:
 def test_what_goes_wrong_in_a_worker_reaches_the_command(row: int, error: type, text: str) -> None:
     buffer = EdgeBuffer(shared_zeros(3, 4, dtype=torch.long), None)
     buffer.columns[0] = row
-    bench = Bench(None, Faulty(), {}, [buffer])  # type: ignore[arg-type]
+    no_model, faulty = cast(TransRAEmbedder, None), cast(Processor, Faulty())
+    bench = Bench(no_model, faulty, {}, [buffer])
     with Workers(2, bench) as team:
         team.start(Task((), 0, 0, 4, 0, Rates(0.1, 0.1)))
         with pytest.raises(error, match=text):

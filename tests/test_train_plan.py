@@ -3,8 +3,10 @@
 import os
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
+from torch import Tensor
 
 import pbg_transra.step_rate
 import pbg_transra.swapping.shared
@@ -47,8 +49,8 @@ def test_shared_memory_and_disk_are_what_training_takes(
     config = CONFIG.model_copy(update={"overlap": overlap, "validate_every": 1, "checkpoint_seconds": 1e-9})
     original, shared, disk = pbg_transra.swapping.shared.shared_zeros, [], []
 
-    def counted(*shape: int, **options: object) -> object:
-        tensor = original(*shape, **options)  # type: ignore[arg-type]
+    def counted(*shape: int, **options: Any) -> Tensor:
+        tensor = original(*shape, **options)
         shared.append(tensor.nbytes)
         return tensor
 
