@@ -24,34 +24,25 @@ class IdEmbedding(nn.Module):
 
     salts: Tensor
     multipliers: Tensor
-    starts: Tensor
 
     def __init__(self, config: IdsConfig, layout: Layout) -> None:
         super().__init__()
         self.rows, self.dim = config.rows, config.dim
         self.slots = layout.slots
         self.table = nn.Parameter(INIT_SCALE * torch.randn(config.rows, config.dim))
-        with torch.no_grad():
-            self.table[0] = 0  # the row of no id: no gradient ever reaches it
         salts = [zlib.crc32(slot.space.encode()) for slot in layout.slots for _ in range(slot.width)]
         self.register_buffer("salts", torch.tensor(salts), persistent=False)
-        starts = torch.tensor([slot.first for slot in layout.slots]) * config.hashes
-        self.register_buffer("starts", starts, persistent=False)
         self.register_buffer("multipliers", torch.tensor(MULTIPLIERS[: config.hashes]), persistent=False)
 
     def places(self, hashes: Tensor) -> Tensor:
-        """The rows of each id, (B, T, K); 0 for no id. The k-th choice is a multiplicative hash of its own."""
+        """The rows of each id, (B, T, K). The k-th choice is a multiplicative hash of its own."""
         mixed = ((hashes ^ self.salts) & 0xFFFFFFFF).unsqueeze(-1) * self.multipliers
-        chosen = 1 + ((mixed >> 15) & 0x7FFFFFFF) % (self.rows - 1)
-        return chosen * (hashes != 0).unsqueeze(-1)
+        return ((mixed >> 15) & 0x7FFFFFFF) % self.rows
 
     def forward(self, hashes: Tensor) -> Tensor:
-        places = self.places(hashes)
-        rows = len(hashes)
-        numbers = torch.arange(rows, device=hashes.device).unsqueeze(1)
-        first = numbers * hashes.shape[1] * len(self.multipliers) + self.starts
-        bags = F.embedding_bag(
-            places.flatten(), self.table, first.flatten(), mode="sum", sparse=True, padding_idx=0
-        ).view(rows, len(self.slots), self.dim)
-        lengths = [(hashes[:, slot.tokens] != 0).sum(dim=1) for slot in self.slots]
-        return bags / torch.stack(lengths, dim=1).clamp(min=1).unsqueeze(-1)
+        present = hashes != 0
+        lengths = torch.stack([present[:, slot.tokens].sum(dim=1) for slot in self.slots], dim=1)
+        sizes = lengths.flatten() * len(self.multipliers)
+        chosen = self.places(hashes)[present]
+        bags = F.embedding_bag(chosen.flatten(), self.table, sizes.cumsum(0) - sizes, mode="sum", sparse=True)
+        return bags.view(*lengths.shape, self.dim) / lengths.clamp(min=1).unsqueeze(-1)

@@ -30,13 +30,15 @@ class KgeTable(nn.Module):
 
     def forward(self, entity_type: str, rows: Tensor) -> Tensor:
         """(...) rows of a type, -1 for an unknown entity -> (..., D) vectors, zero for an unknown one."""
+        return self.exported(entity_type, rows) * ((rows >= 0) * self.scales[entity_type]).unsqueeze(-1)
+
+    def exported(self, entity_type: str, rows: Tensor) -> Tensor:
+        """The same at the scale of the export, and with any vector for an unknown entity: for those who mask it."""
         if self.finetune:
-            found = F.embedding(rows.clamp(min=0), self.vectors[entity_type], sparse=True)
-        else:
-            vectors = self._frozen[entity_type]
-            wanted = rows.clamp(min=0).flatten().to(vectors.device)
-            found = vectors.index_select(0, wanted).to(rows.device).float().view(*rows.shape, -1)
-        return found * ((rows >= 0) * self.scales[entity_type]).unsqueeze(-1)
+            return F.embedding(rows.clamp(min=0), self.vectors[entity_type], sparse=True)
+        vectors = self._frozen[entity_type]
+        wanted = rows.clamp(min=0).flatten().to(vectors.device)
+        return vectors.index_select(0, wanted).to(rows.device).float().view(*rows.shape, -1)
 
 
 def _mapped(vectors: np.ndarray) -> Tensor:

@@ -14,9 +14,9 @@ from ranker.arms import ARMS
 from ranker.batch import Batch
 from ranker.config import IdsConfig, RankerConfig
 from ranker.id_embedding import IdEmbedding
-from ranker.kge_attention import ListAttention
 from ranker.kge_table import KgeTable
 from ranker.layout import Layout
+from ranker.list_attention import ListAttention
 from ranker.log import ImpressionLog
 from ranker.losses import losses
 from ranker.model import RankerModel
@@ -113,14 +113,14 @@ def test_hashing_spreads_ids_and_keeps_no_id_apart() -> None:
     table = ids(rows=10_000, hashes=3)
     hashes = torch.from_numpy(np.random.default_rng(0).integers(1, 1 << 32, (20_000, 8)))
     places = table.places(hashes)
-    assert places.shape == (20_000, 8, 3) and places.min() >= 1 and places.max() < 10_000
-    counts = torch.bincount(places[:, 0].flatten(), minlength=10_000)[1:].double()
-    chi_square = ((counts - counts.mean()).square() / counts.mean()).sum() / 9998
+    assert places.shape == (20_000, 8, 3) and places.min() >= 0 and places.max() < 10_000
+    counts = torch.bincount(places[:, 0].flatten(), minlength=10_000).double()
+    chi_square = ((counts - counts.mean()).square() / counts.mean()).sum() / 9999
     assert 0.9 < chi_square < 1.1  # as even as chance
     together = (places[1:, 0] == places[:-1, 0]).double().mean(dim=0)
     assert (together < 0.002).all()
     assert len(torch.unique(places[:, 0], dim=0)) == 20_000  # no two ids share all of their rows
-    assert (table.places(torch.zeros(2, 8, dtype=torch.int64)) == 0).all()
+    assert (table(torch.zeros(2, 8, dtype=torch.int64)) == 0).all()
 
 
 def test_slots_of_one_type_share_embeddings_and_others_do_not() -> None:
@@ -195,7 +195,7 @@ def test_attention_weights_can_be_read(summary: Summary, export: Embeddings, tra
 def test_list_attention_is_attention_with_keys_and_values() -> None:
     """Moving the linear maps to the query and to the sum changes nothing."""
     torch.manual_seed(0)
-    attention = ListAttention(dimension=6, width=4, heads=2, ad_slots=1, same=0)
+    attention = ListAttention(torch.randn(4, 6), heads=2, ad_slots=1, same=0)
     ads, vectors, known = torch.randn(3, 4), torch.randn(3, 5, 6), torch.rand(3, 5) > 0.3
     found, weights = attention(ads, vectors, known)
     value = attention.value.weight.view(4, 2, 6)

@@ -1,0 +1,31 @@
+"""Graph vectors in a frame of their own: its first axes say most."""
+
+from collections.abc import Iterable
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from artifacts.embeddings import Embeddings
+
+SAMPLE = 20_000  # vectors of a type that tell its axes
+
+
+def principal_axes(export: Embeddings, types: Iterable[str]) -> Tensor:
+    """The frame (D, D), one axis a row, in which the normed vectors of `types` are largest first; types weigh the same.
+
+    A rotation, so it changes no inner product. The graph's own axes mean nothing by themselves; in these, a group of
+    components is a coarse or a fine part of what vectors have in common, and few weights can tell them apart.
+    """
+    moment = torch.zeros(export.dimension, export.dimension)
+    for name in types:
+        vectors = export.vectors(name)
+        step = max(len(vectors) // SAMPLE, 1)
+        sample = normed(torch.tensor(vectors[::step], dtype=torch.float32))
+        moment += sample.T @ sample / max(len(sample), 1)
+    return torch.linalg.eigh(moment).eigenvectors.flip(1).T
+
+
+def normed(vectors: Tensor) -> Tensor:
+    """Layer norm without parameters, over the last dimension."""
+    return F.layer_norm(vectors, vectors.shape[-1:])
