@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
@@ -95,10 +96,32 @@ def keep_entities(directory: Path, type: str, keep: list[NDArray[np.bool_]]) -> 
 def write_names(directory: Path, type: str, partitions: int) -> None:
     """Writes PBG's entity_names files, streaming the ids that `write_entities` wrote."""
     for part in range(partitions):
-        with (directory / f"entity_names_{type}_{part}.json").open("w") as file, translated():
-            separator = "["
+        with (directory / f"entity_names_{type}_{part}.json").open("wb") as file, translated():
+            file.write(b"[")
+            comma = 1  # bytes: the first name follows none
             for batch in pq.ParquetFile(ids_path(directory, type, part)).iter_batches():
-                names = json.dumps(batch.column(0).to_pylist(), separators=(",\n", ":"))  # one call: C, not Python
-                file.write(f"{separator}\n{names[1:-1]}")
-                separator = ","
-            file.write("]\n" if separator == "," else "[]\n")
+                file.write(_names(batch.column(0))[comma:])
+                comma = 0
+            file.write(b"]\n")
+
+
+def _names(ids: pa.StringArray) -> memoryview:
+    """Ids as JSON strings, each after a comma and a line break; by Arrow where no character is to be escaped."""
+    ids = ids.cast(pa.large_string())
+    if not _plain(ids):
+        return memoryview((",\n" + json.dumps(ids.to_pylist(), separators=(",\n", ":"))[1:-1]).encode())
+    before, after, between = (pa.scalar(text, pa.large_string()) for text in (',\n"', '"', ""))
+    quoted = pc.binary_join_element_wise(before, ids, after, between)
+    return memoryview(quoted.buffers()[2])[: _bounds(quoted).stop]
+
+
+def _plain(ids: pa.LargeStringArray) -> bool:
+    """Whether all characters are printable ASCII and stand for themselves in JSON."""
+    text = np.frombuffer(ids.buffers()[2], np.uint8)[_bounds(ids)]
+    return not ((text < ord(" ")) | (text > ord("~")) | (text == ord('"')) | (text == ord("\\"))).any()
+
+
+def _bounds(ids: pa.LargeStringArray) -> slice:
+    """Where the text of the ids lies in their buffer of text."""
+    offsets = np.frombuffer(ids.buffers()[1], np.int64)[ids.offset : ids.offset + len(ids) + 1]
+    return slice(int(offsets[0]), int(offsets[-1]))

@@ -1,5 +1,6 @@
 """What a nightly job meets: quiet days, logs still being written, full disks, huge ids, thousands of relations."""
 
+import json
 import os
 import subprocess
 import sys
@@ -133,6 +134,8 @@ def test_odd_ids_stay_apart(tmp_path):
     graph = build(config(partitions=2, write_names=True), tmp_path, tmp_path / "graph")
     assert edges(tmp_path / "graph") == sorted(("train", "click", id, id) for id in odd)
     assert graph.entity_type("user").count == len(odd)
+    names = [json.loads((tmp_path / "graph" / f"entity_names_user_{part}.json").read_text()) for part in range(2)]
+    assert names == ids(tmp_path / "graph", graph, "user")
 
 
 def test_ten_thousand_relations(tmp_path):
