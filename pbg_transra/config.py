@@ -22,6 +22,7 @@ Operator = Literal[
 Similarity = Literal["l2", "squared_l2", "cos", "dot"]
 Schedule = Literal["constant", "linear", "cosine"]
 ANCHORED: tuple[Operator, ...] = ("transra", "transra_untied")
+TWO_SIDED: tuple[Operator, ...] = (*ANCHORED, "transr", "transe")
 
 
 class ModelConfig(Section):
@@ -115,6 +116,11 @@ class ModelConfig(Section):
     )
     workers: int | None = Field(None, gt=0, description="training processes (HOGWILD); default: one per core")
     seed: int = Field(0, ge=0, description="with one worker, the same seed gives the same vectors")
+
+    @property
+    def fused(self) -> bool:
+        """Whether the fused processor trains: it knows the two-sided operators, PBG's own run on the reference."""
+        return self.processor == "fused" and self.operator in TWO_SIDED
 
     @property
     def passes(self) -> int:

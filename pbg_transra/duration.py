@@ -9,7 +9,7 @@ from pbg_transra.swapping.edges import EdgeFiles
 from pbg_transra.swapping.loop import bucket_order
 from pbg_transra.swapping.residency import Key, needed, slots_of
 
-START = 4.0  # seconds: each worker imports torch and torchbiggraph
+FORK_START, SPAWN_START = 0.5, 4.0  # seconds: a spawned worker imports torch and torchbiggraph
 
 
 def expected_seconds(
@@ -17,7 +17,8 @@ def expected_seconds(
 ) -> float:
     """Of the passes that are left, without validations: what is not hidden behind compute counts, too."""
     left = range(passes_done, config.passes)
-    return START + sum(pass_seconds(graph, edges, config, workers, speed, index) for index in left)
+    start = FORK_START if config.fused else SPAWN_START
+    return start + sum(pass_seconds(graph, edges, config, workers, speed, index) for index in left)
 
 
 def pass_seconds(graph: Graph, edges: EdgeFiles, config: ModelConfig, workers: int, speed: Speed, index: int) -> float:

@@ -18,7 +18,8 @@ EDGE_IN_BUFFER = 24  # bytes: lhs, rhs, rel as int64; 4 more for a weight
 EDGE_WHILE_READ = 24  # bytes: the order, and a column before it is put in order
 EDGE_IN_BATCHES = 72  # bytes: sorted by relation, by the workers, of a segment at a time
 SUMS_WHILE_SAVED = 3  # copies of a partition's Adagrad sums: PBG keeps them pickled
-MAIN_PROCESS, WORKER_PROCESS = 350 << 20, 250 << 20  # bytes: torch and torchbiggraph, as measured
+MAIN_PROCESS = 360 << 20  # bytes: torch and torchbiggraph, as measured
+FORKED_WORKER, SPAWNED_WORKER = 50 << 20, 250 << 20  # bytes: a fork shares most of them
 HINT = "raise graph.partitions, lower model.dimension, or turn model.overlap off"
 
 
@@ -50,9 +51,10 @@ def plan_training(graph: Graph, edges: EdgeFiles, config: ModelConfig, workers: 
     shared = resident + relations + edges.largest() * edge * (2 if config.overlap else 1)
     working = edges.largest() * EDGE_WHILE_READ + min(edges.largest(), SEGMENT) * EDGE_IN_BATCHES
     working += max(max(t.counts) for t in graph.entity_types) * FLOAT * SUMS_WHILE_SAVED
+    processes = MAIN_PROCESS + workers * (FORKED_WORKER if config.fused else SPAWNED_WORKER)
     checkpoint = sum(t.count for t in graph.entity_types) * row + relations
     return TrainPlan(
-        memory=shared + working + validation_memory(config) + MAIN_PROCESS + workers * WORKER_PROCESS,
+        memory=shared + working + validation_memory(config) + processes,
         shared_memory=shared,
         disk=checkpoint * (4 if config.validate_every else 3),
     )

@@ -7,13 +7,11 @@ from multiprocessing.process import BaseProcess
 
 import torch
 from torch import Tensor
-from torch.multiprocessing import get_context
 from torchbiggraph.util import split_almost_equally
 
 from artifacts.errors import TransraError
 from pbg_transra.compat import prepare_worker
-from pbg_transra.processor import ReferenceProcessor
-from pbg_transra.swapping.workers import Bench, Task
+from pbg_transra.swapping.workers import Bench, Task, context_of
 
 SECONDS = 0.5
 WARM_UP = 0.2  # seconds: caches, and pages that a process touches for the first time
@@ -27,11 +25,8 @@ def step_rate(bench: Bench, task: Task, workers: int) -> float:
 
 @contextmanager
 def repeating(bench: Bench, task: Task, workers: int) -> Iterator[Sequence[BaseProcess]]:
-    """Processes that train their share of a task again and again.
-
-    They are forked, since importing torch takes seconds; autograd, though, refuses to run in a fork.
-    """
-    context = get_context("spawn") if isinstance(bench.processor, ReferenceProcessor) else get_context("fork")
+    """Processes that train their share of a task again and again."""
+    context = context_of(bench.processor)
     shares = [share for share in split_almost_equally(task.end, num_parts=workers) if share.stop > share.start]
     processes = [context.Process(target=repeat, args=(bench, task, share), daemon=True) for share in shares]
     try:

@@ -13,7 +13,6 @@ from pbg_transra.config import ModelConfig
 from pbg_transra.embedder import TransRAEmbedder, entity_schemas, make_embedder, relation_schemas
 from pbg_transra.evaluation.report import Validator
 from pbg_transra.fused.processor import FusedProcessor
-from pbg_transra.operators import TwoSidedOperator
 from pbg_transra.processor import Processor, ReferenceProcessor
 from pbg_transra.swapping.edges import training_edges
 from pbg_transra.swapping.files import CheckpointFiles
@@ -83,10 +82,7 @@ def train(
 
 
 def make_processor(model: TransRAEmbedder, config: ModelConfig, workers: int) -> Processor:
-    """The fused processor knows the two-sided operators; PBG's own run on the reference."""
-    two_sided = all(isinstance(operator, TwoSidedOperator) for operator in model.rhs_operators)
-    kind = FusedProcessor if config.processor == "fused" and two_sided else ReferenceProcessor
-    return kind(model, config, workers)
+    return (FusedProcessor if config.fused else ReferenceProcessor)(model, config, workers)
 
 
 def pbg_config(

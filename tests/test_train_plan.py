@@ -14,7 +14,7 @@ from artifacts.errors import TransraError
 from artifacts.graph import Graph, load_graph
 from pbg_transra.calibration import Speed, measure
 from pbg_transra.config import ModelConfig
-from pbg_transra.duration import START, expected_seconds, together
+from pbg_transra.duration import FORK_START, expected_seconds, together
 from pbg_transra.plan import FLOAT, plan_training
 from pbg_transra.swapping.edges import EdgeFiles, training_edges
 from pbg_transra.train import train
@@ -79,7 +79,7 @@ def test_memory_grows_with_what_is_resident(graph: Graph, edges: EdgeFiles) -> N
 
 def test_time_is_that_of_the_edges_that_are_left(graph: Graph, edges: EdgeFiles) -> None:
     def seconds(done: int, speed: Speed = SPEED, **changes: object) -> float:
-        return expected_seconds(graph, edges, CONFIG.model_copy(update=changes), 1, speed, done) - START
+        return expected_seconds(graph, edges, CONFIG.model_copy(update=changes), 1, speed, done) - FORK_START
 
     epoch = graph.edges("train") / 100
     assert seconds(0) == pytest.approx(3 * epoch)

@@ -4,6 +4,7 @@ to look."""
 from collections.abc import Sequence
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
+from multiprocessing.context import ForkContext, SpawnContext
 from multiprocessing.process import BaseProcess
 from types import TracebackType
 
@@ -20,7 +21,7 @@ from artifacts.errors import TransraError
 from pbg_transra.adagrad import HogwildRowAdagrad
 from pbg_transra.compat import prepare_worker, seed_of
 from pbg_transra.embedder import TransRAEmbedder
-from pbg_transra.processor import Processor
+from pbg_transra.processor import Processor, ReferenceProcessor
 from pbg_transra.schedule import Rates
 from pbg_transra.swapping.shared import EdgeBuffer, Table
 
@@ -97,11 +98,20 @@ def work(connection: Connection, index: int, workers: int, bench: Bench) -> None
             connection.send(error)
 
 
+def context_of(processor: Processor) -> ForkContext | SpawnContext:
+    """How processes are started that train: by a fork, which takes no time and shares torch's memory with this process.
+
+    Autograd refuses to run in a fork, so the reference's import torch by themselves. Of a fork only what is in shared
+    memory comes back.
+    """
+    return get_context("spawn") if isinstance(processor, ReferenceProcessor) else get_context("fork")
+
+
 class Workers:
-    """Started once (it takes seconds), closed at the end of the block."""
+    """Started once, closed at the end of the block."""
 
     def __init__(self, count: int, bench: Bench) -> None:
-        context = get_context("spawn")
+        context = context_of(bench.processor)
         self._connections: list[Connection] = []
         self._processes = []
         for index in range(count):
