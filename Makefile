@@ -21,7 +21,7 @@ ifneq ($(filter $(CONFIG),configs/demo.json configs/demo_rank.json),)
 INPUT := $(DEMO_DATA)
 endif
 
-.PHONY: help venv partition train evaluate export rank nightly status test test-slow lint schema real-impressions bench-rank bench-append bench-import bench-train bench-swap clean
+.PHONY: help venv partition train evaluate export rank nightly status test test-slow lint schema real-impressions bench-rank bench-append bench-import bench-train bench-swap bench-kill clean
 
 help:  ## This list
 	@echo "usage: make TARGET [CONFIG=configs/demo.json] [ARGS='--set model.epochs=3']"
@@ -87,6 +87,9 @@ bench-import: venv  ## Graph construction against PyTorch-BigGraph's importer, a
 
 bench-swap: venv  ## Training of 100 M edges in 16 partitions: waiting for files, memory, and the plan of both
 	$(BIN)/python -m benchmarks.bench_swap $(ARGS)
+
+bench-kill: venv  ## A hundred random kills, and what is published in the end
+	$(BIN)/python -m benchmarks.bench_kill $(ARGS)
 
 bench-append: venv  ## A night that adds 1 % to append-only logs against a full build
 	$(BIN)/python -m benchmarks.bench_append $(ARGS)
