@@ -23,7 +23,7 @@ from pbg_transra.swapping.edges import EdgeFiles
 from pbg_transra.swapping.files import CheckpointFiles
 from pbg_transra.swapping.residency import Residency, needed, slots_of
 from pbg_transra.swapping.shared import EdgeBuffer, Table
-from pbg_transra.swapping.training import shared_memory_by_name
+from pbg_transra.swapping.training import shared_memory
 from pbg_transra.swapping.workers import Bench, Task
 from pbg_transra.train import make_processor
 
@@ -48,7 +48,7 @@ def measure(graph: Graph, edges: EdgeFiles, config: ModelConfig, workers: int, d
     count, bucket = by_size[len(by_size) // 2]
     few = replace(edges, chunks=1, counts={bucket: min(-(-count // edges.chunks), EDGES)})
     graph = small(graph, TABLE_BYTES // (4 * config.dimension))
-    with shared_memory_by_name(), TemporaryDirectory(prefix=".calibration-", dir=directory) as scratch:
+    with shared_memory(config), TemporaryDirectory(prefix=".calibration-", dir=directory) as scratch:
         tables = {
             kind.name: Table.allocate(kind, config.dimension, slots_of(graph, kind.name, overlap=False))
             for kind in graph.entity_types

@@ -43,6 +43,7 @@ def prepare_worker() -> None:
     torch.multiprocessing.set_sharing_strategy("file_system")
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # an interrupt is the parent's to handle
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)  # a fork has the parent's handler
 
 
 def worker_index(workers: int) -> int:

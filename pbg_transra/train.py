@@ -17,7 +17,7 @@ from pbg_transra.processor import Processor, ReferenceProcessor
 from pbg_transra.swapping.edges import training_edges
 from pbg_transra.swapping.files import CheckpointFiles
 from pbg_transra.swapping.loop import BucketDone
-from pbg_transra.swapping.training import Training, restore_model, shared_memory_by_name
+from pbg_transra.swapping.training import Training, restore_model, shared_memory
 from pbg_transra.validation import ValidationDone, Validations
 from pbg_transra.watch import TrainProgress, watched
 
@@ -57,7 +57,7 @@ def train(
     files = CheckpointFiles(model_dir, {"config/json": schema})
     start = files.restore()
     validations = Validations(files, config, Validator(graph_dir, config).mrr if config.validate_every else None)
-    with shared_memory_by_name():
+    with shared_memory(config):
         model = make_embedder(graph, config)
         processor = make_processor(model, config, workers)
         model.share_memory()  # only now: the fused processor has made one tensor of many parameters

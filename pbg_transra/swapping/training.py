@@ -102,8 +102,15 @@ def restore_model(files: CheckpointFiles, model: TransRAEmbedder, processor: Pro
 
 
 @contextmanager
-def shared_memory_by_name() -> Iterator[None]:
-    """Torch keeps a file open for each shared tensor by default; by name, a manager removes what the killed leave."""
+def shared_memory(config: ModelConfig) -> Iterator[None]:
+    """How tensors are shared within the block.
+
+    Forked workers have them already: files without a name, open for each of the few. The reference shares each parameter
+    of a relation by itself, too many for open files, so its go by name; a process of torch's removes what the killed leave.
+    """
+    if config.fused:
+        yield
+        return
     strategy = torch.multiprocessing.get_sharing_strategy()
     torch.multiprocessing.set_sharing_strategy("file_system")
     try:
