@@ -105,8 +105,9 @@ def restore_model(files: CheckpointFiles, model: TransRAEmbedder, processor: Pro
 def shared_memory(config: ModelConfig) -> Iterator[None]:
     """How tensors are shared within the block.
 
-    Forked workers have them already: files without a name, open for each of the few. The reference shares each parameter
-    of a relation by itself, too many for open files, so its go by name; a process of torch's removes what the killed leave.
+    Forked workers have them already: files without a name, open for each of the few. The reference shares every
+    parameter of a relation by itself, too many for open files, so its go by name; a process of torch's removes what the
+    killed leave.
     """
     if config.fused:
         yield
