@@ -85,7 +85,7 @@ def config(arm: str) -> dict[str, Any]:
         "numerics": {"age": "quantile"},
         "labels": {"click": "click"},
         "arms": {arm: ARMS[arm].model_dump()},
-        "training": {"keep_negatives": 0.1},  # all rows are read; training on all of them would take an hour, not memory
+        "training": {"keep_negatives": 0.1},  # all rows are read; training on all takes hours, not memory
     }
 
 
