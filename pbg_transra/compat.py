@@ -6,6 +6,7 @@ are. tests/test_compat.py has a test for each trap of that release that single-m
 
 import ctypes
 import multiprocessing
+import os
 import signal
 from typing import Any, Optional
 
@@ -39,9 +40,12 @@ def seed_of(*numbers: int) -> int:
 
 def prepare_worker() -> None:
     """Runs first in every worker: it computes on one thread and dies with its parent."""
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    parent = multiprocessing.parent_process()
+    if parent is not None and os.getppid() != parent.pid:
+        os._exit(1)  # it was gone before the line above
     torch.set_num_threads(1)
     torch.multiprocessing.set_sharing_strategy("file_system")
-    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # an interrupt is the parent's to handle
     signal.signal(signal.SIGTERM, signal.SIG_DFL)  # a fork has the parent's handler
 

@@ -20,6 +20,7 @@ EDGE_IN_BATCHES = 72  # bytes: sorted by relation, by the workers, of a segment 
 SUMS_WHILE_SAVED = 3  # copies of a partition's Adagrad sums: PBG keeps them pickled
 MAIN_PROCESS = 360 << 20  # bytes: torch and torchbiggraph, as measured
 FORKED_WORKER, SPAWNED_WORKER = 50 << 20, 250 << 20  # bytes: a fork shares most of them
+BUFFERS = 16  # vectors that a worker holds for each edge of a batch: two sides, their gradients, a few layouts
 HINT = "raise graph.partitions, lower model.dimension, or turn model.overlap off"
 
 
@@ -51,7 +52,8 @@ def plan_training(graph: Graph, edges: EdgeFiles, config: ModelConfig, workers: 
     shared = resident + relations + edges.largest() * edge * (2 if config.overlap else 1)
     working = edges.largest() * EDGE_WHILE_READ + min(edges.largest(), SEGMENT) * EDGE_IN_BATCHES
     working += max(max(t.counts) for t in graph.entity_types) * FLOAT * SUMS_WHILE_SAVED
-    processes = MAIN_PROCESS + workers * (FORKED_WORKER if config.fused else SPAWNED_WORKER)
+    buffers = BUFFERS * (config.batch_size + config.uniform_negatives) * config.dimension * FLOAT
+    processes = MAIN_PROCESS + workers * (buffers + (FORKED_WORKER if config.fused else SPAWNED_WORKER))
     checkpoint = sum(t.count for t in graph.entity_types) * row + relations
     return TrainPlan(
         memory=shared + working + validation_memory(config) + processes,

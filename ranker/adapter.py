@@ -7,9 +7,9 @@ from torch import Tensor, nn
 class Adapter(nn.Module):
     """(B, D) normed graph vectors -> (B, A): a linear map that begins as `start` (A, D).
 
-    Where all begin as one rotation, two adapted vectors compare as they do in the graph. An entity that the graph does
-    not know has a learned vector; where there are ID embeddings (B, I), a gate adds them: the embedding of an id that
-    training has not seen is almost zero, and the vector falls back to the graph's.
+    Where all begin as one rotation, two adapted vectors compare as they do in the graph (in A axes of it). An entity
+    that the graph does not know has a learned vector; where there are ID embeddings (B, I), a gate adds them: the
+    embedding of an id that training has not seen is almost zero, and the vector falls back to the graph's.
     """
 
     def __init__(self, start: Tensor, id_dim: int) -> None:

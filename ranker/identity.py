@@ -13,6 +13,7 @@ from ranker.config import RankerConfig
 from ranker.log import ImpressionLog
 
 MADE_FROM = "made_from.json"
+TRAINED_BY = 3  # number of the way in which models are made and trained: earlier trainings are not gone on with
 # What is trained at all, what is refused, and how the outcome is judged: no single training follows from these.
 BESIDE_TRAINING = {"arms", "vectors", "expect", "min_match_rate", "tensorboard", "bootstrap"}
 
@@ -21,7 +22,7 @@ def log_identity(config: RankerConfig, log: ImpressionLog) -> str:
     """A digest of all that every training follows from."""
     settings = config.model_dump(mode="json", exclude=BESIDE_TRAINING)
     settings["training"].pop("seeds")
-    return digest([settings, [(str(path), *_state(path)) for path in log.files]])
+    return digest([TRAINED_BY, settings, [(str(path), *_state(path)) for path in log.files]])
 
 
 def export_identity(exports: Iterable[Embeddings]) -> str:

@@ -23,9 +23,11 @@ def principal_axes(export: Embeddings, types: Iterable[str]) -> Tensor:
         step = max(len(vectors) // SAMPLE, 1)
         sample = normed(torch.tensor(vectors[::step], dtype=torch.float32))
         moment += sample.T @ sample / max(len(sample), 1)
-    return torch.linalg.eigh(moment).eigenvectors.flip(1).T
+    axes = torch.linalg.eigh(moment).eigenvectors.flip(1).T
+    signs = axes.gather(1, axes.abs().argmax(dim=1, keepdim=True)).sign()  # else a matter of the library
+    return axes * signs
 
 
 def normed(vectors: Tensor) -> Tensor:
-    """Layer norm without parameters, over the last dimension."""
-    return F.layer_norm(vectors, vectors.shape[-1:])
+    """Layer norm without parameters, over the last dimension, whatever the scale; zeros stay zeros."""
+    return F.layer_norm(vectors, vectors.shape[-1:], eps=1e-12)

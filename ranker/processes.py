@@ -78,6 +78,13 @@ def share(batch: Records) -> tuple[Records, float]:
     return (part, len(part) * count() / len(batch)) if len(part) else (batch[:1], 0.0)
 
 
+def take_first_(parameters: Iterable[Tensor]) -> None:
+    """Replaces parameters by those of the first process: another machine's libraries may have made other ones."""
+    if count() > 1:
+        for parameter in parameters:
+            distributed.broadcast(parameter.detach(), 0)
+
+
 def average_gradients_(parameters: Iterable[Tensor]) -> None:
     """Replaces each gradient by its mean over all processes: dense ones in one message, sparse ones (N, D) by rows."""
     if count() == 1:

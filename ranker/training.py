@@ -47,6 +47,7 @@ class Training:
         self.scalars = scalars
         self.device = processes.device()
         training, tables = config.training, model.to(self.device).tables()
+        processes.take_first_(model.parameters())
         sparse = {id(parameter) for found in tables.values() for parameter in found}
         dense = [parameter for parameter in model.parameters() if id(parameter) not in sparse]
         self.optimizers: list[torch.optim.Optimizer] = [

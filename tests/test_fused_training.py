@@ -1,6 +1,5 @@
 """The fused processor around its mathematics: updates, batches, training, errors."""
 
-import pickle
 from collections import Counter
 from copy import deepcopy
 from pathlib import Path
@@ -24,6 +23,7 @@ from pbg_transra.config import ModelConfig
 from pbg_transra.embedder import make_embedder
 from pbg_transra.fused.processor import FusedProcessor
 from pbg_transra.processor import Processor, ReferenceProcessor
+from pbg_transra.swapping.workers import context_of
 from pbg_transra.train import make_processor, train
 from tests.small_graphs import block_graph
 from tests.test_fused import KERNELS
@@ -173,11 +173,17 @@ def test_parameters_are_views_of_few_tensors_also_after_a_resume() -> None:
     assert (processor.relations.translations.values == 1).all()
 
 
-def test_a_processor_trains_where_it_was_sent() -> None:
+def test_what_a_fork_trains_is_seen_here() -> None:
     model, processor = trainee(FusedProcessor, ModelConfig(operator="transr", dimension=3), relations=4)
-    copy, worker = pickle.loads(pickle.dumps((model, processor)))
-    stats = worker.process(copy, edges(10, torch.zeros(10, dtype=torch.long)), torch.arange(10))
-    assert stats.count == 10
+    before = {name: value.clone() for name, value in model.rhs_operators.state_dict().items()}
+    some, context = edges(10, torch.zeros(10, dtype=torch.long)), context_of(processor)
+    fork = context.Process(target=processor.process, args=(model, some, torch.arange(10)))
+    fork.start()
+    fork.join()
+    assert fork.exitcode == 0 and processor.counters[:, 0].sum() == 10
+    moved = {name for name, value in model.rhs_operators.state_dict().items() if not torch.equal(value, before[name])}
+    assert moved == {"0.projection", "0.translation"}
+    assert (processor.relations.translations.sums[0] > 0).all()
 
 
 @pytest.mark.parametrize("operator", ["linear", "diagonal", "transr"])

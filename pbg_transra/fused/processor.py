@@ -1,7 +1,5 @@
 """The fused batch processor: what training hands to its workers."""
 
-from typing import Any
-
 import torch
 from torch import Tensor
 from torchbiggraph.edgelist import EdgeList
@@ -30,10 +28,6 @@ class FusedProcessor(Processor):
         self.relations = Relations(operators, self.global_optimizer)
         self.weights = torch.tensor([relation.weight for relation in model.relations])
         self.batcher = Batcher(kinds_of(model, operators), config)
-
-    def __getstate__(self) -> dict[str, Any]:
-        """What a worker gets: `relations` has all that it needs of the optimiser."""
-        return {name: value for name, value in self.__dict__.items() if name != "global_optimizer"}
 
     def set_relation_lr(self, lr: float) -> None:
         self.relations.lr = lr
