@@ -18,7 +18,12 @@ from partitioning.entities import EntityMap
 
 _ROW_GROUP = 1 << 20
 _SCHEMA = pa.schema([("id", pa.string())])
-_PARQUET = {"compression": "zstd", "use_dictionary": False, "write_statistics": False}  # every id occurs once
+_PARQUET = {  # every id occurs once
+    "compression": "zstd",
+    "use_dictionary": False,
+    "write_statistics": False,
+    "column_encoding": {"id": "DELTA_LENGTH_BYTE_ARRAY"},  # lengths apart from text: a quarter faster, and smaller
+}
 
 
 class _Ids:
