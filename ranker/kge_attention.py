@@ -41,7 +41,7 @@ class KgeAttention(nn.Module):
         self.ads = [slot.name for slot in ads]
         self.users = [slot.name for slot in self.singles + self.lists if slot.side == "user"]
         width = config.width
-        start = leading(principal_axes(export, sorted({str(slot.type) for slot in ads})), width)
+        start = leading(principal_axes(export, sorted({str(slot.type) for slot in layout.graph()})), width)
         self.adapters = nn.ModuleDict({slot.name: Adapter(start, id_dim) for slot in self.singles})
         self.attentions = nn.ModuleDict(
             {slot.name: ListAttention(start, config.heads, len(ads), _same(slot, ads)) for slot in self.lists}
