@@ -259,7 +259,7 @@ class Evaluate(Stage):
 
 
 class Rank(Stage):
-    name, version, upstream, resumable, adds_to_published = "rank", 3, "export", True, True
+    name, version, upstream, resumable, adds_to_published = "rank", 4, "export", True, True
     knows_its_work = True
 
     def applies(self, context: Context) -> bool:
