@@ -22,7 +22,7 @@ _PARQUET = {  # every id occurs once
     "compression": "zstd",
     "use_dictionary": False,
     "write_statistics": False,
-    "column_encoding": {"id": "DELTA_LENGTH_BYTE_ARRAY"},  # lengths apart from text: smaller, and faster to read and write
+    "column_encoding": {"id": "DELTA_LENGTH_BYTE_ARRAY"},  # lengths apart from text: smaller and faster
 }
 
 
