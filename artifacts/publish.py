@@ -54,15 +54,20 @@ def published(path: Path) -> Iterator[Path]:
     publish(partial, path)
 
 
-def publish(partial: Path, path: Path) -> None:
-    """Renames a whole directory into place after its files are on disk."""
-    for file in partial.rglob("*"):
+def sync_files(directory: Path) -> None:
+    """Makes every file below a directory durable."""
+    for file in directory.rglob("*"):
         if file.is_file() and not file.is_symlink():
             handle = os.open(file, os.O_RDONLY)
             try:
                 os.fsync(handle)
             finally:
                 os.close(handle)
+
+
+def publish(partial: Path, path: Path) -> None:
+    """Renames a whole directory into place after its files are on disk."""
+    sync_files(partial)
     os.rename(partial, path)
     sync_directory(path.parent)
 

@@ -1,6 +1,7 @@
 """What every benchmark prints and stores beside its numbers: machine, versions, date."""
 
 import json
+import os
 import platform
 import subprocess
 import time
@@ -31,7 +32,11 @@ def surroundings(packages: Sequence[str]) -> dict[str, Any]:
 
 
 def timed_process(command: Sequence[str], cwd: Path) -> tuple[float, int]:
-    """Seconds from exec to exit and peak memory (bytes, whole process tree) of a command. Raises when it fails."""
+    """Seconds from exec to exit and peak memory (bytes, whole process tree) of a command. Raises when it fails.
+
+    What earlier commands left for the disk to write is written first: a command that syncs would wait for it.
+    """
+    os.sync()
     start = time.perf_counter()
     process = psutil.Popen(command, cwd=cwd, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
     peak = 0

@@ -65,8 +65,7 @@ def _build(
     summed = np.array([relation.config.weight is not None for relation in relations])
     entities = thin(config, relations, read.entities, edges, read.hashes, summed, destination)
     if config.write_names:
-        for name, map in entities.items():
-            write_names(destination, name, len(map.counts))
+        write_names(destination, entities.values(), threads)
     ledger = None
     if config.append_only:
         ledger = ledger_path(destination)
@@ -77,7 +76,7 @@ def _build(
     write_buckets(
         edges, destination, config.seed, threads, summed, counts, ledger, lambda done: progress("buckets", done)
     )
-    counts.close(ledger)
+    counts.close(ledger, threads)
     _check_empty(config, relations, edges, counts)
     statistics = graph_statistics(counts, relations, entities, read.without_consent, edges.left_out)
     describe(config, destination, relations, entities, edges, counts, statistics)

@@ -1,6 +1,7 @@
 """What is counted while buckets are written: edges, degrees, and which entities occur in which relations."""
 
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -66,25 +67,27 @@ class Counts:
         with self._lock, self._ends_path(side, part, split > 0).open("ab") as file:
             ends.tofile(file)
 
-    def close(self, ledger: Path | None) -> None:
+    def close(self, ledger: Path | None, threads: int) -> None:
         """Counts distinct entities; keeps in the directory `ledger`, if any, what a later graph goes on from."""
-        for side in ("lhs", "rhs"):
-            self.distinct[side] = np.zeros(self._relations, np.int64)
-            for part in range(len(self.degrees)):
-                self._close_ends(side, part, ledger)
+        parts = range(len(self.degrees))
+        with ThreadPoolExecutor(threads) as pool:
+            for side in ("lhs", "rhs"):
+                ends = pool.map(lambda part, side=side: self._close_ends(side, part, ledger), parts)
+                self.distinct[side] = np.sum(list(ends), axis=0)
         if ledger:
             for type, part, degrees in self._by_type():
                 np.save(ledger / degrees_name(type, part), degrees)
 
-    def _close_ends(self, side: str, part: int, ledger: Path | None) -> None:
+    def _close_ends(self, side: str, part: int, ledger: Path | None) -> Indices:
+        """Distinct entities (relations,) on a side of a partition."""
         training, held = (self._spilled_ends(side, part, held) for held in (False, True))
         if self._settled is not None:
             before = self._settled.ends(side, part)
             training = merged(before, training[~contains(before, training)])
         if ledger:
             np.save(ledger / ends_name(side, part), training)
-        for ends in (training, held[~contains(training, held)]):
-            self.distinct[side] += np.diff(np.searchsorted(ends, np.arange(self._relations + 1) << END_BITS))
+        borders = np.arange(self._relations + 1) << END_BITS
+        return np.diff(np.searchsorted(training, borders) + np.searchsorted(held[~contains(training, held)], borders))
 
     def of_type(self, type: str) -> tuple[list[NDArray[np.int32]], list[NDArray[np.bool_]]]:
         """Training degrees of a type's entities and whether they occur in valid or test, partition by partition."""

@@ -1,7 +1,7 @@
 """The files of the entity map: ids, counts and, for PBG's export, names."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from itertools import chain
 from pathlib import Path
@@ -98,9 +98,11 @@ def keep_entities(directory: Path, type: str, keep: list[NDArray[np.bool_]]) -> 
         aside.replace(path)
 
 
-def write_names(directory: Path, type: str, partitions: int) -> None:
+def write_names(directory: Path, entities: Iterable[EntityMap], threads: int) -> None:
     """Writes PBG's entity_names files, streaming the ids that `write_entities` wrote."""
-    for part in range(partitions):
+
+    def write(place: tuple[str, int]) -> None:
+        type, part = place
         with (directory / f"entity_names_{type}_{part}.json").open("wb") as file, translated():
             file.write(b"[")
             comma = 1  # bytes: the first name follows none
@@ -109,15 +111,25 @@ def write_names(directory: Path, type: str, partitions: int) -> None:
                 comma = 0
             file.write(b"]\n")
 
+    with ThreadPoolExecutor(threads) as pool:
+        list(pool.map(write, [(map.type, part) for map in entities for part in range(len(map.counts))]))
+
 
 def _names(ids: pa.StringArray) -> memoryview:
     """Ids as JSON strings, each after a comma and a line break; by Arrow where no character is to be escaped."""
     ids = ids.cast(pa.large_string())
     if not _plain(ids):
         return memoryview((",\n" + json.dumps(ids.to_pylist(), separators=(",\n", ":"))[1:-1]).encode())
-    before, after, between = (pa.scalar(text, pa.large_string()) for text in (',\n"', '"', ""))
+    before, after, between = _text([',\n"', '"', ""])
     quoted = pc.binary_join_element_wise(before, ids, after, between)
     return memoryview(quoted.buffers()[2])[: _bounds(quoted).stop]
+
+
+def _text(values: list[str]) -> pa.LargeStringArray:
+    """Plain strings as Arrow's; pa.array and pa.scalar would import pandas."""
+    ends = np.cumsum([0, *map(len, values)])
+    buffers = [None, pa.py_buffer(ends), pa.py_buffer("".join(values).encode())]
+    return pa.Array.from_buffers(pa.large_string(), len(values), buffers)
 
 
 def _plain(ids: pa.LargeStringArray) -> bool:

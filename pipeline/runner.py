@@ -3,6 +3,7 @@
 import json
 import platform
 import shutil
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from importlib.metadata import version
@@ -11,7 +12,7 @@ from typing import Any
 
 from artifacts.differences import differences
 from artifacts.errors import ConfigError, DataError
-from artifacts.publish import publish, write_json
+from artifacts.publish import publish, sync_files, write_json
 from artifacts.resources import Meter
 from pipeline.context import Context
 from pipeline.expected import told
@@ -168,6 +169,10 @@ def make(context: Context, run: Run, target: Target) -> dict[str, Any]:
             shutil.rmtree(partial, ignore_errors=True)
         raise
     (partial / IDENTITY).unlink(missing_ok=True)
+    with ThreadPoolExecutor(1) as syncing:  # the disk writes what is hashed meanwhile
+        synced = syncing.submit(sync_files, partial)
+        outputs = tree_digests(partial, skip=(RECORD,))
+    synced.result()
     latest = context.workspace.latest
     record = {
         "stage": stage.name,
@@ -178,7 +183,7 @@ def make(context: Context, run: Run, target: Target) -> dict[str, Any]:
         "started": started,
         "versions": {"python": platform.python_version(), **{package: version(package) for package in PACKAGES}},
         "input_digests": input_digests(target.parts["inputs"], latest.record(stage.name) if latest else None),
-        "outputs": tree_digests(partial, skip=(RECORD,)),
+        "outputs": outputs,
         "metrics": {**metrics, "seconds": meter.seconds, "peak_rss_bytes": meter.peak_bytes},
     }
     write_json(partial / RECORD, record)
