@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -12,8 +13,8 @@ from numpy.typing import NDArray
 from artifacts.graph import SPLITS, edge_path
 from partitioning.counts import Counts
 from partitioning.engine import translated
-from partitioning.key import Indices, KeyLayout, Keys, scramble_, unscramble_
-from partitioning.merge import merge_edges, settled_edges
+from partitioning.key import Columns, Indices, KeyLayout, Keys, scramble_, unscramble_
+from partitioning.merge import Insertion, insert_edges, settled_edges
 from partitioning.ordered import contains
 from partitioning.settled import units_name
 from partitioning.spill import EdgeSpill
@@ -26,16 +27,29 @@ class BucketEdges(NamedTuple):
     """The edges of a split in a bucket, shuffled.
 
     Attributes:
-        keys: (N,)
-        units: weights (N,) in units, None in a graph without weights
-        added: the keys (M,) without those that are settled
+        keys: those that are not settled (N,)
+        units: weights (M,) in units of all edges, None in a graph without weights
         seen: number of edges left out, which an earlier split has
+        insertion: where they go among those that are settled; None where none are
     """
 
     keys: Keys
     units: Indices | None
-    added: Keys
     seen: int
+    insertion: Insertion | None
+
+    @property
+    def size(self) -> int:
+        """Number of edges, also settled ones."""
+        return len(self.keys) + (self.insertion.settled.size if self.insertion else 0)
+
+    def chunks(self, layout: KeyLayout) -> Iterator[Columns]:
+        """All edges, some at a time."""
+        if self.insertion:
+            yield from self.insertion.chunks(layout.columns(self.keys))
+        else:
+            for start in range(0, len(self.keys), _CHUNK):
+                yield layout.columns(self.keys[start : start + _CHUNK])
 
 
 def write_buckets(
@@ -59,13 +73,12 @@ def write_buckets(
     def work(bucket: int) -> int:
         i, j = divmod(bucket, spill.grid.rhs_partitions)
         left_out = 0
-        for code, (keys, units, added, seen) in enumerate(fresh_edges(spill, bucket, summed, seed)):
-            weights = None if units is None else (units / UNIT).astype(np.float32)
-            write_bucket(edge_path(directory, SPLITS[code]) / f"edges_{i}_{j}.h5", spill.grid.layout, keys, weights)
-            if ledger and units is not None and len(units) and code == 0:
-                np.save(ledger / units_name(i, j), units)
-            counts.add(code, i, j, added, len(keys))
-            left_out += seen
+        for code, edges in enumerate(fresh_edges(spill, bucket, summed, seed)):
+            write_bucket(edge_path(directory, SPLITS[code]) / f"edges_{i}_{j}.h5", spill.grid.layout, edges)
+            if ledger and edges.units is not None and len(edges.units) and code == 0:
+                np.save(ledger / units_name(i, j), edges.units)
+            counts.add(code, i, j, edges.keys, edges.size)
+            left_out += edges.seen
         return left_out
 
     with translated(), ThreadPoolExecutor(threads) as pool:
@@ -79,7 +92,8 @@ def fresh_edges(spill: EdgeSpill, bucket: int, summed: NDArray[np.bool_], seed: 
 
     Those that an earlier split has are left out: what training has seen is not asked again.
     """
-    earlier, layout = np.empty(0, np.uint64), spill.grid.layout
+    layout = spill.grid.layout
+    earlier: list[Callable[[Keys], NDArray[np.bool_]]] = []
     for split in range(len(SPLITS)):
         keys, units, is_summed = spill.keys(split, bucket), None, None
         if spill.weighted:
@@ -89,18 +103,20 @@ def fresh_edges(spill: EdgeSpill, bucket: int, summed: NDArray[np.bool_], seed: 
         else:
             scramble_(keys, seed)
             keys.sort()
-        seen = contains(earlier, keys)
+        seen = np.zeros(len(keys), np.bool_)
+        for has in earlier:
+            seen |= has(keys)
         if seen.any():
             keys, units = keys[~seen], None if units is None else units[~seen]
-        added = keys
+        insertion = None
         if split == 0 and spill.settled is not None:
             before = settled_edges(spill.settled, spill.grid, bucket, seed, spill.weighted)
-            keys, units, added = merge_edges(*before, keys, units, is_summed)
-            unscramble_(added, seed)
+            insertion, keys, units = insert_edges(before, keys, units, is_summed)
+            earlier.append(before.contains)
         if any(spill.holds(later, bucket) for later in range(split + 1, len(SPLITS))):
-            earlier = np.sort(np.concatenate([earlier, keys])) if len(earlier) else keys.copy()
+            earlier.append(partial(contains, keys.copy()))
         unscramble_(keys, seed)
-        yield BucketEdges(keys, units, added, int(np.count_nonzero(seen)))
+        yield BucketEdges(keys, units, int(np.count_nonzero(seen)), insertion)
 
 
 def sum_repeats(keys: Keys, units: Indices, is_summed: NDArray[np.bool_]) -> tuple[Keys, Indices, NDArray[np.bool_]]:
@@ -115,13 +131,19 @@ def sum_repeats(keys: Keys, units: Indices, is_summed: NDArray[np.bool_]) -> tup
     return keys[starts], np.add.reduceat(units, starts) if len(starts) else units, is_summed[starts]
 
 
-def write_bucket(path: Path, layout: KeyLayout, keys: Keys, weights: NDArray[np.float32] | None) -> None:
+def write_bucket(path: Path, layout: KeyLayout, edges: BucketEdges) -> None:
     """Writes a bucket file of format_version 1: contiguous datasets, the same bytes for the same edges."""
     with h5py.File(path, "w") as file:
         file.attrs["format_version"] = 1
-        for name, unpack in (("lhs", layout.lhs), ("rhs", layout.rhs), ("rel", layout.relation)):
-            dataset = file.create_dataset(name, shape=keys.shape, dtype=np.int64, track_times=False)
-            for start in range(0, len(keys), _CHUNK):
-                dataset[start : start + _CHUNK] = unpack(keys[start : start + _CHUNK])
-        if weights is not None:
-            file.create_dataset("weight", data=weights, track_times=False)
+        datasets = [
+            file.create_dataset(name, shape=(edges.size,), dtype=np.int64, track_times=False)
+            for name in ("lhs", "rhs", "rel")
+        ]
+        start = 0
+        for columns in edges.chunks(layout):
+            stop = start + len(columns.lhs)
+            for dataset, column in zip(datasets, columns, strict=True):
+                dataset[start:stop] = column
+            start = stop
+        if edges.units is not None:
+            file.create_dataset("weight", data=(edges.units / UNIT).astype(np.float32), track_times=False)

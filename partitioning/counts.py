@@ -58,9 +58,8 @@ class Counts:
     def _add_side(self, side: str, split: int, part: int, relation: Indices, offsets: Indices) -> None:
         at = self._places.of(side, part, relation, offsets)
         if split == 0:
-            degrees = np.bincount(at, minlength=len(self.degrees[part]))
             with self._lock:
-                self.degrees[part] += degrees.astype(np.int32)
+                np.add.at(self.degrees[part], at, np.int32(1))  # of its own dtype, else it takes 40 times as long
         else:
             self.held_out[part][at] = True  # safe without the lock: every thread writes the same value
         ends = unique((relation << END_BITS) | offsets)

@@ -6,6 +6,7 @@ edges and the seed; the inverse bijection gives the edges back. Sorting plain in
 """
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +19,14 @@ Indices = NDArray[np.int64]
 _CHUNK = 1 << 16  # keys that are mixed at once: temporaries stay in the cache
 _STEPS = ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB), (31, 1))
 _MASK = (1 << 64) - 1
+
+
+class Columns(NamedTuple):
+    """Edges (N,) as an edge file has them: offsets on both sides and indices of relations, (N,) each."""
+
+    lhs: Indices
+    rhs: Indices
+    relation: Indices
 
 
 @dataclass(frozen=True)
@@ -59,6 +68,10 @@ class KeyLayout:
     def rhs(self, keys: Keys) -> Indices:
         """Right-hand offsets (N,) of keys (N,)."""
         return (keys & np.uint64((1 << self.rhs_bits) - 1)).astype(np.int64)
+
+    def columns(self, keys: Keys) -> Columns:
+        """What keys (N,) are made of."""
+        return Columns(self.lhs(keys), self.rhs(keys), self.relation(keys))
 
 
 def mix(keys: Keys) -> Keys:

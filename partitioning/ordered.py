@@ -19,10 +19,6 @@ def contains(values: NDArray[Any], asked: NDArray[Any]) -> NDArray[np.bool_]:
     return values[np.minimum(np.searchsorted(values, asked), len(values) - 1)] == asked
 
 
-def is_sorted(values: NDArray[Any]) -> bool:
-    return bool((values[1:] >= values[:-1]).all())
-
-
 def merged(values: NDArray[Any], more: NDArray[Any]) -> NDArray[Any]:
     """Sorted values (N + M,) of two sorted arrays (N,) and (M,), M being the smaller."""
     return np.insert(values, np.searchsorted(values, more), more)

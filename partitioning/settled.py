@@ -9,12 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from artifacts.graph import SPLITS, edge_path, load_graph
-from partitioning.key import Indices, KeyLayout, Keys
+from partitioning.key import Columns, Indices, KeyLayout
 from partitioning.ledger import ledger_path
 from partitioning.relations import NamedRelation
 
 END_BITS = 40  # of an offset, below the relation, in the list of which entity occurs in which relation
-_CHUNK = 1 << 16  # edges that are packed at once: temporaries stay in the cache
 
 
 class Settled:
@@ -29,19 +28,32 @@ class Settled:
         graph, at = load_graph(graph_dir), {relation.name: index for index, relation in enumerate(relations)}
         self._directory = graph_dir
         self._relation = np.array([at[relation.name] for relation in graph.relations], np.int64)
+        self._layout = KeyLayout.of(
+            len(graph.relations),
+            *(
+                max(max(graph.entity_type(getattr(relation, side)).counts) for relation in graph.relations)
+                for side in ("lhs", "rhs")
+            ),
+        )
         self.window = graph.window
         self.edges = np.zeros(len(relations), np.int64)
         self.edges[self._relation] = [relation.edges["train"] for relation in graph.relations]
 
-    def training(self, i: int, j: int, layout: KeyLayout) -> Keys:
-        """Keys (N,) of the training edges of a bucket, in the order of its file."""
+    def training(self, i: int, j: int) -> Columns:
+        """The training edges (N,) of a bucket, in the order of its file."""
         with h5py.File(edge_path(self._directory, "train") / f"edges_{i}_{j}.h5") as file:
             lhs, rhs, relation = (_column(file[name]) for name in ("lhs", "rhs", "rel"))
-        keys = np.empty(len(lhs), np.uint64)
-        for start in range(0, len(lhs), _CHUNK):
-            rows = slice(start, start + _CHUNK)
-            keys[rows] = layout.pack(self._relation[relation[rows]], lhs[rows], rhs[rows])
-        return keys
+        return Columns(lhs, rhs, relation if self._same_relations() else self._relation[relation])
+
+    def in_order(self, layout: KeyLayout) -> bool:
+        """Whether the order of the files is that of keys of a layout.
+
+        It is not when a new name has moved the numbers of relations, or a partition has grown out of its bits.
+        """
+        return self._layout == layout and self._same_relations()
+
+    def _same_relations(self) -> bool:
+        return bool((self._relation == np.arange(len(self._relation))).all())
 
     def units(self, i: int, j: int) -> Indices:
         """Weights (N,) of the same edges, in units."""
@@ -91,4 +103,4 @@ def _column(dataset: h5py.Dataset) -> Indices:
     """A contiguous dataset (N,), mapped: h5py would read it under a lock that all threads share."""
     if not len(dataset):
         return np.empty(0, np.int64)
-    return np.memmap(dataset.file.filename, dataset.dtype, "r", dataset.id.get_offset(), dataset.shape)
+    return np.asarray(np.memmap(dataset.file.filename, dataset.dtype, "r", dataset.id.get_offset(), dataset.shape))
