@@ -54,15 +54,20 @@ def published(path: Path) -> Iterator[Path]:
     publish(partial, path)
 
 
+def sync_file(path: Path) -> None:
+    """Makes the content of a file durable."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
 def sync_files(directory: Path) -> None:
     """Makes every file below a directory durable."""
     for file in directory.rglob("*"):
         if file.is_file() and not file.is_symlink():
-            handle = os.open(file, os.O_RDONLY)
-            try:
-                os.fsync(handle)
-            finally:
-                os.close(handle)
+            sync_file(file)
 
 
 def publish(partial: Path, path: Path) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 
 import psutil
 
-from artifacts.resources import cpu_count, tree_memory
+from artifacts.resources import Meter, cpu_count
 
 OUT = Path(__file__).resolve().parent / "out"
 
@@ -39,14 +39,12 @@ def timed_process(command: Sequence[str], cwd: Path) -> tuple[float, int]:
     os.sync()
     start = time.perf_counter()
     process = psutil.Popen(command, cwd=cwd, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
-    peak = 0
-    while process.poll() is None:
-        peak = max(peak, tree_memory(process))
-        time.sleep(0.05)
-    seconds = time.perf_counter() - start
+    with Meter(process) as meter:
+        said = process.communicate()[1]
+        seconds = time.perf_counter() - start
     if process.returncode:
-        raise RuntimeError(f"{' '.join(command)} exited with {process.returncode}: {process.stderr.read()[-2000:]}")
-    return seconds, peak
+        raise RuntimeError(f"{' '.join(command)} exited with {process.returncode}: {said[-2000:]}")
+    return seconds, meter.peak_bytes
 
 
 def save(name: str, result: dict[str, Any]) -> None:

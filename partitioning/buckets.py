@@ -1,7 +1,7 @@
 """Bucket files: the edges of each (split, lhs partition, rhs partition), shuffled, as PBG reads them."""
 
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from artifacts.graph import SPLITS, edge_path
+from artifacts.publish import sync_file
 from partitioning.counts import Counts
 from partitioning.engine import translated
 from partitioning.key import Columns, Indices, KeyLayout, Keys, scramble_, unscramble_
@@ -74,17 +75,22 @@ def write_buckets(
         i, j = divmod(bucket, spill.grid.rhs_partitions)
         left_out = 0
         for code, edges in enumerate(fresh_edges(spill, bucket, summed, seed)):
-            write_bucket(edge_path(directory, SPLITS[code]) / f"edges_{i}_{j}.h5", spill.grid.layout, edges)
+            path = edge_path(directory, SPLITS[code]) / f"edges_{i}_{j}.h5"
+            write_bucket(path, spill.grid.layout, edges)
+            synced.append(disk.submit(sync_file, path))  # while the next ones are made
             if ledger and edges.units is not None and len(edges.units) and code == 0:
                 np.save(ledger / units_name(i, j), edges.units)
             counts.add(code, i, j, edges.keys, edges.size)
             left_out += edges.seen
         return left_out
 
-    with translated(), ThreadPoolExecutor(threads) as pool:
+    synced: list[Future[None]] = []
+    with translated(), ThreadPoolExecutor(threads) as pool, ThreadPoolExecutor(1) as disk:
         for done, seen in enumerate(pool.map(work, range(spill.grid.buckets)), 1):
             spill.left_out["seen_before"] += seen
             progress(done / spill.grid.buckets)
+        for file in synced:
+            file.result()
 
 
 def fresh_edges(spill: EdgeSpill, bucket: int, summed: NDArray[np.bool_], seed: int) -> Iterator[BucketEdges]:

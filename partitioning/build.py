@@ -70,7 +70,7 @@ def _build(
     if config.append_only:
         ledger = ledger_path(destination)
         replay_events(edges, config)
-        hold_events(edges, ledger)
+        hold_events(edges, ledger, threads)
         save_ledger(destination, next_ledger(config, reading, read.types, relations, read.without_consent))
     counts = Counts(edges, relations, entities)
     write_buckets(

@@ -1,5 +1,7 @@
 """Held-out events, kept in the ledger with their times: when the dates of the split move on, they move, too."""
 
+from concurrent.futures import ThreadPoolExecutor
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -15,23 +17,27 @@ from partitioning.spill import EdgeSpill
 from partitioning.weights import UNIT
 
 
-def hold_events(spill: EdgeSpill, ledger: Path) -> None:
+def hold_events(spill: EdgeSpill, ledger: Path, threads: int) -> None:
     """Writes the held-out events of the spill to the directory `ledger`; they stay in the spill, without moments.
 
     Sorted, so that the same events give the same bytes.
     """
     layout = spill.grid.layout
-    for split in range(1, len(SPLITS)):
-        for bucket in range(spill.grid.buckets):
-            keys, units = spill.keys(split, bucket), spill.units(split, bucket)
-            if not len(keys):
-                continue
-            weights = units if spill.weighted else np.full(len(keys), UNIT)
-            columns = layout.relation(keys), layout.lhs(keys), layout.rhs(keys), spill.moments(split, bucket), weights
-            events = np.stack(columns)
-            with translated():
-                np.save(ledger / held_name(split, *divmod(bucket, spill.grid.rhs_partitions)), _sorted(events))
-                spill.put(split, bucket, keys, units if spill.weighted else None)
+
+    def hold(cell: tuple[int, int]) -> None:
+        split, bucket = cell
+        keys, units = spill.keys(split, bucket), spill.units(split, bucket)
+        if not len(keys):
+            return
+        weights = units if spill.weighted else np.full(len(keys), UNIT)
+        columns = layout.relation(keys), layout.lhs(keys), layout.rhs(keys), spill.moments(split, bucket), weights
+        events = np.stack(columns)
+        with translated():
+            np.save(ledger / held_name(split, *divmod(bucket, spill.grid.rhs_partitions)), _sorted(events))
+            spill.put(split, bucket, keys, units if spill.weighted else None)
+
+    with ThreadPoolExecutor(threads) as pool:
+        list(pool.map(hold, product(range(1, len(SPLITS)), range(spill.grid.buckets))))
 
 
 def replay_events(spill: EdgeSpill, config: GraphConfig) -> None:

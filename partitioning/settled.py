@@ -80,7 +80,7 @@ class Settled:
 
     def _array(self, name: str, missing: NDArray[Any]) -> NDArray[Any]:
         path = ledger_path(self._directory) / name
-        return np.load(path) if path.exists() else missing
+        return np.load(path, mmap_mode="r") if path.exists() else missing
 
 
 def units_name(i: int, j: int) -> str:
