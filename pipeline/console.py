@@ -2,12 +2,13 @@
 
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from tqdm import tqdm
+if TYPE_CHECKING:
+    from tqdm import tqdm
 
 
 @dataclass(frozen=True)
@@ -26,11 +27,31 @@ class Console:
         if self.as_json:
             print(json.dumps(value), flush=True)
 
+    @property
+    def hidden(self) -> bool:
+        """Whether nobody watches."""
+        return self.quiet or self.as_json or not sys.stderr.isatty()
+
     @contextmanager
-    def bar(self, stage: str, unit: str, total: float | None = None) -> Iterator[tqdm]:
+    def bar(self, stage: str, unit: str, total: float | None = None) -> Iterator["tqdm"]:
         """A progress bar on stderr; silent where nobody watches."""
-        hidden = self.quiet or self.as_json or not sys.stderr.isatty()
+        from tqdm import tqdm
+
         with tqdm(
-            desc=stage, total=total, unit=unit, unit_scale=True, disable=hidden, leave=False, dynamic_ncols=True
+            desc=stage, total=total, unit=unit, unit_scale=True, disable=self.hidden, leave=False, dynamic_ncols=True
         ) as bar:
             yield bar
+
+    @contextmanager
+    def steps(self, stage: str) -> Iterator[Callable[[str, float], None]]:
+        """A progress bar that is told the name of the step and the fraction done; silent where nobody watches."""
+        if self.hidden:
+            yield lambda step, fraction: None
+            return
+        with self.bar(stage, "", total=1.0) as bar:
+
+            def progress(step: str, fraction: float) -> None:
+                bar.set_postfix_str(step, refresh=False)
+                bar.update(fraction - bar.n)
+
+            yield progress

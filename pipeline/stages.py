@@ -89,12 +89,7 @@ class Partition(Stage):
         from pipeline.entity_map import known_graph
 
         known = known_graph(context)
-        with context.console.bar(self.name, "", total=1.0) as bar:
-
-            def progress(step: str, fraction: float) -> None:
-                bar.set_postfix_str(step, refresh=False)
-                bar.update(fraction - bar.n)
-
+        with context.console.steps(self.name) as progress:
             report = build_graph(context.config.graph, context.root, partial, progress, known)
         if report.recounted:
             context.console.say(f"{self.name}: counted all files again, since {'; '.join(report.recounted[:3])}")
@@ -209,7 +204,7 @@ class Export(Stage):
         from pbg_transra.export import export_embeddings
 
         attributes = {"config_hash": context.config_hash, "run_id": run.id, "metrics": run.metrics()}
-        with context.console.bar(self.name, "", total=1.0) as bar:
+        with context.console.steps(self.name) as progress:
             report = export_embeddings(
                 run.directory("partition"),
                 run.directory("train"),
@@ -217,7 +212,7 @@ class Export(Stage):
                 context.config.model,
                 context.config.export,
                 attributes,
-                lambda step, fraction: bar.update(fraction - bar.n) and None,
+                progress,
             )
         return asdict(report)
 
@@ -244,12 +239,7 @@ class Evaluate(Stage):
         from pbg_transra.evaluation.report import evaluate
 
         config = context.config
-        with context.console.bar(self.name, "", total=1.0) as bar:
-
-            def progress(step: str, fraction: float) -> None:
-                bar.set_postfix_str(step, refresh=False)
-                bar.update(fraction - bar.n)
-
+        with context.console.steps(self.name) as progress:
             graph_dir, model_dir = run.directory("partition"), run.directory("train")
             return evaluate(graph_dir, model_dir, config.model, config.evaluate, progress)
 
@@ -294,12 +284,7 @@ class Rank(Stage):
         if not runs:
             runs, config = {run.id: run.path}, expecting(context, config, run)
         exports = {name: Export.of_run(path) for name, path in runs.items()}
-        with context.console.bar(self.name, "", total=1.0) as bar:
-
-            def progress(step: str, fraction: float) -> None:
-                bar.set_postfix_str(step, refresh=False)
-                bar.update(fraction - bar.n)
-
+        with context.console.steps(self.name) as progress:
             return rank(config, context.root, exports, partial, progress, run.path / "tensorboard" / self.name)
 
     def summary(self, metrics: dict[str, Any]) -> str:
