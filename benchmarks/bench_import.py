@@ -2,8 +2,11 @@
 
     make bench-import
 
-Both are timed as whole processes from exec to exit, in turn. Ours writes what PBG's writes (counts, names, edges in
-buckets) and besides a portable hash for partitions, shuffled buckets, statistics and the manifest.
+Both are timed as whole processes from exec to exit, in turn: PBG's once a round, ours, which is over in a moment, five
+times. The first of those finds the machine as PBG's minutes left it (memory given back to the host, caches cold) and
+takes longer; the ratio is that of the medians of all runs, and that of the first runs is printed beside it. Ours writes
+what PBG's writes (counts, names, edges in buckets) and besides a portable hash for partitions, shuffled buckets,
+statistics and the manifest.
 """
 
 import argparse
@@ -19,6 +22,8 @@ import pyarrow as pa
 import pyarrow.csv as csv
 
 from benchmarks.environment import save, surroundings, timed_process
+
+RUNS = {"peer": 1, "ours": 5}  # in each round
 
 PBG_CONFIG = """
 def get_torchbiggraph_config():
@@ -73,29 +78,31 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="bench-import-") as name:
         directory = Path(name)
         write_tsv(directory / "edges.tsv", options.edges, options.entities)
-        seconds: dict[str, list[float]] = {"ours": [], "peer": []}
+        seconds: dict[str, list[float]] = {side: [] for side in RUNS}
         peaks = dict.fromkeys(seconds, 0)
         commands = {
             "ours": our_command(directory, options.partitions),
             "peer": peer_command(directory, options.partitions),
         }
-        for _ in range(options.rounds):
-            for side, command in commands.items():
-                shutil.rmtree(directory / side, ignore_errors=True)
-                took, peak = timed_process(command, directory)
-                seconds[side].append(took)
-                peaks[side] = max(peaks[side], peak)
-                print(f"{side}: {took:.2f} s, {options.edges / took:,.0f} edges/s, peak {peak >> 20} MiB", flush=True)
+        for side in (side for _ in range(options.rounds) for side, runs in RUNS.items() for _ in range(runs)):
+            shutil.rmtree(directory / side, ignore_errors=True)
+            took, peak = timed_process(commands[side], directory)
+            seconds[side].append(took)
+            peaks[side] = max(peaks[side], peak)
+            print(f"{side}: {took:.2f} s, {options.edges / took:,.0f} edges/s, peak {peak >> 20} MiB", flush=True)
     medians = {side: statistics.median(times) for side, times in seconds.items()}
+    first = statistics.median(seconds["ours"][:: RUNS["ours"]])
     result = {
         "ratio": medians["peer"] / medians["ours"],
+        "ratio_of_first_runs": medians["peer"] / first,
         "ours": {"seconds": seconds["ours"], "median": medians["ours"], "peak_bytes": peaks["ours"]},
         "peer": {"seconds": seconds["peer"], "median": medians["peer"], "peak_bytes": peaks["peer"]},
         "sizes": {"edges": options.edges, "entities": options.entities, "partitions": options.partitions},
-        "protocol": "whole processes from exec to exit, in turn, medians; same TSV; names written by both",
+        "protocol": "whole processes from exec to exit, peer once and ours five times a round, medians; same TSV; "
+        "names written by both",
         **surroundings(["torchbiggraph", "duckdb", "pyarrow", "torch"]),
     }
-    print(f"{result['machine']}: ours is {result['ratio']:.0f} times as fast")
+    print("{machine}: ours is {ratio:.0f} times as fast, {ratio_of_first_runs:.0f} right after PBG's".format(**result))
     save("import", result)
 
 
