@@ -1,6 +1,8 @@
 """The exported vectors: one HDF5 file whose arrays are contiguous and uncompressed, so that they can be memory-mapped.
 
     /entities/<type>/vectors          (N, D) float32 or float16; rows in the graph's order: partition by partition
+    /entities/<type>/degrees          (N, K) int32, optional: training edges of each entity by relation and side;
+                                      attribute `names` (JSON list) says which column counts what
     /entities/<type>/ids/bytes        (bytes,) uint8: the UTF-8 of all ids, one after the other
     /entities/<type>/ids/offsets      (N + 1,) int64: id i is bytes[offsets[i]:offsets[i + 1]]
     /entities/<type>/ids/hash_sorted  (N,) uint64: the lower half of every id's md5, ascending
@@ -75,9 +77,14 @@ class TypeWriter:
     16 while they are sorted.
     """
 
-    def __init__(self, group: h5py.Group, count: int, dimension: int, id_bytes: int, dtype: str) -> None:
+    def __init__(
+        self, group: h5py.Group, count: int, dimension: int, id_bytes: int, dtype: str, degrees: Sequence[str]
+    ) -> None:
         ids = group.create_group("ids")
         self._vectors = group.create_dataset("vectors", (count, dimension), dtype)
+        self._degrees = group.create_dataset("degrees", (count, len(degrees)), np.int32) if degrees else None
+        if self._degrees is not None:
+            self._degrees.attrs["names"] = json.dumps(list(degrees))
         self._bytes = ids.create_dataset("bytes", (id_bytes,), np.uint8)
         self._offsets = ids.create_dataset("offsets", (count + 1,), np.int64)
         self._hash_sorted = ids.create_dataset("hash_sorted", (count,), np.uint64)
@@ -86,12 +93,14 @@ class TypeWriter:
         self._rows = self._length = 0
         self._offsets[0] = 0
 
-    def append(self, ids: pa.Array, vectors: Array) -> None:
-        """Writes the next entities: `vectors` is (B, D), in the order of the B `ids`."""
+    def append(self, ids: pa.Array, vectors: Array, degrees: Array | None = None) -> None:
+        """Writes the next entities: `vectors` (B, D) and `degrees` (B, K), in the order of the B `ids`."""
         rows = slice(self._rows, self._rows + len(ids))
         lengths = pc.binary_length(ids).to_numpy(zero_copy_only=False).astype(np.int64)
         data = b"".join(ids.cast(pa.large_binary()).to_pylist())
         self._vectors[rows] = vectors
+        if self._degrees is not None:
+            self._degrees[rows] = degrees
         self._offsets[rows.start + 1 : rows.stop + 1] = self._length + np.cumsum(lengths)
         self._bytes[self._length : self._length + len(data)] = np.frombuffer(data, np.uint8)
         self._hashes[rows] = hash_ids(ids)
@@ -125,10 +134,13 @@ class EmbeddingsWriter:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self._file.close()
 
-    def entities(self, name: str, count: int, id_bytes: int, dtype: str) -> TypeWriter:
-        """Opens a type of `count` entities whose ids have `id_bytes` bytes of UTF-8 altogether."""
+    def entities(self, name: str, count: int, id_bytes: int, dtype: str, degrees: Sequence[str] = ()) -> TypeWriter:
+        """Opens a type of `count` entities whose ids have `id_bytes` bytes of UTF-8 altogether.
+
+        `degrees` names the columns of their degrees, if any are written.
+        """
         dimension = int(self._file.attrs["dimension"])
-        return TypeWriter(self._file["entities"].create_group(name), count, dimension, id_bytes, dtype)
+        return TypeWriter(self._file["entities"].create_group(name), count, dimension, id_bytes, dtype, degrees)
 
     def relation(self, index: int, relation: ExportedRelation) -> None:
         group = self._file["relations"].create_group(str(index))
@@ -145,6 +157,7 @@ class Embeddings:
         """Opens the export at `path`. Raises DataError when it is not one, is cut short, or of another version."""
         self.path = path
         self._types: dict[str, dict[str, Array]] = {}
+        self._degree_names: dict[str, tuple[str, ...]] = {}
         self._relations: dict[str, ExportedRelation] = {}
         try:
             with h5py.File(path, "r") as file:
@@ -158,6 +171,9 @@ class Embeddings:
         for name, group in file["entities"].items():
             self._types[name] = {key: self._mapped(group["ids"][key]) for key in ID_DATASETS}
             self._types[name]["vectors"] = self._mapped(group["vectors"])
+            if degrees := group.get("degrees"):
+                self._types[name]["degrees"] = self._mapped(degrees)
+                self._degree_names[name] = tuple(json.loads(degrees.attrs["names"]))
             self._require_consistent(name)
         for _, group in sorted(file["relations"].items(), key=lambda item: int(item[0])):
             fields = {key: str(group.attrs[key]) for key in ("name", "lhs", "rhs", "operator")}
@@ -180,6 +196,8 @@ class Embeddings:
         lengths = [len(arrays[key]) for key in ("offsets", "hash_sorted", "hash_rows")]
         if dimension != self.attributes["dimension"] or lengths != [count + 1, count, count]:
             raise ValueError(f"/entities/{name}: its arrays do not fit each other")
+        if "degrees" in arrays and arrays["degrees"].shape != (count, len(self._degree_names[name])):
+            raise ValueError(f"/entities/{name}: its degrees do not fit its vectors")
         if arrays["offsets"][-1] != len(arrays["bytes"]):
             raise ValueError(f"/entities/{name}/ids: {len(arrays['bytes'])} bytes, expected {arrays['offsets'][-1]}")
 
@@ -227,6 +245,14 @@ class Embeddings:
     def vectors(self, entity_type: str) -> Array:
         """Returns the vectors of a type, (N, D): an np.memmap, read-only."""
         return self._arrays(entity_type)["vectors"]
+
+    def degrees(self, entity_type: str) -> Array | None:
+        """Returns the training edges of a type's entities by relation and side, (N, K) int32; None if not exported."""
+        return self._arrays(entity_type).get("degrees")
+
+    def degree_names(self, entity_type: str) -> tuple[str, ...]:
+        """What each of the K columns counts: `<relation>:lhs`, `<relation>:rhs`."""
+        return self._degree_names.get(entity_type, ())
 
     def ids(self, entity_type: str) -> pa.LargeStringArray:
         """Returns the ids of a type in row order, (N,): an Arrow array over the mapped bytes, without a copy."""

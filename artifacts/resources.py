@@ -29,7 +29,7 @@ def tree_memory(process: psutil.Process | None = None) -> int:
 class Meter:
     """Wall seconds and peak memory (bytes, a process tree, sampled) of a block of code.
 
-    Looking at memory walks the pages of every process: it takes at most 1 % of the time, however large they are.
+    Looking at memory walks the pages of every process, so large ones are looked at less often: twice a second at least.
     """
 
     def __init__(self, process: psutil.Process | None = None) -> None:
@@ -54,7 +54,7 @@ class Meter:
         while not self._stop.wait(pause):
             began = time.perf_counter()
             self.peak_bytes = max(self.peak_bytes, tree_memory(self._process))
-            pause = max(0.1, 100 * (time.perf_counter() - began))
+            pause = min(max(0.1, 100 * (time.perf_counter() - began)), 0.5)
 
 
 def existing_parent(path: Path) -> Path:

@@ -3,7 +3,7 @@
     transra export CONFIG
 
 All vectors stream through in blocks of rows; what grows with the number of entities is the hash index of one type at a
-time (16 bytes an entity).
+time (16 bytes an entity) and the degrees of one partition (4 bytes for each relation and side of its type).
 
 TSV is the layout of `torchbiggraph_export_to_tsv`: `entities.tsv` holds `name<TAB>v1<TAB>...`, without a column for the
 type (types follow each other in the graph's order), and `relations.tsv` holds
@@ -28,6 +28,7 @@ from artifacts.errors import DataError
 from artifacts.graph import EntityType, Graph, ids_path, load_graph
 from pbg_transra.checkpoint import Checkpoint, as_matrices, require_finite
 from pbg_transra.config import ExportConfig, ModelConfig
+from pbg_transra.degrees import degree_names, training_degrees
 from pbg_transra.operators import operator_name
 
 BLOCK_ROWS = 1 << 16
@@ -45,10 +46,11 @@ class ExportReport:
 
 
 class Block(NamedTuple):
-    """Consecutive entities of a type: B ids and (B, D) vectors in the export's dtype."""
+    """Consecutive entities of a type: B ids, (B, D) vectors in the export's dtype and (B, K) degrees."""
 
     ids: pa.Array
     vectors: NDArray[Any]
+    degrees: NDArray[np.int32]
 
 
 def export_embeddings(
@@ -72,8 +74,9 @@ def export_embeddings(
     with EmbeddingsWriter(destination / "embeddings.h5", {**attributes, **fields}) as writer:
         _write_relations(writer, graph, checkpoint, model)
         for kind in graph.entity_types:
-            table = writer.entities(kind.name, kind.count, _id_bytes(graph_dir, kind), export.dtype)
-            blocks = _blocks(graph_dir, kind, checkpoint, export.dtype)
+            names = degree_names(graph, kind)
+            table = writer.entities(kind.name, kind.count, _id_bytes(graph_dir, kind), export.dtype, names)
+            blocks = _blocks(graph_dir, graph, kind, checkpoint, export.dtype)
             for count in _write_type(kind.name, blocks, table, destination, model.dimension, export):
                 done += count
                 progress(f"export {kind.name}", done / graph.entities)
@@ -107,18 +110,22 @@ def _write_type(
     table.finish()
 
 
-def _blocks(graph_dir: Path, entity_type: EntityType, checkpoint: Checkpoint, dtype: str) -> Iterator[Block]:
+def _blocks(
+    graph_dir: Path, graph: Graph, entity_type: EntityType, checkpoint: Checkpoint, dtype: str
+) -> Iterator[Block]:
     """Yields the entities of a type in row order: partition by partition, offset by offset."""
     for partition, count in enumerate(entity_type.counts):
         path, offset = ids_path(graph_dir, entity_type.name, partition), 0
+        degrees = training_degrees(graph_dir, graph, entity_type, partition)
         with checkpoint.vectors(entity_type.name, partition) as dataset, pq.ParquetFile(path) as file:
             if file.metadata.num_rows != count:
                 raise DataError(f"{path}: {file.metadata.num_rows} ids, graph.json says {count}")
             for batch in file.iter_batches(BLOCK_ROWS, columns=["id"]):
                 vectors = dataset[offset : offset + len(batch)]
                 require_finite(vectors, graph_dir, entity_type, partition, offset)
-                yield Block(batch["id"], _converted(vectors, dtype, entity_type.name))
-                offset += len(batch)
+                rows = slice(offset, offset + len(batch))
+                yield Block(batch["id"], _converted(vectors, dtype, entity_type.name), degrees[rows])
+                offset = rows.stop
 
 
 def _converted(vectors: NDArray[Any], dtype: str, entity_type: str) -> NDArray[Any]:

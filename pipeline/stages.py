@@ -183,20 +183,22 @@ class Train(Stage):
 
 
 class Export(Stage):
-    name, version, upstream = "export", 1, "train"
+    name, version, upstream = "export", 2, "train"
 
     def section(self, context: Context) -> Section:
         return context.config.export
 
     def plan(self, context: Context, run: Run | None) -> dict[str, int]:
         from artifacts.resources import require_disk
+        from pbg_transra.degrees import degree_names
 
         if run is None:
             return {}
         graph, export = load_graph(run.directory("partition")), context.config.export
         width = {"hdf5": 4, "parquet": 4, "tsv": 12}
         components = graph.entities * context.config.model.dimension
-        disk = sum(width[kind] for kind in export.formats) * components + 64 * graph.entities
+        degrees = 4 * sum(kind.count * len(degree_names(graph, kind)) for kind in graph.entity_types)
+        disk = sum(width[kind] for kind in export.formats) * components + 64 * graph.entities + degrees
         require_disk(context.workspace.path, disk, "the export")
         return {"disk_bytes": disk}
 
@@ -249,7 +251,7 @@ class Evaluate(Stage):
 
 
 class Rank(Stage):
-    name, version, upstream, resumable, adds_to_published = "rank", 4, "export", True, True
+    name, version, upstream, resumable, adds_to_published = "rank", 5, "export", True, True
     knows_its_work = True
 
     def applies(self, context: Context) -> bool:

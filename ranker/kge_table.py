@@ -24,7 +24,7 @@ class KgeTable(nn.Module):
         super().__init__()
         self.dimension, self.finetune = export.dimension, finetune
         self.scales = {name: _scale(export.vectors(name)) for name in types}
-        self._frozen = {} if finetune else {name: _mapped(export.vectors(name)) for name in types}
+        self._frozen = {} if finetune else {name: mapped(export.vectors(name)) for name in types}
         tuned = {name: nn.Parameter(torch.tensor(export.vectors(name), dtype=torch.float32)) for name in types}
         self.vectors = nn.ParameterDict(tuned if finetune else {})
 
@@ -41,7 +41,7 @@ class KgeTable(nn.Module):
         return vectors.index_select(0, wanted).to(rows.device).float().view(*rows.shape, -1)
 
 
-def _mapped(vectors: np.ndarray) -> Tensor:
+def mapped(vectors: np.ndarray) -> Tensor:
     """A tensor over the mapped file, (N, D): nothing is read before it is asked for."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="The given NumPy array is not writable")

@@ -8,6 +8,7 @@ from ranker.arms import ArmConfig
 from ranker.backbone import CrossNetwork
 from ranker.batch import Batch
 from ranker.config import RankerConfig
+from ranker.degrees import Degrees
 from ranker.heads import Heads
 from ranker.id_embedding import IdEmbedding
 from ranker.kge_attention import KgeAttention
@@ -44,24 +45,29 @@ class RankerModel(nn.Module):
         self.ids = IdEmbedding(config.ids, layout) if arm.ids else None
         self.attention: KgeAttention | None = None
         self.concat: KgeConcat | None = None
-        width = self.tabular.width + (config.ids.dim * len(layout.slots) if arm.ids else 0)
+        self.degrees: Degrees | None = None
+        context = self.tabular.width
+        width = config.ids.dim * len(layout.slots) if arm.ids else 0
         if arm.vectors != "none":
             assert export is not None
             types = sorted({str(slot.type) for slot in layout.graph()})
             table = KgeTable(export, types, arm.finetune)
+            self.degrees = Degrees(layout, export)
+            context += self.degrees.width
             if arm.vectors == "attention":
                 id_dim = config.ids.dim if arm.ids else 0
-                self.attention = KgeAttention(config.attention, layout, export, table, self.tabular.width, id_dim)
+                self.attention = KgeAttention(config.attention, layout, export, table, context, id_dim)
                 width += self.attention.width
             else:
                 self.concat = KgeConcat(layout, table)
                 width += self.concat.width
+        width += context
         self.cross = CrossNetwork(width, config.backbone.cross_layers, config.backbone.cross_rank)
         matches = self.attention.matches if self.attention else 0
         self.heads = Heads(width, matches, base_rates(config, summary), config.heads, config.backbone)
 
     def forward(self, batch: Batch) -> dict[str, Tensor]:
-        context = self.tabular(batch)
+        context = self.context(batch)
         ids = None if self.ids is None else self.ids(batch.hashes)
         parts = [context] + ([] if ids is None else [ids.flatten(1)])
         if self.concat is not None:
@@ -73,12 +79,17 @@ class RankerModel(nn.Module):
         logits: dict[str, Tensor] = self.heads(self.cross(torch.cat(parts, dim=1)), matches)
         return logits
 
+    def context(self, batch: Batch) -> Tensor:
+        """Tabular columns and, where the arm reads an export, how often the graph has seen the entities: (B, C)."""
+        parts = [self.tabular(batch)] + ([] if self.degrees is None else [self.degrees(batch)])
+        return torch.cat(parts, dim=1)
+
     @torch.no_grad()
     def attention_weights(self, batch: Batch) -> dict[str, Tensor]:
         """By list slot (B, H, 1 + L), the first for the learned vector of an empty list; 'context' (B, H, N)."""
         assert self.attention is not None, "only an arm with `vectors: attention` has weights"
         ids = None if self.ids is None else self.ids(batch.hashes)
-        weights: dict[str, Tensor] = self.attention(batch, self.tabular(batch), ids)[2]
+        weights: dict[str, Tensor] = self.attention(batch, self.context(batch), ids)[2]
         return weights
 
     def tables(self) -> dict[str, list[nn.Parameter]]:

@@ -23,6 +23,7 @@ from ranker.store import Records, Split
 
 LEAST_DECAY = 0.01  # the number of steps is an estimate where negatives are down-sampled
 EVALUATIONS = 4  # in an epoch, unless `eval_every` says otherwise
+STEPS, BATCH_SIZES = 1000, (256, 2048)  # of an epoch; sizes that are chosen unless `batch_size` says otherwise
 
 Watch = Callable[[float, dict[str, Any]], None]
 
@@ -84,24 +85,28 @@ class Training:
 
     def _steps(self, train: Split) -> int:
         """About how many steps all epochs take."""
-        training = self.config.training
-        return max(int(training.epochs * train.expected_rows(training.keep_negatives) / self._batch_size), 1)
+        return max(int(self.config.training.epochs * self._expected_rows(train) / self._batch_size(train)), 1)
 
-    @property
-    def _batch_size(self) -> int:
-        """Impressions a step, of all processes together."""
-        return self.config.training.batch_size * processes.count()
+    def _expected_rows(self, train: Split) -> float:
+        """About how many rows an epoch has."""
+        return train.expected_rows(self.config.training.keep_negatives)
+
+    def _batch_size(self, train: Split) -> int:
+        """Impressions a step, of all processes together. What is chosen follows from the rows alone."""
+        if self.config.training.batch_size is not None:
+            return self.config.training.batch_size * processes.count()
+        return min(max(int(self._expected_rows(train) / STEPS), BATCH_SIZES[0]), BATCH_SIZES[1])
 
     def _batches(self, train: Split) -> Iterator[Records]:
         """The batches of all epochs, without those that a resumed training has taken."""
-        training, position = self.config.training, 0
+        training, size, position = self.config.training, self._batch_size(train), 0
         for epoch in range(training.epochs):
             rng = np.random.default_rng([self.seed, epoch])
             for records in train.shuffled(rng, training.buffer_rows, training.keep_negatives):
-                for first in range(0, len(records), self._batch_size):
+                for first in range(0, len(records), size):
                     position += 1
                     if position > self.progress.step:
-                        yield records[first : first + self._batch_size]
+                        yield records[first : first + size]
 
     def _step(self, records: Records, decay: float) -> None:
         """One step at `decay` times the learning rates, which fall to 0 by the end: late steps average out noise."""

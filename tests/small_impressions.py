@@ -110,8 +110,11 @@ def write_export(path: Path, vectors: dict[str, np.ndarray], **attributes: Any) 
     with EmbeddingsWriter(path, values) as writer:
         for name, rows in vectors.items():
             ids = pa.array([f"{name[0]}{index}" for index in range(len(rows))], pa.large_string())
-            entities = writer.entities(name, len(rows), sum(len(one) for one in ids.to_pylist()), "float32")
-            entities.append(ids, rows.astype(np.float32))
+            side = "lhs" if name == "user" else "rhs"
+            degrees = np.random.default_rng(1).poisson(5, (len(rows), 1)).astype(np.int32)
+            width = sum(len(one) for one in ids.to_pylist())
+            entities = writer.entities(name, len(rows), width, "float32", (f"click:{side}",))
+            entities.append(ids, rows.astype(np.float32), degrees)
             entities.finish()
         click = ExportedRelation("click", "user", "pin", "transra", {"translation": np.full(DIMENSION, 0.1)})
         turn = np.linalg.qr(np.random.default_rng(0).normal(size=(DIMENSION, DIMENSION)))[0]

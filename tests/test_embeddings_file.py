@@ -130,6 +130,23 @@ def test_a_truncated_file_is_refused(tmp_path: Path, keep: float) -> None:
     assert len(str(caught.value).splitlines()) == 1
 
 
+def test_degrees_are_read_back_and_must_fit(tmp_path: Path) -> None:
+    path, degrees = tmp_path / "d.h5", np.arange(6, dtype=np.int32).reshape(3, 2)
+    assert write(tmp_path / "e.h5", ["a"], random_vectors(1)).degrees("user") is None, "they are optional"
+    with EmbeddingsWriter(path, ATTRIBUTES) as writer:
+        table = writer.entities("user", 3, 3, "float32", ("click:lhs", "save:lhs"))
+        for rows in (slice(0, 1), slice(1, 3)):
+            table.append(pa.array(["a", "b", "c"][rows]), random_vectors(3)[rows], degrees[rows])
+        table.finish()
+    found = Embeddings(path)
+    assert found.degree_names("user") == ("click:lhs", "save:lhs")
+    np.testing.assert_array_equal(found.degrees("user"), degrees)
+    with h5py.File(path, "r+") as file:
+        file["entities/user/degrees"].attrs["names"] = '["click:lhs"]'
+    with pytest.raises(DataError, match="its degrees do not fit its vectors"):
+        Embeddings(path)
+
+
 def test_foreign_files_are_refused(tmp_path: Path) -> None:
     (tmp_path / "text.h5").write_text("hello")
     with h5py.File(tmp_path / "other.h5", "w") as file:

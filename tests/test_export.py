@@ -16,7 +16,7 @@ from torchbiggraph.config import ConfigSchema
 
 from artifacts.embeddings import Embeddings
 from artifacts.errors import ConfigError, DataError
-from artifacts.graph import EntityType, Graph, Relation, ids_path, save_graph
+from artifacts.graph import EntityType, Graph, Relation, edge_path, ids_path, save_graph
 from pbg_transra import export as module
 from pbg_transra.checkpoint import Checkpoint
 from pbg_transra.config import ExportConfig, ModelConfig
@@ -27,6 +27,8 @@ from pbg_transra.operators import TiedOperator
 D = 4
 IDS = {"user": [["u0", "tab\there", "🙂"], ["u3", "back\\slash"]], "pin": [["p0", "", "p2", "p3"]]}
 EDGES = {"train": 1, "valid": 0, "test": 0}
+# Of each bucket, training edges (relation, lhs, rhs).
+TRAIN = {(0, 0): [(0, 0, 1), (0, 0, 1), (1, 0, 3), (1, 2, 3)], (1, 0): [(0, 1, 1)]}
 MODEL = ModelConfig(operator="transra", anchors=("click",), dimension=D)
 ATTRIBUTES = {"config_hash": "h", "run_id": "r", "metrics": {}}
 
@@ -40,6 +42,11 @@ def write_graph(directory: Path) -> None:
             path.parent.mkdir(parents=True, exist_ok=True)
             pq.write_table(pa.table({"id": pa.array(part, pa.string())}), path, row_group_size=2)
     save_graph(directory, Graph(types, relations, {}, (None, None)))
+    edge_path(directory, "train").mkdir(parents=True)
+    for (i, j), edges in TRAIN.items():
+        with h5py.File(edge_path(directory, "train") / f"edges_{i}_{j}.h5", "w") as file:
+            for name, column in zip(("rel", "lhs", "rhs"), np.array(edges).T, strict=True):
+                file[name] = column
 
 
 def write_checkpoint(directory: Path, vectors: dict[str, list[NDArray[Any]]]) -> TiedOperator:
@@ -104,6 +111,30 @@ def test_rows_follow_partition_and_offset(
         np.testing.assert_array_equal(file.vectors(name), np.concatenate(vectors[name]))
     assert report == ExportReport(9, (tmp_path / "out" / "embeddings.h5").stat().st_size)
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["embeddings.h5"]
+
+
+@pytest.mark.parametrize("chunk", [1, 2, 100])
+def test_degrees_count_training_edges_by_relation_and_side(
+    tmp_path: Path, vectors: dict[str, list[NDArray[Any]]], monkeypatch: pytest.MonkeyPatch, chunk: int
+) -> None:
+    monkeypatch.setattr("pbg_transra.degrees.CHUNK", chunk)
+    run(tmp_path)
+    found = Embeddings(tmp_path / "out/embeddings.h5")
+    assert found.degree_names("user") == ("click:lhs", "sa\tve:lhs")
+    assert found.degree_names("pin") == ("click:rhs", "sa\tve:rhs")
+    np.testing.assert_array_equal(found.degrees("user"), [[2, 1], [0, 0], [0, 1], [0, 0], [1, 0]])
+    np.testing.assert_array_equal(found.degrees("pin"), [[0, 0], [3, 0], [0, 0], [0, 2]])
+
+
+def test_a_type_in_many_relations_has_a_degree_for_each_side(
+    tmp_path: Path, vectors: dict[str, list[NDArray[Any]]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pbg_transra.degrees.MOST", 1)
+    run(tmp_path)
+    found = Embeddings(tmp_path / "out/embeddings.h5")
+    assert found.degree_names("user") == found.degree_names("pin") == ("lhs", "rhs")
+    np.testing.assert_array_equal(found.degrees("user"), [[3, 0], [0, 0], [1, 0], [0, 0], [1, 0]])
+    np.testing.assert_array_equal(found.degrees("pin"), [[0, 0], [0, 3], [0, 0], [0, 2]])
 
 
 def test_relations_come_out_as_matrices(tmp_path: Path) -> None:

@@ -136,6 +136,26 @@ def test_down_sampling_keeps_predictions_calibrated(world: SmallWorld, tmp_path:
     assert found["auc"] > 0.74 and 0.85 < found["calibration"] < 1.15
 
 
+@pytest.mark.parametrize(("training", "size"), [({}, 256), ({"batch_size": 512}, 512), ({"keep_negatives": 0.4}, 256)])
+def test_a_small_log_gets_small_batches_unless_the_config_says(
+    world: SmallWorld, tmp_path: Path, training: dict[str, Any], size: int
+) -> None:
+    report = run(world, tmp_path / "out", arms=("none",), training=training)
+    (path,) = tmp_path.rglob("training.json")
+    rows = report["rows"]["train"]
+    kept = rows["clicks"] + training.get("keep_negatives", 1) * (rows["rows"] - rows["clicks"])
+    assert json.loads(path.read_text())["steps"] == pytest.approx(kept / size, rel=0.05, abs=1)
+
+
+def test_a_large_log_gets_a_thousand_steps_an_epoch(
+    world: SmallWorld, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ranker.training.STEPS", 20)
+    run(world, tmp_path / "out", arms=("none",), training={})
+    (path,) = tmp_path.rglob("training.json")
+    assert json.loads(path.read_text())["steps"] == pytest.approx(20, abs=1)
+
+
 def test_one_epoch_is_validated_every_n_steps_and_told_with_its_auc(world: SmallWorld, tmp_path: Path) -> None:
     settings = config(arms={"none": ARMS["none"]}, training={"batch_size": 128, "eval_every": 20}, tensorboard=True)
     told: list[str] = []

@@ -181,6 +181,18 @@ def test_frozen_vectors_are_mapped_and_never_change(summary: Summary, export: Em
     assert (found[0, 1] == 0).all()
 
 
+def test_degrees_are_logarithms_brought_to_scale(summary: Summary, export: Embeddings, train: Split) -> None:
+    model, batch = build(summary, export, "frozen_concat"), Batch.of(train.read(0, 500), 0)
+    assert model.degrees is not None and model.degrees.width == 2
+    found = model.degrees(batch)
+    for index, (name, kind) in enumerate((("user_id", "user"), ("pin_id", "pin"))):
+        rows = batch.rows[:, Layout.of(config()).slot(name).tokens].squeeze(1).numpy()
+        logs = np.log1p(np.asarray(export.degrees(kind), np.float64)[:, 0])
+        expected = (np.where(rows >= 0, logs[rows], 0) - logs.mean()) / logs.std()
+        np.testing.assert_allclose(found[:, index].numpy(), expected, rtol=1e-4, atol=1e-4)
+        assert kind == "pin" or (rows < 0).any(), "people whom the graph does not know"
+
+
 def test_attention_weights_can_be_read(summary: Summary, export: Embeddings, train: Split) -> None:
     model = build(summary, export, "attention")
     batch = Batch.of(train.read(0, 64), 0)
@@ -215,7 +227,7 @@ def test_relation_scores_are_those_of_the_graph(summary: Summary, export: Embedd
     model = build(summary, export, "attention_no_id")
     assert model.attention is not None
     batch = Batch.of(train.read(0, 300), 0)
-    _, matches, _ = model.attention(batch, model.tabular(batch), None)
+    _, matches, _ = model.attention(batch, model.context(batch), None)
     users, pins = batch.rows[:, 0].numpy(), batch.rows[:, 6].numpy()
     heads, tails = export.vectors("user")[users], export.vectors("pin")[pins]
     assert matches.shape == (300, 2 + 2)  # two user tokens on one ad slot; click and visit
