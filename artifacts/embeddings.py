@@ -251,7 +251,8 @@ class Embeddings:
         return self._arrays(entity_type).get("degrees")
 
     def degree_names(self, entity_type: str) -> tuple[str, ...]:
-        """What each of the K columns counts: `<relation>:lhs`, `<relation>:rhs`."""
+        """What each of the K columns counts: `<relation>:<side>`, or the side alone; () if not exported."""
+        self._arrays(entity_type)
         return self._degree_names.get(entity_type, ())
 
     def ids(self, entity_type: str) -> pa.LargeStringArray:

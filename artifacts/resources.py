@@ -17,7 +17,11 @@ GIB = 1 << 30
 def tree_memory(process: psutil.Process | None = None) -> int:
     """Bytes that a process (by default this one) and its children hold, shared pages counted once (PSS)."""
     process, total = process or psutil.Process(), 0
-    for member in [process, *process.children(recursive=True)]:
+    try:
+        members = [process, *process.children(recursive=True)]
+    except psutil.Error:  # it has ended
+        return 0
+    for member in members:
         try:
             info = member.memory_full_info()
             total += getattr(info, "pss", 0) or info.rss
@@ -29,7 +33,7 @@ def tree_memory(process: psutil.Process | None = None) -> int:
 class Meter:
     """Wall seconds and peak memory (bytes, a process tree, sampled) of a block of code.
 
-    Looking at memory walks the pages of every process, so large ones are looked at less often: twice a second at least.
+    Looking walks the pages of every process: ten times a second where that is quick, twice where it takes long.
     """
 
     def __init__(self, process: psutil.Process | None = None) -> None:

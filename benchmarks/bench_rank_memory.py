@@ -66,10 +66,12 @@ def write_run(run: Path, entities: int) -> None:
         run / EXPORT / EMBEDDINGS, {**attributes, "config_hash": "", "run_id": run.name, "metrics": {}}
     ) as writer:
         for name in types:
-            table = writer.entities(name, entities, sum(len(str(id)) for id in range(entities)), "float32")
+            names = ("seen:lhs", "seen:rhs")
+            table = writer.entities(name, entities, sum(len(str(id)) for id in range(entities)), "float32", names)
             for first in range(0, entities, CHUNK):
                 ids = np.arange(first, min(first + CHUNK, entities))
-                table.append(pa.array(ids).cast(pa.large_string()), generator.normal(size=(len(ids), DIMENSION)))
+                vectors, degrees = generator.normal(size=(len(ids), DIMENSION)), generator.poisson(5, (len(ids), 2))
+                table.append(pa.array(ids).cast(pa.large_string()), vectors, degrees)
             table.finish()
 
 

@@ -31,7 +31,7 @@ class BucketEdges(NamedTuple):
         keys: those that are not settled (N,)
         units: weights (M,) in units of all edges, None in a graph without weights
         seen: number of edges left out, which an earlier split has
-        insertion: where they go among those that are settled; None where none are
+        insertion: where they go among those that are settled, of training after a graph with a ledger
     """
 
     keys: Keys

@@ -1,6 +1,9 @@
-"""New training edges join those of a bucket that are settled: only what they are compared with is made a key."""
+"""New training edges join those of a bucket that are settled: where they are few, only what they are compared with is
+made a key."""
 
 from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
@@ -11,9 +14,11 @@ from partitioning.key import Columns, Indices, KeyLayout, Keys, scramble_
 from partitioning.settled import Settled
 
 _CHUNK = 1 << 16  # edges that are in hand at once: temporaries stay in the cache
+_PROBE = 3  # how many times as long a key takes that is looked up by itself
 
 
-class SettledEdges(NamedTuple):
+@dataclass(frozen=True)
+class SettledEdges:
     """The settled training edges of a bucket, in the order of their scrambled keys.
 
     Attributes:
@@ -37,7 +42,9 @@ class SettledEdges(NamedTuple):
         scramble_(keys, self.seed)
         return keys
 
+    @cached_property
     def all_keys(self) -> Keys:
+        """Scrambled keys (N,) of all edges; they stay in memory."""
         keys = np.empty(self.size, np.uint64)
         for start in range(0, self.size, _CHUNK):
             rows = slice(start, start + _CHUNK)
@@ -47,8 +54,8 @@ class SettledEdges(NamedTuple):
     def places(self, asked: Keys) -> Indices:
         """Number of keys (M,) below each of the sorted, scrambled keys asked for (M,)."""
         steps = self.size.bit_length()
-        if len(asked) * steps > self.size:
-            return np.searchsorted(self.all_keys(), asked)
+        if len(asked) * steps * _PROBE > self.size:
+            return np.searchsorted(self.all_keys, asked)
         low, high = np.zeros(len(asked), np.int64), np.full(len(asked), self.size)
         for _ in range(steps):  # all of them at once
             middle = np.minimum((low + high) // 2, self.size - 1)
@@ -94,9 +101,9 @@ def settled_edges(settled: Settled, grid: Grid, bucket: int, seed: int, weighted
     edges = SettledEdges(settled.training(i, j), settled.units(i, j) if weighted else None, grid.layout, seed)
     if settled.in_order(grid.layout):
         return edges
-    order = np.argsort(edges.all_keys())
+    order = np.argsort(edges.all_keys)
     columns = Columns(*(column[order] for column in edges.columns))
-    return edges._replace(columns=columns, units=None if edges.units is None else edges.units[order])
+    return replace(edges, columns=columns, units=None if edges.units is None else edges.units[order])
 
 
 def insert_edges(

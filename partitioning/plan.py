@@ -21,6 +21,7 @@ _DISK_PER_LEDGER_EDGE = 16 + 8  # distinct ends that stay, and exact weights
 _MEMORY_PER_EDGE = 6 * 8
 _MEMORY_PER_WEIGHTED_EDGE = 11 * 8
 _MEMORY_PER_CAPPED_EDGE = 10 * 8
+_MEMORY_PER_END = 2 * 8  # of the edges of a partition, while its distinct ends are counted
 _LEAST_MEMORY = 512_000_000
 
 
@@ -64,17 +65,25 @@ def plan_graph(config: GraphConfig, root: Path) -> Plan:
     at_once = min(config.threads or cpu_count(), buckets)
     weighted = any(relation.weight for relation in config.relations)
     bucket = (edges // buckets) * (_MEMORY_PER_WEIGHTED_EDGE if weighted else _MEMORY_PER_EDGE)
+    capped = _capped_edges(config, edges) * _MEMORY_PER_CAPPED_EDGE
+    ends = max(_closed_at_once(config, edges, side) for side in ("lhs", "rhs")) * _MEMORY_PER_END
     return Plan(
         rows=rows,
         input_bytes=size,
         edges=edges,
         disk_bytes=edges * (_DISK_PER_EDGE + config.append_only * _DISK_PER_LEDGER_EDGE) + staged,
-        memory_bytes=_LEAST_MEMORY + max(at_once * bucket, _capped_edges(config, edges) * _MEMORY_PER_CAPPED_EDGE),
+        memory_bytes=_LEAST_MEMORY + max(at_once * bucket, ends, capped),
     )
 
 
 def _largest_side(config: GraphConfig, side: str) -> int:
     return max(config.partitions_of(relation.sides[side].type) for relation in config.relations)
+
+
+def _closed_at_once(config: GraphConfig, edges: int, side: str) -> int:
+    """Edges of the partitions of a side whose distinct ends are counted at once."""
+    partitions = _largest_side(config, side)
+    return min(config.threads or cpu_count(), partitions) * (edges // partitions)
 
 
 def _capped_edges(config: GraphConfig, edges: int) -> int:

@@ -74,7 +74,9 @@ class TrainingConfig(Section):
 
     epochs: int = Field(1, gt=0, description="CTR models overfit in their second epoch (arXiv 2209.06053).")
     batch_size: int | None = Field(
-        None, gt=0, description="Impressions a step and process; null: 256 to 2048 a step, for 1,000 steps an epoch."
+        None,
+        gt=0,
+        description="Impressions a step and process; null: a thousandth of an epoch, between 256 and 2048.",
     )
     lr: float = Field(
         0.002, gt=0, description="First learning rate of everything but the tables (AdamW); all fall to 0 by the end."

@@ -1,6 +1,7 @@
 """A tiny log of impressions with latent tastes, and an export whose vectors are noisy images of them."""
 
 import shutil
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -103,18 +104,26 @@ def small_world(root: Path, rows: int = 12_000, seed: int = 0) -> SmallWorld:
     return world
 
 
-def write_export(path: Path, vectors: dict[str, np.ndarray], **attributes: Any) -> None:
-    """An export of entities u0, u1, ... and p0, p1, ... with the given vectors (N, D)."""
+def poisson(rows: int) -> np.ndarray:
+    return np.random.default_rng(1).poisson(5, (rows, 1))
+
+
+def write_export(
+    path: Path,
+    vectors: dict[str, np.ndarray],
+    degrees: Callable[[int], np.ndarray] = poisson,
+    **attributes: Any,
+) -> None:
+    """An export of entities u0, u1, ... and p0, p1, ... with the given vectors (N, D) and degrees (N, 1)."""
     values = {"anchors": ["click"], "operator": "transra", "dimension": DIMENSION, "similarity": "cos", "scale": 20.0}
     values |= {"config_hash": "0", "run_id": "20260101-small", "metrics": {}} | attributes
     with EmbeddingsWriter(path, values) as writer:
         for name, rows in vectors.items():
             ids = pa.array([f"{name[0]}{index}" for index in range(len(rows))], pa.large_string())
             side = "lhs" if name == "user" else "rhs"
-            degrees = np.random.default_rng(1).poisson(5, (len(rows), 1)).astype(np.int32)
             width = sum(len(one) for one in ids.to_pylist())
             entities = writer.entities(name, len(rows), width, "float32", (f"click:{side}",))
-            entities.append(ids, rows.astype(np.float32), degrees)
+            entities.append(ids, rows.astype(np.float32), degrees(len(rows)))
             entities.finish()
         click = ExportedRelation("click", "user", "pin", "transra", {"translation": np.full(DIMENSION, 0.1)})
         turn = np.linalg.qr(np.random.default_rng(0).normal(size=(DIMENSION, DIMENSION)))[0]

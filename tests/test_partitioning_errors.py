@@ -1,5 +1,6 @@
 """Bad input: one clear line each, with the file and row or the config path, of the class that names who must act."""
 
+import errno
 from pathlib import Path
 
 import pandas as pd
@@ -255,6 +256,17 @@ def test_full_disk_while_writing(tmp_path, monkeypatch):
 
     log().to_parquet(tmp_path / "log.parquet")
     monkeypatch.setattr(buckets, "write_bucket", full)
+    check(failure(tmp_path, config()), ResourceError, "the disk is full")
+
+
+def test_a_disk_that_fails_when_it_is_synced(tmp_path, monkeypatch):
+    from partitioning import buckets
+
+    def full(path):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    log().to_parquet(tmp_path / "log.parquet")
+    monkeypatch.setattr(buckets, "sync_file", full)
     check(failure(tmp_path, config()), ResourceError, "the disk is full")
 
 

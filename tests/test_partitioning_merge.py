@@ -27,12 +27,12 @@ def settled(keys: np.ndarray, units: np.ndarray | None = None) -> SettledEdges:
 
 
 @pytest.mark.parametrize("size", [0, 1, 2, 1000, 1024])
-@pytest.mark.parametrize("asked", [0, 1, 20, 900])  # few are searched for one by one, many at once
+@pytest.mark.parametrize("asked", [0, 1, 20, 900])  # of few the keys that are compared, of many all keys are made
 def test_places_are_those_of_a_search_in_all_keys(size: int, asked: int) -> None:
     keys, others = scrambled(size, 1), scrambled(asked, 2)
     others = np.sort(np.concatenate([others, keys[: asked // 2], [np.uint64(0), np.uint64(2**64 - 1)]]))
     edges = settled(keys)
-    assert np.array_equal(edges.all_keys(), keys)
+    assert np.array_equal(edges.all_keys, keys)
     assert np.array_equal(edges.places(others), np.searchsorted(keys, others))
     assert np.array_equal(edges.contains(others), np.isin(others, keys))
 

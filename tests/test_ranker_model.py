@@ -25,7 +25,7 @@ from ranker.rowwise_adagrad import RowwiseAdagrad
 from ranker.store import Split, Summary
 from ranker.training import Training
 from ranker.windows import Windows
-from tests.small_impressions import SLOTS, SmallWorld, config, small_world
+from tests.small_impressions import DIMENSION, PINS, SLOTS, USERS, SmallWorld, config, small_world, write_export
 
 
 @pytest.fixture(scope="module")
@@ -191,6 +191,28 @@ def test_degrees_are_logarithms_brought_to_scale(summary: Summary, export: Embed
         expected = (np.where(rows >= 0, logs[rows], 0) - logs.mean()) / logs.std()
         np.testing.assert_allclose(found[:, index].numpy(), expected, rtol=1e-4, atol=1e-4)
         assert kind == "pin" or (rows < 0).any(), "people whom the graph does not know"
+
+
+def test_a_relation_that_hardly_anyone_has_gives_no_numbers_without_end(
+    summary: Summary, tmp_path: Path, train: Split
+) -> None:
+    export = tmp_path / "rare.h5"
+    vectors = {"user": np.ones((USERS - 20, DIMENSION)), "pin": np.ones((PINS, DIMENSION))}
+    write_export(export, vectors, degrees=lambda rows: np.where(np.arange(rows) == 0, 1_000_000, 0)[:, None])
+    model = build(summary, Embeddings(export), "frozen_concat")
+    assert model.degrees is not None
+    batch = Batch.of(train.read(0, 2), 0)
+    batch.rows[:] = 0
+    few = pytest.approx((PINS - 1) ** 0.5, rel=1e-3)  # one of PINS: so many standard deviations
+    assert model.degrees(batch).tolist() == [[15.0, few]] * 2
+
+
+def test_an_empty_type_has_no_degrees(summary: Summary, tmp_path: Path, train: Split) -> None:
+    export = tmp_path / "empty.h5"
+    write_export(export, {"user": np.ones((USERS - 20, DIMENSION)), "pin": np.ones((0, DIMENSION))})
+    model = build(summary, Embeddings(export), "frozen_concat")
+    assert model.degrees is not None and model.degrees.width == 1
+    assert model.degrees(Batch.of(train.read(0, 50), 0)).isfinite().all()
 
 
 def test_attention_weights_can_be_read(summary: Summary, export: Embeddings, train: Split) -> None:
