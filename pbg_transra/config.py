@@ -156,6 +156,7 @@ class ExportConfig(Section):
     """How vectors leave."""
 
     formats: tuple[Literal["hdf5", "parquet", "tsv"], ...] = Field(("hdf5",), description="what `export` writes")
+    degrees: bool = Field(True, description="Also count each entity's training edges, by relation and side.")
     dtype: Literal["float32", "float16"] = Field("float32", description="type of the exported vectors' components")
 
     def problems(self) -> Iterator[Problem]:

@@ -50,7 +50,7 @@ class Block(NamedTuple):
 
     ids: pa.Array
     vectors: NDArray[Any]
-    degrees: NDArray[np.int32]
+    degrees: NDArray[np.int32] | None
 
 
 def export_embeddings(
@@ -74,9 +74,9 @@ def export_embeddings(
     with EmbeddingsWriter(destination / "embeddings.h5", {**attributes, **fields}) as writer:
         _write_relations(writer, graph, checkpoint, model)
         for kind in graph.entity_types:
-            names = degree_names(graph, kind)
+            names = degree_names(graph, kind) if export.degrees else ()
             table = writer.entities(kind.name, kind.count, _id_bytes(graph_dir, kind), export.dtype, names)
-            blocks = _blocks(graph_dir, graph, kind, checkpoint, export.dtype)
+            blocks = _blocks(graph_dir, graph, kind, checkpoint, export)
             for count in _write_type(kind.name, blocks, table, destination, model.dimension, export):
                 done += count
                 progress(f"export {kind.name}", done / graph.entities)
@@ -111,12 +111,12 @@ def _write_type(
 
 
 def _blocks(
-    graph_dir: Path, graph: Graph, entity_type: EntityType, checkpoint: Checkpoint, dtype: str
+    graph_dir: Path, graph: Graph, entity_type: EntityType, checkpoint: Checkpoint, export: ExportConfig
 ) -> Iterator[Block]:
     """Yields the entities of a type in row order: partition by partition, offset by offset."""
     for partition, count in enumerate(entity_type.counts):
         path, offset = ids_path(graph_dir, entity_type.name, partition), 0
-        degrees = training_degrees(graph_dir, graph, entity_type, partition)
+        degrees = training_degrees(graph_dir, graph, entity_type, partition) if export.degrees else None
         with checkpoint.vectors(entity_type.name, partition) as dataset, pq.ParquetFile(path) as file:
             if file.metadata.num_rows != count:
                 raise DataError(f"{path}: {file.metadata.num_rows} ids, graph.json says {count}")
@@ -124,7 +124,8 @@ def _blocks(
                 vectors = dataset[offset : offset + len(batch)]
                 require_finite(vectors, graph_dir, entity_type, partition, offset)
                 rows = slice(offset, offset + len(batch))
-                yield Block(batch["id"], _converted(vectors, dtype, entity_type.name), degrees[rows])
+                part = None if degrees is None else degrees[rows]
+                yield Block(batch["id"], _converted(vectors, export.dtype, entity_type.name), part)
                 offset = rows.stop
 
 

@@ -197,8 +197,8 @@ class Export(Stage):
         graph, export = load_graph(run.directory("partition")), context.config.export
         width = {"hdf5": 4, "parquet": 4, "tsv": 12}
         components = graph.entities * context.config.model.dimension
-        degrees = 4 * sum(kind.count * len(degree_names(graph, kind)) for kind in graph.entity_types)
-        disk = sum(width[kind] for kind in export.formats) * components + 64 * graph.entities + degrees
+        counts = sum(kind.count * len(degree_names(graph, kind)) for kind in graph.entity_types) * export.degrees
+        disk = sum(width[kind] for kind in export.formats) * components + 64 * graph.entities + 4 * counts
         require_disk(context.workspace.path, disk, "the export")
         return {"disk_bytes": disk}
 

@@ -25,6 +25,9 @@ class IdsConfig(Section):
     hashes: int = Field(2, ge=1, le=8, description="Rows that make up one id.")
     dim: int = Field(16, gt=0, description="Length of an id's embedding.")
     lr: float = Field(0.03, gt=0, description="First learning rate of its row-wise Adagrad.")
+    dropout: float = Field(
+        0.0, ge=0, lt=1, description="Share of ids that a step hides, where many of those to come will be new."
+    )
 
 
 class KgeConfig(Section):

@@ -17,6 +17,7 @@ class IdEmbedding(nn.Module):
     """Ids of all slots in one table; slots of one entity type share their ids' embeddings.
 
     Shapes: hashes (B, T) int64 with 0 for no id -> (B, S, D), one embedding per slot; a list is the mean of its ids.
+    In training `dropout` of them are zero, so that what follows also learns to do without (DropoutNet, NIPS 2017).
 
     >>> ids = IdEmbedding(config.ids, Layout.of(config))
     >>> ids(batch.hashes)
@@ -27,7 +28,7 @@ class IdEmbedding(nn.Module):
 
     def __init__(self, config: IdsConfig, layout: Layout) -> None:
         super().__init__()
-        self.rows, self.dim = config.rows, config.dim
+        self.rows, self.dim, self.dropout = config.rows, config.dim, config.dropout
         self.slots = layout.slots
         self.table = nn.Parameter(INIT_SCALE * torch.randn(config.rows, config.dim))
         salts = [zlib.crc32(slot.space.encode()) for slot in layout.slots for _ in range(slot.width)]
@@ -45,4 +46,7 @@ class IdEmbedding(nn.Module):
         sizes = lengths.flatten() * len(self.multipliers)
         chosen = self.places(hashes)[present]
         bags = F.embedding_bag(chosen.flatten(), self.table, sizes.cumsum(0) - sizes, mode="sum", sparse=True)
-        return bags.view(*lengths.shape, self.dim) / lengths.clamp(min=1).unsqueeze(-1)
+        means = bags.view(*lengths.shape, self.dim) / lengths.clamp(min=1).unsqueeze(-1)
+        if self.training and self.dropout:
+            means = means * (torch.rand(lengths.shape, device=means.device) >= self.dropout).unsqueeze(-1)
+        return means

@@ -126,6 +126,12 @@ def test_degrees_count_training_edges_by_relation_and_side(
     np.testing.assert_array_equal(found.degrees("pin"), [[0, 0], [3, 0], [0, 0], [0, 2]])
 
 
+def test_an_export_can_leave_degrees_out(tmp_path: Path, vectors: dict[str, list[NDArray[Any]]]) -> None:
+    run(tmp_path, ExportConfig(degrees=False))
+    found = Embeddings(tmp_path / "out/embeddings.h5")
+    assert found.degrees("user") is None and found.degree_names("user") == ()
+
+
 def test_a_type_in_many_relations_has_a_degree_for_each_side(
     tmp_path: Path, vectors: dict[str, list[NDArray[Any]]], monkeypatch: pytest.MonkeyPatch
 ) -> None:

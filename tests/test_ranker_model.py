@@ -143,6 +143,14 @@ def test_a_bag_is_the_mean_of_its_ids() -> None:
     assert (found[1] == 0).all() and found.shape == (2, 4, 4)
 
 
+def test_dropout_hides_ids_in_training_only() -> None:
+    table, hashes = ids(dropout=0.3), torch.arange(1, 4001).unsqueeze(1).expand(-1, Layout.of(config()).width)
+    torch.manual_seed(0)
+    hidden = (table.train()(hashes) == 0).all(dim=2)
+    assert 0.28 < hidden.float().mean() < 0.32 and 0.05 < (hidden[:, 0] & hidden[:, 1]).float().mean() < 0.13
+    assert not (table.eval()(hashes) == 0).all(dim=2).any()
+
+
 def test_row_wise_adagrad_is_its_formula_and_leaves_other_rows() -> None:
     torch.manual_seed(0)
     table = torch.nn.Parameter(torch.randn(6, 3))
