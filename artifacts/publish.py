@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 
-def sync_directory(path: Path) -> None:
-    """Makes renames inside `path` durable."""
+def sync(path: Path) -> None:
+    """Makes the content of a file durable, or the renames inside a directory."""
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)
@@ -29,7 +29,7 @@ def write_text(path: Path, text: str) -> None:
         file.flush()
         os.fsync(file.fileno())
     os.replace(aside, path)
-    sync_directory(path.parent)
+    sync(path.parent)
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -54,27 +54,18 @@ def published(path: Path) -> Iterator[Path]:
     publish(partial, path)
 
 
-def sync_file(path: Path) -> None:
-    """Makes the content of a file durable."""
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
-
-
 def sync_files(directory: Path) -> None:
     """Makes every file below a directory durable."""
     for file in directory.rglob("*"):
         if file.is_file() and not file.is_symlink():
-            sync_file(file)
+            sync(file)
 
 
 def publish(partial: Path, path: Path) -> None:
     """Renames a whole directory into place after its files are on disk."""
     sync_files(partial)
     os.rename(partial, path)
-    sync_directory(path.parent)
+    sync(path.parent)
 
 
 def point(link: Path, target: str) -> None:
@@ -83,7 +74,7 @@ def point(link: Path, target: str) -> None:
     aside.unlink(missing_ok=True)
     aside.symlink_to(target)
     os.replace(aside, link)
-    sync_directory(link.parent)
+    sync(link.parent)
 
 
 def link_tree(source: Path, destination: Path) -> None:

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from artifacts.graph import SPLITS, edge_path
-from artifacts.publish import sync_file
+from artifacts.publish import sync
 from partitioning.counts import Counts
 from partitioning.engine import translated
 from partitioning.key import Columns, Indices, KeyLayout, Keys, scramble_, unscramble_
@@ -77,7 +77,7 @@ def write_buckets(
         for code, edges in enumerate(fresh_edges(spill, bucket, summed, seed)):
             path = edge_path(directory, SPLITS[code]) / f"edges_{i}_{j}.h5"
             write_bucket(path, spill.grid.layout, edges)
-            synced.append(disk.submit(sync_file, path))  # while the next ones are made
+            synced.append(disk.submit(sync, path))  # while the next ones are made
             if ledger and edges.units is not None and len(edges.units) and code == 0:
                 np.save(ledger / units_name(i, j), edges.units)
             counts.add(code, i, j, edges.keys, edges.size)

@@ -266,7 +266,7 @@ def test_a_disk_that_fails_when_it_is_synced(tmp_path, monkeypatch):
         raise OSError(errno.ENOSPC, "No space left on device")
 
     log().to_parquet(tmp_path / "log.parquet")
-    monkeypatch.setattr(buckets, "sync_file", full)
+    monkeypatch.setattr(buckets, "sync", full)
     check(failure(tmp_path, config()), ResourceError, "the disk is full")
 
 
