@@ -105,7 +105,7 @@ def small_world(root: Path, rows: int = 12_000, seed: int = 0) -> SmallWorld:
 
 
 def poisson(rows: int) -> np.ndarray:
-    return np.random.default_rng(1).poisson(5, (rows, 1))
+    return np.random.default_rng(rows).poisson(5, (rows, 1))
 
 
 def write_export(
