@@ -11,12 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from artifacts.graph import SPLITS, edge_path
+from artifacts.ordered import contains
 from artifacts.publish import sync
 from partitioning.counts import Counts
 from partitioning.engine import translated
 from partitioning.key import Columns, Indices, KeyLayout, Keys, scramble_, unscramble_
 from partitioning.merge import Insertion, insert_edges, settled_edges
-from partitioning.ordered import contains
 from partitioning.settled import units_name
 from partitioning.spill import EdgeSpill
 from partitioning.weights import UNIT

@@ -8,9 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from artifacts.graph import SPLITS
+from artifacts.ordered import contains, merged, unique
 from partitioning.entities import EntityMap
 from partitioning.key import Indices, Keys
-from partitioning.ordered import contains, merged, unique
 from partitioning.places import Places
 from partitioning.relations import NamedRelation
 from partitioning.settled import END_BITS, degrees_name, ends_name

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from artifacts.embeddings import Embeddings, hash_ids
 from artifacts.errors import DataError
+from artifacts.ordered import unique
 from ranker.layout import Slot
 from ranker.log import LogBlock
 
@@ -77,8 +78,8 @@ class MatchRate:
         present, known = hashes != NO_ID, rows != ABSENT
         self.ids += int(present.sum())
         self.matched += int(known.sum())
-        self._all = np.union1d(self._all, hashes[present])
-        self._known = np.union1d(self._known, hashes[known])
+        self._all = unique(np.concatenate([self._all, hashes[present]]))
+        self._known = unique(np.concatenate([self._known, hashes[known]]))
 
     @property
     def traffic(self) -> float:
