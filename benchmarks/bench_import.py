@@ -3,8 +3,8 @@
     make bench-import
 
 Both are timed as whole processes from exec to exit, in turn: PBG's once a round, ours, which is over in a moment, five
-times. The first of those finds the machine as PBG's minutes left it (probably with memory given back to the host) and takes
-longer; the ratio is that of the medians of all runs, and that of the first runs is printed beside it. Ours writes
+times. The first of those finds the machine as PBG's minutes left it (probably with memory given back to the host) and
+takes longer; the ratio is that of the medians of all runs, and that of the first runs is printed beside it. Ours writes
 what PBG's writes (counts, names, edges in buckets) and besides a portable hash for partitions, shuffled buckets,
 statistics and the manifest.
 """
