@@ -10,9 +10,9 @@ FLAGS = ["-O3", "-std=c++17", "-fopenmp-simd", "-fno-math-errno", "-fno-trapping
 setup(
     ext_modules=[
         Extension(
-            "pbg_transra.fused._kernels",
-            ["pbg_transra/fused/kernels.cpp"],
-            depends=[str(path) for path in Path("pbg_transra/fused").glob("*.hpp")],
+            "pbg_transra.backends.fused._kernels",
+            ["pbg_transra/backends/fused/kernels.cpp"],
+            depends=[str(path) for path in Path("pbg_transra/backends/fused").glob("*.hpp")],
             extra_compile_args=FLAGS,
             optional=True,
         )

@@ -8,7 +8,7 @@
       dynamic_rel_count.txt  dynamic_rel_names.json
       entities/<type>/part-<part>.parquet one column `id` (string), row i is the entity at offset i
       edges/<split>/edges_<i>_<j>.h5      format_version 1: lhs, rhs, rel (int64) and weight (float32) where declared
-      ledger/                             with append-only sources: what counting on needs (partitioning/ledger.py)
+      ledger/                             with append-only sources: what counting on needs (partitioning/ledger)
 
 `<split>` is train, valid or test; every bucket file exists, also an empty one.
 """

@@ -23,7 +23,7 @@ from artifacts.embeddings import EmbeddingsWriter
 from artifacts.graph import EntityType, Graph, save_graph
 from artifacts.run import EMBEDDINGS, EXPORT, GRAPH
 from benchmarks.environment import save, surroundings, timed_process
-from ranker.arms import ARMS
+from ranker.config.arms import ARMS
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 CHUNK = 1_000_000

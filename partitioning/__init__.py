@@ -7,14 +7,15 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from partitioning.config import GraphConfig
-from partitioning.files import source_files
+from partitioning.config.checks import graph_problems
+from partitioning.config.sections import GraphConfig
 from partitioning.report import GraphReport
+from partitioning.sources.files import source_files
 
 if TYPE_CHECKING:
     from partitioning.plan import Plan
 
-__all__ = ["GraphConfig", "GraphReport", "build_graph", "plan_graph", "source_files"]
+__all__ = ["GraphConfig", "GraphReport", "build_graph", "graph_problems", "plan_graph", "source_files"]
 
 
 def plan_graph(config: GraphConfig, root: Path) -> "Plan":

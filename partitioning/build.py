@@ -10,24 +10,24 @@ import numpy as np
 from artifacts.errors import DataError
 from artifacts.graph import SPLITS
 from artifacts.resources import cpu_count
-from partitioning.buckets import write_buckets
-from partitioning.changes import unchanged
-from partitioning.config import GraphConfig, memory_bytes
-from partitioning.counts import Counts
-from partitioning.describe import describe
-from partitioning.engine import Engine, translated
-from partitioning.entities import EntityMap
-from partitioning.entity_files import write_names
-from partitioning.held_out import hold_events, replay_events
-from partitioning.ledger import ledger_path, save_ledger
+from partitioning.buckets.buckets import write_buckets
+from partitioning.buckets.counts import Counts
+from partitioning.buckets.graph_files import describe
+from partitioning.buckets.statistics import balanced, graph_statistics
+from partitioning.config.sections import GraphConfig, memory_bytes
+from partitioning.edges.spill import EdgeSpill
+from partitioning.entities.entity_map import EntityMap
+from partitioning.entities.id_files import write_names
+from partitioning.events.relations import NamedRelation
+from partitioning.ledger.continuation import Reading, next_ledger, plan_reading
+from partitioning.ledger.held_out import hold_events, replay_events
+from partitioning.ledger.ledger import ledger_path, save_ledger
 from partitioning.plan import plan_graph
-from partitioning.read import Read, read_events
-from partitioning.reading import Reading, next_ledger, plan_reading
-from partitioning.relations import NamedRelation
 from partitioning.report import GraphReport
-from partitioning.spill import EdgeSpill
-from partitioning.statistics import balanced, graph_statistics
-from partitioning.thin import thin
+from partitioning.scan import Read, read_events
+from partitioning.sources.engine import Engine, translated
+from partitioning.sources.unchanged import unchanged
+from partitioning.thinning.thin import thin
 
 Progress = Callable[[str, float], None]
 

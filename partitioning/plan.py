@@ -8,8 +8,8 @@ import pyarrow.parquet as pq
 
 from artifacts.errors import ResourceError
 from artifacts.resources import GIB, cpu_count, require_disk, require_memory
-from partitioning.config import GraphConfig, memory_bytes
-from partitioning.files import COMPRESSED, check_file, damaged, file_format, source_files
+from partitioning.config.sections import GraphConfig, memory_bytes
+from partitioning.sources.files import COMPRESSED, check_file, damaged, file_format, source_files
 
 _SAMPLE_BYTES = 1 << 16
 _COMPRESSION = 5  # how much smaller gzip and zstd make logs, roughly

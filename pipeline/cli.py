@@ -148,7 +148,7 @@ def show_status(options: argparse.Namespace) -> dict[str, Any]:
 
 
 def show_neighbors(options: argparse.Namespace) -> dict[str, Any]:
-    from pbg_transra.neighbors import neighbors
+    from artifacts.neighbors import neighbors
     from pipeline.status import published_vectors
 
     context = context_of(options)
@@ -172,7 +172,7 @@ def show_config(options: argparse.Namespace) -> dict[str, Any]:
 def show_pbg_config(options: argparse.Namespace) -> dict[str, Any]:
     from artifacts.publish import write_text
     from pbg_transra.config import ModelConfig
-    from pbg_transra.pbg_config import config_module, names_note
+    from pbg_transra.pbg.config_module import config_module, names_note
     from pipeline.status import trained_run
 
     context = context_of(options)
@@ -198,7 +198,7 @@ def show_schema(options: argparse.Namespace) -> dict[str, Any]:
 
 
 def make_demo_data(options: argparse.Namespace) -> dict[str, Any]:
-    from pipeline.demo_world import WorldParameters, generate
+    from demo_world import WorldParameters, generate
 
     asked = {key: getattr(options, key) for key in ("users", "impressions", "days", "seed")}
     given = {key: value for key, value in asked.items() if value is not None}

@@ -5,10 +5,10 @@ from collections.abc import Iterator, Sequence
 from pydantic import Field
 
 from artifacts.section import Problem, Section, did_you_mean
-from partitioning.config import GraphConfig
+from partitioning import GraphConfig, graph_problems
 from pbg_transra.config import EvaluateConfig, ExportConfig, ModelConfig
-from ranker.arms import chosen
-from ranker.config import RankerConfig
+from ranker.config.arms import chosen
+from ranker.config.sections import RankerConfig
 
 
 class RunConfig(Section):
@@ -29,10 +29,12 @@ class RunConfig(Section):
         return self.model_copy(update={"ranker": ranker})
 
     def problems(self) -> Iterator[Problem]:
-        for name in ("graph", "model", "evaluate", "export", "ranker"):
-            section: Section | None = getattr(self, name)
-            for problem in section.problems() if section else ():
-                yield Problem((name, *problem.path), problem.message)
+        sections: list[tuple[str, Section | None]] = [("model", self.model), ("evaluate", self.evaluate)]
+        sections += [("export", self.export), ("ranker", self.ranker)]
+        found = [("graph", problem) for problem in graph_problems(self.graph)]
+        found += [(name, problem) for name, section in sections if section for problem in section.problems()]
+        for name, problem in found:
+            yield Problem((name, *problem.path), problem.message)
         yield from self._unknown_relations()
 
     def _unknown_relations(self) -> Iterator[Problem]:

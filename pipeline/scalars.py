@@ -8,8 +8,8 @@ it; they are no part of the model, so of no digest.
 
 from artifacts.resources import GIB
 from artifacts.scalars import ScalarWriter
-from pbg_transra.swapping.loop import BucketDone
-from pbg_transra.validation import ValidationDone
+from pbg_transra.training.loop import BucketDone
+from pbg_transra.training.validation import ValidationDone
 
 
 class Scalars(ScalarWriter):

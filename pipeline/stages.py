@@ -113,7 +113,7 @@ class Train(Stage):
         return context.config.model
 
     def inputs(self, context: Context) -> dict[str, dict[str, Any]]:
-        from pbg_transra.committed import committed_files
+        from pbg_transra.pbg.committed import committed_files
 
         start = context.config.model.start_from
         return {str(path): input_state(path) for path in committed_files(context.root / start)} if start else {}
@@ -122,11 +122,11 @@ class Train(Stage):
         if run is None:
             return {}
         from artifacts.resources import cpu_count
-        from pbg_transra.calibration import measure
-        from pbg_transra.duration import expected_seconds
-        from pbg_transra.plan import check_names, plan_training
-        from pbg_transra.swapping.edges import training_edges
-        from pbg_transra.swapping.files import CheckpointFiles
+        from pbg_transra.planning.calibration import measure
+        from pbg_transra.planning.duration import expected_seconds
+        from pbg_transra.planning.memory import check_names, plan_training
+        from pbg_transra.training.checkpoint_files import CheckpointFiles
+        from pbg_transra.training.edge_files import training_edges
 
         graph, model = load_graph(run.directory("partition")), context.config.model
         check_names(graph, model)
@@ -135,7 +135,7 @@ class Train(Stage):
 
             require_tensorboard("model.tensorboard")
         if model.start_from:
-            from pbg_transra.adopt import check_start
+            from pbg_transra.start.from_pbg import check_start
 
             check_start(context.root / model.start_from, run.directory("partition"), model)
         edges = training_edges(run.directory("partition"), graph, model.edge_chunks)
@@ -152,7 +152,7 @@ class Train(Stage):
         }
 
     def make(self, context: Context, run: Run, partial: Path) -> dict[str, Any]:
-        from pbg_transra.train import train
+        from pbg_transra.training.train import train
         from pipeline.train_events import train_events
 
         self._start(context, run, partial)
@@ -166,7 +166,7 @@ class Train(Stage):
         model = context.config.model
         if model.start_from is None or (partial / "checkpoint_version.txt").exists():
             return
-        from pbg_transra.adopt import adopt_checkpoint
+        from pbg_transra.start.from_pbg import adopt_checkpoint
 
         directory = context.root / model.start_from
         adoption = adopt_checkpoint(directory, run.directory("partition"), model, partial)
@@ -190,7 +190,7 @@ class Export(Stage):
 
     def plan(self, context: Context, run: Run | None) -> dict[str, int]:
         from artifacts.resources import require_disk
-        from pbg_transra.degrees import degree_names
+        from pbg_transra.export.degrees import degree_names
 
         if run is None:
             return {}
@@ -203,7 +203,7 @@ class Export(Stage):
         return {"disk_bytes": disk}
 
     def make(self, context: Context, run: Run, partial: Path) -> dict[str, Any]:
-        from pbg_transra.export import export_embeddings
+        from pbg_transra.export.export import export_embeddings
 
         attributes = {"config_hash": context.config_hash, "run_id": run.id, "metrics": run.metrics()}
         with context.console.steps(self.name) as progress:
@@ -278,7 +278,7 @@ class Rank(Stage):
 
     def make(self, context: Context, run: Run, partial: Path) -> dict[str, Any]:
         from ranker import rank
-        from ranker.exports import Export
+        from ranker.data.exports import Export
 
         keep_trainings(run, partial, self.version)
         config = self.section(context)
@@ -290,7 +290,7 @@ class Rank(Stage):
             return rank(config, context.root, exports, partial, progress, run.path / "tensorboard" / self.name)
 
     def summary(self, metrics: dict[str, Any]) -> str:
-        from ranker.report import table
+        from ranker.evaluation.report import table
 
         return "\n" + table(metrics) + "\nrank:"
 

@@ -7,11 +7,11 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ranker.config import RankerConfig
-from ranker.files import impression_files
+from ranker.config.sections import RankerConfig
+from ranker.data.files import impression_files
 
 if TYPE_CHECKING:
-    from ranker.exports import Export
+    from ranker.data.exports import Export
 
 __all__ = ["RankerConfig", "impression_files", "rank"]
 
@@ -32,6 +32,6 @@ def rank(
     a killed one stopped, and a call with more arms, seeds or exports trains only those. Returns the metrics tree below
     `rank`. Raises ConfigError for a graph that has seen the training labels, DataError for bad input.
     """
-    from ranker.ranking import rank_arms
+    from ranker.experiment.ranking import rank_arms
 
     return rank_arms(config, root, exports, destination, progress, scalars)

@@ -16,10 +16,11 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from artifacts.errors import ConfigError, TransraError
-from ranker import RankerConfig, processes, rank
-from ranker.arms import chosen
-from ranker.exports import Export
-from ranker.report import table
+from ranker import RankerConfig, rank
+from ranker.config.arms import chosen
+from ranker.data.exports import Export
+from ranker.evaluation.report import table
+from ranker.training import distributed
 
 
 def parser() -> argparse.ArgumentParser:
@@ -55,14 +56,14 @@ class Told:
         self._last = ""
 
     def __call__(self, step: str, fraction: float) -> None:
-        if step != self._last and processes.place() == 0:
+        if step != self._last and distributed.place() == 0:
             print(f"{fraction:4.0%} {step}", file=sys.stderr, flush=True)
         self._last = step
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     options = parser().parse_args(arguments)
-    with processes.joined():
+    with distributed.joined():
         try:
             config = load(options.config, options.arms.split(","))
             runs = {name: options.root / name for name in options.vectors or config.vectors}
@@ -70,10 +71,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
             options.out.mkdir(parents=True, exist_ok=True)
             report = rank(config, options.root, exports, options.out, Told(), options.out / "tensorboard")
         except TransraError as error:
-            for line in error.lines if processes.place() == 0 else ():
+            for line in error.lines if distributed.place() == 0 else ():
                 print(f"ranker: {line}", file=sys.stderr)
             return error.exit_code
-        if processes.place() == 0:
+        if distributed.place() == 0:
             print(table(report))
     return 0
 

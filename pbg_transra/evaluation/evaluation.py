@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from pbg_transra.config import EvaluateConfig, ModelConfig
-from pbg_transra.evaluation.entities import Entities
-from pbg_transra.evaluation.filter import Direction, KnownAnswers
+from pbg_transra.evaluation.entity_vectors import Entities
+from pbg_transra.evaluation.known_answers import Direction, KnownAnswers
 from pbg_transra.evaluation.questions import Questions
 from pbg_transra.evaluation.ranking import CANDIDATES, Group, Ranks, make_group, rank_direction, workers
 from pbg_transra.evaluation.views import Views, relation_views

@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from artifacts.errors import DataError
 from artifacts.graph import SPLITS, Graph
 from pbg_transra.config import EvaluateConfig
-from pbg_transra.evaluation.edges import Edges, Rows, edge_blocks, load_edges
-from pbg_transra.evaluation.filter import Direction, KnownAnswers, KnownAnswersBuilder, directions
+from pbg_transra.evaluation.global_edges import Edges, Rows, edge_blocks, load_edges
+from pbg_transra.evaluation.known_answers import Direction, KnownAnswers, KnownAnswersBuilder, directions
 
 Warm = dict[str, NDArray[np.bool_]]
 

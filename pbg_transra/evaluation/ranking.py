@@ -18,8 +18,8 @@ from torch import Tensor
 
 from artifacts.resources import cpu_count
 from pbg_transra.config import Similarity
-from pbg_transra.evaluation.edges import Rows
-from pbg_transra.evaluation.filter import KnownAnswers
+from pbg_transra.evaluation.global_edges import Rows
+from pbg_transra.evaluation.known_answers import KnownAnswers
 from pbg_transra.evaluation.views import View, bias, prepared
 
 QUERIES = 64  # rows and columns of one matrix product: scores of this size stay in the processor's cache

@@ -20,13 +20,13 @@ import numpy as np
 import torch
 
 from artifacts.graph import Graph, load_graph
-from pbg_transra.checkpoint import Checkpoint
 from pbg_transra.config import EvaluateConfig, ModelConfig
-from pbg_transra.evaluation.entities import Entities
+from pbg_transra.evaluation.entity_vectors import Entities
 from pbg_transra.evaluation.evaluation import Evaluation, Progress
 from pbg_transra.evaluation.metrics import by_side
 from pbg_transra.evaluation.questions import load_questions
 from pbg_transra.evaluation.retrieval import retrieval
+from pbg_transra.pbg.checkpoint import Checkpoint
 
 
 def evaluate(

@@ -3,7 +3,7 @@
 import numpy as np
 
 from artifacts.graph import Graph
-from pbg_transra.evaluation.edges import Edges
+from pbg_transra.evaluation.global_edges import Edges
 from pbg_transra.evaluation.metrics import Metrics, Sides, joined, metrics
 from pbg_transra.evaluation.ranking import Ranks
 

@@ -16,9 +16,9 @@ from torchbiggraph.model import OPERATORS, AbstractOperator, AffineOperator, Lin
 
 from artifacts.errors import DataError
 from artifacts.graph import Graph
-from pbg_transra.checkpoint import Checkpoint
 from pbg_transra.config import ModelConfig, Similarity
-from pbg_transra.operators import TwoSidedOperator, operator_name
+from pbg_transra.pbg.checkpoint import Checkpoint
+from pbg_transra.pbg.operators import TwoSidedOperator, operator_name
 
 View = Callable[[Tensor], Tensor]
 

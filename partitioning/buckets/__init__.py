@@ -1,0 +1,1 @@
+"""What is published: bucket files in PBG's layout, counts, statistics, graph.json."""

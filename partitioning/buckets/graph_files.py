@@ -1,0 +1,58 @@
+"""What a graph says of itself, to us and to PBG."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from artifacts.graph import SPLITS, EntityType, Graph, Relation, save_graph
+from artifacts.publish import write_json
+from partitioning.buckets.counts import Counts
+from partitioning.config.sections import GraphConfig
+from partitioning.edges.spill import EdgeSpill
+from partitioning.entities.entity_map import EntityMap
+from partitioning.events.relations import NamedRelation
+
+
+def describe(
+    config: GraphConfig,
+    destination: Path,
+    relations: list[NamedRelation],
+    entities: dict[str, EntityMap],
+    edges: EdgeSpill,
+    counts: Counts,
+    statistics: dict[str, Any],
+) -> None:
+    """Writes graph.json, statistics.json and PBG's list of relations."""
+    names = [relation.name for relation in relations]
+    (destination / "dynamic_rel_count.txt").write_text(f"{len(names)}\n")
+    (destination / "dynamic_rel_names.json").write_text(json.dumps(names, indent=4))
+    write_json(destination / "statistics.json", statistics)
+    save_graph(
+        destination,
+        Graph(
+            entity_types=tuple(EntityType(name, map.counts) for name, map in entities.items()),
+            relations=tuple(
+                Relation(
+                    name=relation.name,
+                    lhs=relation.config.lhs.type,
+                    rhs=relation.config.rhs.type,
+                    domain=relation.config.domain,
+                    edges=dict(zip(SPLITS, counts.edges[index].tolist(), strict=True)),
+                    weighted=relation.config.weight is not None,
+                )
+                for index, relation in enumerate(relations)
+            ),
+            consent={r.name: text for r in relations if (text := _consent_text(config, r))},
+            window=edges.window,
+        ),
+    )
+
+
+def _consent_text(config: GraphConfig, relation: NamedRelation) -> str | None:
+    consent = config.consent_of(relation.config)
+    if consent is None:
+        return None
+    if consent.assumed:
+        return f"assumed: {consent.assumed}"
+    condition = f" where {consent.where}" if consent.where else ""
+    return f"source {consent.source}, {consent.type} in column {consent.column}{condition}"

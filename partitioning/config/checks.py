@@ -1,0 +1,144 @@
+"""Checks of the graph config that look at more than one value."""
+
+from collections.abc import Iterator, Mapping
+
+from artifacts.moment import epoch_seconds
+from artifacts.section import Problem, did_you_mean
+from partitioning.config.append_only import append_only_problems
+from partitioning.config.sections import ConsentConfig, GraphConfig, RelationConfig
+
+Path = tuple[str | int, ...]
+
+
+def graph_problems(graph: GraphConfig) -> Iterator[Problem]:
+    """Yields what the types of the section alone cannot say; paths begin below it."""
+    yield from _sources(graph)
+    yield from _partitions(graph)
+    for index, relation in enumerate(graph.relations):
+        yield from _relation(graph, relation, ("relations", index))
+    yield from _names(graph)
+    if graph.consent:
+        yield from _consent(graph, graph.consent, ("consent",))
+    if graph.forget:
+        yield from _unknown("source", graph.forget.source, graph.sources, ("forget", "source"))
+    yield from _split(graph)
+    yield from append_only_problems(graph)
+
+
+def _unknown(kind: str, word: str, known: Mapping[str, object], path: Path) -> Iterator[Problem]:
+    if word not in known:
+        yield Problem(path, f"unknown {kind} '{word}'{did_you_mean(word, list(known))}")
+
+
+def _sources(graph: GraphConfig) -> Iterator[Problem]:
+    for name, source in graph.sources.items():
+        path: Path = ("sources", name)
+        if not source.patterns:
+            yield Problem((*path, "path"), "expected at least one path")
+        if source.columns and source.format in ("parquet", "jsonl"):
+            yield Problem((*path, "columns"), f"a {source.format} source names its own columns; remove this")
+        if source.columns and len(set(source.columns)) < len(source.columns):
+            yield Problem((*path, "columns"), "a column name occurs twice")
+        if source.columns and source.time_column and source.time_column not in source.columns:
+            hint = did_you_mean(source.time_column, source.columns)
+            yield Problem((*path, "time_column"), f"'{source.time_column}' is not in columns{hint}")
+        if source.time_unit and not source.time_column:
+            yield Problem((*path, "time_unit"), "has no meaning without time_column")
+
+
+def _partitions(graph: GraphConfig) -> Iterator[Problem]:
+    for name, entity in graph.entities.items():
+        if entity.partitions not in (None, 1, graph.partitions):
+            yield Problem(
+                ("entities", name, "partitions"),
+                f"PBG needs the same number for all partitioned types: expected 1 or graph.partitions "
+                f"({graph.partitions}), found {entity.partitions}",
+            )
+
+
+def _relation(graph: GraphConfig, relation: RelationConfig, path: Path) -> Iterator[Problem]:
+    if (relation.name is None) == (relation.relation_column is None):
+        yield Problem(path, "expected exactly one of name and relation_column")
+    if not relation.sources:
+        yield Problem((*path, "source"), "expected at least one source")
+    for source in relation.sources:
+        yield from _unknown("source", source, graph.sources, (*path, "source"))
+    if len(set(relation.sources)) < len(relation.sources):
+        yield Problem((*path, "source"), "a source occurs twice: its edges would count twice")
+    for side, end in relation.sides.items():
+        yield from _unknown("entity type", end.type, graph.entities, (*path, side, "type"))
+        if end.join:
+            yield from _unknown("source", end.join.source, graph.sources, (*path, side, "join", "source"))
+    if relation.inverse and relation.relation_column:
+        yield Problem((*path, "inverse"), "only a relation with a name can have an inverse")
+    if relation.half_life_days:
+        yield from _half_life(graph, relation, (*path, "half_life_days"))
+    if relation.domain == "offsite":
+        yield from _offsite(graph, relation, path)
+    elif relation.consent:
+        yield Problem((*path, "consent"), f"only offsite relations have consent; this one is {relation.domain}")
+
+
+def _half_life(graph: GraphConfig, relation: RelationConfig, path: Path) -> Iterator[Problem]:
+    if relation.weight is None:
+        yield Problem(path, 'has no meaning without weight; set weight: "1" to count events')
+    for name in relation.sources:
+        if name in graph.sources and not graph.sources[name].time_column:
+            yield Problem(path, f"source '{name}' has no time_column")
+
+
+def _offsite(graph: GraphConfig, relation: RelationConfig, path: Path) -> Iterator[Problem]:
+    path = (*path, "consent")
+    if relation.consent:
+        yield from _consent(graph, relation.consent, path)
+    consent = graph.consent_of(relation)
+    if consent is None:
+        yield Problem(path, 'an offsite relation needs a consent source, or {assumed: "<reason>"}')
+    elif consent.source and consent.type not in (relation.lhs.type, relation.rhs.type):
+        yield Problem(
+            path,
+            f"consent is given by '{consent.type}', but this relation joins "
+            f"'{relation.lhs.type}' and '{relation.rhs.type}'",
+        )
+
+
+def _consent(graph: GraphConfig, consent: ConsentConfig, path: Path) -> Iterator[Problem]:
+    if (consent.source is None) == (consent.assumed is None):
+        yield Problem(path, "expected exactly one of source and assumed")
+    if consent.source is None:
+        return
+    yield from _unknown("source", consent.source, graph.sources, (*path, "source"))
+    for key in ("type", "column"):
+        if getattr(consent, key) is None:
+            yield Problem((*path, key), "a consent source needs it")
+    if consent.type is not None:
+        yield from _unknown("entity type", consent.type, graph.entities, (*path, "type"))
+
+
+def _names(graph: GraphConfig) -> Iterator[Problem]:
+    first: dict[str, int] = {}
+    named = [(i, key, getattr(r, key)) for i, r in enumerate(graph.relations) for key in ("name", "inverse")]
+    for index, key, name in named:
+        if name in first:
+            yield Problem(
+                ("relations", index, key),
+                f"'{name}' is already graph.relations[{first[name]}]; several sources are a list in source",
+            )
+        elif name is not None:
+            first[name] = index
+
+
+def _split(graph: GraphConfig) -> Iterator[Problem]:
+    time, random = graph.split.time, graph.split.random
+    if time and random:
+        yield Problem(("split",), "expected at most one of time and random")
+    if random and random.valid + random.test >= 1:
+        yield Problem(("split", "random"), f"valid + test = {random.valid + random.test:g} leaves nothing for train")
+    if not time:
+        return
+    if epoch_seconds(time.test_from) <= epoch_seconds(time.valid_from):
+        yield Problem(("split", "time", "test_from"), f"must be after valid_from ({time.valid_from})")
+    if time.until is not None and epoch_seconds(time.until) <= epoch_seconds(time.test_from):
+        yield Problem(("split", "time", "until"), f"must be after test_from ({time.test_from})")
+    if not any(source.time_column or source.split for source in graph.sources.values()):
+        yield Problem(("split", "time"), "no source has a time_column or a split, so everything would be train")

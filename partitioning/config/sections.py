@@ -1,0 +1,222 @@
+"""The `graph` section of the run config: sources, entity types, relations, consent and splits."""
+
+import re
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, Field
+
+from artifacts.graph import TYPE_NAME_PATTERN
+from artifacts.moment import Moment
+from artifacts.section import Section
+
+_MEMORY = re.compile(r"^\s*(\d+(?:\.\d+)?)\s*(KB|MB|GB|TB|KiB|MiB|GiB|TiB)\s*$")
+_POWER = {"K": 1, "M": 2, "G": 3, "T": 4}
+
+Split = Literal["train", "valid", "test"]
+Format = Literal["parquet", "csv", "tsv", "jsonl"]
+TimeUnit = Literal["s", "ms", "us"]
+Domain = Literal["onsite", "offsite", "side"]
+TypeName = Annotated[str, Field(pattern=TYPE_NAME_PATTERN)]
+
+
+def memory_bytes(text: str) -> int:
+    """Bytes of a size such as "4GB" or "512MiB". Raises ValueError for anything else."""
+    if not (match := _MEMORY.match(text)):
+        raise ValueError(f"'{text}' is not an amount of memory; write for example 4GB or 512MiB")
+    number, unit = match.groups()
+    return int(float(number) * (1024 if "i" in unit else 1000) ** _POWER[unit[0]])
+
+
+def _memory(text: str) -> str:
+    memory_bytes(text)
+    return text
+
+
+Memory = Annotated[str, AfterValidator(_memory)]
+
+
+class SourceConfig(Section):
+    """A log or a table: files of one format and one schema."""
+
+    path: str | list[str] = Field(
+        description="Files, relative to the root: a path, a directory or a glob (also **), or a list of them. "
+        "Directories named key=value become columns."
+    )
+    format: Format | None = Field(None, description="By default from the suffix, also before .gz or .zst.")
+    columns: list[str] | None = Field(None, min_length=1, description="Column names of a CSV or TSV without header.")
+    time_column: str | None = Field(None, description="When the event happened.")
+    time_unit: TimeUnit | None = Field(None, description="Unit of an integer time column, since 1970 UTC.")
+    split: Split | None = Field(None, description="The split that the whole source belongs to.")
+    append_only: bool = Field(
+        False,
+        description="Files only join this log; none changes or leaves. A graph that follows a published one then reads "
+        "only the files that are new.",
+    )
+
+    @property
+    def patterns(self) -> list[str]:
+        return [self.path] if isinstance(self.path, str) else self.path
+
+
+class EntityConfig(Section):
+    """An entity type."""
+
+    partitions: int | None = Field(None, ge=1, description="1, or as many as graph.partitions (the default).")
+    min_degree: int | None = Field(
+        None,
+        ge=1,
+        description="Entities with fewer training edges are left out with all their edges, until none is left. "
+        "Edges of an inverse do not count.",
+    )
+
+
+class JoinConfig(Section):
+    """Where an id is looked up: rows of `source` whose `column` has the id give those in `to`."""
+
+    source: str = Field(description="Source that pairs ids, such as a table of ads with their advertisers.")
+    column: str = Field(description="Its column with the ids of the log.")
+    to: str = Field(description="Its column with the ids of the edge.")
+
+
+class SideConfig(Section):
+    """One end of a relation."""
+
+    type: str = Field(description="Entity type, declared in graph.entities.")
+    column: str = Field(description="Column of the source that holds the id.")
+    join: JoinConfig | None = Field(
+        None, description="Looks the id up in another source. A row without a partner is no edge, with two it is two."
+    )
+    max_degree: int | None = Field(
+        None,
+        ge=1,
+        description="Training edges of this relation that an entity keeps on this side, chosen by a portable hash.",
+    )
+
+
+class ForgetConfig(Section):
+    """Entities that must not be in the graph, nor in what is made from it."""
+
+    source: str = Field(description="Source that lists them.")
+    type_column: str = Field("type", description="Its column with the entity type.")
+    column: str = Field("id", description="Its column with the id.")
+
+
+class ConsentConfig(Section):
+    """Who opted in: a source and its column of people, or the statement that all of them did."""
+
+    source: str | None = Field(None, description="Source that lists people.")
+    type: str | None = Field(None, description="Entity type of those people.")
+    column: str | None = Field(None, description="Column of the source that holds their ids.")
+    where: str | None = Field(None, description="SQL condition on the source: true for those who opted in.")
+    assumed: str | None = Field(
+        None,
+        min_length=1,
+        description="Why all rows may be used without a consent source; the report repeats it.",
+    )
+
+
+class RelationConfig(Section):
+    """A relation: which rows of which sources are its edges. Exactly one of `name` and `relation_column`."""
+
+    name: str | None = Field(None, min_length=1, description="Name of the relation.")
+    relation_column: str | None = Field(None, description="One relation for each value of this column.")
+    source: str | list[str] = Field(description="The source, or a list of sources, whose rows are edges.")
+    where: str | None = Field(None, description="SQL condition on the source's columns.")
+    lhs: SideConfig = Field(description="Left-hand side: the head.")
+    rhs: SideConfig = Field(description="Right-hand side: the tail.")
+    weight: str | None = Field(
+        None,
+        description="SQL number on the source's columns, such as 1: repeated events become one edge, whose weight is "
+        "their sum and which belongs to the earliest split that it occurs in. By default every event is an edge.",
+    )
+    half_life_days: float | None = Field(
+        None, gt=0, description="Age at which an event's weight has halved, counted from the end of training."
+    )
+    inverse: str | None = Field(None, min_length=1, description="Name of a relation with the same edges turned around.")
+    domain: Domain = Field("onsite", description="offsite needs consent; side: side information such as pin to topic.")
+    allow_empty: bool = Field(False, description="Accept a relation without a single edge.")
+    consent: ConsentConfig | None = Field(None, description="Overrides graph.consent for this offsite relation.")
+
+    @property
+    def sources(self) -> list[str]:
+        return [self.source] if isinstance(self.source, str) else self.source
+
+    @property
+    def label(self) -> str:
+        """What to call the relation in messages and reports."""
+        return self.name or f"by {self.relation_column}"
+
+    @property
+    def sides(self) -> dict[str, SideConfig]:
+        return {"lhs": self.lhs, "rhs": self.rhs}
+
+
+class TimeSplit(Section):
+    """Events before `valid_from` are train, before `test_from` valid, before `until` test; later ones are left out."""
+
+    valid_from: Moment = Field(description="Start of validation: ISO date or datetime (UTC), or epoch seconds.")
+    test_from: Moment = Field(description="Start of test.")
+    until: Moment | None = Field(None, description="End of test; events from here on are left out.")
+
+
+class RandomSplit(Section):
+    """Fractions of distinct edges, drawn by a portable hash: copies of an edge fall together."""
+
+    valid: float = Field(0.0, ge=0, lt=1, description="Fraction of edges for validation.")
+    test: float = Field(0.0, ge=0, lt=1, description="Fraction of edges for test.")
+
+
+class SplitConfig(Section):
+    """At most one of the two; without either, everything is train (unless a source has its own `split`)."""
+
+    time: TimeSplit | None = Field(None, description="Split by time.")
+    random: RandomSplit | None = Field(None, description="Split by a hash of the edge.")
+
+
+class GraphConfig(Section):
+    """How events become a graph."""
+
+    without_effect = frozenset({"memory_limit", "threads"})
+
+    partitions: int = Field(1, ge=1, description="Partitions of every entity type not declared otherwise.")
+    memory_limit: Memory = Field("4GB", description="Memory that partitioning may use, such as 4GB.")
+    threads: int | None = Field(None, ge=1, description="By default one for each core.")
+    seed: int = Field(0, ge=0, description="Of the random split and of the order of edges in a bucket.")
+    write_names: bool = Field(False, description="Also write PBG's entity_names files, which its own export needs.")
+    sources: dict[str, SourceConfig] = Field(min_length=1, description="Where rows come from, by name.")
+    entities: dict[TypeName, EntityConfig] = Field(min_length=1, description="Entity types, by name.")
+    relations: list[RelationConfig] = Field(min_length=1, description="Relations, in the order of their indices.")
+    consent: ConsentConfig | None = Field(None, description="Who opted in, for every offsite relation.")
+    forget: ForgetConfig | None = Field(None, description="Entities to remove, also from the entity map.")
+    split: SplitConfig = Field(SplitConfig(), description="Train, validation and test.")
+
+    def with_inverses(self) -> "GraphConfig":
+        """The same graph with each `inverse` as a relation of its own, after all others."""
+        turned = [
+            relation.model_copy(
+                update={"name": relation.inverse, "inverse": None, "lhs": relation.rhs, "rhs": relation.lhs}
+            )
+            for relation in self.relations
+            if relation.inverse
+        ]
+        return self.model_copy(update={"relations": [*self.relations, *turned]})
+
+    @property
+    def append_only(self) -> bool:
+        """Whether the graph keeps a ledger of the files that it has counted."""
+        return any(source.append_only for source in self.sources.values())
+
+    @property
+    def lists(self) -> set[str]:
+        """Sources in which something is looked up: who agreed, which ids belong together, whom to forget."""
+        consents = [self.consent_of(relation) for relation in self.relations]
+        joins = [side.join for relation in self.relations for side in relation.sides.values()]
+        return {one.source for one in (*consents, *joins, self.forget) if one and one.source}
+
+    def partitions_of(self, entity_type: str) -> int:
+        """Number of partitions of an entity type."""
+        return self.entities[entity_type].partitions or self.partitions
+
+    def consent_of(self, relation: RelationConfig) -> ConsentConfig | None:
+        """What says that people agreed to this relation's rows; None for relations that need no consent."""
+        return (relation.consent or self.consent) if relation.domain == "offsite" else None

@@ -1,0 +1,144 @@
+"""The files of the entity map: ids, counts and, for PBG's export, names."""
+
+import json
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from itertools import chain
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from artifacts.graph import ids_path
+from partitioning.entities.entity_map import EntityMap
+from partitioning.sources.engine import Engine, translated
+
+_ROW_GROUP = 1 << 20
+_SCHEMA = pa.schema([("id", pa.string())])
+_PARQUET = {  # every id occurs once
+    "compression": "zstd",
+    "use_dictionary": False,
+    "write_statistics": False,
+    "column_encoding": {"id": "DELTA_LENGTH_BYTE_ARRAY"},  # lengths apart from text: smaller and faster
+}
+
+
+class _Ids:
+    """A stream of ids from which any number can be taken."""
+
+    def __init__(self, batches: Iterator[pa.RecordBatch]) -> None:
+        self._batches = batches
+        self._held: pa.StringArray = pa.nulls(0, pa.string())  # pa.array would import pandas
+
+    def take(self, count: int) -> pa.StringArray:
+        pieces = [self._held]
+        while (missing := count - sum(map(len, pieces))) > 0:
+            pieces.append(next(self._batches).column(0))
+        last = pieces.pop()
+        self._held = last[len(last) + missing :] if missing else last[len(last) :]
+        return pa.concat_arrays([*pieces, last[: len(last) + missing]])
+
+
+def write_entities(engine: Engine, entities: EntityMap, directory: Path) -> None:
+    """Writes the ids and the count of every partition of a type."""
+    batches = engine.batches(f"SELECT id FROM {entities.table}", _ROW_GROUP)
+    ids = _Ids(batches)
+    ids_path(directory, entities.type, 0).parent.mkdir(parents=True)
+    for part, count in enumerate(entities.counts):
+        _write_partition(directory, entities.type, part, count, ids)
+    batches.close()
+
+
+def append_entities(engine: Engine, entities: EntityMap, known: Path, directory: Path, threads: int) -> None:
+    """Writes what `write_entities` would: the ids of the graph in `known` and, after them, those that the map adds."""
+    after = f"{list(entities.known)}[part + 1]"
+    batches = engine.batches(
+        f"SELECT id FROM {entities.places} WHERE place >= {after} ORDER BY part, place", _ROW_GROUP
+    )
+    ids, type = _Ids(batches), entities.type
+    new = [ids.take(count - before) for count, before in zip(entities.counts, entities.known, strict=True)]
+    batches.close()
+    ids_path(directory, type, 0).parent.mkdir(parents=True)
+
+    def write(part: int) -> None:
+        with pq.ParquetFile(ids_path(known, type, part)) as file:
+            added = pa.record_batch([new[part]], schema=_SCHEMA)
+            stream = _Ids(chain(file.iter_batches(_ROW_GROUP), [added]))
+            _write_partition(directory, type, part, entities.counts[part], stream)
+
+    with ThreadPoolExecutor(threads) as pool:
+        list(pool.map(write, range(len(new))))
+
+
+def _write_partition(directory: Path, type: str, part: int, count: int, ids: _Ids) -> None:
+    with translated():
+        (directory / f"entity_count_{type}_{part}.txt").write_text(f"{count}\n")
+        with pq.ParquetWriter(ids_path(directory, type, part), _SCHEMA, **_PARQUET) as file:
+            for start in range(0, count, _ROW_GROUP):
+                group = ids.take(min(_ROW_GROUP, count - start))
+                file.write_batch(pa.record_batch([group], schema=_SCHEMA), row_group_size=_ROW_GROUP)
+
+
+def keep_entities(directory: Path, type: str, keep: list[NDArray[np.bool_]]) -> None:
+    """Removes ids from the files that `write_entities` wrote: `keep` says for each partition which offsets stay."""
+    for part, stay in enumerate(keep):
+        (directory / f"entity_count_{type}_{part}.txt").write_text(f"{np.count_nonzero(stay)}\n")
+        path = ids_path(directory, type, part)
+        aside = path.with_suffix(".partial")
+        with pq.ParquetFile(path) as file, translated(), pq.ParquetWriter(aside, _SCHEMA, **_PARQUET) as kept:
+            start = 0
+            for batch in file.iter_batches(_ROW_GROUP):
+                bits = pa.py_buffer(np.packbits(stay[start : start + len(batch)], bitorder="little"))
+                mask = pa.Array.from_buffers(pa.bool_(), len(batch), [None, bits])  # pa.array would import pandas
+                kept.write_batch(batch.filter(mask), row_group_size=_ROW_GROUP)
+                start += len(batch)
+        aside.replace(path)
+
+
+def write_names(directory: Path, entities: Iterable[EntityMap], threads: int) -> None:
+    """Writes PBG's entity_names files, streaming the ids that `write_entities` wrote."""
+
+    def write(place: tuple[str, int]) -> None:
+        type, part = place
+        with (directory / f"entity_names_{type}_{part}.json").open("wb") as file, translated():
+            file.write(b"[")
+            comma = 1  # bytes: the first name follows none
+            for batch in pq.ParquetFile(ids_path(directory, type, part)).iter_batches():
+                file.write(_names(batch.column(0))[comma:])
+                comma = 0
+            file.write(b"]\n")
+
+    with ThreadPoolExecutor(threads) as pool:
+        list(pool.map(write, [(map.type, part) for map in entities for part in range(len(map.counts))]))
+
+
+def _names(ids: pa.StringArray) -> memoryview:
+    """Ids as JSON strings, each after a comma and a line break; by Arrow where no character is to be escaped."""
+    ids = ids.cast(pa.large_string())
+    if not _plain(ids):
+        return memoryview((",\n" + json.dumps(ids.to_pylist(), separators=(",\n", ":"))[1:-1]).encode())
+    before, after, between = _text([',\n"', '"', ""])
+    quoted = pc.binary_join_element_wise(before, ids, after, between)
+    return memoryview(quoted.buffers()[2])[: _bounds(quoted).stop]
+
+
+def _text(values: list[str]) -> pa.LargeStringArray:
+    """Plain strings as Arrow's; pa.array and pa.scalar would import pandas."""
+    ends = np.cumsum([0, *map(len, values)])
+    buffers = [None, pa.py_buffer(ends), pa.py_buffer("".join(values).encode())]
+    return pa.Array.from_buffers(pa.large_string(), len(values), buffers)
+
+
+def _plain(ids: pa.LargeStringArray) -> bool:
+    """Whether all characters are printable ASCII and stand for themselves in JSON."""
+    text = np.frombuffer(ids.buffers()[2], np.uint8)[_bounds(ids)]
+    return not ((text < ord(" ")) | (text > ord("~")) | (text == ord('"')) | (text == ord("\\"))).any()
+
+
+def _bounds(ids: pa.LargeStringArray) -> slice:
+    """Where the text of the ids lies in their buffer of text."""
+    offsets = np.frombuffer(ids.buffers()[1], np.int64)[ids.offset : ids.offset + len(ids) + 1]
+    return slice(int(offsets[0]), int(offsets[-1]))

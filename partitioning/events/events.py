@@ -1,0 +1,127 @@
+"""Events: the rows of a source that a declared relation turns into edges, as SQL."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import duckdb
+
+from artifacts.errors import ConfigError
+from artifacts.graph import SPLITS
+from artifacts.moment import epoch_seconds
+from partitioning.config.sections import ConsentConfig, GraphConfig, RelationConfig
+from partitioning.events.lookups import derived
+from partitioning.events.weights import reference_time, weight_units
+from partitioning.sources.engine import Engine, quoted, text
+from partitioning.sources.table import Source, has_rows
+
+# The split code of events whose split is drawn from the hash of the edge, once the entities are known.
+DRAWN = len(SPLITS)
+# The moment of events whose split no date decides.
+NO_MOMENT = -1
+
+
+@dataclass(frozen=True)
+class Events:
+    """One declared relation on one of its sources, ids looked up. The texts are SQL on the source's columns."""
+
+    declared: int
+    relation: RelationConfig
+    source: Source
+    selected: tuple[str, ...]  # `where` and the end of the time split
+    consented: tuple[str, ...]  # both sides that need consent
+    split: str
+    moment: str  # epoch seconds that decide the split, NO_MOMENT where another rule does
+    weight: str  # in units
+
+    @property
+    def condition(self) -> str:
+        """The rows that are edges. Always valid after WHERE."""
+        return " AND ".join((*self.selected, *self.consented)) or "true"
+
+    def id(self, side: str) -> str:
+        """SQL of the id on a side ('lhs' or 'rhs')."""
+        return text(self.relation.sides[side].column)
+
+
+def declared_events(engine: Engine, config: GraphConfig, sources: dict[str, Source]) -> list[Events]:
+    """Every pair of a relation and a source with rows. Raises ConfigError for SQL that DuckDB does not accept."""
+    filled = {name for name, source in sources.items() if has_rows(engine, source)}
+    for index, relation in enumerate(config.relations):
+        for name in (name for name in relation.sources if name in filled):
+            _check_relation(engine, sources[name], relation, f"graph.relations[{index}]")
+    consents: dict[ConsentConfig, str] = {}
+    reference = reference_time(engine, config, {name: sources[name] for name in filled})
+    events = []
+    for index, relation in enumerate(config.relations):
+        people = _people(engine, config, relation, sources, index, consents)
+        for name in (name for name in relation.sources if name in filled):
+            looked_up, source = derived(engine, relation, sources[name], sources)
+            consented = tuple(
+                f"{text(side.column)} IN (SELECT id FROM {table})"
+                for kind, table in people
+                for side in looked_up.sides.values()
+                if side.type == kind
+            )
+            selected = tuple(_selected(config, relation, source))
+            split, moment = _split(config, source)
+            weight = weight_units(relation, source, reference)
+            events.append(Events(index, looked_up, source, selected, consented, split, moment, weight))
+    return events
+
+
+def _check_relation(engine: Engine, source: Source, relation: RelationConfig, path: str) -> None:
+    if relation.where:
+        check_condition(engine, source, relation.where, f"{path}.where")
+    if relation.weight:
+        check_condition(engine, source, f"CAST(({relation.weight}) AS DOUBLE) > 0", f"{path}.weight")
+
+
+def check_condition(engine: Engine, source: Source, condition: str, path: str) -> None:
+    """Raises ConfigError unless `condition` is a condition on the source's columns."""
+    try:
+        engine.connection.execute(f"SELECT 1 FROM {source.table} WHERE ({condition}) LIMIT 0")
+    except (duckdb.BinderException, duckdb.ParserException, duckdb.CatalogException) as error:
+        reason = " ".join(line for line in str(error).partition("\n\nLINE")[0].splitlines() if line)
+        raise ConfigError(f"{path}: {reason}; expected SQL on the columns of '{source.name}'") from error
+
+
+def _people(
+    engine: Engine,
+    config: GraphConfig,
+    relation: RelationConfig,
+    sources: dict[str, Source],
+    index: int,
+    consents: dict[ConsentConfig, str],
+) -> list[tuple[str, str]]:
+    """Entity type and table of those who opted in; the table is made once for each consent."""
+    consent = config.consent_of(relation)
+    if consent is None or consent.source is None or consent.type is None or consent.column is None:
+        return []
+    if consent not in consents:
+        source = sources[consent.source]
+        if consent.where:
+            path = f"graph.relations[{index}].consent.where" if relation.consent else "graph.consent.where"
+            check_condition(engine, source, consent.where, path)
+        consents[consent] = f"consent_{len(consents)}"
+        engine.run(
+            f"CREATE TEMP TABLE {consents[consent]} AS SELECT DISTINCT {text(consent.column)} AS id "
+            f"FROM {source.table} WHERE ({consent.where or 'true'}) AND {quoted(consent.column)} IS NOT NULL"
+        )
+    return [(consent.type, consents[consent])]
+
+
+def _selected(config: GraphConfig, relation: RelationConfig, source: Source) -> Iterator[str]:
+    if relation.where:
+        yield f"({relation.where})"
+    if config.split.time and config.split.time.until is not None and source.time and not source.config.split:
+        yield f"{source.time} < {epoch_seconds(config.split.time.until)}"
+
+
+def _split(config: GraphConfig, source: Source) -> tuple[str, str]:
+    """SQL of the split's code, a position in SPLITS or DRAWN, and of the moment that decides it."""
+    if source.config.split:
+        return str(SPLITS.index(source.config.split)), str(NO_MOMENT)
+    if config.split.time and source.time:
+        valid, test = epoch_seconds(config.split.time.valid_from), epoch_seconds(config.split.time.test_from)
+        return f"CASE WHEN {source.time} >= {test} THEN 2 WHEN {source.time} >= {valid} THEN 1 ELSE 0 END", source.time
+    return str(DRAWN if config.split.random else 0), str(NO_MOMENT)

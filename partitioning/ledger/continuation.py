@@ -1,0 +1,140 @@
+"""What a build reads: everything, or what is left to count after a graph with a ledger."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from artifacts.differences import differences
+from artifacts.errors import ConfigError, DataError
+from partitioning.config.sections import GraphConfig
+from partitioning.events.relations import NamedRelation
+from partitioning.ledger.ledger import (
+    FileStates,
+    Ledger,
+    counted_config,
+    file_states,
+    load_ledger,
+    relative,
+    settled_until,
+)
+from partitioning.sources.files import source_files
+
+_WAY_OUT = "count all files again with --rebuild"
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What a build reads.
+
+    Attributes:
+        config: the graph's, or one whose relations name only the sources that have unread rows
+        files: those to read, by source
+        states: of all files of every source, where a ledger is kept
+        known: the graph whose ids keep their places
+        ledger: what is settled in `known`, so that only the rest is read; None when everything is
+        recounted: why a ledger of `known` is not continued
+    """
+
+    config: GraphConfig
+    files: dict[str, list[Path]]
+    states: dict[str, FileStates]
+    known: Path | None
+    ledger: Ledger | None
+    recounted: list[str]
+
+    @property
+    def files_settled(self) -> int:
+        """How many files are not read, since the ledger has them."""
+        settled = self.states if self.ledger else {}
+        return sum(len(files) - len(self.files[name]) for name, files in settled.items())
+
+
+def plan_reading(config: GraphConfig, root: Path, known: Path | None) -> Reading:
+    """What is left to count after the graph in `known`, or everything.
+
+    Raises DataError when a file of its ledger changed or is gone, and ConfigError when one of its relations is gone or
+    joins other types.
+    """
+    files = source_files(config, root)
+    states = file_states(files, root) if config.append_only else {}
+    ledger = load_ledger(known) if known and config.append_only else None
+    if ledger is None:
+        return Reading(config, files, states, known, None, [])
+    _refuse_other_relations(ledger, config)
+    _refuse_other_files(ledger, config, states)
+    if reasons := list(_reasons(ledger, config, states)):
+        return Reading(config, files, states, known, None, reasons)
+    return Reading(_appended(config), _unread(ledger, config, root, files), states, known, ledger, [])
+
+
+def _refuse_other_relations(ledger: Ledger, config: GraphConfig) -> None:
+    now = {(relation.label, relation.lhs.type, relation.rhs.type) for relation in config.relations}
+    lines = []
+    for counted in ledger.config["relations"]:
+        label = counted["name"] or f"by {counted['relation_column']}"
+        lhs, rhs = counted["lhs"]["type"], counted["rhs"]["type"]
+        others = [f"'{left}' and '{right}'" for name, left, right in sorted(now) if name == label]
+        if (label, lhs, rhs) not in now:
+            what = f"joins {' or '.join(others)}" if others else "is gone or has another name"
+            lines.append(f"graph.relations: '{label}' {what}, but was counted as joining '{lhs}' and '{rhs}'")
+    if lines:
+        raise ConfigError(*(f"{line}; set it back, or {_WAY_OUT}" for line in lines))
+
+
+def _refuse_other_files(ledger: Ledger, config: GraphConfig, states: dict[str, FileStates]) -> None:
+    lines = []
+    for name in (name for name, source in config.sources.items() if source.append_only):
+        for path, counted in ledger.files.get(name, {}).items():
+            if (state := states[name].get(path)) != counted:
+                what = "; ".join(differences(counted, state)) if state else "is gone"
+                lines.append(f"{path}: {what}, but graph.sources.{name} is append_only and has counted it")
+    if lines:
+        more = f" (and {len(lines) - 1} more files)" if len(lines) > 1 else ""
+        raise DataError(f"{lines[0]}{more}; put it back, or {_WAY_OUT}")
+
+
+def _reasons(ledger: Ledger, config: GraphConfig, states: dict[str, FileStates]) -> Iterator[str]:
+    """Why what was counted is not what the config says now."""
+    yield from differences(ledger.config, counted_config(config), "graph.")
+    for name, source in config.sources.items():
+        if not source.append_only and states[name] != ledger.files.get(name):
+            yield f"graph.sources.{name} has other files or others' content"
+    before, now = ledger.valid_from, settled_until(config)
+    if before is not None and now is not None and now < before:
+        yield f"graph.split.time.valid_from went back, from {before} to {now} s since 1970"
+
+
+def _appended(config: GraphConfig) -> GraphConfig:
+    """The config with the append-only sources of each relation: all rows of the others are in the graph."""
+    kept = [
+        relation.model_copy(update={"source": [s for s in relation.sources if config.sources[s].append_only]})
+        for relation in config.relations
+    ]
+    return config.model_copy(update={"relations": kept})
+
+
+def _unread(ledger: Ledger, config: GraphConfig, root: Path, files: dict[str, list[Path]]) -> dict[str, list[Path]]:
+    """New files of the append-only sources, and all files of lists."""
+    return {
+        name: [path for path in paths if name in config.lists or relative(path, root) not in ledger.files[name]]
+        for name, paths in files.items()
+    }
+
+
+def next_ledger(
+    config: GraphConfig,
+    reading: Reading,
+    types: dict[str, dict[str, str]],
+    relations: list[NamedRelation],
+    without_consent: dict[str, int],
+) -> Ledger:
+    """The ledger of the graph that was made of a reading; `types` are those of the sources that were read."""
+    types = {**types, **(reading.ledger.types if reading.ledger else {})}
+    return Ledger(
+        config=counted_config(config),
+        valid_from=settled_until(config),
+        files=reading.states,
+        types={name: types[name] for name, s in config.sources.items() if s.append_only and name in types},
+        relations={relation.name: relation.declared for relation in relations},
+        without_consent=without_consent,
+    )

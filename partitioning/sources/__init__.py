@@ -1,0 +1,1 @@
+"""Files as tables that DuckDB scans: found, checked, and named in errors."""

@@ -1,0 +1,90 @@
+"""The files of each source: patterns expanded, formats known, broken files found before work starts."""
+
+import glob
+from pathlib import Path
+
+from artifacts.errors import DataError
+from artifacts.section import did_you_mean
+from partitioning.config.sections import Format, GraphConfig, SourceConfig
+
+_FORMATS: dict[str, Format] = {
+    ".parquet": "parquet", ".pq": "parquet", ".csv": "csv", ".tsv": "tsv", ".jsonl": "jsonl", ".ndjson": "jsonl",
+}  # fmt: skip
+COMPRESSED = (".gz", ".zst")
+_PARQUET_MAGIC = b"PAR1"
+
+
+def source_files(config: GraphConfig, root: Path) -> dict[str, list[Path]]:
+    """Files of every source, sorted; without those of no bytes where all that reads the source may be empty.
+
+    Raises DataError that names each pattern without a file.
+    """
+    files, missing = {}, []
+    for name, source in config.sources.items():
+        found: set[Path] = set()
+        for pattern in source.patterns:
+            matches = _expand(root, pattern)
+            if not matches:
+                missing.append(f"graph.sources.{name}.path: no file matches '{pattern}' (looked in {root})")
+            found.update(matches)
+        files[name] = sorted(path for path in found if not (_may_be_empty(config, name) and path.stat().st_size == 0))
+    if missing:
+        raise DataError(*missing)
+    return files
+
+
+def _may_be_empty(config: GraphConfig, source: str) -> bool:
+    """Whether only relations with `allow_empty` read a source: a log of a quiet day, not a list of who agreed."""
+    readers = [relation for relation in config.relations if source in relation.sources]
+    return source not in config.lists and bool(readers) and all(relation.allow_empty for relation in readers)
+
+
+def _expand(root: Path, pattern: str) -> list[Path]:
+    """Files that a pattern matches; a directory stands for all files below it. Names with . or _ first are skipped."""
+    found: list[Path] = []
+    for match in map(Path, glob.glob(str(root / pattern), recursive=True)):
+        below = [path for path in match.rglob("*") if path.is_file()] if match.is_dir() else [match]
+        found += [path for path in below if path.name[0] not in "._"]
+    return found
+
+
+def file_format(name: str, source: SourceConfig, files: list[Path]) -> Format:
+    """Format of a source, from the config or from the suffix of its files. Raises DataError when they disagree."""
+    if source.format:
+        return source.format
+    formats = {}
+    for path in files:
+        suffixes = [suffix.lower() for suffix in path.suffixes if suffix.lower() not in COMPRESSED]
+        suffix = suffixes[-1] if suffixes else ""
+        if suffix not in _FORMATS:
+            hint = did_you_mean(suffix, list(_FORMATS))
+            raise DataError(f"graph.sources.{name}: cannot tell the format of {path} from its suffix{hint}; set format")
+        formats[_FORMATS[suffix]] = path
+    if len(formats) > 1:
+        mixed = " and ".join(f"{path} ({kind})" for kind, path in formats.items())
+        raise DataError(f"graph.sources.{name}: files of different formats, {mixed}; expected one")
+    return next(iter(formats))
+
+
+def check_file(path: Path, format: Format) -> None:
+    """Raises DataError when a file cannot be read, is empty or, being Parquet, is cut off."""
+    try:
+        with path.open("rb") as file:
+            head = file.read(4)
+            file.seek(0, 2)
+            size = file.tell()
+            file.seek(max(size - 4, 0))
+            foot = file.read(4)
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error.strerror})") from error
+    if size == 0:
+        raise DataError(f"{path}: the file is empty; if a log may be, set allow_empty on the relations that read it")
+    if format == "parquet" and head != _PARQUET_MAGIC:
+        raise DataError(f"{path}: is not a Parquet file (it does not start with PAR1)")
+    if format == "parquet" and (foot != _PARQUET_MAGIC or size < 12):
+        raise DataError(f"{path}: the Parquet file is cut off (it does not end with PAR1); copy it again")
+
+
+def damaged(path: Path, error: Exception) -> DataError:
+    """The error for a Parquet file whose footer cannot be read."""
+    return DataError(f"{path}: the Parquet file is damaged ({str(error).splitlines()[0]}); copy it again")

@@ -1,0 +1,1 @@
+"""Edges and entities that the config leaves out: hub caps and minimum degrees."""

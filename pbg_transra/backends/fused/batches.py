@@ -1,0 +1,121 @@
+"""Cuts edges into batches that may hold several relations."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from pbg_transra.backends.fused.layout import Layout
+from pbg_transra.config import ModelConfig
+
+Indices = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Edges:
+    """E edges: rows of heads and tails in their partitions, relations, and, if any, weights; each (E,)."""
+
+    heads: Tensor
+    tails: Tensor
+    relations: Tensor
+    weights: Tensor | None
+
+    def __len__(self) -> int:
+        return len(self.heads)
+
+    def __getitem__(self, rows: Tensor) -> "Edges":
+        weights = None if self.weights is None else self.weights[rows]
+        return Edges(self.heads[rows], self.tails[rows], self.relations[rows], weights)
+
+
+@dataclass(frozen=True)
+class Batch:
+    """G groups of edges, each of one relation, all of one kind; letters as in Layout.
+
+    heads, tails: (G, n). relations: (G,), or (1,) when it is one. counts: (G,) edges of each group; what follows them
+    is padding. weights: (G, n), if any.
+    """
+
+    layout: Layout
+    relations: Tensor
+    heads: Tensor
+    tails: Tensor
+    counts: Tensor
+    weights: Tensor | None
+
+    @property
+    def edges(self) -> int:
+        return int(self.counts.numpy().sum())
+
+
+class Batcher:
+    """Full batches hold one relation. What is left of relations is mixed, so that many small ones cost no small steps.
+
+    `kinds` (R,): relations of the same kind may share a batch.
+    """
+
+    def __init__(self, kinds: Tensor, config: ModelConfig) -> None:
+        self.kinds = kinds.numpy()
+        self.size = config.batch_size
+        self.chunk = config.batch_negatives
+        self.uniform = config.uniform_negatives
+        self.piece = self.chunk or min(self.uniform, self.size)
+
+    def batches(self, edges: Edges) -> Iterator[Batch]:
+        """All edges once. `edges` come shuffled; the order of batches is shuffled here, by torch's generator."""
+        relations = edges.relations.numpy().astype(np.int32 if len(self.kinds) > 2**15 else np.int16)
+        edges = edges[torch.from_numpy(np.argsort(relations, kind="stable"))]  # radix sort on 16 bits
+        counts = np.bincount(relations, minlength=len(self.kinds))
+        starts = np.cumsum(counts) - counts
+        plan = [*self._full(starts, counts), *self._mixed(starts, counts)]
+        for number in torch.randperm(len(plan)).tolist():
+            yield self._batch(edges, *plan[number])
+
+    def _full(self, starts: Indices, counts: Indices) -> Iterator[tuple[Indices, Indices]]:
+        """Starts and lengths (G,) of the groups of full batches."""
+        offsets = np.arange(0, self.size, self.piece)
+        lengths = np.minimum(self.piece, self.size - offsets)
+        for relation in np.flatnonzero(counts >= self.size):
+            for batch in range(counts[relation] // self.size):
+                yield starts[relation] + batch * self.size + offsets, lengths
+
+    def _mixed(self, starts: Indices, counts: Indices) -> Iterator[tuple[Indices, Indices]]:
+        """The same of what full batches leave: pieces of like length, because the shorter ones are padded."""
+        left = counts % self.size
+        pieces = -(-left // self.piece)
+        relations = np.repeat(np.arange(len(counts)), pieces)
+        number = np.arange(len(relations)) - np.repeat(np.cumsum(pieces) - pieces, pieces)
+        lengths = np.minimum(self.piece, left[relations] - number * self.piece)
+        begins = (starts + counts - left)[relations] + number * self.piece
+        kinds = self.kinds[relations]
+        for kind in np.unique(kinds):
+            chosen = np.flatnonzero(kinds == kind)
+            chosen = chosen[np.argsort(-lengths[chosen], kind="stable")]
+            for batch in range(0, len(chosen), self._pieces_per_batch):
+                members = chosen[batch : batch + self._pieces_per_batch]
+                yield begins[members], lengths[members]
+
+    @property
+    def _pieces_per_batch(self) -> int:
+        return self.size // self.piece
+
+    def _batch(self, edges: Edges, starts: Indices, lengths: Indices) -> Batch:
+        per_group = int(lengths.max())
+        layout = Layout(len(starts), *self._chunks(per_group), self.uniform)
+        rows = torch.from_numpy(starts[:, None] + np.minimum(np.arange(per_group), lengths[:, None] - 1))
+        relations = edges.relations[torch.from_numpy(starts)]
+        return Batch(
+            layout,
+            relations if len(starts) > 1 and (relations != relations[0]).any() else relations[:1],
+            edges.heads.take(rows),
+            edges.tails.take(rows),
+            torch.from_numpy(lengths),
+            None if edges.weights is None else edges.weights.take(rows),
+        )
+
+    def _chunks(self, per_group: int) -> tuple[int, int]:
+        """Number and size of the chunks of a group; without batch negatives an edge is a chunk of its own."""
+        return (1, per_group) if self.chunk else (per_group, 1)

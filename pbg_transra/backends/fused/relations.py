@@ -1,0 +1,78 @@
+"""The parameters of all relations in a few shared tensors."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from pbg_transra.backends.adagrad import HogwildAdagrad
+from pbg_transra.backends.fused.kernels import Kernels
+from pbg_transra.backends.fused.projection import Spaces
+from pbg_transra.pbg.operators import TwoSidedOperator
+
+
+@dataclass(frozen=True)
+class Stack:
+    """One parameter of many relations, (R, W), and its sums of Adagrad, (R, W)."""
+
+    values: Tensor
+    sums: Tensor
+
+
+def stack_(parameters: Sequence[nn.Parameter], optimizer: HogwildAdagrad) -> Stack:
+    """Moves parameters (W,) and their sums into shared memory, one row each; the parameters become views.
+
+    A piece of shared memory per parameter would be 20,000 of them for 10,000 relations.
+    """
+    stack = Stack(
+        torch.stack([parameter.detach() for parameter in parameters]).share_memory_(),
+        torch.stack([optimizer.state[parameter]["sum"] for parameter in parameters]).share_memory_(),
+    )
+    for parameter, values, sums in zip(parameters, stack.values, stack.sums, strict=True):
+        parameter.data = values
+        optimizer.state[parameter]["sum"] = sums
+    return stack
+
+
+class Relations:
+    """What a batch needs of its relations. All projected relations have the same kind of operator."""
+
+    def __init__(self, operators: Sequence[TwoSidedOperator], optimizer: HogwildAdagrad) -> None:
+        """Takes the parameters over from the operators, which keep views of them."""
+        self.lr: float = optimizer.param_groups[0]["lr"]
+        self.translations = stack_([operator.translation for operator in operators], optimizer)
+        projected = [operator for operator in operators if operator.projection_names]
+        names = projected[0].projection_names if projected else ()
+        self.projections = [stack_([getattr(o, name) for o in projected], optimizer) for name in names]
+        has_projection = torch.tensor([bool(operator.projection_names) for operator in operators])
+        self.rows = (has_projection.cumsum(0) - 1).masked_fill_(~has_projection, -1)
+
+    def spaces(self, relations: Tensor) -> Spaces:
+        """Those of `relations` (G,), which all have a projection or none."""
+        rows = self.rows[relations]
+        return Spaces(
+            tuple(rows_of(self._square(stack), rows) for stack in self._projections(rows)),
+            rows_of(self.translations.values, relations),
+        )
+
+    def update_(self, relations: Tensor, gradients: Spaces, kernels: Kernels) -> None:
+        """Adagrad, in place; a relation may occur more than once."""
+        rows = self.rows[relations]
+        stack = self.translations
+        kernels.step_components_(stack.values, stack.sums, relations, gradients.translations, self.lr)
+        for stack, gradient in zip(self._projections(rows), gradients.projections, strict=True):
+            kernels.step_components_(stack.values, stack.sums, rows, gradient.flatten(1), self.lr)
+
+    def _projections(self, rows: Tensor) -> list[Stack]:
+        return self.projections if rows[0] >= 0 else []
+
+    def _square(self, stack: Stack) -> Tensor:
+        """(R, D * D) as (R, D, D)."""
+        dimension = self.translations.values.shape[1]
+        return stack.values.view(-1, dimension, dimension)
+
+
+def rows_of(table: Tensor, rows: Tensor) -> Tensor:
+    """A view where one row is asked for: most batches have one relation."""
+    return table.narrow(0, int(rows[0]), 1) if len(rows) == 1 else table[rows]

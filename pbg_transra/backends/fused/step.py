@@ -1,0 +1,47 @@
+"""One step's mathematics: a batch, its vectors and its relations to the loss and all gradients in closed form."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from pbg_transra.backends.fused.kernels import Kernels
+from pbg_transra.backends.fused.layout import Buffers
+from pbg_transra.backends.fused.objective import Objective
+from pbg_transra.backends.fused.projection import Spaces
+
+
+@dataclass(frozen=True)
+class Gradients:
+    """losses: (G,) of the groups, double precision. vectors: (N, D), a row may occur twice. spaces: as given."""
+
+    losses: Tensor
+    vectors: Tensor
+    spaces: Spaces
+
+
+def gradients(
+    kernels: Kernels, objective: Objective, buffers: Buffers, spaces: Spaces, weights: Tensor, counts: Tensor
+) -> Gradients:
+    """The loss of the batch whose vectors are in `buffers`, and its gradients; letters as in Layout.
+
+    weights: (G, n) factors on the edges' losses. counts: (G,) edges of each group; what follows them is padding. The
+    gradients by vectors lie in `buffers`, too, until the next step.
+    """
+    layout = buffers.layout
+    chunk_counts = (counts.unsqueeze(1) - torch.arange(layout.chunks) * layout.size).clamp_(0, layout.size)
+    losses, by_spaces = kernels.gradients_(objective, buffers, spaces, weights, chunk_counts.flatten())
+    if objective.pull:
+        losses += pull_(objective.pull, spaces, counts, by_spaces)
+    return Gradients(losses, buffers.gradients, by_spaces)
+
+
+def pull_(pull: float, spaces: Spaces, counts: Tensor, by_spaces: Spaces) -> Tensor:
+    """pull * edges * ||M - I||^2 over the projections: returned per group (G,), its gradients added to `by_spaces`."""
+    losses = torch.zeros(len(counts), dtype=torch.double)
+    edges = counts if len(spaces.translations) == len(counts) else counts.sum(0, keepdim=True)
+    for projection, by_projection in zip(spaces.projections, by_spaces.projections, strict=True):
+        offset = projection - torch.eye(projection.shape[1], dtype=projection.dtype)
+        by_projection.addcmul_(offset, edges.view(-1, 1, 1).to(offset.dtype), value=2 * pull)
+        losses += pull * counts * offset.square().sum((1, 2), dtype=torch.double)
+    return losses

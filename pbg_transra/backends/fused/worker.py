@@ -1,0 +1,117 @@
+"""What a training process does with its share of a bucket."""
+
+import math
+from collections import OrderedDict
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from pbg_transra.backends.adagrad import HogwildOptimizer
+from pbg_transra.backends.fused.batches import Batch
+from pbg_transra.backends.fused.kernels import Kernels, fastest_kernels
+from pbg_transra.backends.fused.layout import Buffers, Layout
+from pbg_transra.backends.fused.objective import Objective
+from pbg_transra.backends.fused.relations import Relations
+from pbg_transra.backends.fused.step import gradients
+from pbg_transra.backends.reference import diverged
+from pbg_transra.pbg.embedder import TransRAEmbedder
+
+KEPT_LAYOUTS = 8  # what full batches need, and the last ones of what is left of relations
+
+
+@dataclass(frozen=True)
+class Table:
+    """A resident partition of a type: vectors (N, D) and sums of row-wise Adagrad (N,), in shared memory."""
+
+    vectors: Tensor
+    sums: Tensor
+    lr: float
+
+
+class Worker:
+    """One process's share of a bucket: the resident tables, and memory that batches use one after the other."""
+
+    def __init__(
+        self,
+        model: TransRAEmbedder,
+        objective: Objective,
+        relations: Relations,
+        weights: Tensor,
+        entity_optimizers: Iterable[HogwildOptimizer],
+    ) -> None:
+        """`weights` (R,) of the relations' losses."""
+        self.model = model
+        self.objective = objective
+        self.relations = relations
+        self.weights = weights
+        self.kernels: Kernels = fastest_kernels()
+        self._tables = {
+            parameter.data_ptr(): Table(parameter.detach(), state["sum"], optimizer.param_groups[0]["lr"])
+            for optimizer in entity_optimizers
+            for parameter, state in optimizer.state.items()
+        }
+        self._known_sides: dict[int, tuple[Table, Table]] = {}
+        self._buffers: OrderedDict[Layout, Buffers] = OrderedDict()
+
+    def train(self, batch: Batch) -> float:
+        """Takes one step; returns the batch's loss."""
+        heads, tails = self._sides(int(batch.relations[0]))
+        buffers = self._buffers_of(batch.layout, heads.vectors)
+        rows = self._gather(batch, heads, tails, buffers)
+        spaces = self.relations.spaces(batch.relations)
+        found = gradients(self.kernels, self.objective, buffers, spaces, self._weights(batch), batch.counts)
+        loss = float(found.losses.sum())
+        if not math.isfinite(loss):
+            self._raise_diverged(batch, found.losses)
+        self._step_rows(heads, tails, rows, found.vectors)
+        self.relations.update_(batch.relations, found.spaces, self.kernels)
+        return loss
+
+    def _sides(self, relation: int) -> tuple[Table, Table]:
+        if relation not in self._known_sides:
+            schema, prefix = self.model.relations[relation], self.model.EMB_PREFIX
+            heads = self.model.lhs_embs[prefix + schema.lhs].weight
+            tails = self.model.rhs_embs[prefix + schema.rhs].weight
+            self._known_sides[relation] = self._tables[heads.data_ptr()], self._tables[tails.data_ptr()]
+        return self._known_sides[relation]
+
+    def _buffers_of(self, layout: Layout, vectors: Tensor) -> Buffers:
+        if layout not in self._buffers:
+            self._buffers[layout] = Buffers(layout, vectors.shape[1], vectors.dtype)
+            if len(self._buffers) > KEPT_LAYOUTS:
+                self._buffers.popitem(last=False)
+        self._buffers.move_to_end(layout)
+        return self._buffers[layout]
+
+    def _gather(self, batch: Batch, heads: Table, tails: Table, buffers: Buffers) -> Tensor:
+        """Draws the uniform negatives and copies all vectors into `buffers`; returns their rows (N,)."""
+        layout, drawn = batch.layout, (batch.layout.groups * batch.layout.uniform,)
+        sides = []
+        for positives, table in ((batch.heads, heads), (batch.tails, tails)):
+            sides += [positives.flatten(), torch.randint(len(table.vectors), drawn)]
+        rows = torch.cat(sides)
+        torch.index_select(heads.vectors, 0, rows[: layout.half], out=buffers.vectors[: layout.half])
+        torch.index_select(tails.vectors, 0, rows[layout.half :], out=buffers.vectors[layout.half :])
+        return rows
+
+    def _weights(self, batch: Batch) -> Tensor:
+        """(G, n) factors on the edges' losses."""
+        of_relations = self.weights[batch.relations].unsqueeze(1)
+        if batch.weights is not None:
+            return of_relations * batch.weights
+        return of_relations.expand_as(batch.heads).contiguous()
+
+    def _step_rows(self, heads: Table, tails: Table, rows: Tensor, by_vectors: Tensor) -> None:
+        """Both sides at once where they are one table: the update is not linear, so each row may move only once."""
+        step, half = self.kernels.step_rows_, len(rows) // 2
+        if heads is tails:
+            step(heads.vectors, heads.sums, rows, by_vectors, heads.lr)
+            return
+        step(heads.vectors, heads.sums, rows[:half], by_vectors[:half], heads.lr)
+        step(tails.vectors, tails.sums, rows[half:], by_vectors[half:], tails.lr)
+
+    def _raise_diverged(self, batch: Batch, losses: Tensor) -> None:
+        group = int((~losses.isfinite()).nonzero()[0])
+        raise diverged(self.model, int(batch.relations.expand(len(losses))[group]), float(losses[group]))

@@ -1,0 +1,1 @@
+"""A trained checkpoint, written out for its readers."""

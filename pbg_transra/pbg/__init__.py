@@ -1,0 +1,1 @@
+"""The border with torchbiggraph: operators, embedder, its config and its checkpoints."""

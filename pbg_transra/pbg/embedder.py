@@ -1,0 +1,76 @@
+"""The model: PyTorch-BigGraph's embedder, with a view of its own for the left side."""
+
+from torchbiggraph.edgelist import EdgeList
+from torchbiggraph.model import (
+    OPERATORS,
+    MultiRelationEmbedder,
+    Negatives,
+    Scores,
+)
+
+from artifacts.graph import Graph
+from pbg_transra.config import ModelConfig
+from pbg_transra.pbg.comparators import make_comparator
+from pbg_transra.pbg.operators import TwoSidedOperator
+from pbg_transra.pbg.schema import entity_schemas, relation_schemas
+
+
+class TransRAEmbedder(MultiRelationEmbedder):
+    """Scores sim(left(h), right(t)); stock PBG transforms only the right side, which cannot express TransR.
+
+    The state dict keeps PBG's keys, so PBG's own programs read our checkpoints.
+    """
+
+    def forward(self, edges: EdgeList) -> Scores:
+        """Scores a batch of one relation: positives (B,) and the negatives of both sides (B, N)."""
+        index = edges.get_relation_type_as_scalar()
+        relation = self.relations[index]
+        operator = self.rhs_operators[index]
+        left = operator.left if isinstance(operator, TwoSidedOperator) else None
+        heads = self.lhs_embs[self.EMB_PREFIX + relation.lhs]
+        tails = self.rhs_embs[self.EMB_PREFIX + relation.rhs]
+        chunk_size, negatives = self._chunking(len(edges))
+        positive, head_negatives, tail_negatives = self.forward_direction_agnostic(
+            edges.lhs,
+            edges.rhs,
+            index,
+            relation.lhs,
+            relation.rhs,
+            left,
+            operator,
+            heads,
+            tails,
+            heads(edges.lhs),
+            tails(edges.rhs),
+            chunk_size,
+            negatives,
+            negatives,
+        )
+        return Scores(positive, positive, head_negatives, tail_negatives)
+
+    def _chunking(self, num_edges: int) -> tuple[int, Negatives]:
+        """Without batch negatives PBG would pad every batch to num_uniform_negs rows."""
+        if self.num_batch_negs:
+            return self.num_batch_negs, Negatives.BATCH_UNIFORM
+        return min(self.num_uniform_negs, num_edges), Negatives.UNIFORM
+
+
+def make_embedder(graph: Graph, config: ModelConfig) -> TransRAEmbedder:
+    """Builds the model without entity tables: training swaps them in, partition by partition.
+
+    `global_emb` stays off: it would add a learned vector per type before the operator.
+    """
+    relations = relation_schemas(graph, config)
+    return TransRAEmbedder(
+        config.dimension,
+        relations,
+        entity_schemas(graph),
+        num_batch_negs=config.batch_negatives,
+        num_uniform_negs=config.uniform_negatives,
+        disable_lhs_negs=False,
+        disable_rhs_negs=False,
+        lhs_operators=[None] * len(relations),
+        rhs_operators=[OPERATORS.get_class(r.operator)(config.dimension) for r in relations],
+        comparator=make_comparator(config),
+        global_emb=False,
+    )

@@ -1,0 +1,86 @@
+"""What training will take from the machine, before it starts: PBG dies of bus errors where this would have refused."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from artifacts.errors import DataError
+from artifacts.graph import Graph
+from artifacts.resources import require_disk, require_memory, require_shared_memory
+from artifacts.section import did_you_mean
+from pbg_transra.config import ModelConfig
+from pbg_transra.evaluation.entity_vectors import BLOCK_ROWS
+from pbg_transra.training.edge_files import EdgeFiles
+from pbg_transra.training.loop import SEGMENT
+from pbg_transra.training.residency import slots_of
+
+FLOAT = 4  # bytes
+EDGE_IN_BUFFER = 24  # bytes: lhs, rhs, rel as int64; 4 more for a weight
+EDGE_WHILE_READ = 24  # bytes: the order, and a column before it is put in order
+EDGE_IN_BATCHES = 72  # bytes: sorted by relation, by the workers, of a segment at a time
+SUMS_WHILE_SAVED = 3  # copies of a partition's Adagrad sums: PBG keeps them pickled
+MAIN_PROCESS = 360 << 20  # bytes: torch and torchbiggraph, as measured
+FORKED_WORKER, SPAWNED_WORKER = 50 << 20, 250 << 20  # bytes: a fork shares most of them
+BUFFERS = 16  # vectors that a worker holds for each edge of a batch: two sides, their gradients, a few layouts
+HINT = "raise graph.partitions, lower model.dimension, or turn model.overlap off"
+
+
+@dataclass(frozen=True)
+class TrainPlan:
+    """Bytes of memory, of shared memory (a part of it) and of disk."""
+
+    memory: int
+    shared_memory: int
+    disk: int
+
+    def require(self, directory: Path) -> None:
+        """Raises ResourceError when it does not fit."""
+        require_memory(self.memory, "training", HINT)
+        require_shared_memory(self.shared_memory, "training", HINT)
+        require_disk(directory, self.disk, "training")
+
+
+def plan_training(graph: Graph, edges: EdgeFiles, config: ModelConfig, workers: int) -> TrainPlan:
+    """Resident are the slots of each type (at most 4 of its partitions, 2 with `overlap` off) with their Adagrad sums,
+    and the edges of the largest bucket (or chunk of it), twice with `overlap`.
+
+    The disk holds the committed checkpoint, the next one and a snapshot, and with validation the best one.
+    """
+    row = (config.dimension + 1) * FLOAT
+    resident = sum(max(t.counts) * slots_of(graph, t.name, config.overlap) for t in graph.entity_types) * row
+    relations = len(graph.relations) * 2 * config.dimension * (config.dimension + 1) * FLOAT * 2
+    edge = EDGE_IN_BUFFER + (FLOAT if any(relation.weighted for relation in graph.relations) else 0)
+    shared = resident + relations + edges.largest() * edge * (2 if config.overlap else 1)
+    working = edges.largest() * EDGE_WHILE_READ + min(edges.largest(), SEGMENT) * EDGE_IN_BATCHES
+    working += max(max(t.counts) for t in graph.entity_types) * FLOAT * SUMS_WHILE_SAVED
+    buffers = BUFFERS * (config.batch_size + config.uniform_negatives) * config.dimension * FLOAT
+    processes = MAIN_PROCESS + workers * (buffers + (FORKED_WORKER if config.fused else SPAWNED_WORKER))
+    checkpoint = sum(t.count for t in graph.entity_types) * row + relations
+    return TrainPlan(
+        memory=shared + working + validation_memory(config) + processes,
+        shared_memory=shared,
+        disk=checkpoint * (4 if config.validate_every else 3),
+    )
+
+
+def validation_memory(config: ModelConfig) -> int:
+    """Bytes: the vectors of questions and answers, and of a block of candidates, twice each."""
+    if config.validate_every is None:
+        return 0
+    return 4 * config.dimension * FLOAT * (config.validation_edges + BLOCK_ROWS)
+
+
+def check_names(graph: Graph, config: ModelConfig) -> None:
+    """Raises DataError for a relation that the config names and the graph lacks (names can come from the data)."""
+    names = [relation.name for relation in graph.relations]
+    lines = [
+        f"{path}: '{name}' is not a relation of the graph{did_you_mean(name, names)}"
+        for path, named in (("model.anchors", config.anchors), ("model.relation_weights", config.relation_weights))
+        for name in named
+        if name not in names
+    ]
+    if lines:
+        raise DataError(*lines)
+    if not graph.edges("train"):
+        raise DataError("the graph has no training edge; widen graph.split or the sources")
+    if config.validate_every and not graph.edges("valid"):
+        raise DataError("model.validate_every: the graph has no valid edge; widen graph.split, or set it to null")

@@ -1,0 +1,206 @@
+"""A training's checkpoint on disk: PBG's files, committed after each pass, and snapshots in the middle of one.
+
+    model.partial/
+      checkpoint_version.txt                     passes committed; written last, by a rename
+      embeddings_<type>_<part>.v<version>.h5     of the committed version and of the next one, which is being made
+      model.v<version>.h5
+      trained.json                               edges and summed loss of each pass
+      resume.json  resume-<n>/                   a snapshot: hard links to what was newest, and the position in the pass
+
+A file is written aside and renamed, so a snapshot's links keep what they were made of.
+"""
+
+import json
+import os
+import shutil
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import h5py
+from torch import Tensor
+from torchbiggraph.checkpoint_manager import (
+    deserialize_optim_state,
+    model_state_dict_private_to_public,
+    model_state_dict_public_to_private,
+    serialize_optim_state,
+)
+from torchbiggraph.checkpoint_storage import (
+    EMBEDDING_DATASET,
+    load_model_state_dict,
+    load_optimizer_state_dict,
+    save_embeddings,
+    save_model_state_dict,
+    save_optimizer_state_dict,
+)
+
+from artifacts.errors import DataError
+from artifacts.publish import write_json, write_text
+from pbg_transra.backends.divergence import require_finite
+from pbg_transra.training.replaced import Replaced
+
+VERSION_FILE, TRAINED_FILE, RESUME_FILE = "checkpoint_version.txt", "trained.json", "resume.json"
+
+
+@dataclass(frozen=True)
+class Position:
+    """Where in a pass a snapshot was taken: buckets of its order that are done, edges done of the next one, and the
+    pass's edges and summed loss so far."""
+
+    buckets: int = 0
+    edges: int = 0
+    total_edges: int = 0
+    total_loss: float = 0.0
+
+
+@dataclass(frozen=True)
+class CheckpointFiles:
+    """`metadata` goes into every file, as PBG does."""
+
+    directory: Path
+    metadata: Mapping[str, Any]
+
+    @property
+    def passes(self) -> int:
+        """Passes committed. Raises DataError for an empty version file, which PBG would read as 0 and start anew."""
+        path = self.directory / VERSION_FILE
+        if not path.exists():
+            return 0
+        text = path.read_text().strip()
+        if not text.isdecimal():
+            raise DataError(f"{path}: found '{text}', expected the number of the last whole checkpoint")
+        return int(text)
+
+    def load(self, entity: str, partition: int, vectors: Tensor, sums: Tensor) -> bool:
+        """Fills vectors (n, D) and sums (n,) in place from the newest file; False when there is none."""
+        path = self._newest(f"embeddings_{entity}_{partition}")
+        if path is None:
+            return False
+        with h5py.File(path, "r") as file:
+            dataset = file[EMBEDDING_DATASET]
+            if dataset.shape != tuple(vectors.shape):
+                raise DataError(f"{path}: found vectors {dataset.shape}, expected {tuple(vectors.shape)}")
+            if len(vectors):
+                dataset.read_direct(vectors.numpy())
+            state = deserialize_optim_state(load_optimizer_state_dict(file))
+        sums.copy_(state["state"][0]["sum"]) if state else sums.zero_()
+        return True
+
+    def save(self, entity: str, partition: int, vectors: Tensor, sums: Tensor, lr: float) -> None:
+        """Writes a partition into the version that is being made. Raises Diverged, and writes nothing, at a NaN."""
+        of_partition = f"of type '{entity}', partition {partition}"
+        require_finite(f"the table of vectors {of_partition},", vectors)
+        require_finite(f"the table of Adagrad sums {of_partition},", sums)
+        state = {"state": {0: {"sum": sums.clone()}}, "param_groups": [{"lr": lr, "params": [0]}]}
+        with self._replaced(f"embeddings_{entity}_{partition}") as file:
+            save_embeddings(file, vectors)
+            save_optimizer_state_dict(file, serialize_optim_state(state))
+
+    def load_model(self) -> tuple[dict[str, Tensor] | None, dict[str, Any] | None]:
+        """Relation parameters by state-dict key, and the optimiser's state; None for a new training."""
+        path = self._newest("model")
+        if path is None:
+            return None, None
+        with h5py.File(path, "r") as file:
+            parameters = model_state_dict_public_to_private(load_model_state_dict(file))
+            return parameters, deserialize_optim_state(load_optimizer_state_dict(file))
+
+    def save_model(self, parameters: Mapping[str, Tensor], optimizer_state: dict[str, Any]) -> None:
+        with self._replaced("model") as file:
+            save_model_state_dict(file, model_state_dict_private_to_public(dict(parameters)))
+            save_optimizer_state_dict(file, serialize_optim_state(optimizer_state))
+
+    def has_next(self, entity: str, partition: int) -> bool:
+        """Whether the version that is being made holds a partition already."""
+        return self._path(f"embeddings_{entity}_{partition}", self.passes + 1).exists()
+
+    def carry(self, entity: str, partition: int) -> bool:
+        """Takes an untouched partition over into the version that is being made; False when there is none."""
+        old = self._path(f"embeddings_{entity}_{partition}", self.passes)
+        if old.exists():
+            os.link(old, self._path(f"embeddings_{entity}_{partition}", self.passes + 1))
+        return old.exists()
+
+    def commit_pass(self, done: Position) -> None:
+        """The version that is being made becomes the committed one, and others are removed. `done`: all of the pass."""
+        before = self._trained()[: self.passes]  # a kill may have left one that was not committed
+        write_json(self.directory / TRAINED_FILE, [*before, [done.total_edges, done.total_loss]])
+        self._commit(self.passes + 1)
+
+    def mean_loss(self, passes: int) -> float:
+        """Per edge, over the last passes that were trained."""
+        edges, losses = zip(*self._trained()[-passes:], strict=True)
+        return float(sum(losses) / max(1, sum(edges)))
+
+    def keep_committed(self, directory: Path) -> None:
+        """Makes a directory of hard links to the committed version."""
+        shutil.rmtree(directory, ignore_errors=True)  # a kill may have left part of it
+        directory.mkdir()
+        for path in self.directory.glob(f"*.v{self.passes}.h5"):
+            os.link(path, directory / path.name)
+        os.sync()
+
+    def commit_kept(self, directory: Path, version: int) -> None:
+        """The version that was kept in a directory becomes the committed one again."""
+        for file in directory.iterdir():
+            os.link(file, self.directory / file.name)
+        self._commit(version)
+
+    def snapshot(self, position: Position) -> None:
+        """Makes what is newest of everything the point to go on from."""
+        name = f"resume-{position.buckets}-{position.edges}"
+        directory = self.directory / name
+        shutil.rmtree(directory, ignore_errors=True)
+        directory.mkdir()
+        for path in self.directory.glob(f"*.v{self.passes + 1}.h5"):
+            os.link(path, directory / path.name)
+        os.sync()
+        write_json(self.directory / RESUME_FILE, {"pass": self.passes, "directory": name, **asdict(position)})
+        self._discard_snapshots(keep=name)
+
+    def restore(self) -> Position:
+        """Puts the files back to where training goes on, and returns that position."""
+        self._remove_versions(keep={self.passes})
+        path = self.directory / RESUME_FILE
+        found = json.loads(path.read_text()) if path.exists() else {}
+        if found.get("pass") != self.passes:
+            self._discard_snapshots()
+            return Position()
+        for file in (self.directory / found["directory"]).iterdir():
+            os.link(file, self.directory / file.name)
+        self._discard_snapshots(keep=found["directory"])
+        return Position(**{key: found[key] for key in asdict(Position())})
+
+    def _trained(self) -> list[tuple[int, float]]:
+        path = self.directory / TRAINED_FILE
+        return json.loads(path.read_text()) if path.exists() else []
+
+    def _commit(self, version: int) -> None:
+        os.sync()
+        write_text(self.directory / VERSION_FILE, f"{version}\n")
+        self._remove_versions(keep={version})
+        self._discard_snapshots()
+
+    def _path(self, stem: str, version: int) -> Path:
+        return self.directory / f"{stem}.v{version}.h5"
+
+    def _newest(self, stem: str) -> Path | None:
+        paths = [self._path(stem, version) for version in (self.passes + 1, self.passes)]
+        return next((path for path in paths if path.exists()), None)
+
+    def _replaced(self, stem: str) -> Replaced:
+        return Replaced(self._path(stem, self.passes + 1), self.metadata)
+
+    def _remove_versions(self, keep: set[int]) -> None:
+        kept = tuple(f".v{version}.h5" for version in keep)
+        for path in [*self.directory.glob("*.v*.h5"), *self.directory.glob("*.aside")]:
+            if not path.name.endswith(kept):
+                path.unlink()
+
+    def _discard_snapshots(self, keep: str | None = None) -> None:
+        if keep is None:
+            (self.directory / RESUME_FILE).unlink(missing_ok=True)
+        for path in self.directory.glob("resume-*"):
+            if path.is_dir() and path.name != keep:
+                shutil.rmtree(path)

@@ -1,0 +1,184 @@
+"""The `ranker` section of the run config: the log, the arms, the model and how it is trained."""
+
+from collections.abc import Iterator
+from typing import Literal
+
+from pydantic import Field, PositiveInt
+
+from artifacts.section import Problem, Section, did_you_mean
+from ranker.config.arms import ALL, ARMS, ArmConfig
+from ranker.config.columns import LabelsConfig, SegmentConfig, SlotConfig, SplitConfig, Transform
+
+
+class ExpectedExport(Section):
+    """What every export must be; a null is not checked."""
+
+    dimension: int | None = Field(None, gt=0, description="Length of its vectors.")
+    anchors: tuple[str, ...] | None = Field(None, description="Its anchor relations, in any order.")
+    run: str | None = Field(None, description="The run id that it was exported from.")
+
+
+class IdsConfig(Section):
+    """The ID table: an id is the sum of `hashes` rows, so two ids rarely share all of theirs."""
+
+    rows: int = Field(1 << 18, ge=2, description="Rows of the one table that all slots share.")
+    hashes: int = Field(2, ge=1, le=8, description="Rows that make up one id.")
+    dim: int = Field(16, gt=0, description="Length of an id's embedding.")
+    lr: float = Field(0.03, gt=0, description="First learning rate of its row-wise Adagrad.")
+    dropout: float = Field(
+        0.0, ge=0, lt=1, description="Share of ids that a step hides, where many of those to come will be new."
+    )
+
+
+class KgeConfig(Section):
+    """The graph vectors where an arm fine-tunes them."""
+
+    lr: float = Field(0.01, gt=0, description="First learning rate of their row-wise Adagrad.")
+
+
+class AttentionConfig(Section):
+    """How graph vectors are adapted, matched and attended to."""
+
+    width: int = Field(64, gt=0, description="Length of an adapted vector.")
+    heads: int = Field(4, gt=0, description="Attention heads.")
+    groups: int = Field(8, gt=0, description="Partial inner products of each user vector with each ad vector.")
+
+    def problems(self) -> Iterator[Problem]:
+        for name in ("heads", "groups"):
+            if self.width % getattr(self, name):
+                yield Problem((name,), f"{getattr(self, name)}: expected a divisor of width ({self.width})")
+
+
+class BackboneConfig(Section):
+    """DCN-v2 (arXiv 2008.13535): low-rank cross layers, then a perceptron."""
+
+    cross_layers: int = Field(2, ge=0, description="Cross layers.")
+    cross_rank: int = Field(32, gt=0, description="Rank of a cross layer's matrix.")
+    hidden: tuple[PositiveInt, ...] = Field((128, 64), min_length=1, description="Widths of the hidden layers.")
+    dropout: float = Field(0.1, ge=0, lt=1, description="Share of hidden units dropped in training.")
+
+
+class HeadsConfig(Section):
+    """How the tasks share the perceptron, and where CVR is learned."""
+
+    kind: Literal["shared_bottom", "mmoe"] = Field(
+        "shared_bottom", description="One perceptron for all tasks, or a gated mixture of experts (MMoE)."
+    )
+    experts: int = Field(4, ge=2, description="Experts of MMoE.")
+    cvr: Literal["esmm", "clicks"] = Field(
+        "esmm", description="esmm: from click-and-convert over all impressions (arXiv 1804.07931); clicks: from clicks."
+    )
+    ctr_weight: float = Field(1.0, gt=0, description="Weight of the click loss.")
+    cvr_weight: float = Field(1.0, gt=0, description="Weight of the conversion loss.")
+
+
+class TrainingConfig(Section):
+    """How a model is trained; the same seed gives the same model."""
+
+    epochs: int = Field(1, gt=0, description="CTR models overfit in their second epoch (arXiv 2209.06053).")
+    batch_size: int | None = Field(
+        None,
+        gt=0,
+        description="Impressions a step and process; null: a thousandth of an epoch, between 256 and 2048.",
+    )
+    lr: float = Field(
+        0.002, gt=0, description="First learning rate of everything but the tables (AdamW); all fall to 0 by the end."
+    )
+    weight_decay: float = Field(0.01, ge=0, description="Of AdamW.")
+    eval_every: int | None = Field(None, gt=0, description="Steps between validations; null: four in an epoch.")
+    patience: int = Field(3, gt=0, description="Validations without a better loss after which a task is done.")
+    keep_negatives: float = Field(
+        1.0, gt=0, le=1, description="Share of rows without a click that are trained on; predictions stay calibrated."
+    )
+    buffer_rows: int = Field(1 << 18, gt=0, description="Rows among which the order is shuffled.")
+    seeds: tuple[int, ...] = Field((0,), min_length=1, description="One training per arm and seed.")
+
+
+class RankerConfig(Section):
+    """A CTR/CVR ranker over impressions, and the arms that are compared on it."""
+
+    without_effect = frozenset({"tensorboard"})
+
+    impressions: str | list[str] = Field(
+        description="Parquet files, relative to the root: a path, a directory or a glob (also **), or a list of them. "
+        "Directories named key=value become columns."
+    )
+    time_column: str = Field("ts", description="When an ad was shown.")
+    time_unit: Literal["s", "ms", "us"] = Field("s", description="Unit of an integer time column, since 1970 UTC.")
+    user: str = Field("user_id", description="The slot by which gAUC is grouped and intervals are resampled.")
+    slots: dict[str, SlotConfig] = Field(min_length=1, description="Columns of ids, by name.")
+    categoricals: tuple[str, ...] = Field((), description="Columns of few distinct values, strings or integers.")
+    numerics: dict[str, Transform] = Field(
+        {}, description="Columns of numbers and how they are brought to scale; a list slot counts as its length."
+    )
+    labels: LabelsConfig = Field(description="What is predicted.")
+    split: SplitConfig = Field(SplitConfig(), description="Train, valid and test.")
+    segments: dict[str, SegmentConfig] = Field({}, description="Rows that are also judged apart, by name.")
+    vectors: tuple[str, ...] = Field((), description="Runs whose exports are compared; empty: the config's own.")
+    expect: ExpectedExport = Field(ExpectedExport(), description="What the exports must be.")
+    min_match_rate: float = Field(
+        0.5, ge=0, le=1, description="Least share of a slot's ids (of its traffic) that the export must know."
+    )
+    arms: dict[str, ArmConfig] = Field(ARMS, min_length=1, description="Models to compare, by name.")
+    ids: IdsConfig = Field(IdsConfig(), description="The ID table.")
+    kge: KgeConfig = Field(KgeConfig(), description="Fine-tuned graph vectors.")
+    attention: AttentionConfig = Field(AttentionConfig(), description="Attention over graph vectors.")
+    backbone: BackboneConfig = Field(BackboneConfig(), description="The network behind all arms.")
+    heads: HeadsConfig = Field(HeadsConfig(), description="The tasks.")
+    training: TrainingConfig = Field(TrainingConfig(), description="Optimisation.")
+    tensorboard: bool = Field(
+        False,
+        description="write every validation for TensorBoard, into <run>/tensorboard/rank "
+        "(needs `pip install '.[tensorboard]'`)",
+    )
+    bootstrap: int = Field(200, ge=20, description="Resamples of users behind each interval.")
+
+    @property
+    def patterns(self) -> list[str]:
+        return [self.impressions] if isinstance(self.impressions, str) else self.impressions
+
+    @property
+    def graph_slots(self) -> dict[str, SlotConfig]:
+        """The slots that the graph knows."""
+        return {name: slot for name, slot in self.slots.items() if slot.type is not None}
+
+    def problems(self) -> Iterator[Problem]:
+        """Yields what the types alone cannot say."""
+        for name in ("labels", "split", "attention"):
+            for problem in getattr(self, name).problems():
+                yield Problem((name, *problem.path), problem.message)
+        if not self.categoricals and not self.numerics:
+            yield Problem(("numerics",), "no tabular column at all; expected `categoricals`, `numerics` or both")
+        yield from self._slot_problems()
+        yield from self._segment_problems()
+        for name, arm in self.arms.items():
+            if arm.finetune and arm.vectors == "none":
+                yield Problem(("arms", name, "finetune"), "has no meaning without `vectors`")
+            if name == ALL or set("@,") & set(name):
+                yield Problem(("arms", name), f"expected a name other than '{ALL}', without '@' and ','")
+
+    def _slot_problems(self) -> Iterator[Problem]:
+        singles = [name for name, slot in self.slots.items() if slot.cap is None]
+        if self.user not in singles:
+            yield Problem(("user",), f"'{self.user}' is not an id slot{did_you_mean(self.user, singles)}")
+        for name, slot in self.slots.items():
+            if slot.cap is not None and slot.side == "ad":
+                yield Problem(("slots", name, "side"), "expected 'user': lists are what the user did last")
+        attending = [name for name, arm in self.arms.items() if arm.vectors == "attention"]
+        for side in ("user", "ad"):
+            if attending and not any(slot.side == side for slot in self.graph_slots.values()):
+                yield Problem(("slots",), f"arm '{attending[0]}' needs a slot with a type on the {side} side")
+
+    def _segment_problems(self) -> Iterator[Problem]:
+        known = [name for name in self.numerics if name not in self.slots]
+        for name, segment in self.segments.items():
+            for problem in segment.problems():
+                yield Problem(("segments", name, *problem.path), problem.message)
+            singles = [slot for slot, config in self.graph_slots.items() if config.cap is None]
+            if segment.unknown is not None and segment.unknown not in singles:
+                hint = did_you_mean(segment.unknown, singles)
+                yield Problem(("segments", name, "unknown"), f"'{segment.unknown}' is not an id slot with a type{hint}")
+            columns = known + [slot for slot, config in self.slots.items() if config.cap is not None]
+            if segment.column is not None and segment.column not in columns:
+                hint = did_you_mean(segment.column, columns)
+                yield Problem(("segments", name, "column"), f"'{segment.column}' is no numeric or list slot{hint}")

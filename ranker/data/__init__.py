@@ -1,0 +1,1 @@
+"""Impressions from Parquet to fixed-size records, ids joined to the rows of the exports."""

@@ -1,0 +1,103 @@
+"""Ids to graph rows and hashes: each distinct id of a block once, vectorised."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from artifacts.embeddings import Embeddings, hash_ids
+from artifacts.errors import DataError
+from artifacts.ordered import unique
+from ranker.data.log import LogBlock
+from ranker.data.slots import Slot
+
+ABSENT = -1  # the row of an id that the export does not know, and of no id at all
+NO_ID = 0  # the hash of no id at all
+
+Hashes = NDArray[np.uint32]
+Rows = NDArray[np.int32]
+
+
+@dataclass(frozen=True)
+class JoinedSlot:
+    """The ids of a slot: `hashes` (N, W), NO_ID beyond a list's end; `rows` (E, N, W), one layer per export."""
+
+    hashes: Hashes
+    rows: Rows
+
+
+def join_slot(block: LogBlock, slot: Slot, exports: Sequence[Embeddings]) -> JoinedSlot:
+    """Raises DataError for a column that holds no ids, and for a list longer than its cap."""
+    places, values = _places(block, slot)
+    encoded = values.dictionary_encode()
+    codes = encoded.indices.fill_null(-1).to_numpy(zero_copy_only=False)
+    ids = encoded.dictionary
+    hashes = np.append(np.maximum(hash_ids(ids) >> np.uint64(32), 1), NO_ID).astype(np.uint32)
+    known = [export.rows(slot.type, ids) if slot.type else np.full(len(ids), ABSENT) for export in exports]
+    rows = np.array([np.append(found, ABSENT) for found in known], np.int32).reshape(len(exports), len(ids) + 1)
+    matrix = np.full((len(block.table), slot.width), -1)
+    matrix[places] = codes
+    return JoinedSlot(hashes[matrix], rows[:, matrix])
+
+
+def _places(block: LogBlock, slot: Slot) -> tuple[Any, pa.Array]:
+    """Where in an (N, W) matrix the values of a column go, and the values as strings."""
+    column = block.column(slot.name)
+    lists = pa.types.is_list(column.type) or pa.types.is_large_list(column.type)
+    if lists != slot.is_list:
+        wanted = "lists of ids (cap is set)" if slot.is_list else "ids; a list column needs a cap"
+        raise DataError(f"{block.path}: column {slot.name} is {column.type}, expected {wanted}")
+    values = column.flatten() if lists else column
+    strings = block.cast(slot.name, values, pa.large_string(), "ids")
+    if not lists:
+        return (np.arange(len(column)), 0), strings
+    lengths = pc.list_value_length(column).fill_null(0).to_numpy(zero_copy_only=False)
+    if (lengths > slot.width).any():
+        too_long = f"{slot.name} has {lengths[lengths > slot.width][0]} ids"
+        limit = f"expected at most {slot.width} (ranker.slots.{slot.name}.cap)"
+        raise DataError(f"{block.row(lengths > slot.width)}: {too_long}, {limit}")
+    starts = np.repeat(np.cumsum(lengths) - lengths, lengths)
+    return (np.repeat(np.arange(len(column)), lengths), np.arange(len(starts)) - starts), strings
+
+
+@dataclass
+class MatchRate:
+    """How many of a slot's ids an export knows: of its distinct ids, and of its traffic."""
+
+    matched: int = 0
+    ids: int = 0
+    _known: Hashes = field(default_factory=lambda: np.empty(0, np.uint32))
+    _all: Hashes = field(default_factory=lambda: np.empty(0, np.uint32))
+
+    def add(self, hashes: Hashes, rows: Rows) -> None:
+        """Counts the ids of a block, (N, W) both."""
+        present, known = hashes != NO_ID, rows != ABSENT
+        self.ids += int(present.sum())
+        self.matched += int(known.sum())
+        self._all = unique(np.concatenate([self._all, hashes[present]]))
+        self._known = unique(np.concatenate([self._known, hashes[known]]))
+
+    @property
+    def traffic(self) -> float:
+        return self.matched / max(self.ids, 1)
+
+    def report(self) -> dict[str, float | int]:
+        distinct = len(self._all)
+        return {"traffic": self.traffic, "ids": len(self._known) / max(distinct, 1), "distinct": distinct}
+
+
+def require_match_rates(rates: Mapping[str, Mapping[str, Mapping[str, float]]], least: float) -> None:
+    """Raises DataError for each export and slot of which the export knows less than `least` of the traffic."""
+    lines = [
+        f"slot {slot}: {rate['traffic']:.1%} of its traffic is known to export {name}, "
+        f"expected at least {least:.1%} (ranker.min_match_rate)"
+        for name, slots in rates.items()
+        for slot, rate in slots.items()
+        if rate["traffic"] < least
+    ]
+    if lines:
+        raise DataError(*lines)

@@ -1,0 +1,168 @@
+"""The log of impressions: Parquet files streamed row group by row group, and what their columns must be."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from artifacts.errors import DataError
+from artifacts.moment import epoch_seconds
+from artifacts.section import did_you_mean
+from ranker.config.columns import DAY
+from ranker.config.sections import RankerConfig
+from ranker.data.files import impression_files, partition_keys
+
+BLOCK_ROWS = 1 << 16  # rows decoded at a time
+UNITS = {"s": 1, "ms": 1_000, "us": 1_000_000}
+UNKNOWN = -1  # a conversion that may still come, or was never known
+
+
+@dataclass(frozen=True)
+class LogBlock:
+    """Consecutive rows of one file; `first` is the number of the first of them in the file."""
+
+    path: Path
+    first: int
+    table: pa.Table
+
+    def column(self, name: str) -> pa.Array:
+        column = self.table.column(name)
+        return column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
+
+    def cast(self, name: str, values: pa.Array, to: pa.DataType, expected: str, safe: bool = True) -> pa.Array:
+        """A column's values as another type. Raises DataError, which says what was expected, where that cannot be."""
+        try:
+            return values.cast(to, safe=safe)
+        except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
+            raise DataError(
+                f"{self.path}: column {name} is {self.column(name).type}, expected {expected} ({error})"
+            ) from error
+
+    def row(self, mask: NDArray[np.bool_]) -> str:
+        """Names the first row that `mask` (N,) marks."""
+        return f"{self.path}: row {self.first + int(np.argmax(mask))}"
+
+
+class ImpressionLog:
+    """Streams the impressions of a config. Raises DataError when files or columns are missing."""
+
+    def __init__(self, config: RankerConfig, root: Path) -> None:
+        self.config = config
+        self.files = impression_files(config, root)
+        for file in self.files:
+            _require_columns(file, self._columns())
+
+    def _columns(self) -> dict[str, str]:
+        """Every column that is read, and the config path that names it."""
+        config = self.config
+        columns = {config.time_column: "time_column"}
+        for name in ("click", "conversion", "conversion_time"):
+            if (column := getattr(config.labels, name)) is not None:
+                columns[column] = f"labels.{name}"
+        columns |= dict.fromkeys(config.slots, "slots") | dict.fromkeys(config.categoricals, "categoricals")
+        return columns | {name: "numerics" for name in config.numerics if name not in config.slots}
+
+    @property
+    def rows(self) -> int:
+        return sum(pq.read_metadata(file).num_rows for file in self.files)
+
+    def blocks(self, columns: Sequence[str] | None = None) -> Iterator[LogBlock]:
+        """Yields the log in order of its files, with `columns` or all that the config names."""
+        wanted = list(self._columns() if columns is None else columns)
+        for path in self.files:
+            constant = partition_keys(path)
+            with pq.ParquetFile(path) as file:
+                stored = [name for name in wanted if name not in constant]
+                first = 0
+                for batch in file.iter_batches(BLOCK_ROWS, columns=stored):
+                    table = pa.Table.from_batches([batch])
+                    for name in wanted:
+                        if name in constant:
+                            table = table.append_column(name, pa.repeat(constant[name], len(batch)))
+                    yield LogBlock(path, first, table)
+                    first += len(batch)
+
+    def times(self, block: LogBlock) -> NDArray[np.int64]:
+        """When each impression was shown, epoch seconds (N,). Raises DataError for a missing one."""
+        name = self.config.time_column
+        values = _seconds(block, name, self.config.time_unit)
+        if values.null_count:
+            missing = values.is_null().to_numpy(zero_copy_only=False)
+            raise DataError(f"{block.row(missing)}: {name} is missing, expected a time")
+        return values.to_numpy(zero_copy_only=False)
+
+    def clicks(self, block: LogBlock) -> NDArray[np.int8]:
+        """Clicks (N,) of 0 and 1. Raises DataError for anything else, missing ones included."""
+        name = self.config.labels.click
+        assert name is not None
+        return _labels(block, name, null_means="an error")
+
+    def conversions(self, block: LogBlock) -> NDArray[np.int8]:
+        """Conversions (N,) of 0, 1 and UNKNOWN, as attribution and the time of observation make them."""
+        labels = self.config.labels
+        assert labels.conversion is not None
+        found = _labels(block, labels.conversion, null_means="unknown")
+        if labels.attribution_days is None:
+            return found
+        shown, window = self.times(block), int(labels.attribution_days * DAY)
+        if labels.conversion_time is not None:
+            converted = self._conversion_times(block, shown)
+            found = np.where((found == 1) & (converted > shown + window), np.int8(0), found)
+        if labels.observed_until is not None:
+            # Those that converted early are left out too: keeping only them would bias the rate upwards.
+            open_still = shown + window > epoch_seconds(labels.observed_until)
+            found = np.where(open_still, np.int8(UNKNOWN), found)
+        return found
+
+    def _conversion_times(self, block: LogBlock, shown: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Epoch seconds (N,), the impression's own where there is none. Raises DataError for one before it."""
+        name = self.config.labels.conversion_time
+        assert name is not None
+        known = _seconds(block, name, self.config.time_unit)
+        times: NDArray[np.int64] = pc.coalesce(known, pa.array(shown)).to_numpy(zero_copy_only=False)
+        if (times < shown).any():
+            raise DataError(f"{block.row(times < shown)}: {name} lies before {self.config.time_column}")
+        return times
+
+
+def _require_columns(path: Path, columns: dict[str, str]) -> None:
+    try:
+        schema = pq.read_schema(path)
+    except (OSError, pa.ArrowInvalid) as error:
+        raise DataError(f"{path}: expected a whole Parquet file ({error})") from error
+    known = [*schema.names, *partition_keys(path)]
+    missing = [
+        f"{path}: no column '{name}' (ranker.{where}){did_you_mean(name, known)}"
+        for name, where in columns.items()
+        if name not in known
+    ]
+    if missing:
+        raise DataError(*missing)
+
+
+def _seconds(block: LogBlock, name: str, unit: str) -> pa.Array:
+    """A column of times as epoch seconds, nulls kept."""
+    column = block.column(name)
+    if pa.types.is_timestamp(column.type):
+        return column.cast(pa.timestamp("s"), safe=False).cast(pa.int64())
+    return pc.divide(block.cast(name, column, pa.int64(), "times"), UNITS[unit])
+
+
+def _labels(block: LogBlock, name: str, null_means: str) -> NDArray[np.int8]:
+    column = block.column(name)
+    if pa.types.is_boolean(column.type):
+        column = column.cast(pa.int8())  # there is no cast to float
+    values = block.cast(name, column, pa.float64(), "0 and 1")
+    numbers = values.to_numpy(zero_copy_only=False)
+    missing = values.is_null().to_numpy(zero_copy_only=False)
+    wrong = ~missing & (numbers != 0) & (numbers != 1)
+    if wrong.any():
+        raise DataError(f"{block.row(wrong)}: {name} is {numbers[wrong][0]:g}, expected 0 or 1")
+    if null_means == "an error" and missing.any():
+        raise DataError(f"{block.row(missing)}: {name} is missing, expected 0 or 1")
+    return np.where(missing, UNKNOWN, numbers).astype(np.int8)

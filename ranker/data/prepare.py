@@ -1,0 +1,166 @@
+"""From the log to records: transforms fitted on train, then every row encoded once."""
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from artifacts.embeddings import Embeddings
+from artifacts.errors import DataError
+from artifacts.resources import require_disk
+from ranker.data.join import ABSENT, MatchRate, join_slot
+from ranker.data.log import UNKNOWN, ImpressionLog, LogBlock
+from ranker.data.records import SPLITS, Records, Summary, judged, record_type
+from ranker.data.slots import Layout
+from ranker.data.transforms import Categorical, Numeric, numbers
+from ranker.data.windows import Windows
+
+TRANSFORM_SEED = 0  # of the sample that numerics are fitted on
+Progress = Callable[[str, float], None]
+
+
+class Preparation:
+    """Encodes a log into `directory`."""
+
+    def __init__(self, log: ImpressionLog, windows: Windows, exports: Mapping[str, Embeddings]) -> None:
+        config = log.config
+        self.log, self.windows, self.exports, self.layout = log, windows, exports, Layout.of(config)
+        self.categoricals = [Categorical(name) for name in config.categoricals]
+        self.numerics = [Numeric(name, transform, TRANSFORM_SEED) for name, transform in config.numerics.items()]
+        self.transforms: list[Categorical | Numeric] = [*self.categoricals, *self.numerics]
+        self.rates = {name: {slot.name: MatchRate() for slot in self.layout.graph()} for name in exports}
+        self.counts = {split: dict.fromkeys(("rows", "clicks", "conversions", "known"), 0) for split in SPLITS}
+        self.missing = np.zeros(len(self.numerics), bool)
+        self.shape = {
+            "numerics": len(self.numerics),
+            "categoricals": len(self.categoricals),
+            "segments": len(config.segments),
+            "tokens": self.layout.width,
+            "exports": len(exports),
+        }
+
+    def fit(self, progress: Progress) -> None:
+        """Fits the transforms on the training rows."""
+        names = [transform.name for transform in self.transforms]
+        done, total = 0, max(self.log.rows, 1)
+        for block in self.log.blocks([self.log.config.time_column, *names]):
+            train = self.windows.split(self.log.times(block)) == 0
+            for transform in self.transforms:
+                transform.see(block, train)
+            done += len(train)
+            progress("fit", done / total)
+        for transform in self.transforms:
+            transform.fit()
+
+    def encode(self, directory: Path, progress: Progress) -> None:
+        """Writes the records of all splits. Raises DataError for what the log has no right to hold."""
+        done, total = 0, max(self.log.rows, 1)
+        require_disk(directory, total * record_type(**self.shape).itemsize, "ranker: the prepared impressions")
+        with ExitStack() as stack:
+            files = [stack.enter_context((directory / f"{name}.bin").open("wb")) for name in SPLITS]
+            for block in self.log.blocks():
+                records, splits = self._records(block), self.windows.split(self.log.times(block))
+                for index, name in enumerate(SPLITS):
+                    self._write(files[index], name, records[splits == index])
+                done += len(records)
+                progress("encode", done / total)
+
+    def summary(self, key: str) -> Summary:
+        """Raises DataError for an empty split and for a label of one class."""
+        self._require_labels()
+        return Summary(
+            key=key,
+            shape=self.shape,
+            vocabularies=[categorical.width for categorical in self.categoricals],
+            missing=self.missing.tolist(),
+            counts=self.counts,
+            windows=self.windows.report(),
+            match_rates={
+                name: {slot: rate.report() for slot, rate in slots.items()} for name, slots in self.rates.items()
+            },
+        )
+
+    def _records(self, block: LogBlock) -> Records:
+        records = np.zeros(len(block.table), record_type(**self.shape))
+        labels = self.log.config.labels
+        records["click"] = self.log.clicks(block) if labels.click else UNKNOWN
+        records["conversion"] = self.log.conversions(block) if labels.conversion else UNKNOWN
+        for index, categorical in enumerate(self.categoricals):
+            records["categoricals"][:, index] = categorical.encode(block)
+        for index, numeric in enumerate(self.numerics):
+            records["numerics"][:, index] = numeric.encode(block)
+        self._join(block, records)
+        for index, name in enumerate(self.log.config.segments):
+            records["segments"][:, index] = self._segment(block, name, records)
+        return records
+
+    def _join(self, block: LogBlock, records: Records) -> None:
+        for slot in self.layout.slots:
+            joined = join_slot(block, slot, list(self.exports.values()))
+            records["hashes"][:, slot.tokens] = joined.hashes
+            records["rows"][:, :, slot.tokens] = joined.rows.transpose(1, 0, 2)
+            for layer, name in enumerate(self.exports):
+                if slot.type is not None:
+                    self.rates[name][slot.name].add(joined.hashes, joined.rows[layer])
+        records["user"] = records["hashes"][:, self.layout.slot(self.log.config.user).first]
+
+    def _segment(self, block: LogBlock, name: str, records: Records) -> NDArray[np.bool_]:
+        segment = self.log.config.segments[name]
+        if segment.unknown is not None:
+            return (records["rows"][:, :1, self.layout.slot(segment.unknown).first] == ABSENT).all(axis=1)
+        assert segment.column is not None and segment.at_most is not None
+        return numbers(block, segment.column) <= segment.at_most
+
+    def _write(self, file: Any, name: str, records: Records) -> None:
+        records.tofile(file)
+        known = judged("cvr", records["click"], records["conversion"])
+        converted = known & (records["conversion"] == 1)
+        found = (len(records), (records["click"] == 1).sum(), converted.sum(), known.sum())
+        for key, count in zip(self.counts[name], found, strict=True):
+            self.counts[name][key] += int(count)
+        if name == "train":
+            self.missing |= np.isnan(records["numerics"]).any(axis=0)
+
+    def _require_labels(self) -> None:
+        lines: list[str] = []
+        for split, counts in self.counts.items():
+            if not counts["rows"]:
+                lines.append(f"ranker.split: {split} is empty (the log spans {self.windows.span})")
+                continue
+            for name, positives, rows in self._classes(counts):
+                if not 0 < positives < rows:
+                    lines.append(f"{name}: {positives} of {rows} {split} rows are 1, expected both classes")
+        if lines:
+            raise DataError(*lines)
+
+    def _classes(self, counts: dict[str, int]) -> Sequence[tuple[str, int, int]]:
+        labels = self.log.config.labels
+        found = []
+        if labels.click:
+            found.append((labels.click, counts["clicks"], counts["rows"]))
+        if labels.conversion:
+            found.append((labels.conversion, counts["conversions"], counts["known"]))
+        return found
+
+
+def prepare(
+    log: ImpressionLog,
+    windows: Windows,
+    exports: Mapping[str, Embeddings],
+    key: str,
+    directory: Path,
+    progress: Progress,
+) -> Summary:
+    """Makes the records of a log in `directory`, unless they are there already. Raises DataError for bad rows."""
+    if (summary := Summary.load(directory, key)) is not None:
+        return summary
+    directory.mkdir(parents=True, exist_ok=True)
+    preparation = Preparation(log, windows, exports)
+    preparation.fit(progress)
+    preparation.encode(directory, progress)
+    summary = preparation.summary(key)
+    summary.save(directory)
+    return summary

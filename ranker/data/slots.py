@@ -1,0 +1,56 @@
+"""Where the ids of a row lie: every slot has one token, a list slot has as many as its cap."""
+
+from dataclasses import dataclass
+
+from ranker.config.sections import RankerConfig
+
+
+@dataclass(frozen=True)
+class Slot:
+    """`first` and `width` are its place among a row's tokens; `space` names the ids that mean the same thing."""
+
+    name: str
+    type: str | None
+    side: str
+    is_list: bool
+    first: int
+    width: int
+
+    @property
+    def tokens(self) -> slice:
+        return slice(self.first, self.first + self.width)
+
+    @property
+    def space(self) -> str:
+        return self.type or self.name
+
+
+@dataclass(frozen=True)
+class Layout:
+    """The slots in the config's order."""
+
+    slots: tuple[Slot, ...]
+
+    @classmethod
+    def of(cls, config: RankerConfig) -> "Layout":
+        slots, first = [], 0
+        for name, slot in config.slots.items():
+            width = slot.cap or 1
+            slots.append(Slot(name, slot.type, slot.side, slot.cap is not None, first, width))
+            first += width
+        return cls(tuple(slots))
+
+    @property
+    def width(self) -> int:
+        return sum(slot.width for slot in self.slots)
+
+    def slot(self, name: str) -> Slot:
+        return next(slot for slot in self.slots if slot.name == name)
+
+    def graph(self, side: str | None = None, lists: bool | None = None) -> list[Slot]:
+        """The slots that the graph knows, on one side or both, single ids or lists or both."""
+        return [
+            slot
+            for slot in self.slots
+            if slot.type is not None and side in (None, slot.side) and lists in (None, slot.is_list)
+        ]

@@ -1,0 +1,128 @@
+"""Who competes, and each training of it: weights, test predictions and a history, kept on disk."""
+
+import json
+import time
+from collections.abc import Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import numpy as np
+import torch
+
+from artifacts.embeddings import Embeddings
+from artifacts.publish import write_json
+from artifacts.scalars import ScalarWriter
+from ranker.config.arms import ArmConfig
+from ranker.config.sections import RankerConfig
+from ranker.data.prepare import Progress
+from ranker.data.records import SPLITS, Split, Summary
+from ranker.evaluation.comparison import Judge, compare
+from ranker.evaluation.predictions import Logits, Truth, predict
+from ranker.experiment.reuse import digest, export_identity, open_directory
+from ranker.model.ranker_model import RankerModel
+from ranker.training import distributed
+from ranker.training.trainer import Training
+
+
+@dataclass(frozen=True)
+class Contestant:
+    """An arm with the export that it reads; `name` is `<arm>@<export>` for all exports but the first."""
+
+    name: str
+    arm: ArmConfig
+    export: int
+
+
+@dataclass(frozen=True)
+class Trials:
+    """Trains contestants in `directory`: <contestant>/seed-<seed>/ holds weights, test predictions and a history.
+
+    `scalars` has directories of the same names, where TensorBoard is asked for.
+    """
+
+    config: RankerConfig
+    summary: Summary
+    exports: Sequence[Embeddings]
+    prepared: Path
+    directory: Path
+    scalars: Path
+    log_identity: str
+
+    def place(self, contestant: Contestant, seed: int) -> Path:
+        """Where a training is kept, beside those of other seeds."""
+        return self.directory / quote(contestant.name, safe="@") / f"seed-{seed}"
+
+    def _is_done(self, contestant: Contestant, seed: int) -> bool:
+        """Whether it is finished; what was made from something else, finished or not, is thrown away first."""
+        export, place = self._export(contestant), self.place(contestant, seed)
+        read = export_identity([export]) if export else None
+        open_directory(place.parent, digest([self.log_identity, contestant.arm.model_dump(), read]))
+        place.mkdir(exist_ok=True)
+        return (place / "training.json").exists()
+
+    def _export(self, contestant: Contestant) -> Embeddings | None:
+        return self.exports[contestant.export] if contestant.arm.vectors != "none" else None
+
+    def run(self, contestant: Contestant, seed: int, progress: Progress, done: float, share: float) -> None:
+        """Trains and predicts, unless that is done already."""
+        if distributed.from_first(lambda: self._is_done(contestant, seed)):
+            return
+        place = self.place(contestant, seed)
+        train, valid, test = (Split.of(self.prepared, name, self.summary) for name in SPLITS)
+        torch.manual_seed(seed)
+        model = RankerModel(self.config, contestant.arm, self.summary, self._export(contestant))
+
+        def watch(fraction: float, last: dict[str, Any]) -> None:
+            told = " ".join(f"{task} auc {last[task]['auc']:.4f}" for task in self.config.labels.tasks if task in last)
+            progress(f"{contestant.name} seed {seed} {told}".rstrip(), done + share * fraction)
+
+        started = time.perf_counter()
+        with closing(ScalarWriter(self.scalars / place.relative_to(self.directory))) as scalars:
+            curves = scalars if self.config.tensorboard else None
+            found = Training(model, self.config, contestant.export, seed, place, curves).run(train, valid, watch)
+        seconds = time.perf_counter() - started
+        if distributed.place() > 0:
+            return
+        logits: dict[str, Any] = self._predict(model, place, test, contestant.export, found.best)
+        np.savez(place / "test_logits.npz", **logits)
+        result = {"parameters": model.budget(), "best": found.best, "steps": found.step, "seconds": seconds}
+        write_json(place / "training.json", {**result, "history": found.history})
+        (place / "state.pt").unlink()
+
+    def _predict(
+        self, model: RankerModel, place: Path, test: Split, export: int, best: dict[str, tuple[int, float]]
+    ) -> Logits:
+        """Each task by the weights that were best at it on valid; tasks that were best at one step share them."""
+        by_step: dict[int, Logits] = {}
+        for task, (step, _) in best.items():
+            if step not in by_step:
+                model.load_state_dict(torch.load(place / f"best_{task}.pt", distributed.device(), weights_only=True))
+                by_step[step] = predict(model, test, export)
+        return {task: by_step[step][task] for task, (step, _) in best.items()}
+
+    def judge(self, contestants: Sequence[Contestant]) -> dict[str, Any]:
+        """The tree of metrics: `arms` and `comparisons`."""
+        truth = Truth.of(Split.of(self.prepared, "test", self.summary))
+        judge = Judge(truth, list(self.config.segments), self.config.bootstrap)
+        seeds = self.config.training.seeds
+        arms: dict[str, dict[str, Any]] = {}
+        for contestant in contestants:
+            records = {seed: json.loads((self.place(contestant, seed) / "training.json").read_text()) for seed in seeds}
+            arms[contestant.name] = {
+                "parameters": records[seeds[0]]["parameters"],
+                "seconds": float(np.mean([record["seconds"] for record in records.values()])),
+            }
+        comparisons = {}
+        for task in self.config.labels.tasks:
+            judged = {c.name: judge.task(task, {seed: self._logits(c, seed) for seed in seeds}) for c in contestants}
+            comparisons[task] = compare(judged)
+            for name, one in judged.items():
+                arms[name][task] = one.tree
+        return {"arms": arms, "comparisons": comparisons}
+
+    def _logits(self, contestant: Contestant, seed: int) -> Logits:
+        with np.load(self.place(contestant, seed) / "test_logits.npz") as file:
+            return {task: file[task] for task in file.files}

@@ -1,0 +1,111 @@
+"""One arm: what it sees, put together in front of the backbone."""
+
+import torch
+from torch import Tensor, nn
+
+from artifacts.embeddings import Embeddings
+from ranker.config.arms import ArmConfig
+from ranker.config.sections import RankerConfig
+from ranker.data.batch import Batch
+from ranker.data.records import Summary
+from ranker.data.slots import Layout, Slot
+from ranker.model.backbone import CrossNetwork
+from ranker.model.degrees import Degrees
+from ranker.model.heads import Heads
+from ranker.model.id_embedding import IdEmbedding
+from ranker.model.kge_attention import KgeAttention
+from ranker.model.kge_table import KgeTable
+from ranker.model.tabular import Tabular
+
+
+class KgeConcat(nn.Module):
+    """Graph vectors side by side, a list as their mean: -> (B, `width`)."""
+
+    def __init__(self, layout: Layout, table: KgeTable) -> None:
+        super().__init__()
+        self.table, self.slots = table, layout.graph()
+        self.width = table.dimension * len(self.slots)
+
+    def forward(self, batch: Batch) -> Tensor:
+        return torch.cat([self._slot(slot, batch.rows[:, slot.tokens]) for slot in self.slots], dim=1)
+
+    def _slot(self, slot: Slot, rows: Tensor) -> Tensor:
+        """(B, W) rows -> (B, D)."""
+        known = (rows >= 0).sum(dim=1, keepdim=True).clamp(min=1)
+        return self.table(str(slot.type), rows).sum(dim=1) / known
+
+
+class RankerModel(nn.Module):
+    """A batch -> {task: (B,) logits}. `cvr` is the logit of a conversion given a click."""
+
+    def __init__(self, config: RankerConfig, arm: ArmConfig, summary: Summary, export: Embeddings | None) -> None:
+        super().__init__()
+        layout = Layout.of(config)
+        self.tabular = Tabular(summary.vocabularies, summary.missing)
+        self.ids = IdEmbedding(config.ids, layout) if arm.ids else None
+        self.attention: KgeAttention | None = None
+        self.concat: KgeConcat | None = None
+        self.degrees: Degrees | None = None
+        context = self.tabular.width
+        width = config.ids.dim * len(layout.slots) if arm.ids else 0
+        if arm.vectors != "none":
+            assert export is not None
+            types = sorted({str(slot.type) for slot in layout.graph()})
+            table = KgeTable(export, types, arm.finetune)
+            self.degrees = Degrees(layout, export)
+            context += self.degrees.width
+            if arm.vectors == "attention":
+                id_dim = config.ids.dim if arm.ids else 0
+                self.attention = KgeAttention(config.attention, layout, export, table, context, id_dim)
+                width += self.attention.width
+            else:
+                self.concat = KgeConcat(layout, table)
+                width += self.concat.width
+        width += context
+        self.cross = CrossNetwork(width, config.backbone.cross_layers, config.backbone.cross_rank)
+        matches = self.attention.matches if self.attention else 0
+        self.heads = Heads(width, matches, base_rates(config, summary), config.heads, config.backbone)
+
+    def forward(self, batch: Batch) -> dict[str, Tensor]:
+        context = self.context(batch)
+        ids = None if self.ids is None else self.ids(batch.hashes)
+        parts = [context] + ([] if ids is None else [ids.flatten(1)])
+        if self.concat is not None:
+            parts.append(self.concat(batch))
+        matches = None
+        if self.attention is not None:
+            features, matches, _ = self.attention(batch, context, ids)
+            parts.append(features)
+        logits: dict[str, Tensor] = self.heads(self.cross(torch.cat(parts, dim=1)), matches)
+        return logits
+
+    def context(self, batch: Batch) -> Tensor:
+        """Tabular columns and, where the arm reads an export, how often the graph has seen the entities: (B, C)."""
+        parts = [self.tabular(batch)] + ([] if self.degrees is None else [self.degrees(batch)])
+        return torch.cat(parts, dim=1)
+
+    @torch.no_grad()
+    def attention_weights(self, batch: Batch) -> dict[str, Tensor]:
+        """By list slot (B, H, 1 + L), the first for the learned vector of an empty list; 'context' (B, H, N)."""
+        assert self.attention is not None, "only an arm with `vectors: attention` has weights"
+        ids = None if self.ids is None else self.ids(batch.hashes)
+        weights: dict[str, Tensor] = self.attention(batch, self.context(batch), ids)[2]
+        return weights
+
+    def tables(self) -> dict[str, list[nn.Parameter]]:
+        """The parameters with sparse gradients: 'ids' and 'kge'."""
+        names = {"ids": "ids.table", "kge": ".vectors."}
+        return {key: [p for name, p in self.named_parameters() if part in name] for key, part in names.items()}
+
+    def budget(self) -> dict[str, int]:
+        """Numbers that are trained: in the ID table, in graph vectors, and in the network."""
+        tables = {key: sum(p.numel() for p in found) for key, found in self.tables().items()}
+        total = sum(p.numel() for p in self.parameters())
+        return {"network": total - sum(tables.values()), **tables}
+
+
+def base_rates(config: RankerConfig, summary: Summary) -> dict[str, float]:
+    """Clicks per impression and conversions per click (per impression, where clicks are not known) in train."""
+    counts = summary.counts["train"]
+    rates = {"ctr": counts["clicks"] / counts["rows"], "cvr": counts["conversions"] / max(counts["known"], 1)}
+    return {task: min(max(rates[task], 1e-6), 1 - 1e-6) for task in config.labels.tasks}

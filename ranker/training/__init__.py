@@ -1,0 +1,1 @@
+"""One model, trained in one process or in several."""

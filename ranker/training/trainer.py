@@ -1,0 +1,181 @@
+"""One model, trained: evaluated inside the epoch, stopped per task, resumed where a kill left it."""
+
+import os
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from artifacts.errors import DataError
+from artifacts.scalars import ScalarWriter
+from ranker.config.sections import RankerConfig
+from ranker.data.batch import Batch
+from ranker.data.records import Records, Split
+from ranker.evaluation.predictions import evaluate
+from ranker.model.ranker_model import RankerModel
+from ranker.training import distributed
+from ranker.training.early_stopping import Progress
+from ranker.training.losses import losses
+from ranker.training.rowwise_adagrad import RowwiseAdagrad
+
+LEAST_DECAY = 0.01  # the number of steps is an estimate where negatives are down-sampled
+EVALUATIONS = 4  # in an epoch, unless `eval_every` says otherwise
+STEPS, BATCH_SIZES = 1000, (256, 2048)  # of an epoch; sizes that are chosen unless `batch_size` says otherwise
+
+Watch = Callable[[float, dict[str, Any]], None]
+
+
+class Training:
+    """Trains a model in place on one split and keeps, in `directory`, the best weights of each task.
+
+    `state.pt` is where an interrupted training goes on; `best_<task>.pt` are weights. The order of rows, the rows that
+    down-sampling drops and the initial weights follow from the seed.
+    """
+
+    def __init__(
+        self,
+        model: RankerModel,
+        config: RankerConfig,
+        export: int,
+        seed: int,
+        directory: Path,
+        scalars: ScalarWriter | None = None,
+    ) -> None:
+        self.model, self.config, self.export, self.seed, self.directory = model, config, export, seed, directory
+        self.scalars = scalars
+        self.device = distributed.device()
+        training, tables = config.training, model.to(self.device).tables()
+        distributed.take_first_(model.parameters())
+        sparse = {id(parameter) for found in tables.values() for parameter in found}
+        dense = [parameter for parameter in model.parameters() if id(parameter) not in sparse]
+        self.optimizers: list[torch.optim.Optimizer] = [
+            torch.optim.AdamW(dense, training.lr, weight_decay=training.weight_decay),
+            *(RowwiseAdagrad(found, getattr(config, name).lr) for name, found in tables.items() if found),
+        ]
+        self.rates = [optimizer.param_groups[0]["lr"] for optimizer in self.optimizers]
+        self.progress = Progress()
+
+    def run(self, train: Split, valid: Split, watch: Watch) -> Progress:
+        """Trains to the end or until every task has waited `patience` validations."""
+        steps = self._steps(train)
+        every = self.config.training.eval_every or -(-steps // EVALUATIONS)
+        self._resume()
+        for records in self._batches(train):
+            if self._done():
+                break
+            self._step(records, 1 - self.progress.step / steps)
+            if self.progress.step % every == 0:
+                self._validate(valid)
+            if self.progress.step % 10 == 0:
+                watch(min(self.progress.step / steps, 1.0), self.progress.history[-1] if self.progress.history else {})
+        if not self._done() and self._last_seen() != self.progress.step:
+            self._validate(valid)
+        return self.progress
+
+    def _last_seen(self) -> int:
+        """The step of the last validation, -1 before the first."""
+        return int(self.progress.history[-1]["step"]) if self.progress.history else -1
+
+    def _done(self) -> bool:
+        waited = self.progress.waited
+        return bool(waited) and min(waited.values()) >= self.config.training.patience
+
+    def _steps(self, train: Split) -> int:
+        """About how many steps all epochs take."""
+        return max(int(self.config.training.epochs * self._expected_rows(train) / self._batch_size(train)), 1)
+
+    def _expected_rows(self, train: Split) -> float:
+        """About how many rows an epoch has."""
+        return train.expected_rows(self.config.training.keep_negatives)
+
+    def _batch_size(self, train: Split) -> int:
+        """Impressions a step, of all processes together. What is chosen follows from the rows alone."""
+        if self.config.training.batch_size is not None:
+            return self.config.training.batch_size * distributed.count()
+        return min(max(int(self._expected_rows(train) / STEPS), BATCH_SIZES[0]), BATCH_SIZES[1])
+
+    def _batches(self, train: Split) -> Iterator[Records]:
+        """The batches of all epochs, without those that a resumed training has taken."""
+        training, size, position = self.config.training, self._batch_size(train), 0
+        for epoch in range(training.epochs):
+            rng = np.random.default_rng([self.seed, epoch])
+            for records in train.shuffled(rng, training.buffer_rows, training.keep_negatives):
+                for first in range(0, len(records), size):
+                    position += 1
+                    if position > self.progress.step:
+                        yield records[first : first + size]
+
+    def _step(self, records: Records, decay: float) -> None:
+        """One step at `decay` times the learning rates, which fall to 0 by the end: late steps average out noise."""
+        self.model.train()
+        torch.manual_seed(step_seed(self.seed, self.progress.step))
+        for optimizer, lr in zip(self.optimizers, self.rates, strict=True):
+            optimizer.zero_grad()
+            for group in optimizer.param_groups:
+                group["lr"] = lr * max(decay, LEAST_DECAY)
+        part, weight = distributed.share(records)
+        total = weight * self._loss(Batch.of(part, self.export).to(self.device))
+        if not torch.isfinite(total):
+            raise DataError(f"training diverged at step {self.progress.step}: lower ranker.training.lr")
+        total.backward()
+        distributed.average_gradients_(self.model.parameters())
+        for optimizer in self.optimizers:
+            optimizer.step()
+        self.progress.step += 1
+
+    def _loss(self, batch: Batch) -> Tensor:
+        """The sum of the tasks' losses. On a GPU the model computes in bfloat16 where that is safe."""
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.device.type == "cuda"):
+            logits = self.model(batch)
+        precise = {task: logit.float() for task, logit in logits.items()}
+        found = losses(precise, batch, self.config, self.config.training.keep_negatives)
+        return torch.stack(list(found.values())).sum()
+
+    def _validate(self, valid: Split) -> None:
+        metrics = distributed.from_first(lambda: evaluate(self.model, valid, self.export))
+        kept = self.progress.note(metrics)
+        if distributed.place() == 0:
+            if self.scalars is not None:
+                self.scalars.add(self.progress.step, curve_points(metrics))
+            for task in kept:
+                save(self.directory / f"best_{task}.pt", self.model.state_dict())
+            self._save_state()
+
+    def _save_state(self) -> None:
+        state = {
+            "model": self.model.state_dict(),
+            "optimizers": [optimizer.state_dict() for optimizer in self.optimizers],
+            "progress": vars(self.progress),
+        }
+        save(self.directory / "state.pt", state)
+
+    def _resume(self) -> None:
+        """Goes on where `state.pt` stands, or starts with the seed."""
+        path = self.directory / "state.pt"
+        if not path.exists():
+            return
+        state = torch.load(path, self.device, weights_only=True)
+        self.model.load_state_dict(state["model"])
+        for optimizer, saved in zip(self.optimizers, state["optimizers"], strict=True):
+            optimizer.load_state_dict(saved)
+        self.progress = Progress(**state["progress"])
+
+
+def curve_points(metrics: Mapping[str, Mapping[str, float | None]]) -> dict[str, float]:
+    """A validation's metrics as <task>/<metric>, without those that its rows do not define."""
+    return {f"{task}/{name}": v for task, found in metrics.items() for name, v in found.items() if v is not None}
+
+
+def step_seed(seed: int, step: int) -> int:
+    """Of what a step draws (dropout) in this process: a resumed training draws what an uninterrupted one does."""
+    return int(np.random.SeedSequence([seed, step, distributed.place()]).generate_state(1)[0])
+
+
+def save(path: Path, value: Any) -> None:
+    """Replaces `path` in one step: a kill leaves the old file or the new one."""
+    aside = path.with_name(f".{path.name}.partial")
+    torch.save(value, aside)
+    os.replace(aside, path)

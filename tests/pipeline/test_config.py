@@ -1,0 +1,141 @@
+"""A typo in a config is named, with its path, and all of them at once."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from artifacts.errors import ConfigError
+from pipeline.loading import load_config
+from pipeline.schema import config_schema
+
+CONFIGS = Path(__file__).resolve().parents[2] / "configs"
+RUN_CONFIGS = sorted(path for path in CONFIGS.glob("*.json") if path.name != "schema.json")
+
+
+def good() -> dict[str, Any]:
+    side = {"lhs": {"type": "user", "column": "u"}, "rhs": {"type": "pin", "column": "p"}}
+    return {
+        "graph": {
+            "sources": {"log": {"path": "log.parquet"}},
+            "entities": {"user": {}, "pin": {}},
+            "relations": [{"name": "click", "source": "log", **side}],
+        },
+        "model": {"anchors": ["click"]},
+    }
+
+
+def errors(tmp_path: Path, config: dict[str, Any] | str, *overrides: str) -> list[str]:
+    path = tmp_path / "config.json"
+    path.write_text(config if isinstance(config, str) else json.dumps(config))
+    with pytest.raises(ConfigError) as caught:
+        load_config(path, overrides)
+    return list(caught.value.lines)
+
+
+@pytest.mark.parametrize("path", RUN_CONFIGS, ids=lambda path: path.stem)
+def test_the_configs_that_come_along_are_good(path: Path) -> None:
+    load_config(path)
+
+
+def test_the_schema_is_current() -> None:
+    assert json.loads((CONFIGS / "schema.json").read_text()) == config_schema(), "run `make schema`"
+
+
+def edit(key: str, value: Any) -> Callable[[dict[str, Any]], None]:
+    def change(config: dict[str, Any]) -> None:
+        *parents, last = key.split(".")
+        for parent in parents:
+            config = config[int(parent)] if isinstance(config, list) else config[parent]
+        config[last] = value
+
+    return change
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "line"),
+    [
+        ("grahp", {}, "grahp: unknown key, did you mean 'graph'?"),
+        ("graph.sources.log.pth", "x", "graph.sources.log.pth: unknown key, did you mean 'path'?"),
+        ("graph.relations.0.lhs.type", "usr", "graph.relations[0].lhs.type: unknown entity type 'usr', did you mean"),
+        ("graph.relations.0.source", "lug", "graph.relations[0].source: "),
+        ("graph.relations.0.domain", "offsit", "graph.relations[0].domain: unknown value 'offsit', did you mean"),
+        ("graph.relations.0.domain", "offsite", "graph.relations[0].consent: "),
+        ("graph.entities.pin", {"partitions": 3}, "graph.entities.pin.partitions: "),
+        ("graph.memory_limit", "much", "graph.memory_limit: "),
+        ("model.similarity", "cosine", "model.similarity: unknown value 'cosine', did you mean 'cos'?"),
+        ("model.anchors", ["clik"], "model.anchors[0]: 'clik' is not a relation of the graph, did you mean 'click'?"),
+        ("model.anchors", [], "model.anchors: operator 'transra' needs"),
+        ("model.dimension", 0, "model.dimension: 0: input should be greater than 0"),
+        ("model.dimension", "big", 'model.dimension: "big": input should be a valid integer'),
+        ("model.relation_weights", {"clik": 2}, "model.relation_weights.clik: not a relation of the graph, did you"),
+        ("model.batch_negatives", 70, "model.batch_size: 1000: expected a multiple of batch_negatives (70)"),
+        ("export", {"formats": ["tsv"]}, "export.formats: 'hdf5' is missing"),
+        ("export", {"formats": ["hdf"]}, "export.formats[0]: unknown value 'hdf', did you mean 'hdf5'?"),
+    ],
+)
+def test_one_mistake_one_line(tmp_path: Path, key: str, value: Any, line: str) -> None:
+    config = good()
+    edit(key, value)(config)
+    found = errors(tmp_path, config)
+    assert len(found) == 1
+    assert found[0].startswith(line)
+
+
+def test_all_mistakes_at_once(tmp_path: Path) -> None:
+    config = good()
+    for key, value in (
+        ("graph.memory_limitt", "1GB"),
+        ("graph.relations.0.lhs.type", "usr"),
+        ("model.dimension", -1),
+        ("model.anchors", ["clik"]),
+    ):
+        edit(key, value)(config)
+    assert [line.split(":")[0] for line in errors(tmp_path, config)] == [
+        "graph.memory_limitt",
+        "model.dimension",
+        "graph.relations[0].lhs.type",
+        "model.anchors[0]",
+    ]
+
+
+def test_a_missing_section(tmp_path: Path) -> None:
+    config = good()
+    del config["graph"]["sources"]
+    assert errors(tmp_path, config) == ["graph.sources: missing, expected a value"]
+
+
+def test_what_is_no_json5(tmp_path: Path) -> None:
+    (line,) = errors(tmp_path, "{graph: {a: 1,,}}")
+    assert "not JSON5: line 1" in line
+    assert "column 16" in line
+    assert "duplicate" in errors(tmp_path, '{"model": {"lr": 1, "lr": 2}}')[0].lower()
+    assert errors(tmp_path, "[]")[0].endswith("expected an object at the top")
+
+
+def test_a_config_that_is_not_there(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"nowhere.json: cannot be read \(No such file or directory\)"):
+        load_config(tmp_path / "nowhere.json")
+
+
+def test_extends_merges_objects_and_replaces_the_rest(tmp_path: Path) -> None:
+    (tmp_path / "base.json").write_text(json.dumps(good()))
+    child = tmp_path / "child.json"
+    child.write_text('{extends: "base.json", model: {operator: "transe", anchors: [], /* trailing */ }, }')
+    config = load_config(child)
+    assert (config.model.operator, config.model.anchors) == ("transe", ())
+    assert config.graph == load_config(tmp_path / "base.json").graph
+    child.write_text('{extends: "child.json"}')
+    with pytest.raises(ConfigError, match="extends itself"):
+        load_config(child)
+
+
+def test_overrides(tmp_path: Path) -> None:
+    (tmp_path / "base.json").write_text(json.dumps(good()))
+    sets = ["model.epochs=3", "model.similarity=l2", "graph.relations[0].where=a = 'b'", "model.anchors=['click']"]
+    config = load_config(tmp_path / "base.json", sets)
+    assert (config.model.epochs, config.model.similarity, config.graph.relations[0].where) == (3, "l2", "a = 'b'")
+    assert errors(tmp_path, good(), "model.epochs") == ["--set model.epochs: expected key.path=value"]
+    assert errors(tmp_path, good(), "graph.relations[7].where=x")[0].startswith("--set graph.relations[7].where=x: ")

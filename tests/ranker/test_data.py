@@ -1,0 +1,289 @@
+"""From the log to records: streaming, joins, transforms and labels, and what is refused."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from artifacts.embeddings import Embeddings, hash_ids
+from artifacts.errors import ConfigError, DataError, TransraError
+from ranker import rank
+from ranker.data.exports import Export, open_exports
+from ranker.data.log import UNKNOWN, ImpressionLog
+from ranker.data.prepare import prepare
+from ranker.data.records import SPLITS, Records, Split, Summary
+from ranker.data.windows import Windows
+from tests.worlds.small_impressions import (
+    DAY,
+    DIMENSION,
+    PINS,
+    START,
+    USERS,
+    SmallWorld,
+    config,
+    small_world,
+    write_export,
+)
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> SmallWorld:
+    return small_world(tmp_path, rows=3000)
+
+
+def prepared(world: SmallWorld, **changes: Any) -> tuple[Summary, dict[str, Records]]:
+    settings = config(**changes)
+    exports = open_exports({"base": Export(world.export, START - 1)}, settings)
+    log = ImpressionLog(settings, world.root)
+    windows = Windows.of(log)
+    windows.check({"base": START - 1})
+    directory = world.root / "prepared"
+    summary = prepare(log, windows, exports, "key", directory, lambda text, done: None)
+    splits = {name: Split.of(directory, name, summary) for name in SPLITS}
+    return summary, {name: split.read(0, len(split)) for name, split in splits.items()}
+
+
+def test_streaming_equals_the_whole(world: SmallWorld, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Three files read 37 rows at a time give the records that one file read at once gives."""
+    monkeypatch.setattr("ranker.data.log.BLOCK_ROWS", 37)
+    _, streamed = prepared(world)
+    monkeypatch.setattr("ranker.data.log.BLOCK_ROWS", 1 << 20)
+    (world.root / "log" / "part-0.parquet").unlink()
+    pq.write_table(pa.table(world.columns), world.root / "log" / "all.parquet", row_group_size=1 << 20)
+    (world.root / "prepared" / "summary.json").unlink()
+    _, whole = prepared(world)
+    for name in SPLITS:
+        assert np.array_equal(streamed[name].tobytes(), whole[name].tobytes())
+
+
+def test_rows_are_those_of_the_export(world: SmallWorld) -> None:
+    _, records = prepared(world)
+    everything = np.concatenate(list(records.values()))
+    export = Embeddings(world.export)
+    assert np.array_equal(everything["rows"][:, 0, 0], export.rows("user", world.columns["user_id"]))
+    assert np.array_equal(everything["rows"][:, 0, 6], export.rows("pin", world.columns["pin_id"]))
+    assert (everything["rows"][:, 0, 7] == -1).all()  # the graph does not know campaigns
+    recent = world.columns["recent"]
+    lengths = (everything["hashes"][:, 1:6] != 0).sum(axis=1)
+    assert lengths.tolist() == [len(ids) for ids in recent]
+    longest = int(np.argmax(lengths))
+    assert everything["rows"][longest, 0, 1:6].tolist() == export.rows("pin", recent[longest]).tolist()
+    hashes = hash_ids(pa.array(world.columns["pin_id"], pa.large_string())) >> np.uint64(32)
+    assert np.array_equal(everything["hashes"][:, 6], hashes.astype(np.uint32))
+
+
+def test_missing_ids_and_lists_match_nothing(world: SmallWorld) -> None:
+    world.write(pin_id=[None, *world.columns["pin_id"][1:]], recent=[None, *world.columns["recent"][1:]])
+    summary, records = prepared(world)
+    first = records["train"][0]
+    assert first["hashes"][6] == 0 and first["rows"][0, 6] == -1 and not first["hashes"][1:6].any()
+    assert summary.match_rates["base"]["pin_id"]["traffic"] == 1
+
+
+def test_transforms_are_fitted_on_train_alone(world: SmallWorld) -> None:
+    """What happens in the test window changes no training record."""
+    _, before = prepared(world)
+    late = np.asarray(world.columns["ts"]) >= START + 8 * DAY
+    age = np.where(late, 1e6, world.columns["age"].to_numpy(zero_copy_only=False))
+    device = np.where(late, "toaster", world.columns["device"])
+    world.write(age=pa.array(age, mask=np.isnan(age)), device=device.tolist())
+    (world.root / "prepared" / "summary.json").unlink()
+    summary, after = prepared(world)
+    assert before["train"].tobytes() == after["train"].tobytes()
+    assert (after["test"]["categoricals"] == 0).all()  # never seen in train
+    assert summary.vocabularies == [4] and summary.missing == [False, True, False]
+    for name, low, high in (("position", -1.5, 1.5), ("age", -1.8, 1.8), ("recent", -2.5, 1.5)):
+        values = before["train"]["numerics"][:, ["position", "age", "recent"].index(name)]
+        values = values[~np.isnan(values)]
+        assert abs(values.mean()) < 0.01 and abs(values.std() - 1) < 0.01
+        assert low < values.min() and values.max() < high
+
+
+def test_hive_partitions_become_columns(world: SmallWorld) -> None:
+    table = pa.table({name: values for name, values in world.columns.items() if name != "device"})
+    for index, device in enumerate(("ios", "web")):
+        directory = world.root / "hive" / f"device={device}"
+        directory.mkdir(parents=True)
+        pq.write_table(table.slice(index, len(table) - index), directory / "part.parquet")
+    summary, records = prepared(world, impressions="hive")
+    assert summary.vocabularies == [3]
+    assert set(np.unique(records["train"]["categoricals"])) == {1, 2}
+
+
+@pytest.mark.parametrize("unit", ["ms", "timestamp"])
+def test_times_in_other_units_split_alike(world: SmallWorld, unit: str) -> None:
+    summary, _ = prepared(world)
+    (world.root / "prepared" / "summary.json").unlink()
+    ts = pa.array(world.columns["ts"])
+    converted = world.columns["conversion_ts"]
+    if unit == "ms":
+        times = {"ts": pa.array(world.columns["ts"] * 1000), "conversion_ts": None}
+        labels = {"click": "click", "conversion": "conversion"}
+        world.write(**times)
+        again, _ = prepared(world, time_unit="ms", labels=labels)
+    else:
+        world.write(ts=ts.cast(pa.timestamp("s", "UTC")), conversion_ts=converted.cast(pa.timestamp("s", "UTC")))
+        again, _ = prepared(world)
+    assert again.counts == summary.counts and again.windows == summary.windows
+
+
+def test_unknown_yet_is_not_zero(world: SmallWorld) -> None:
+    """Until its attribution window has closed, an impression's conversion is unknown; after it, too late."""
+    until = START + 9 * DAY
+    labels = dict(config().labels.model_dump(), attribution_days=1.0, observed_until=until)
+    late = pa.array(np.asarray(world.columns["ts"]) + 2 * DAY, mask=np.asarray(world.columns["conversion"]) == 0)
+    settings = config(labels=labels)
+    for changes, rate in (({}, True), ({"conversion_ts": late}, False)):
+        world.write(**changes)
+        log = ImpressionLog(settings, world.root)
+        (block,) = log.blocks()
+        found, still_open = log.conversions(block), log.times(block) + DAY > until
+        assert (found[still_open] == UNKNOWN).all() and (found[~still_open] != UNKNOWN).all()
+        assert (found[~still_open] == 1).any() == rate
+
+
+def test_shuffling_moves_every_row_once(world: SmallWorld, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ranker.data.records.READ_ROWS", 64)
+    summary, records = prepared(world)
+    split = Split.of(world.root / "prepared", "train", summary)
+    once = np.concatenate(list(split.shuffled(np.random.default_rng(0), 256, 1.0)))
+    again = np.concatenate(list(split.shuffled(np.random.default_rng(0), 256, 1.0)))
+    assert once.tobytes() == again.tobytes() != records["train"].tobytes()
+    assert sorted(row.tobytes() for row in once) == sorted(row.tobytes() for row in records["train"])
+    fewer = np.concatenate(list(split.shuffled(np.random.default_rng(0), 256, 0.25)))
+    assert (fewer["click"] == 1).sum() == (once["click"] == 1).sum()
+    assert (fewer["click"] == 0).sum() == pytest.approx(0.25 * (once["click"] == 0).sum(), rel=0.15)
+
+
+def refuses(
+    world: SmallWorld, kind: type[TransraError], message: str, end: int | None = START - 1, **changes: Any
+) -> None:
+    (world.root / "out").mkdir(exist_ok=True)
+    with pytest.raises(kind, match=message) as caught:
+        rank(
+            config(**changes),
+            world.root,
+            {"base": Export(world.export, end)},
+            world.root / "out",
+            lambda *_: None,
+            world.root,
+        )
+    assert all("\n" not in line for line in caught.value.lines)
+
+
+@pytest.mark.parametrize("end", [START + DAY, START + 9 * DAY])
+def test_a_graph_that_has_seen_the_labels_is_refused(world: SmallWorld, end: int) -> None:
+    assert ConfigError.exit_code == 2
+    refuses(
+        world, ConfigError, "the graph of base was trained on events until 2026-01-.*it has seen the labels", end=end
+    )
+
+
+def test_the_graph_may_end_just_before_the_first_impression(world: SmallWorld) -> None:
+    log = ImpressionLog(config(), world.root)
+    windows = Windows.of(log)
+    windows.check({"one": windows.first - 1, "without time": None})
+    with pytest.raises(ConfigError, match="the graph of two was trained"):
+        windows.check({"one": windows.first - 1, "two": windows.first})
+
+
+BAD_COLUMNS = {
+    "missing label": ({"click": None}, r"part-0.parquet: no column 'click' \(ranker.labels.click\)"),
+    "label not 0/1": ({"click": [0, 2] * 1500}, r"part-0.parquet: row 1: click is 2, expected 0 or 1"),
+    "label missing": ({"click": [0, None] * 1500}, r"row 1: click is missing, expected 0 or 1"),
+    "label is text": ({"click": ["no", "yes"] * 1500}, r"column click is string, expected 0 and 1"),
+    "one class": ({"click": [0] * 3000}, r"click: 0 of \d+ train rows are 1, expected both classes"),
+    "future": (
+        {"ts": np.arange(3000) * 300 + 4_000_000_000, "conversion_ts": pa.nulls(3000, pa.int64())},
+        r"training impressions of 2096-.* lie in the future \(ranker.time_unit\)",
+    ),
+    "no time": ({"ts": pa.array([None] * 3000, pa.int64())}, r"row 0: ts is missing, expected a time"),
+    "long list": (
+        {"recent": [[], ["p1"] * 6] * 1500},
+        r"row 1: recent has 6 ids, expected at most 5 \(ranker.slots.recent.cap\)",
+    ),
+    "list without cap": (
+        {"pin_id": [["p1"]] * 3000},
+        r"column pin_id is list.*expected ids; a list column needs a cap",
+    ),
+    "no list": ({"recent": ["p1"] * 3000}, r"column recent is string, expected numbers"),
+    "no list of ids": ({"recent": [[0.5]] * 3000}, r"slot recent: 0.0% of its traffic is known"),
+    "times that are lists": ({"ts": [[1]] * 3000}, r"column ts is list.*expected times"),
+    "numbers that are text": ({"age": ["old"] * 3000}, r"column age is string, expected numbers"),
+    "unknown ids": (
+        {"user_id": ["stranger"] * 3000},
+        r"slot user_id: 0.0% of its traffic is known to export base, expected at least 50.0% \(ranker.min_match_rate\)",
+    ),
+    "converted too early": (
+        {"conversion_ts": pa.array([START - 5] * 3000)},
+        r"row 0: conversion_ts lies before ts",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", BAD_COLUMNS)
+def test_bad_columns_are_refused(world: SmallWorld, case: str) -> None:
+    columns, message = BAD_COLUMNS[case]
+    world.write(**columns)
+    refuses(world, DataError, message)
+
+
+@pytest.mark.parametrize(
+    ("split", "message"),
+    [
+        (
+            {"valid_from": "2026-01-10", "test_from": "2026-02-01"},
+            r"ranker.split: test is empty \(the log spans 2026-01",
+        ),
+        ({"valid_from": "2025-12-01", "test_from": "2026-01-05"}, "ranker.split: train is empty"),
+    ],
+)
+def test_an_empty_split_is_refused(world: SmallWorld, split: dict[str, str], message: str) -> None:
+    refuses(world, DataError, message, split=split)
+
+
+def test_missing_and_broken_files_are_refused(world: SmallWorld) -> None:
+    refuses(
+        world,
+        DataError,
+        r"nowhere/\*.parquet: no Parquet files \(ranker.impressions\)",
+        impressions="nowhere/*.parquet",
+    )
+    path = world.root / "log" / "part-0.parquet"
+    path.write_bytes(path.read_bytes()[:-20])
+    refuses(world, DataError, "part-0.parquet: expected a whole Parquet file")
+
+
+@pytest.mark.parametrize(
+    ("expect", "message"),
+    [
+        ({"dimension": 64}, r"embeddings.h5: dimension is 8, expected 64 \(ranker.expect.dimension\)"),
+        ({"anchors": ["save"]}, r"anchors is \['click'\], expected \['save'\] \(ranker.expect.anchors\)"),
+        ({"run": "20990101"}, r"run is '20260101-small', expected '20990101' \(ranker.expect.run\)"),
+    ],
+)
+def test_an_export_of_another_kind_is_refused(world: SmallWorld, expect: dict[str, Any], message: str) -> None:
+    refuses(world, DataError, message, expect=expect)
+
+
+def test_an_export_without_a_slots_type_is_refused(world: SmallWorld) -> None:
+    world.export.unlink()
+    write_export(world.export, {"user": np.ones((USERS, DIMENSION))})
+    refuses(world, DataError, r"slot pin_id needs entity type 'pin' \(exported: user\)")
+
+
+def test_a_truncated_export_is_refused(world: SmallWorld) -> None:
+    data = world.export.read_bytes()
+    world.export.write_bytes(data[: len(data) // 2])
+    refuses(world, DataError, "embeddings.h5: expected a whole export")
+
+
+def test_vectors_that_are_not_numbers_are_refused(world: SmallWorld) -> None:
+    pins = np.ones((PINS, DIMENSION))
+    pins[7, 3] = np.nan
+    world.export.unlink()
+    write_export(world.export, {"user": np.ones((USERS, DIMENSION)), "pin": pins})
+    refuses(world, DataError, r"/entities/pin: the vector of 'p7' is not finite")

@@ -1,0 +1,339 @@
+"""The parts of the model: gradients, hashing, tables, attention, and the losses against closed forms."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch.nn import functional as F
+
+from artifacts.embeddings import Embeddings
+from artifacts.section import Problem
+from ranker.config.arms import ARMS
+from ranker.config.sections import IdsConfig, RankerConfig
+from ranker.data.batch import Batch
+from ranker.data.log import ImpressionLog
+from ranker.data.prepare import prepare
+from ranker.data.records import Split, Summary
+from ranker.data.slots import Layout
+from ranker.data.windows import Windows
+from ranker.model.id_embedding import IdEmbedding
+from ranker.model.kge_table import KgeTable
+from ranker.model.list_attention import ListAttention
+from ranker.model.ranker_model import RankerModel
+from ranker.training.losses import losses
+from ranker.training.rowwise_adagrad import RowwiseAdagrad
+from ranker.training.trainer import Training
+from tests.worlds.small_impressions import DIMENSION, PINS, SLOTS, USERS, SmallWorld, config, small_world, write_export
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> SmallWorld:
+    torch.set_num_threads(1)
+    return small_world(tmp_path_factory.mktemp("model"), rows=3000)
+
+
+@pytest.fixture(scope="module")
+def export(world: SmallWorld) -> Embeddings:
+    return Embeddings(world.export)
+
+
+@pytest.fixture(scope="module")
+def summary(world: SmallWorld, export: Embeddings) -> Summary:
+    log = ImpressionLog(config(), world.root)
+    directory = world.root / "prepared"
+    return prepare(log, Windows.of(log), {"base": export}, "key", directory, lambda text, done: None)
+
+
+@pytest.fixture(scope="module")
+def train(world: SmallWorld, summary: Summary) -> Split:
+    return Split.of(world.root / "prepared", "train", summary)
+
+
+def build(summary: Summary, export: Embeddings, arm: str, **changes: Any) -> RankerModel:
+    torch.manual_seed(0)
+    return RankerModel(config(**changes), ARMS[arm], summary, export)
+
+
+@pytest.mark.parametrize("heads", [{"kind": "shared_bottom"}, {"kind": "mmoe", "cvr": "clicks"}], ids=["esmm", "mmoe"])
+@pytest.mark.parametrize("arm", ARMS)
+def test_every_parameter_gets_a_gradient(
+    summary: Summary, export: Embeddings, train: Split, arm: str, heads: dict[str, str]
+) -> None:
+    model = build(summary, export, arm, heads=heads)
+    batch = Batch.of(train.read(0, 512), 0)
+    batch.rows[:9, 6] = -1  # some unknown pins too
+    torch.stack(list(losses(model(batch), batch, config(heads=heads), 1.0).values())).sum().backward()
+    for name, parameter in model.named_parameters():
+        assert parameter.grad is not None, name
+        gradient = parameter.grad.coalesce().values() if parameter.grad.is_sparse else parameter.grad
+        assert torch.isfinite(gradient).all() and gradient.abs().sum() > 0, name
+
+
+@pytest.mark.parametrize("arm", ARMS)
+def test_bfloat16_autocast_keeps_answers_and_gradients(
+    summary: Summary, export: Embeddings, train: Split, arm: str
+) -> None:
+    """What training does on a GPU, here on the CPU: logits move by rounding alone, and gradients stay float32."""
+    model = build(summary, export, arm)
+    batch = Batch.of(train.read(0, 256), 0)
+    with torch.no_grad():
+        exact = model(batch)
+    with torch.autocast("cpu", torch.bfloat16):
+        rounded = model(batch)
+    for task, logits in rounded.items():
+        assert logits.dtype == torch.bfloat16 and (logits.detach() - exact[task]).abs().max() < 0.05
+    precise = {task: logits.float() for task, logits in rounded.items()}
+    torch.stack(list(losses(precise, batch, config(), 1.0).values())).sum().backward()
+    for name, parameter in model.named_parameters():
+        assert parameter.grad is not None and parameter.grad.dtype == torch.float32, name
+
+
+@pytest.mark.parametrize("arm", ARMS)
+def test_the_budget_counts_every_parameter(summary: Summary, export: Embeddings, arm: str) -> None:
+    model = build(summary, export, arm)
+    budget = model.budget()
+    assert sum(budget.values()) == sum(parameter.numel() for parameter in model.parameters())
+    assert (budget["ids"] > 0) == ARMS[arm].ids and (budget["kge"] > 0) == ARMS[arm].finetune
+
+
+def test_a_model_starts_at_the_base_rate(summary: Summary, export: Embeddings, train: Split) -> None:
+    counts = summary.counts["train"]
+    with torch.no_grad():
+        predicted = torch.sigmoid(build(summary, export, "none")(Batch.of(train.read(0, 2000), 0))["ctr"]).mean()
+    assert predicted.item() == pytest.approx(counts["clicks"] / counts["rows"], abs=0.05)
+
+
+def ids(**changes: Any) -> IdEmbedding:
+    return IdEmbedding(IdsConfig(**{"rows": 1000, "hashes": 2, "dim": 4, **changes}), Layout.of(config()))
+
+
+def test_hashing_spreads_ids_and_keeps_no_id_apart() -> None:
+    table = ids(rows=10_000, hashes=3)
+    hashes = torch.from_numpy(np.random.default_rng(0).integers(1, 1 << 32, (20_000, 8)))
+    places = table.places(hashes)
+    assert places.shape == (20_000, 8, 3) and places.min() >= 0 and places.max() < 10_000
+    counts = torch.bincount(places[:, 0].flatten(), minlength=10_000).double()
+    chi_square = ((counts - counts.mean()).square() / counts.mean()).sum() / 9999
+    assert 0.9 < chi_square < 1.1  # as even as chance
+    together = (places[1:, 0] == places[:-1, 0]).double().mean(dim=0)
+    assert (together < 0.002).all()
+    assert len(torch.unique(places[:, 0], dim=0)) == 20_000  # no two ids share all of their rows
+    assert (table(torch.zeros(2, 8, dtype=torch.int64)) == 0).all()
+
+
+def test_slots_of_one_type_share_embeddings_and_others_do_not() -> None:
+    table = ids()
+    hashes = torch.zeros(1, 8, dtype=torch.int64)
+    hashes[0, :] = 12345
+    places = table.places(hashes)[0]
+    assert (places[1] == places[6]).all()  # recent and pin_id hold pins
+    assert not (places[0] == places[6]).all() and not (places[7] == places[6]).all()
+
+
+def test_a_bag_is_the_mean_of_its_ids() -> None:
+    table = ids()
+    hashes = torch.zeros(2, 8, dtype=torch.int64)
+    hashes[0, 1:4] = torch.tensor([11, 22, 33])
+    found = table(hashes)
+    single = torch.zeros(3, 8, dtype=torch.int64)
+    single[:, 6] = torch.tensor([11, 22, 33])
+    assert torch.allclose(found[0, 1], table(single)[:, 2].mean(dim=0))
+    assert (found[1] == 0).all() and found.shape == (2, 4, 4)
+
+
+def test_dropout_hides_ids_in_training_only() -> None:
+    table, hashes = ids(dropout=0.3), torch.arange(1, 4001).unsqueeze(1).expand(-1, Layout.of(config()).width)
+    torch.manual_seed(0)
+    hidden = (table.train()(hashes) == 0).all(dim=2)
+    assert 0.28 < hidden.float().mean() < 0.32 and 0.05 < (hidden[:, 0] & hidden[:, 1]).float().mean() < 0.13
+    assert not (table.eval()(hashes) == 0).all(dim=2).any()
+
+
+def test_row_wise_adagrad_is_its_formula_and_leaves_other_rows() -> None:
+    torch.manual_seed(0)
+    table = torch.nn.Parameter(torch.randn(6, 3))
+    optimizer, expected, sums = RowwiseAdagrad([table], lr=0.1), table.detach().clone(), torch.zeros(6)
+    for rows in ([1, 1, 4], [4, 2, 2]):
+        optimizer.zero_grad()
+        weights = torch.randn(3, 3)
+        (F.embedding(torch.tensor(rows), table, sparse=True) * weights).sum().backward()
+        optimizer.step()
+        gradient = torch.zeros(6, 3).index_add_(0, torch.tensor(rows), weights)
+        sums += gradient.square().mean(dim=1)
+        expected -= 0.1 * gradient / (sums.sqrt() + 1e-8).unsqueeze(1)
+    assert torch.allclose(table.detach(), expected, atol=1e-6)
+    assert (sums[[0, 3, 5]] == 0).all()
+
+
+def test_fine_tuning_keeps_the_vectors_of_cold_entities(
+    summary: Summary, export: Embeddings, train: Split, tmp_path: Path
+) -> None:
+    model = build(summary, export, "init_finetune")
+    Training(model, config(), 0, 0, tmp_path).run(train, train, lambda done, last: None)
+    assert model.concat is not None
+    table = model.concat.table
+    seen = np.unique(train.read(0, len(train))["rows"][:, 0, 0])
+    moved = (table.vectors["user"].detach().numpy() != export.vectors("user")).any(axis=1)
+    assert set(np.flatnonzero(moved)) == set(seen[seen >= 0])
+    cold = KgeTable(export, ["user"], finetune=True)("user", torch.tensor([-1]))
+    assert (cold == 0).all()
+
+
+def test_frozen_vectors_are_mapped_and_never_change(summary: Summary, export: Embeddings, train: Split) -> None:
+    table = KgeTable(export, ["user"], finetune=False)
+    assert not list(table.parameters()) and not table.state_dict()
+    found = table("user", torch.tensor([[3, -1]]))
+    assert torch.allclose(found[0, 0], torch.tensor(export.vectors("user")[3]) * table.scales["user"])
+    assert (found[0, 1] == 0).all()
+
+
+def test_degrees_are_logarithms_brought_to_scale(summary: Summary, export: Embeddings, train: Split) -> None:
+    model, batch = build(summary, export, "frozen_concat"), Batch.of(train.read(0, 500), 0)
+    assert model.degrees is not None and model.degrees.width == 2
+    found = model.degrees(batch)
+    for index, (name, kind) in enumerate((("user_id", "user"), ("pin_id", "pin"))):
+        rows = batch.rows[:, Layout.of(config()).slot(name).tokens].squeeze(1).numpy()
+        logs = np.log1p(np.asarray(export.degrees(kind), np.float64)[:, 0])
+        expected = (np.where(rows >= 0, logs[rows], 0) - logs.mean()) / logs.std()
+        np.testing.assert_allclose(found[:, index].numpy(), expected, rtol=1e-4, atol=1e-4)
+        assert kind == "pin" or (rows < 0).any(), "people whom the graph does not know"
+
+
+def test_a_relation_that_hardly_anyone_has_gives_no_numbers_without_end(
+    summary: Summary, tmp_path: Path, train: Split
+) -> None:
+    export = tmp_path / "rare.h5"
+    vectors = {"user": np.ones((USERS - 20, DIMENSION)), "pin": np.ones((PINS, DIMENSION))}
+    write_export(export, vectors, degrees=lambda rows: np.where(np.arange(rows) == 0, 1_000_000, 0)[:, None])
+    model = build(summary, Embeddings(export), "frozen_concat")
+    assert model.degrees is not None
+    batch = Batch.of(train.read(0, 2), 0)
+    batch.rows[:] = 0
+    few = pytest.approx((PINS - 1) ** 0.5, rel=1e-3)  # one of PINS: so many standard deviations
+    assert model.degrees(batch).tolist() == [[15.0, few]] * 2
+
+
+def test_an_empty_type_has_no_degrees(summary: Summary, tmp_path: Path, train: Split) -> None:
+    export = tmp_path / "empty.h5"
+    write_export(export, {"user": np.ones((USERS - 20, DIMENSION)), "pin": np.ones((0, DIMENSION))})
+    model = build(summary, Embeddings(export), "frozen_concat")
+    assert model.degrees is not None and model.degrees.width == 1
+    assert model.degrees(Batch.of(train.read(0, 50), 0)).isfinite().all()
+
+
+def test_attention_weights_can_be_read(summary: Summary, export: Embeddings, train: Split) -> None:
+    model = build(summary, export, "attention")
+    batch = Batch.of(train.read(0, 64), 0)
+    weights = model.attention_weights(batch)
+    assert weights["recent"].shape == (64, 2, 6) and weights["context"].shape == (64, 2, 3)
+    for found in weights.values():
+        assert torch.allclose(found.sum(dim=2), torch.ones(64, 2), atol=1e-5)
+    absent = (batch.rows[:, 1:6] < 0).unsqueeze(1).expand(-1, 2, -1)
+    assert (weights["recent"][:, :, 1:][absent] == 0).all()
+
+
+def test_list_attention_is_attention_with_keys_and_values() -> None:
+    """Moving the linear maps to the query and to the sum changes nothing."""
+    torch.manual_seed(0)
+    attention = ListAttention(torch.randn(4, 6), heads=2, ad_slots=1, same=0)
+    ads, vectors, known = torch.randn(3, 4), torch.randn(3, 5, 6), torch.rand(3, 5) > 0.3
+    found, weights = attention(ads, vectors, known)
+    value = attention.value.weight.view(4, 2, 6)
+    for row in range(3):
+        tokens = torch.cat([attention.empty.view(1, 6), vectors[row][known[row]]])
+        query = attention.query(ads[row]).view(2, 6)
+        total = attention.value.bias.clone()
+        for head in range(2):
+            weight = (tokens @ query[head] / 6**0.5).softmax(dim=0)
+            total = total + weight @ (tokens @ value[:, head].T)
+        assert torch.allclose(found[row], total, atol=1e-5)
+    assert weights.shape == (3, 2, 6)
+
+
+def test_relation_scores_are_those_of_the_graph(summary: Summary, export: Embeddings, train: Split) -> None:
+    """cos(M h + r, M t) from the exported arrays, for the relations from user to ad, and 0 where one is unknown."""
+    model = build(summary, export, "attention_no_id")
+    assert model.attention is not None
+    batch = Batch.of(train.read(0, 300), 0)
+    _, matches, _ = model.attention(batch, model.context(batch), None)
+    users, pins = batch.rows[:, 0].numpy(), batch.rows[:, 6].numpy()
+    heads, tails = export.vectors("user")[users], export.vectors("pin")[pins]
+    assert matches.shape == (300, 2 + 2)  # two user tokens on one ad slot; click and visit
+    for place, name in ((2, "click"), (3, "visit")):
+        parameters = export.relation(name).parameters
+        projection = parameters.get("projection", np.eye(8))
+        left, right = heads @ projection.T + parameters["translation"], tails @ projection.T
+        cosine = (left * right).sum(axis=1) / np.linalg.norm(left, axis=1) / np.linalg.norm(right, axis=1)
+        assert np.allclose(matches[:, place].detach().numpy(), np.where(users < 0, 0, cosine), atol=1e-5)
+    assert (users < 0).any()
+
+
+def test_an_unseen_id_falls_back_to_its_graph_vector(summary: Summary, export: Embeddings, train: Split) -> None:
+    """The ID table's first rows are almost zero, so an id that training never saw changes next to nothing."""
+    model = build(summary, export, "attention").eval()
+    records = train.read(0, 64)
+    batch, stranger = Batch.of(records, 0), Batch.of(records, 0)
+    stranger.hashes[:, 0] += 1
+    with torch.no_grad():
+        assert (model(batch)["ctr"] - model(stranger)["ctr"]).abs().max() < 0.05
+
+
+def test_esmm_and_click_losses_are_their_formulas() -> None:
+    torch.manual_seed(0)
+    click, conversion = torch.tensor([1.0, 1, 0, 0, 1]), torch.tensor([1.0, 0, 0, -1, -1])
+    empty = torch.zeros(5, 0)
+    batch = Batch(click, conversion, empty, empty.long(), empty.long(), empty.long())
+    logits = {"ctr": torch.randn(5), "cvr": torch.randn(5)}
+    p, q = torch.sigmoid(logits["ctr"]), torch.sigmoid(logits["cvr"])
+    both, target = p * q, click * conversion
+    each = -(target * both.log() + (1 - target) * (1 - both).log())
+    found = losses(logits, batch, config(), 1.0)
+    assert torch.isclose(found["ctr"], F.binary_cross_entropy(p, click))
+    assert torch.isclose(found["cvr"], each[:3].sum() / 5, atol=1e-6)  # the last two are unknown yet
+    of_clicks = losses(logits, batch, config(heads={"cvr": "clicks", "cvr_weight": 2.0}), 1.0)["cvr"]
+    assert torch.isclose(of_clicks, 2 * F.binary_cross_entropy(q[:2], conversion[:2], reduction="sum") / 5)
+
+
+def test_down_sampling_moves_the_odds_by_what_was_dropped() -> None:
+    """He et al. 2014: q = p / (p + (1 - p) * keep)."""
+    p = torch.tensor([0.01, 0.2, 0.7])
+    batch = Batch(torch.ones(3), -torch.ones(3), *(torch.zeros(3, 0),) * 4)
+    found = losses({"ctr": torch.logit(p)}, batch, config(labels={"click": "click"}), 0.25)["ctr"]
+    assert torch.isclose(found, -(p / (p + (1 - p) * 0.25)).log().mean())
+
+
+def problems(**changes: Any) -> list[Problem]:
+    values = {"impressions": "log", "slots": SLOTS, "numerics": {"age": "log"}, "labels": {"click": "click"}, **changes}
+    return list(RankerConfig(**values).problems())
+
+
+@pytest.mark.parametrize(
+    ("changes", "path", "message"),
+    [
+        ({"user": "user"}, ("user",), "'user' is not an id slot, did you mean 'user_id'?"),
+        ({"numerics": {}}, ("numerics",), "no tabular column at all"),
+        ({"labels": {}}, ("labels", "click"), "nothing to predict; expected `click`, `conversion` or both"),
+        (
+            {"split": {"valid_from": "2026-01-03", "test_from": "2026-01-02"}},
+            ("split", "test_from"),
+            "after valid_from",
+        ),
+        ({"split": {"valid": 0.5, "test": 0.6}}, ("split", "valid"), "leave nothing to train on"),
+        ({"attention": {"width": 8, "heads": 3}}, ("attention", "heads"), "3: expected a divisor of width (8)"),
+        ({"arms": {"x": {"finetune": True}}}, ("arms", "x", "finetune"), "has no meaning without `vectors`"),
+        ({"segments": {"s": {"column": "agee", "at_most": 1}}}, ("segments", "s", "column"), "'agee' is no numeric"),
+        ({"arms": {"all": {}}}, ("arms", "all"), "expected a name other than 'all', without '@' and ','"),
+        ({"segments": {"s": {"unknown": "recent"}}}, ("segments", "s", "unknown"), "'recent' is not an id slot"),
+    ],
+)
+def test_config_values_are_checked_against_each_other(
+    changes: dict[str, Any], path: tuple[str, ...], message: str
+) -> None:
+    (problem,) = problems(**changes)
+    assert problem.path == path and message in problem.message
+
+
+def test_the_default_config_is_good() -> None:
+    assert problems() == []

@@ -1,0 +1,246 @@
+"""The whole ranking on a tiny world: every arm learns, and a killed run goes on as if nothing had happened."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from artifacts.errors import ConfigError
+from ranker import rank
+from ranker.config.arms import ARMS
+from ranker.data.exports import Export
+from ranker.evaluation.report import table
+from tests.worlds.small_impressions import START, SmallWorld, config, small_world
+
+LEARNED = {  # test AUC on clicks that each arm must reach; a coin has 0.5, and the tabular columns tell a little
+    "none": 0.56,
+    "id_only": 0.64,
+    "frozen_concat": 0.70,
+    "init_finetune": 0.70,
+    "id_concat": 0.74,
+    "attention_no_id": 0.76,
+    "attention": 0.80,
+}
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> None:
+    torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> SmallWorld:
+    return small_world(tmp_path_factory.mktemp("world"))
+
+
+def run(
+    world: SmallWorld, out: Path, arms: Sequence[str] = tuple(ARMS), exports: Sequence[str] = ("base",), **changes: Any
+) -> dict[str, Any]:
+    """Ranks with some of the arms; the exports are one file under several names."""
+    out.mkdir(exist_ok=True)
+    settings = config(arms={name: ARMS[name] for name in arms}, **changes)
+    found = {name: Export(world.export, START - 1) for name in exports}
+    return rank(settings, world.root, found, out, lambda text, done: None, out / "tensorboard")
+
+
+@pytest.fixture(scope="module")
+def report(world: SmallWorld, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    return run(world, tmp_path_factory.mktemp("all") / "out")
+
+
+def test_every_arm_is_tested() -> None:
+    assert LEARNED.keys() == ARMS.keys()
+
+
+@pytest.mark.parametrize("arm", ARMS)
+def test_every_arm_learns_clicks(report: dict[str, Any], arm: str) -> None:
+    found = report["arms"][arm]["ctr"]
+    assert found["auc"] > LEARNED[arm]
+    assert found["intervals"]["auc"][0] < found["auc"] < found["intervals"]["auc"][1]
+    assert found["ne"] < 1 and 0.85 < found["calibration"] < 1.15
+
+
+@pytest.mark.parametrize("arm", [name for name, arm in ARMS.items() if arm.vectors != "none"])
+def test_graph_vectors_tell_conversions(report: dict[str, Any], arm: str) -> None:
+    assert report["arms"][arm]["cvr"]["auc"] > 0.6
+
+
+def test_attention_beats_the_tabular_arm_with_a_paired_interval(report: dict[str, Any]) -> None:
+    (found,) = [
+        one
+        for one in report["comparisons"]["ctr"]
+        if (one["arm"], one["baseline"], one["segment"], one["metric"]) == ("attention", "none", "all", "auc")
+    ]
+    assert found["interval"][0] > 0.1
+    assert found["difference"] == report["arms"]["attention"]["ctr"]["auc"] - report["arms"]["none"]["ctr"]["auc"]
+
+
+def test_the_report_says_what_it_was_measured_on(report: dict[str, Any]) -> None:
+    assert sum(counts["rows"] for counts in report["rows"].values()) == 12_000
+    assert report["match_rates"]["base"]["user_id"]["ids"] == pytest.approx(0.95, abs=0.01)
+    assert report["match_rates"]["base"]["recent"]["traffic"] == 1
+    assert report["arms"]["id_only"]["parameters"]["ids"] == 4096 * 4
+    assert report["arms"]["attention"]["ctr"]["segments"]["cold_user"]["rows"] > 50
+    assert json.loads(json.dumps(report)) == report
+    assert "attention_no_id" in table(report) and "match rate base: user_id 95" in table(report)
+
+
+def test_seeds_exports_and_the_choice_of_arms(world: SmallWorld, tmp_path: Path) -> None:
+    training = {"seeds": [1, 2], "batch_size": 512}
+    report = run(world, tmp_path / "out", ("none", "attention_no_id"), ("one", "two"), training=training)
+    assert list(report["arms"]) == ["none", "attention_no_id", "attention_no_id@two"]
+    one, two = (report["arms"][name]["ctr"]["seeds"] for name in ("attention_no_id", "attention_no_id@two"))
+    assert one == two and one["1"]["auc"] != one["2"]["auc"]
+    assert report["arms"]["none"]["ctr"]["auc"] == np.mean(
+        [seed["auc"] for seed in report["arms"]["none"]["ctr"]["seeds"].values()]
+    )
+
+
+def test_without_an_export_only_arms_without_vectors_run(world: SmallWorld, tmp_path: Path) -> None:
+    out, training = tmp_path / "out", {"batch_size": 512}
+    report = run(world, out, ("none", "id_only"), (), training=training)
+    assert list(report["arms"]) == ["none", "id_only"] and report["match_rates"] == {}
+    with pytest.raises(ConfigError, match="arm 'attention' reads graph vectors, and there is no export"):
+        run(world, out, ("attention",), (), training=training)
+
+
+def test_mmoe_and_conversions_from_clicks_learn(world: SmallWorld, tmp_path: Path) -> None:
+    report = run(
+        world, tmp_path / "out", arms=("attention_no_id",), heads={"kind": "mmoe", "experts": 2, "cvr": "clicks"}
+    )
+    assert report["arms"]["attention_no_id"]["ctr"]["auc"] > 0.74
+    assert report["arms"]["attention_no_id"]["cvr"]["auc"] > 0.6
+
+
+@pytest.mark.parametrize("labels", [{"click": "click"}, {"conversion": "click"}], ids=["clicks", "conversions"])
+def test_a_log_with_one_label(world: SmallWorld, tmp_path: Path, labels: dict[str, str]) -> None:
+    report = run(world, tmp_path / "out", arms=("attention_no_id",), labels=labels)
+    (task,) = {"ctr", "cvr"} & report["arms"]["attention_no_id"].keys()
+    assert task == ("ctr" if "click" in labels else "cvr")
+    assert report["arms"]["attention_no_id"][task]["auc"] > 0.74
+
+
+def test_down_sampling_keeps_predictions_calibrated(world: SmallWorld, tmp_path: Path) -> None:
+    training = {"keep_negatives": 0.3, "batch_size": 64, "lr": 0.005}
+    found = run(world, tmp_path / "out", arms=("attention_no_id",), training=training)["arms"]["attention_no_id"]["ctr"]
+    assert found["auc"] > 0.74 and 0.85 < found["calibration"] < 1.15
+
+
+@pytest.mark.parametrize(("training", "size"), [({}, 256), ({"batch_size": 512}, 512), ({"keep_negatives": 0.4}, 256)])
+def test_a_small_log_gets_small_batches_unless_the_config_says(
+    world: SmallWorld, tmp_path: Path, training: dict[str, Any], size: int
+) -> None:
+    report = run(world, tmp_path / "out", arms=("none",), training=training)
+    (path,) = tmp_path.rglob("training.json")
+    rows = report["rows"]["train"]
+    kept = rows["clicks"] + training.get("keep_negatives", 1) * (rows["rows"] - rows["clicks"])
+    assert json.loads(path.read_text())["steps"] == pytest.approx(kept / size, rel=0.05, abs=1)
+
+
+def test_a_large_log_gets_a_thousand_steps_an_epoch(
+    world: SmallWorld, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ranker.training.trainer.STEPS", 20)
+    run(world, tmp_path / "out", arms=("none",), training={})
+    (path,) = tmp_path.rglob("training.json")
+    assert json.loads(path.read_text())["steps"] == pytest.approx(20, abs=1)
+
+
+def test_one_epoch_is_validated_every_n_steps_and_told_with_its_auc(world: SmallWorld, tmp_path: Path) -> None:
+    settings = config(arms={"none": ARMS["none"]}, training={"batch_size": 128, "eval_every": 20}, tensorboard=True)
+    told: list[str] = []
+    curves = tmp_path / "tensorboard"
+    report = rank(settings, world.root, {}, tmp_path, lambda text, done: told.append(text), curves)
+    (path,) = (tmp_path / "arms").rglob("training.json")
+    found = json.loads(path.read_text())
+    steps = [one["step"] for one in found["history"]]
+    assert found["steps"] == -(-report["rows"]["train"]["rows"] // 128), "one epoch"
+    assert steps == [20, 40, 60, found["steps"]]
+    assert f"none seed 0 ctr auc {found['history'][0]['ctr']['auc']:.4f} cvr" in " ".join(told)
+    events = EventAccumulator(str(curves / "none" / "seed-0"))
+    events.Reload()
+    assert [event.step for event in events.Scalars("ctr/auc")] == steps
+    assert events.Scalars("cvr/logloss")[0].value == pytest.approx(found["history"][0]["cvr"]["logloss"], rel=1e-5)
+
+
+def test_training_stops_when_no_task_gets_better(world: SmallWorld, tmp_path: Path) -> None:
+    training = {"epochs": 50, "eval_every": 20, "patience": 2, "lr": 0.02, "batch_size": 128}
+    run(world, tmp_path / "out", arms=("id_concat",), training=training)
+    (path,) = (tmp_path / "out").rglob("training.json")
+    found = json.loads(path.read_text())
+    assert found["steps"] < 50 * 66 / 2
+    for task, (_, loss) in found["best"].items():
+        losses = [one[task]["logloss"] for one in found["history"]]
+        assert min(losses) not in losses[-2:]  # none of the last `patience` validations was better
+        assert loss <= min(losses) + 0.1 * max(one[task]["logloss_error"] for one in found["history"])
+
+
+def test_a_killed_run_goes_on_as_if_nothing_had_happened(world: SmallWorld, tmp_path: Path) -> None:
+    """SIGKILL in the second of two arms; the report is that of an uninterrupted run."""
+    training = {"epochs": 2, "eval_every": 20, "patience": 9, "batch_size": 128}
+    backbone = {"hidden": [16], "dropout": 0.2}
+    arms = ("none", "attention")
+    whole = run(world, tmp_path / "whole", arms, training=training, backbone=backbone)
+    killed = tmp_path / "killed"
+    killed.mkdir()
+    code = (
+        "import torch; torch.set_num_threads(1)\n"
+        "from pathlib import Path; from tests.ranker.test_ranker import run\n"
+        "from tests.worlds.small_impressions import SmallWorld\n"
+        f"world = SmallWorld(Path({str(world.root)!r}), Path({str(world.export)!r}), {{}})\n"
+        f"run(world, Path({str(killed)!r}), {arms!r}, training={training!r}, backbone={backbone!r})"
+    )
+    process = subprocess.Popen([sys.executable, "-c", code], cwd=Path(__file__).parents[2])
+    state = killed / "arms" / "attention" / "seed-0" / "state.pt"
+    deadline = time.monotonic() + 120
+    while not state.exists() and process.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.01)
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    assert state.exists() and not (killed / "report.json").exists()
+    resumed = run(world, killed, arms, training=training, backbone=backbone)
+    for arm in arms:
+        assert resumed["arms"][arm]["ctr"] == whole["arms"][arm]["ctr"]
+        assert resumed["arms"][arm]["cvr"] == whole["arms"][arm]["cvr"]
+    assert not list(killed.rglob("state.pt")) and not (killed / "prepared").exists()
+
+
+def test_work_made_from_something_else_is_not_reused(world: SmallWorld, tmp_path: Path) -> None:
+    first = run(world, tmp_path / "out", arms=("none",))
+    again = run(world, tmp_path / "out", arms=("none",))
+    other = run(world, tmp_path / "out", arms=("none",), training={"lr": 0.05})
+    assert first == again
+    assert other["arms"]["none"]["ctr"]["auc"] != first["arms"]["none"]["ctr"]["auc"]
+
+
+def test_more_arms_seeds_and_exports_train_only_what_is_new(world: SmallWorld, tmp_path: Path) -> None:
+    out, training = tmp_path / "out", {"batch_size": 512}
+    run(world, out, ("none", "frozen_concat"), training=training)
+    before = trainings(out)
+    more = run(world, out, ("none", "id_only", "frozen_concat"), training={**training, "seeds": [0, 1]})
+    assert list(more["arms"]) == ["none", "id_only", "frozen_concat"]
+    run(world, out, ("none", "frozen_concat"), ("renamed", "runs/other"), training=training)
+    after = trainings(out)
+    assert before.items() <= after.items(), "finished trainings were kept"
+    assert {path for path in after if path.endswith("seed-0")} == {
+        f"{name}/seed-0" for name in ("none", "id_only", "frozen_concat", "frozen_concat@runs%2Fother")
+    }
+    changed = ARMS["none"].model_copy(update={"ids": True})
+    rank(config(arms={"none": changed}, training=training), world.root, {}, out, lambda text, done: None, out)
+    assert trainings(out)["none/seed-0"] != before["none/seed-0"], "another arm under the same name"
+
+
+def trainings(out: Path) -> dict[str, int]:
+    """When each finished training was written (ns), by its directory."""
+    found = (out / "arms").rglob("training.json")
+    return {str(path.parent.relative_to(out / "arms")): path.stat().st_mtime_ns for path in found}

@@ -1,0 +1,168 @@
+"""`transra rank` on a tiny world: leaks, the choice of arms, and exports: of several runs, of others than the run's."""
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from pipeline.cli import main
+from ranker.config.arms import ARMS
+from tests.worlds.small_impressions import DAY, DIMENSION, PINS, START, USERS, config, small_world, write_export
+
+PATH = ("partition", "train", "export")
+TRANSR = ("--set", "model.operator=transr", "--set", "model.anchors=[]")
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Impressions, a month of clicks before them, and a published run."""
+    root = tmp_path_factory.mktemp("root")
+    small_world(root, rows=3000)
+    rng, rows = np.random.default_rng(0), 4000
+    users, pins, days = (rng.integers(0, count, rows) for count in (USERS, PINS, 30))
+    write_clicks(root / "events" / "past.parquet", users, pins, START - 1 - days * DAY)
+    side = {name: {"type": name, "column": name} for name in ("user", "pin")}
+    run = {
+        "graph": {
+            "partitions": 1,
+            "sources": {"events": {"path": "events/*.parquet", "time_column": "ts", "time_unit": "s"}},
+            "entities": {"user": {}, "pin": {}},
+            "relations": [{"name": "click", "source": "events", "lhs": side["user"], "rhs": side["pin"]}],
+        },
+        "model": {"operator": "transra", "anchors": ["click"], "dimension": 8, "epochs": 1, "workers": 1},
+        "ranker": config(
+            arms={name: ARMS[name] for name in ("none", "frozen_concat", "attention")},
+            training={"batch_size": 512},
+        ).model_dump(mode="json"),
+    }
+    (root / "small.json").write_text(json.dumps(run))
+    for stage in PATH:
+        assert transra(root, "base", stage) == 0
+    return root
+
+
+def write_clicks(path: Path, users: np.ndarray, pins: np.ndarray, ts: np.ndarray) -> None:
+    path.parent.mkdir(exist_ok=True)
+    columns = {"user": [f"u{user}" for user in users], "pin": [f"p{pin}" for pin in pins], "ts": ts}
+    pq.write_table(pa.table(columns), path)
+
+
+def transra(root: Path, workspace: str | Path, command: str, *more: str) -> int:
+    """In a workspace of the root's, by name, or in one elsewhere."""
+    place = ["--root", str(root), "--workspace", str(root / "runs" / workspace), "--json"]
+    return main([command, str(root / "small.json"), *place, *more])
+
+
+def copied(root: Path, tmp_path: Path) -> Path:
+    """A workspace with the published run, for a test that adds to it."""
+    return Path(shutil.copytree(root / "runs" / "base", tmp_path / "base", symlinks=True))
+
+
+def answer(capsys: pytest.CaptureFixture[str]) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(capsys.readouterr().out.splitlines()[-1])
+    return found
+
+
+def test_one_leaking_edge_is_refused(root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A graph of past clicks is read; with a single click of the first training day among them it is refused."""
+    assert transra(root, copied(root, tmp_path), "rank", "--arms", "none") == 0
+    write_clicks(root / "leak" / "leak.parquet", np.array([3]), np.array([7]), np.array([START + DAY // 2]))
+    leaking = ("--set", "graph.sources.events.path=['events', 'leak']")
+    for stage in PATH:
+        assert transra(root, tmp_path / "leaking", stage, *leaking) == 0
+    assert transra(root, tmp_path / "leaking", "rank", *leaking) == 2
+    (line,) = answer(capsys)["errors"]
+    assert "was trained on events until 2026-01-01T12:00:00Z" in line and "it has seen the labels" in line
+    assert not (tmp_path / "leaking" / "latest" / "ranker").exists()
+
+
+def test_arms_are_chosen_and_finished_ones_are_kept(
+    root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    workspace = copied(root, tmp_path)
+    assert transra(root, workspace, "rank", "--arms", "none,attenton") == 2
+    assert answer(capsys)["errors"] == ["--arms: 'attenton' is not an arm, did you mean 'attention'?"]
+    assert transra(root, workspace, "rank", "--arms", "attention,none") == 0
+    first = answer(capsys)["stages"]["rank"]["metrics"]
+    assert list(first["arms"]) == ["none", "attention"]
+    assert transra(root, workspace, "rank", "--arms", "none,attention") == 0
+    assert not answer(capsys)["stages"]["rank"]["made"], "the same arms: up to date"
+    assert transra(root, workspace, "rank", "--arms", "all") == 0
+    every = answer(capsys)["stages"]["rank"]["metrics"]
+    assert list(every["arms"]) == ["none", "frozen_concat", "attention"]
+    for arm in first["arms"]:
+        assert every["arms"][arm] == first["arms"][arm], "seconds too: it was not trained again"
+    assert transra(root, workspace, "rank") == 0
+    assert not answer(capsys)["stages"]["rank"]["made"], "all arms are what no --arms means"
+
+
+def test_exports_of_two_runs_are_compared(root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for stage in PATH:
+        assert transra(root, "transr", stage, *TRANSR) == 0
+    runs = ("--set", "ranker.vectors=['runs/base/latest', 'runs/transr/latest']")
+    assert transra(root, copied(root, tmp_path), "rank", *runs) == 0
+    found = answer(capsys)["stages"]["rank"]["metrics"]
+    arms = ["frozen_concat", "frozen_concat@runs/transr/latest", "attention", "attention@runs/transr/latest"]
+    assert list(found["arms"]) == ["none", *arms], "an arm without vectors runs once"
+    assert found["arms"]["attention"]["ctr"]["auc"] != found["arms"]["attention@runs/transr/latest"]["ctr"]["auc"]
+    operators = {name: export["operator"] for name, export in found["exports"].items()}
+    assert operators == {"runs/base/latest": "transra", "runs/transr/latest": "transr"}
+    pairs = {(one["arm"], one["baseline"]) for one in found["comparisons"]["ctr"]}
+    assert ("attention@runs/transr/latest", "attention") in pairs
+
+
+def test_a_leak_in_any_compared_run_is_refused(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    late = ("--set", "graph.sources.events.path=['events', 'late']")
+    write_clicks(root / "late" / "leak.parquet", np.array([3]), np.array([7]), np.array([START + 9 * DAY]))
+    for stage in PATH:
+        assert transra(root, "late", stage, *late) == 0
+    runs = ("--set", "ranker.vectors=['runs/base/latest', 'runs/late/latest']")
+    assert transra(root, "base", "rank", *runs) == 2
+    (line,) = answer(capsys)["errors"]
+    assert "the graph of runs/late/latest was trained on events until 2026-01-10" in line
+
+
+def test_a_run_without_an_export_is_refused(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert transra(root, "base", "rank", "--set", "ranker.vectors=['runs/base/latest', 'runs/nowhere/latest']") == 2
+    (line,) = answer(capsys)["errors"]
+    assert line.startswith("ranker.vectors[1]: ") and "no run with an export, expected for example" in line
+
+
+@pytest.mark.parametrize(
+    ("attribute", "value", "message"),
+    [
+        ("run_id", "20990101-other", "run is '20990101-other', expected '2"),
+        ("anchors", '["save"]', "anchors is ['save'], expected ['click']"),
+    ],
+)
+def test_an_export_that_is_not_the_runs_is_refused(
+    root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], attribute: str, value: str, message: str
+) -> None:
+    workspace = copied(root, tmp_path)
+    with h5py.File(workspace / "latest/export/embeddings.h5", "r+") as file:
+        file.attrs[attribute] = value
+    assert transra(root, workspace, "rank") == 65
+    (line,) = answer(capsys)["errors"]
+    assert message in line
+
+
+def test_an_export_of_another_graph_is_refused(root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    workspace = copied(root, tmp_path)
+    export = workspace / "latest/export/embeddings.h5"
+    export.unlink()
+    write_export(export, {"user": np.ones((USERS, DIMENSION)), "pin": np.ones((PINS - 1, DIMENSION))})
+    assert transra(root, workspace, "rank") == 65
+    (line,) = answer(capsys)["errors"]
+    assert "export of another graph: 'pin': found 59, expected 60" in line
+
+
+def test_a_column_that_the_log_lacks_is_refused(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert transra(root, "base", "rank", "--set", "ranker.labels.click=clicked") == 65
+    (line,) = answer(capsys)["errors"]
+    assert "no column 'clicked' (ranker.labels.click), did you mean 'click'?" in line

@@ -1,0 +1,322 @@
+"""Evaluation against a brute force that shares no code with it: ties, filters, partitions and every operator."""
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, get_args
+
+import h5py
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import torch
+from numpy.typing import NDArray
+
+from artifacts.errors import DataError
+from artifacts.graph import SPLITS, EntityType, Graph, Relation, edge_path, ids_path, save_graph
+from pbg_transra.config import ANCHORED, EvaluateConfig, ModelConfig, Operator
+from pbg_transra.evaluation import ranking
+from pbg_transra.evaluation.report import Validator, evaluate
+
+D = 4
+COUNTS = {"user": 30, "pin": 40, "country": 5}
+RELATIONS = {
+    "click": ("user", "pin"),
+    "save": ("user", "pin"),
+    "follow": ("user", "user"),
+    "lives": ("user", "country"),
+}
+ENDS = list(RELATIONS.values())
+SHAPES: dict[str, dict[str, tuple[int, ...]]] = {
+    "none": {},
+    "diagonal": {"diagonal": (D,)},
+    "translation": {"translation": (D,)},
+    "linear": {"linear_transformation": (D, D)},
+    "affine": {"linear_transformation": (D, D), "translation": (D,)},
+    "complex_diagonal": {"real": (D // 2,), "imag": (D // 2,)},
+    "transe": {"translation": (D,)},
+    "transr": {"projection": (D * D,), "translation": (D,)},
+    "transra": {"projection": (D * D,), "translation": (D,)},
+    "transra_untied": {"left_projection": (D * D,), "right_projection": (D * D,), "translation": (D,)},
+}
+CONFIG = EvaluateConfig()
+
+Vectors = NDArray[np.float64]
+Triple = tuple[int, int, int]
+
+
+@dataclass
+class World:
+    """Vectors by type, parameters by relation, triples (head, relation, tail) by split, in rows of one partition."""
+
+    model: ModelConfig
+    vectors: dict[str, Vectors]
+    parameters: list[dict[str, Vectors]]
+    triples: dict[str, list[Triple]]
+
+
+def make_world(operator: Operator, similarity: Any, seed: int = 0) -> World:
+    """Few different vectors, so that scores tie often; and of whole numbers, so that they do exactly.
+
+    Cosines of whole numbers tie beyond the last digit only, so there components are real. Some entities have no edge.
+    """
+    rng = np.random.default_rng(seed)
+
+    def numbers(*shape: int) -> Vectors:
+        values = rng.normal(size=shape) if similarity == "cos" else rng.integers(-2, 3, shape)
+        return values.astype(np.float32).astype(float)  # as the checkpoint keeps them
+
+    few = np.concatenate([np.zeros((1, D)), numbers(15, D)])
+    anchors = ("click",) if operator in ANCHORED else ()
+    model = ModelConfig(operator=operator, anchors=anchors, dimension=D, similarity=similarity, scale=3.0)
+    vectors = {name: few[rng.integers(0, len(few), count)] for name, count in COUNTS.items()}
+    names = [{"translation": (D,)} if name in anchors else SHAPES[operator] for name in RELATIONS]
+    parameters = [{key: numbers(*shape) for key, shape in shapes.items()} for shapes in names]
+    triples: dict[str, list[Triple]] = {}
+    for split, count in (("train", 120), ("valid", 20), ("test", 40)):
+        limit = 0.6 if split == "train" else 1.0  # entities above it are cold
+        triples[split] = []
+        for relation in rng.integers(0, len(RELATIONS), count).tolist():
+            ends = [int(limit * COUNTS[kind] * rng.random() ** 2) for kind in ENDS[relation]]
+            triples[split].append((ends[0], relation, ends[1]))
+    return World(model, vectors, parameters, triples)
+
+
+def write(root: Path, world: World, partitions: int) -> tuple[Path, Path]:
+    """Writes a world as graph and checkpoint, entities dealt at random to partitions; 'country' is never split."""
+    rng = np.random.default_rng(partitions)
+    parts = {name: 1 if name == "country" else partitions for name in COUNTS}
+    places: dict[str, list[tuple[int, int]]] = {}
+    types = []
+    for name, count in COUNTS.items():
+        partition = rng.integers(0, parts[name], count)
+        places[name] = [(int(p), int((partition[:row] == p).sum())) for row, p in enumerate(partition)]
+        types.append(EntityType(name, tuple(int((partition == p).sum()) for p in range(parts[name]))))
+        for p in range(parts[name]):
+            write_partition(root, name, p, np.flatnonzero(partition == p), world.vectors[name])
+    write_model(root / "model", world)
+    write_edges(root / "graph", world, places, partitions)
+    counts = [{s: sum(t[1] == r for t in world.triples[s]) for s in SPLITS} for r in range(len(RELATIONS))]
+    relations = [Relation(name, *ends, "onsite", counts[r]) for r, (name, ends) in enumerate(RELATIONS.items())]
+    save_graph(root / "graph", Graph(tuple(types), tuple(relations), {}, (None, None)))
+    return root / "graph", root / "model"
+
+
+def write_partition(root: Path, name: str, partition: int, rows: NDArray[np.int64], vectors: Vectors) -> None:
+    path = ids_path(root / "graph", name, partition)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    (root / "model").mkdir(exist_ok=True)
+    pq.write_table(pa.table({"id": pa.array([f"{name}{row}" for row in rows], pa.string())}), path)
+    with h5py.File(root / "model" / f"embeddings_{name}_{partition}.v1.h5", "w") as file:
+        file["embeddings"] = vectors[rows].astype(np.float32)
+
+
+def write_model(directory: Path, world: World) -> None:
+    (directory / "checkpoint_version.txt").write_text("1\n")
+    with h5py.File(directory / "model.v1.h5", "w") as file:
+        for relation, parameters in enumerate(world.parameters):
+            for name, values in parameters.items():
+                file[f"model/relations/{relation}/operator/rhs/{name}"] = values.astype(np.float32)
+
+
+def write_edges(graph_dir: Path, world: World, places: dict[str, list[tuple[int, int]]], partitions: int) -> None:
+    for split in SPLITS:
+        buckets: dict[tuple[int, int], list[Triple]] = {
+            (i, j): [] for i in range(partitions) for j in range(partitions)
+        }
+        for head, relation, tail in world.triples[split]:
+            lhs, rhs = ENDS[relation]
+            (i, lhs_offset), (j, rhs_offset) = places[lhs][head], places[rhs][tail]
+            buckets[i, j].append((lhs_offset, relation, rhs_offset))
+        edge_path(graph_dir, split).mkdir(parents=True)
+        for (i, j), edges in buckets.items():
+            columns = np.array(edges, np.int64).reshape(-1, 3).T
+            with h5py.File(edge_path(graph_dir, split) / f"edges_{i}_{j}.h5", "w") as file:
+                file["lhs"], file["rel"], file["rhs"] = columns
+
+
+# ---- the reference: one triple, one side and one candidate at a time -------------------------------------------------
+
+
+def reference_views(world: World, relation: int, head: Vectors, tail: Vectors) -> tuple[Vectors, Vectors]:
+    p, operator = world.parameters[relation], world.model.operator
+    if list(RELATIONS)[relation] in world.model.anchors or operator == "transe":
+        return head + p["translation"], tail
+    if operator in ("transra", "transr"):
+        matrix = p["projection"].reshape(D, D)
+        return matrix @ head + p["translation"], matrix @ tail
+    if operator == "transra_untied":
+        left, right = (p[f"{side}_projection"].reshape(D, D) for side in ("left", "right"))
+        return left @ head + p["translation"], right @ tail
+    if operator == "complex_diagonal":
+        product = (tail[: D // 2] + 1j * tail[D // 2 :]) * (p["real"] + 1j * p["imag"])
+        return head, np.concatenate([product.real, product.imag])
+    tail = p.get("diagonal", 1) * (p["linear_transformation"] @ tail if "linear_transformation" in p else tail)
+    return head, tail + p.get("translation", 0)
+
+
+def reference_score(world: World, relation: int, head: Vectors, tail: Vectors, plain: bool) -> float:
+    left, right = (head, tail) if plain else reference_views(world, relation, head, tail)
+    if world.model.similarity == "dot":
+        return world.model.scale * float(left @ right)
+    if world.model.similarity == "cos":
+        norms = float(np.sqrt(left @ left) * np.sqrt(right @ right))
+        return world.model.scale * float(left @ right) / norms if norms else 0.0
+    squared = float((left - right) @ (left - right))
+    return -world.model.scale * (squared if world.model.similarity == "squared_l2" else math.sqrt(squared))
+
+
+def reference_ranks(world: World, split: str, plain: bool = False) -> list[tuple[int, str, float, float, bool]]:
+    """Returns relation, side, rank, share of false candidates beaten and warmth of every ranking."""
+    true = {triple for s in SPLITS for triple in world.triples[s]}
+    warm = {(ENDS[r][end], (h, t)[end]) for h, r, t in world.triples["train"] for end in (0, 1)}
+    rows = []
+    for head, relation, tail in world.triples[split]:
+        lhs, rhs = (world.vectors[name] for name in ENDS[relation])
+        own = reference_score(world, relation, lhs[head], rhs[tail], plain)
+        both = (ENDS[relation][0], head) in warm and (ENDS[relation][1], tail) in warm
+        for side in ("lhs", "rhs"):
+            heads = range(len(lhs)) if side == "lhs" else [head]
+            tails = range(len(rhs)) if side == "rhs" else [tail]
+            others = [(h, t) for h in heads for t in tails if (h, relation, t) not in true]
+            scores = [reference_score(world, relation, lhs[h], rhs[t], plain) for h, t in others]
+            worse = sum(s > own for s in scores) + sum(s == own for s in scores) / 2
+            rows.append((relation, side, 1 + worse, 1 - worse / len(scores), both))
+    return rows
+
+
+def expect(found: dict[str, Any], rows: list[tuple[int, str, float, float, bool]], hits: str = "hits") -> None:
+    """Holds a node of the tree against the reference's rankings."""
+    ranks, beaten = np.array([row[2] for row in rows]), np.array([row[3] for row in rows])
+    expected = {
+        "mrr": (1 / ranks).mean(),
+        "auc": beaten.mean(),
+        **{f"{hits}@{k}": (ranks <= k).mean() for k in CONFIG.ks},
+    }
+    assert {key: found[key] for key in expected} == pytest.approx(expected, abs=1e-9)
+
+
+def run(paths: tuple[Path, Path], world: World, config: EvaluateConfig = CONFIG) -> dict[str, Any]:
+    return evaluate(*paths, world.model, config, lambda label, fraction: None, torch.float64)
+
+
+@pytest.mark.parametrize("similarity", ["dot", "cos", "l2", "squared_l2"])
+@pytest.mark.parametrize("operator", get_args(Operator))
+def test_every_operator_ranks_as_the_brute_force(tmp_path: Path, operator: Operator, similarity: str) -> None:
+    world = make_world(operator, similarity)
+    tree, rows = run(write(tmp_path, world, 2), world), reference_ranks(world, "test")
+    expect(tree, rows)
+    for side in ("lhs", "rhs"):
+        expect(tree[side], [row for row in rows if row[1] == side])
+    expect(tree["warm"], [row for row in rows if row[4]])
+    expect(tree["cold"], [row for row in rows if not row[4]])
+    assert tree["triples"] == tree["warm"]["triples"] + tree["cold"]["triples"] == 40
+    for index, name in enumerate(RELATIONS):
+        of_relation = [row for row in rows if row[0] == index]
+        expect(tree["relations"][name], of_relation)
+        expect(tree["relations"][name]["rhs"], [row for row in of_relation if row[1] == "rhs"])
+
+
+@pytest.mark.parametrize("similarity", ["dot", "cos"])
+def test_retrieval_is_the_brute_force_without_projection(tmp_path: Path, similarity: str) -> None:
+    world = make_world("transra", similarity)
+    found = run(write(tmp_path, world, 2), world)["anchor_retrieval"]
+    rows = reference_ranks(world, "test", plain=True)
+    for index, name in enumerate(RELATIONS):
+        expect(found["relations"][name]["lhs"], [r for r in rows if r[:2] == (index, "lhs")], "recall")
+    assert set(found["pairs"]) == {"user->pin", "pin->user", "user->user", "user->country", "country->user"}
+    expect(found["pairs"]["user->pin"], [r for r in rows if r[0] in (0, 1) and r[1] == "rhs"], "recall")
+    expect(found["pairs"]["pin->user"], [r for r in rows if r[0] in (0, 1) and r[1] == "lhs"], "recall")
+    expect(found["pairs"]["user->user"], [r for r in rows if r[0] == 2], "recall")
+
+
+@pytest.mark.parametrize("similarity", ["cos", "squared_l2"])
+def test_partitions_and_tiles_change_nothing(tmp_path: Path, similarity: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    world = make_world("transra_untied", similarity)
+    whole = run(write(tmp_path / "1", world, 1), world)
+    monkeypatch.setattr("pbg_transra.evaluation.entity_vectors.BLOCK_ROWS", 7)
+    assert run(write(tmp_path / "3", world, 3), world) == whole
+    monkeypatch.setattr(ranking, "CANDIDATES", 4)
+    monkeypatch.setattr(ranking, "QUERIES", 2)
+    monkeypatch.setattr("pbg_transra.evaluation.evaluation.CANDIDATES", 4)
+    assert run(write(tmp_path / "4", world, 4), world) == whole
+
+
+def test_equal_vectors_tie_exactly_in_single_precision(tmp_path: Path) -> None:
+    world = make_world("transra_untied", "cos")
+    rng = np.random.default_rng(0)
+    world.vectors = {name: np.tile(rng.normal(size=D), (count, 1)) for name, count in COUNTS.items()}
+    world.parameters = [{k: rng.normal(size=v.shape) for k, v in p.items()} for p in world.parameters]
+    tree = evaluate(*write(tmp_path, world, 3), world.model, CONFIG, lambda label, fraction: None)
+    assert tree["auc"] == tree["anchor_retrieval"]["pairs"]["user->pin"]["auc"] == 0.5
+
+
+def test_entities_without_training_edge_are_counted(tmp_path: Path) -> None:
+    world = make_world("none", "dot")
+    seen = {(ENDS[r][e], (h, t)[e]) for h, r, t in world.triples["train"] for e in (0, 1)}
+    expected = {name: count - sum(kind == name for kind, _ in seen) for name, count in COUNTS.items()}
+    assert run(write(tmp_path, world, 2), world)["entities_without_edges"] == expected
+
+
+def test_a_sample_of_everything_is_everything_and_a_small_one_is_near(tmp_path: Path) -> None:
+    world = make_world("transra", "dot")
+    paths = write(tmp_path, world, 2)
+    whole, everything = run(paths, world), run(paths, world, EvaluateConfig(candidates=40))
+    assert everything["relations"]["save"]["mrr"] == whole["relations"]["save"]["mrr"]
+    aucs = [run(paths, world, EvaluateConfig(candidates=12, seed=seed))["auc"] for seed in range(12)]
+    assert len(set(aucs)) > 1 and np.mean(aucs) == pytest.approx(whole["auc"], abs=0.05)
+    assert run(paths, world, EvaluateConfig(candidates=12))["auc"] == aucs[0]
+
+
+def test_the_protocol_says_what_was_done(tmp_path: Path) -> None:
+    world = make_world("none", "dot")
+    paths = write(tmp_path, world, 1)
+    tree = run(paths, world, EvaluateConfig(max_edges=10, candidates=12, split="valid"))
+    assert tree["triples"] == 10
+    assert tree["protocol"].startswith(
+        "10 of 20, drawn with seed 0, valid triples, both sides, ranked among 12 entities"
+    )
+    assert all(node["protocol"] == tree["protocol"] for node in tree["relations"].values())
+    assert run(paths, world)["protocol"].startswith("all 40 test triples, both sides, ranked among all entities")
+
+
+def test_validation_mrr_is_that_of_evaluate(tmp_path: Path) -> None:
+    world = make_world("transra", "squared_l2")
+    paths = write(tmp_path, world, 2)
+    expected = run(paths, world, EvaluateConfig(split="valid"))["mrr"]
+    assert Validator(paths[0], world.model).mrr(paths[1]) == pytest.approx(expected, abs=1e-6)
+
+
+def test_bad_input_is_one_line(tmp_path: Path) -> None:
+    world = make_world("transra", "dot")
+
+    def refused(name: str, message: str, world: World = world) -> None:
+        with pytest.raises(DataError, match=message) as caught:
+            run(write(tmp_path / name, world, 2), world)
+        assert len(str(caught.value).splitlines()) == 1
+
+    def variant(**triples: list[Triple]) -> World:
+        return World(world.model, world.vectors, world.parameters, {**world.triples, **triples})
+
+    refused("empty", "the test split has no edge", variant(test=[]))
+    refused("edgeless", "no entity has a training edge", variant(train=[]))
+    unseen = [triple for triple in world.triples["train"] if triple[1] != 1]
+    refused("unseen", "relation 'save': its test edges are unknown to training", variant(train=unseen))
+    operator = ModelConfig(operator="affine", dimension=D, similarity="dot")
+    other = World(operator, world.vectors, world.parameters, world.triples)
+    refused("operator", "checkpoint of another graph or operator: relation 'click'", other)
+    broken = {**world.vectors, "pin": np.where(np.arange(40)[:, None] == 5, np.nan, world.vectors["pin"])}
+    refused("nan", "entity type 'pin', id 'pin5'", World(world.model, broken, world.parameters, world.triples))
+
+
+def test_a_checkpoint_of_another_graph_is_refused(tmp_path: Path) -> None:
+    world = make_world("transra", "dot")
+    graph, model = write(tmp_path / "a", world, 2)
+    with h5py.File(model / "embeddings_pin_1.v1.h5", "r+") as file:
+        del file["embeddings"]
+        file["embeddings"] = np.zeros((3, D), np.float32)
+    with pytest.raises(
+        DataError, match="another graph or dimension: type 'pin', partition 1: found 3 vectors of length 4"
+    ):
+        run((graph, model), world)

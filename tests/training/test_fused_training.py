@@ -1,0 +1,216 @@
+"""The fused processor around its mathematics: updates, batches, training, errors."""
+
+from collections import Counter
+from copy import deepcopy
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pbg_transra.backends.fused.processor import FusedProcessor
+from torch import Tensor, nn
+from torchbiggraph.edgelist import EdgeList
+from torchbiggraph.entitylist import EntityList
+from torchbiggraph.types import Side
+
+from artifacts.errors import DataError
+from artifacts.graph import EntityType, Graph, Relation
+from pbg_transra.backends.adagrad import HogwildRowAdagrad
+from pbg_transra.backends.fused.batches import Batcher, Edges
+from pbg_transra.backends.reference import Processor, ReferenceProcessor
+from pbg_transra.config import ModelConfig
+from pbg_transra.pbg.checkpoint import Checkpoint
+from pbg_transra.pbg.embedder import make_embedder
+from pbg_transra.training.train import make_processor, train
+from pbg_transra.training.workers import context_of
+from tests.training.test_fused import KERNELS
+from tests.worlds.small_graphs import block_graph
+
+ROWS = 40
+
+
+def world(relations: int) -> Graph:
+    return Graph(
+        entity_types=(EntityType("user", (ROWS,)), EntityType("pin", (ROWS,))),
+        relations=tuple(Relation(f"r{number}", "user", "pin", "onsite", {"train": 1}) for number in range(relations)),
+        consent={},
+        window=(None, None),
+    )
+
+
+def trainee(kind: type[Processor], config: ModelConfig, relations: int = 1) -> tuple[Any, Any]:
+    """A model with tables and its processor, the same for both kinds."""
+    torch.manual_seed(1)
+    model = make_embedder(world(relations), config)
+    processor = kind(model, config, 1)  # type: ignore[call-arg]
+    for name in ("user", "pin"):
+        table = nn.Parameter(torch.randn(ROWS, config.dimension))
+        processor.entity_optimizers[name, 0] = HogwildRowAdagrad([table], lr=config.lr)
+        for side in Side:
+            model.set_embeddings(name, table, side)
+    return model, processor
+
+
+def edges(count: int, relation: Tensor) -> EdgeList:
+    heads, tails = (EntityList.from_tensor(torch.randint(ROWS, (count,))) for _ in range(2))
+    return EdgeList(heads, tails, relation)
+
+
+@pytest.mark.parametrize("kernels", KERNELS)
+@settings(max_examples=50, deadline=None)
+@given(count=st.integers(1, 30), width=st.integers(1, 20), seed=st.integers(0, 99))
+def test_steps_add_up_gradients_of_a_row_before_they_square_them(
+    kernels: str, count: int, width: int, seed: int
+) -> None:
+    generator = torch.Generator().manual_seed(seed)
+    rows = torch.randint(6, (count,), generator=generator)
+    gradients = torch.randn(count, width, generator=generator, dtype=torch.double)
+    dense = torch.zeros(6, width, dtype=torch.double).index_add_(0, rows, gradients)
+    for by_component in (False, True):
+        table = torch.randn(6, width, generator=generator, dtype=torch.double)
+        sums = torch.rand(6, width, generator=generator, dtype=torch.double)
+        sums = sums if by_component else sums[:, 0].contiguous()
+        square = dense**2 if by_component else (dense**2).mean(1)
+        divisor = (sums + square).sqrt()
+        expected = table - 0.1 * dense / (divisor if by_component else divisor.unsqueeze(1)), sums + square
+        step = KERNELS[kernels].step_components_ if by_component else KERNELS[kernels].step_rows_
+        step(table, sums, rows, gradients.clone(), 0.1)
+        torch.testing.assert_close((table, sums), expected)
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    relations=st.lists(st.integers(0, 5), min_size=1, max_size=60),
+    chunk=st.integers(0, 4),
+    uniform=st.integers(1, 4),
+    multiple=st.integers(1, 5),
+)
+def test_batches_hold_each_edge_once(relations: list[int], chunk: int, uniform: int, multiple: int) -> None:
+    config = ModelConfig(
+        operator="transr",
+        batch_size=max(1, chunk) * multiple,
+        batch_negatives=chunk,
+        uniform_negatives=uniform,
+    )
+    kinds = torch.tensor([0, 0, 0, 1, 1, 2])
+    numbers = torch.arange(len(relations))
+    found: Counter[int] = Counter()
+    for batch in Batcher(kinds, config).batches(Edges(numbers, numbers, torch.tensor(relations), None)):
+        assert batch.edges <= config.batch_size
+        assert batch.heads.shape[1] == batch.layout.chunks * batch.layout.size
+        of_groups = batch.relations.expand(batch.layout.groups).tolist()
+        assert len(set(kinds[of_groups].tolist())) == 1
+        for group, count, relation in zip(batch.heads.tolist(), batch.counts.tolist(), of_groups, strict=True):
+            assert {relations[edge] for edge in group} == {relation}
+            found.update(group[:count])
+    assert found == Counter(numbers.tolist())
+
+
+def test_relations_with_few_edges_share_steps() -> None:
+    config = ModelConfig(operator="transr", batch_size=1000, batch_negatives=50)
+    relations = torch.arange(10_000).repeat(3)
+    rows = torch.zeros_like(relations)
+    batches = list(Batcher(torch.zeros(10_000, dtype=torch.long), config).batches(Edges(rows, rows, relations, None)))
+    assert len(batches) == 10_000 // 20
+    assert {batch.heads.shape for batch in batches} == {(20, 3)}
+
+
+def repeated_randint(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Both processors then draw the same negatives in every step."""
+    original = torch.randint
+
+    def randint(high: int, size: tuple[int, ...], low: int = 0) -> Tensor:
+        return original(low, high, tuple(size), generator=torch.Generator().manual_seed(7))
+
+    monkeypatch.setattr(torch, "randint", randint)
+
+
+@pytest.mark.parametrize("negatives", [(0, 20), (20, 0), (20, 5)])
+@pytest.mark.parametrize("operator", ["transe", "transr"])
+def test_one_worker_trains_what_the_reference_trains(
+    monkeypatch: pytest.MonkeyPatch, operator: str, negatives: tuple[int, int]
+) -> None:
+    """One relation and a batch of one chunk, so that both take the same steps."""
+    settings_ = ModelConfig(
+        operator=operator,  # type: ignore[arg-type]
+        dimension=6,
+        batch_size=20,
+        batch_negatives=negatives[0],
+        uniform_negatives=negatives[1],
+        pull=0.01,
+    )
+    batch, states = edges(20, torch.tensor(0)), []
+    repeated_randint(monkeypatch)
+    for kind in (ReferenceProcessor, FusedProcessor):
+        model, processor = trainee(kind, settings_)
+        losses = [processor.process(model, batch, torch.arange(20)).metrics["loss"] for _ in range(10)]
+        states.append([torch.tensor(losses), *(p.detach() for p in model.parameters())])
+        assert losses[-1] < losses[0]
+    torch.testing.assert_close(states[0], states[1], rtol=1e-3, atol=1e-4)
+
+
+def test_divergence_names_the_relation() -> None:
+    model, processor = trainee(FusedProcessor, ModelConfig(operator="transr", dimension=4, batch_size=100), relations=3)
+    model.get_parameter("rhs_operators.1.translation").data[0] = float("nan")
+    with pytest.raises(DataError, match="relation 'r1' has loss nan"):
+        processor.process(model, edges(300, torch.arange(3).repeat(100)), torch.randperm(300))
+
+
+def test_parameters_are_views_of_few_tensors_also_after_a_resume() -> None:
+    config = ModelConfig(operator="transra", anchors=("r0",), dimension=3, batch_size=100)
+    model, processor = trainee(FusedProcessor, config, relations=4)
+    model.share_memory()
+    pieces = {p.untyped_storage().data_ptr() for n, p in model.named_parameters() if n.startswith("rhs_operators")}
+    assert len(pieces) == 2
+    saved = deepcopy(processor.global_optimizer.state_dict())
+    for state in saved["state"].values():
+        state["sum"] += 5
+    processor.global_optimizer.load_state_dict(saved)
+    assert (processor.relations.translations.sums == 5).all()
+    model.load_state_dict({name: value + 1 for name, value in model.state_dict().items()})
+    assert (processor.relations.translations.values == 1).all()
+
+
+def test_what_a_fork_trains_is_seen_here() -> None:
+    model, processor = trainee(FusedProcessor, ModelConfig(operator="transr", dimension=3), relations=4)
+    before = {name: value.clone() for name, value in model.rhs_operators.state_dict().items()}
+    some, context = edges(10, torch.zeros(10, dtype=torch.long)), context_of(processor)
+    fork = context.Process(target=processor.process, args=(model, some, torch.arange(10)))
+    fork.start()
+    fork.join()
+    assert fork.exitcode == 0 and processor.counters[:, 0].sum() == 10
+    moved = {name for name, value in model.rhs_operators.state_dict().items() if not torch.equal(value, before[name])}
+    assert moved == {"0.projection", "0.translation"}
+    assert (processor.relations.translations.sums[0] > 0).all()
+
+
+@pytest.mark.parametrize("operator", ["linear", "diagonal", "transr"])
+def test_pbgs_own_operators_run_on_the_reference(operator: str) -> None:
+    config = ModelConfig(operator=operator)  # type: ignore[arg-type]
+    expected = FusedProcessor if operator == "transr" else ReferenceProcessor
+    assert type(make_processor(make_embedder(world(2), config), config, 1)) is expected
+
+
+def trained(directory: Path, graph: Path, **changes: Any) -> tuple[float, Tensor]:
+    values = {"dimension": 8, "epochs": 4, "batch_size": 100, "batch_negatives": 10, "uniform_negatives": 10, **changes}
+    directory.mkdir()
+    config = ModelConfig(operator="transr", workers=1, **values)
+    report = train(graph, directory, config, lambda progress: None, lambda done: None)
+    with Checkpoint(directory).vectors("user", 0) as vectors:
+        return report.loss, torch.from_numpy(vectors[:])
+
+
+def test_training_learns_as_the_reference_does_and_repeats_itself(tmp_path: Path) -> None:
+    graph = tmp_path / "graph"
+    graph.mkdir()
+    block_graph(graph)
+    loss, vectors = trained(tmp_path / "one", graph)
+    again, same_vectors = trained(tmp_path / "two", graph)
+    reference, _ = trained(tmp_path / "three", graph, processor="reference")
+    first, _ = trained(tmp_path / "four", graph, epochs=1)
+    assert torch.equal(vectors, same_vectors)
+    assert loss == again
+    assert loss == pytest.approx(reference, rel=0.03)
+    assert loss < first - 0.3

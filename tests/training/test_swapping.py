@@ -1,0 +1,254 @@
+"""Swapping: slots, checkpoint files and snapshots; and vectors do not depend on interruptions or overlap."""
+
+import os
+from dataclasses import replace
+from pathlib import Path
+from typing import cast
+
+import h5py
+import numpy as np
+import pytest
+import torch
+from torchbiggraph.checkpoint_manager import CheckpointManager
+from torchbiggraph.edgelist import EdgeList
+from torchbiggraph.types import Bucket
+
+from artifacts.errors import DataError, TransraError
+from artifacts.graph import Graph, edge_path, load_graph
+from pbg_transra.backends.reference import Processor
+from pbg_transra.config import ModelConfig
+from pbg_transra.pbg.embedder import TransRAEmbedder
+from pbg_transra.training.checkpoint_files import CheckpointFiles, Position
+from pbg_transra.training.edge_files import training_edges
+from pbg_transra.training.learning_rates import Rates
+from pbg_transra.training.residency import Residency, needed, slots_of
+from pbg_transra.training.tables import EdgeBuffer, Table, shared_zeros
+from pbg_transra.training.train import train
+from pbg_transra.training.workers import Bench, Task, Workers
+from tests.worlds.small_graphs import Triples, block_graph, write_graph
+
+CONFIG = ModelConfig(anchors=("click",), dimension=8, scale=10, epochs=3, workers=1, batch_size=100)
+
+
+def vectors_of(model_dir: Path, graph: Graph) -> dict[str, np.ndarray]:
+    """Read through PBG's own checkpoint manager."""
+    manager = CheckpointManager(str(model_dir))
+    found = {}
+    for kind in graph.entity_types:
+        for part in range(kind.partitions):
+            found[f"{kind.name}_{part}"] = manager.read(kind.name, part)[0].numpy()
+    return found
+
+
+def trained(graph_dir: Path, model_dir: Path, config: ModelConfig = CONFIG) -> dict[str, np.ndarray]:
+    model_dir.mkdir(exist_ok=True)
+    train(graph_dir, model_dir, config, lambda progress: None, lambda bucket: None)
+    return vectors_of(model_dir, load_graph(graph_dir))
+
+
+@pytest.fixture(scope="module")
+def graph_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    directory = tmp_path_factory.mktemp("graph")
+    block_graph(directory, partitions=4)
+    return directory
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(graph_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, np.ndarray]:
+    return trained(graph_dir, tmp_path_factory.mktemp("model"))
+
+
+def assert_equal(one: dict[str, np.ndarray], other: dict[str, np.ndarray]) -> None:
+    assert one.keys() == other.keys()
+    for name in one:
+        np.testing.assert_array_equal(one[name], other[name], err_msg=name)
+
+
+def test_overlap_changes_nothing_but_memory(
+    graph_dir: Path, uninterrupted: dict[str, np.ndarray], tmp_path: Path
+) -> None:
+    off = CONFIG.model_copy(update={"overlap": False})
+    assert_equal(trained(graph_dir, tmp_path / "m", off), uninterrupted)
+    graph = load_graph(graph_dir)
+    assert [slots_of(graph, "user", overlap) for overlap in (True, False)] == [2, 1]
+
+
+class Killed(Exception):
+    pass
+
+
+@pytest.mark.parametrize("bucket", [0, 15, 40])
+def test_a_training_stopped_anywhere_ends_as_if_it_had_not_been(
+    graph_dir: Path, uninterrupted: dict[str, np.ndarray], tmp_path: Path, bucket: int
+) -> None:
+    """A snapshot after every segment; stopped after so many buckets (a pass has sixteen), then begun again."""
+    config = CONFIG.model_copy(update={"checkpoint_seconds": 1e-9})
+    seen = []
+
+    def stop(done: object) -> None:
+        seen.append(done)
+        if len(seen) > bucket:
+            raise Killed
+
+    model_dir = tmp_path / "m"
+    model_dir.mkdir()
+    with pytest.raises(Killed):
+        train(graph_dir, model_dir, config, lambda progress: None, stop)
+    assert_equal(trained(graph_dir, model_dir, config), uninterrupted)
+    assert not list(model_dir.glob("resume*"))
+    assert {path.name.split(".")[-2] for path in model_dir.glob("*.h5")} == {"v3"}
+
+
+def test_a_type_on_both_sides_needs_twice_the_slots(tmp_path: Path) -> None:
+    rows = np.arange(40)
+    edges = [Triples("like", "train", rows, rows[::-1].copy())]
+    graph = write_graph(tmp_path, {"node": [10, 10, 10, 10]}, {"like": ("node", "node")}, edges)
+    assert [slots_of(graph, "node", overlap) for overlap in (True, False)] == [4, 2]
+    config = ModelConfig(operator="transr", dimension=4, epochs=1, workers=1)
+    found = trained(tmp_path, tmp_path / "m", config)
+    assert all(np.isfinite(vectors).all() for vectors in found.values())
+    assert len({vectors.tobytes() for vectors in found.values()}) == 4, "no partition was mixed up with another"
+
+
+def test_a_partition_without_an_edge_is_kept_as_it_began(tmp_path: Path) -> None:
+    edges = [Triples("like", "train", np.arange(5), np.arange(5))]
+    write_graph(tmp_path, {"user": [5, 5], "pin": [5, 5]}, {"like": ("user", "pin")}, edges)
+    config = ModelConfig(operator="transr", dimension=4, epochs=2, workers=1)
+    once = trained(tmp_path, tmp_path / "m1", config.model_copy(update={"epochs": 1}))
+    twice = trained(tmp_path, tmp_path / "m2", config)
+    np.testing.assert_array_equal(once["user_1"], twice["user_1"])
+    assert not np.array_equal(once["user_0"], twice["user_0"])
+
+
+def residency(graph_dir: Path, model_dir: Path, slots: int) -> tuple[Residency, dict[str, Table]]:
+    graph = load_graph(graph_dir)
+    tables = {kind.name: Table.allocate(kind, 8, slots) for kind in graph.entity_types}
+    return Residency(tables, CheckpointFiles(model_dir, {}), CONFIG), tables
+
+
+def test_what_gives_way_is_saved_first(graph_dir: Path, tmp_path: Path) -> None:
+    holder, tables = residency(graph_dir, tmp_path, slots=2)
+    holder.bring([("user", 0), ("user", 1)])
+    tables["user"].view(holder.slot(("user", 1)), 1)[0].fill_(7)
+    holder.mark([("user", 1)])
+    holder.bring([("user", 2)], in_use=[("user", 0)])
+    assert holder.slot(("user", 2)) != holder.slot(("user", 0))
+    holder.bring([("user", 1)])
+    assert tables["user"].view(holder.slot(("user", 1)), 1)[0].eq(7).all()
+
+
+def test_first_vectors_depend_on_the_partition_and_not_on_the_order(graph_dir: Path, tmp_path: Path) -> None:
+    draws = []
+    for order in ((0, 1), (1, 0)):
+        holder, tables = residency(graph_dir, tmp_path, slots=2)
+        for part in order:
+            holder.bring([("user", part)])
+        draws.append([tables["user"].view(holder.slot(("user", part)), part)[0].clone() for part in (0, 1)])
+    assert torch.equal(draws[0][0], draws[1][0])
+    assert not torch.equal(draws[0][0], draws[0][1])
+    assert float(torch.cat(draws[0]).std()) == pytest.approx(CONFIG.init_scale, rel=0.2)
+
+
+def test_first_vectors_do_not_repeat_a_block(tmp_path: Path) -> None:
+    """PBG's block is 1,000,003 numbers long."""
+    graph = write_graph(tmp_path, {"n": [2_000_006]}, {"r": ("n", "n")}, [])
+    tables = {"n": Table.allocate(graph.entity_types[0], 1, 1)}
+    Residency(tables, CheckpointFiles(tmp_path, {}), CONFIG).bring([("n", 0)])
+    vectors = tables["n"].view(0, 0)[0].flatten()
+    assert not torch.equal(vectors[:1_000_003], vectors[1_000_003:])
+
+
+def test_needed_names_partition_0_for_what_is_not_split(tmp_path: Path) -> None:
+    graph = write_graph(tmp_path, {"user": [2, 2], "topic": [3]}, {"likes": ("user", "topic")}, [])
+    assert list(needed(graph, Bucket(1, 0))) == [("user", 1), ("topic", 0)]
+
+
+def test_edges_come_shuffled_by_seed_and_whole(graph_dir: Path) -> None:
+    graph = load_graph(graph_dir)
+    edges = training_edges(graph_dir, graph, chunks=3)
+    bucket = Bucket(1, 2)
+    buffer = EdgeBuffer.allocate(edges.largest(), weighted=True)
+    parts = []
+    for chunk in range(3):
+        count = edges.load(bucket, chunk, 5, buffer)
+        parts.append(buffer.columns[:, :count].clone())
+        assert count == edges.size(bucket, chunk)
+        assert buffer.weights is not None
+        assert buffer.weights[:count].eq(1).all(), "a relation without weights has ones"
+    with h5py.File(edge_path(graph_dir, "train") / "edges_1_2.h5") as file:
+        expected = np.stack([file["lhs"][...], file["rhs"][...], file["rel"][...]])
+    found = torch.cat(parts, 1).numpy()
+    assert sorted(map(tuple, found.T)) == sorted(map(tuple, expected.T))
+    edges.load(bucket, 0, 6, buffer)
+    assert not torch.equal(parts[0], buffer.columns[:, : parts[0].shape[1]])
+
+
+def test_snapshot_and_pass(tmp_path: Path) -> None:
+    files = CheckpointFiles(tmp_path, {"note": "x"})
+    vectors, sums = torch.full((3, 2), 1.0), torch.ones(3)
+
+    def loaded() -> float:
+        into = torch.zeros(3, 2), torch.zeros(3)
+        assert files.load("user", 0, *into)
+        return float(into[0][0, 0])
+
+    files.save("user", 0, vectors, sums, 0.1)
+    position = Position(2, 100, 300, 1.5)
+    files.snapshot(position)
+    files.save("user", 0, vectors * 2, sums, 0.1)
+    assert loaded() == 2.0
+    assert files.restore() == position
+    assert loaded() == 1.0
+    files.save("user", 0, vectors * 3, sums, 0.1)
+    files.commit_pass(Position(0, 0, 400, 2.0))
+    assert files.mean_loss(1) == 0.005
+    assert (files.passes, files.restore(), loaded()) == (1, Position(), 3.0)
+    with h5py.File(tmp_path / "embeddings_user_0.v1.h5") as file:
+        assert file.attrs["note"] == "x"
+    with pytest.raises(DataError, match="expected \\(4, 2\\)"):
+        files.load("user", 0, torch.zeros(4, 2), torch.zeros(4))
+    (tmp_path / "checkpoint_version.txt").write_text("")
+    with pytest.raises(DataError, match="found '', expected the number"):
+        assert files.passes
+
+
+class Faulty:
+    """A processor that fails, or whose process dies, where the edges begin with row 13 or 66."""
+
+    def __init__(self) -> None:
+        self.entity_optimizers: dict[object, object] = {}
+
+    def set_relation_lr(self, lr: float) -> None:
+        pass
+
+    def process(self, model: object, edges: EdgeList, indices: object) -> None:
+        if int(edges.lhs.to_tensor()[0]) == 66:
+            os._exit(3)
+        raise DataError("relation 'click' diverged")
+
+
+@pytest.mark.parametrize(("row", "error", "text"), [(13, DataError, "diverged"), (66, TransraError, "status 3")])
+def test_what_goes_wrong_in_a_worker_reaches_the_command(row: int, error: type, text: str) -> None:
+    buffer = EdgeBuffer(shared_zeros(3, 4, dtype=torch.long), None)
+    buffer.columns[0] = row
+    no_model, faulty = cast(TransRAEmbedder, None), cast(Processor, Faulty())
+    bench = Bench(no_model, faulty, {}, [buffer])
+    with Workers(2, bench) as team:
+        team.start(Task((), 0, 0, 4, 0, Rates(0.1, 0.1)))
+        with pytest.raises(error, match=text):
+            team.finish()
+
+
+def test_a_checkpoint_of_another_model_is_refused(graph_dir: Path, tmp_path: Path) -> None:
+    trained(graph_dir, tmp_path / "m")
+    other = replace_config(operator="transr", anchors=())
+    with pytest.raises(DataError, match="is in the checkpoint or in the model, not in both"):
+        trained(graph_dir, tmp_path / "m", other)
+
+
+def replace_config(**changes: object) -> ModelConfig:
+    return ModelConfig(**{**CONFIG.model_dump(), **changes, "epochs": 4})
+
+
+def test_positions_are_plain_numbers() -> None:
+    assert replace(Position(), buckets=1) == Position(1, 0, 0, 0.0)

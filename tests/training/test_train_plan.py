@@ -1,0 +1,119 @@
+"""What a training is said to take, against what it takes and against what was measured of the machine."""
+
+import os
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from torch import Tensor
+
+import pbg_transra.planning.step_rate
+import pbg_transra.training.tables
+from artifacts.errors import TransraError
+from artifacts.graph import Graph, load_graph
+from pbg_transra.config import ModelConfig
+from pbg_transra.planning.calibration import Speed, measure
+from pbg_transra.planning.duration import FORK_START, expected_seconds, together
+from pbg_transra.planning.memory import FLOAT, plan_training
+from pbg_transra.training.edge_files import EdgeFiles, training_edges
+from pbg_transra.training.train import train
+from pipeline.expected import told
+from tests.worlds.small_graphs import block_graph
+
+CONFIG = ModelConfig(operator="transr", dimension=16, epochs=3, workers=1, batch_size=100, checkpoint_seconds=1e9)
+SPEED = Speed(edges=100.0, seconds_per_edge_read=0.0, swapped=1e15, synced=1e15)
+
+
+@pytest.fixture(scope="module")
+def graph_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    directory = tmp_path_factory.mktemp("graph")
+    block_graph(directory, partitions=3, users=6000, pins=6000)
+    return directory
+
+
+@pytest.fixture(scope="module")
+def graph(graph_dir: Path) -> Graph:
+    return load_graph(graph_dir)
+
+
+@pytest.fixture(scope="module")
+def edges(graph_dir: Path, graph: Graph) -> EdgeFiles:
+    return training_edges(graph_dir, graph, 1)
+
+
+@pytest.mark.parametrize("overlap", [True, False])
+def test_shared_memory_and_disk_are_what_training_takes(
+    graph_dir: Path, graph: Graph, edges: EdgeFiles, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, overlap: bool
+) -> None:
+    config = CONFIG.model_copy(update={"overlap": overlap, "validate_every": 1, "checkpoint_seconds": 1e-9})
+    original, shared, disk = pbg_transra.training.tables.shared_zeros, [], []
+
+    def counted(*shape: int, **options: Any) -> Tensor:
+        tensor = original(*shape, **options)
+        shared.append(tensor.nbytes)
+        return tensor
+
+    monkeypatch.setattr(pbg_transra.training.tables, "shared_zeros", counted)
+    monkeypatch.setattr(os, "sync", lambda: None)  # it waits for whatever else writes on the machine
+
+    def look(event: object) -> None:
+        files = {(stat := path.stat()).st_ino: stat.st_size for path in tmp_path.rglob("*.h5")}
+        disk.append(sum(files.values()))
+
+    train(graph_dir, tmp_path, config, lambda progress: None, look, look)
+    plan = plan_training(graph, edges, config, 1)
+    relations = len(graph.relations) * 2 * config.dimension * (config.dimension + 1) * FLOAT * 2
+    assert sum(shared) == plan.shared_memory - relations
+    assert 0.5 * plan.disk < max(disk) < 1.1 * plan.disk
+
+
+def test_memory_grows_with_what_is_resident(graph: Graph, edges: EdgeFiles) -> None:
+    def memory(**changes: object) -> int:
+        return plan_training(graph, edges, CONFIG.model_copy(update=changes), 1).memory
+
+    assert memory(overlap=False) < memory() < memory(dimension=32)
+    assert memory() < memory(validate_every=1)
+    assert plan_training(graph, edges, CONFIG, 2).memory > memory()
+
+
+def test_time_is_that_of_the_edges_that_are_left(graph: Graph, edges: EdgeFiles) -> None:
+    def seconds(done: int, speed: Speed = SPEED, **changes: object) -> float:
+        return expected_seconds(graph, edges, CONFIG.model_copy(update=changes), 1, speed, done) - FORK_START
+
+    epoch = graph.edges("train") / 100
+    assert seconds(0) == pytest.approx(3 * epoch)
+    assert seconds(2) == pytest.approx(epoch)
+    assert seconds(3) == 0
+    assert seconds(0, overlap=False, speed=replace(SPEED, seconds_per_edge_read=0.01)) == pytest.approx(6 * epoch)
+    slow_disk = replace(SPEED, synced=16 * 4.0)  # a vector a second: four resident partitions of 2000 at an epoch's end
+    assert seconds(2, speed=slow_disk) == pytest.approx(epoch + 8000)
+    assert seconds(2, speed=slow_disk, checkpoint_seconds=epoch / 2.5) == pytest.approx(epoch + 3 * 8000)
+
+
+def test_files_are_hidden_behind_compute_as_far_as_it_lasts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pbg_transra.planning.duration.cpu_count", lambda: 2)
+    assert together(10, 4, overlap=False, workers=1) == 14
+    assert together(10, 4, overlap=True, workers=1) == 10
+    assert together(10, 4, overlap=True, workers=2) == 12, "no core is free for the thread that swaps"
+    assert together(3, 4, overlap=True, workers=1) == 4
+
+
+def test_what_is_measured_is_measured_side_by_side_and_leaves_nothing(
+    graph: Graph, edges: EdgeFiles, tmp_path: Path
+) -> None:
+    speed = measure(graph, edges, CONFIG, 2, tmp_path)
+    assert all(value > 0 for value in vars(speed).values())
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_worker_that_dies_while_it_is_measured_is_said(
+    graph: Graph, edges: EdgeFiles, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pbg_transra.planning.step_rate, "repeat", lambda *arguments: os._exit(3))
+    with pytest.raises(TransraError, match="ended with status 3"):
+        measure(graph, edges, CONFIG, 1, tmp_path)
+
+
+def test_a_plan_in_words() -> None:
+    assert told({"disk_bytes": 3 << 30, "seconds": 3725}) == "disk 3,072 MiB, time 1:02:05"
