@@ -48,7 +48,9 @@ def write_day(directory: Path, day: int) -> None:
         "spent": generator.integers(1, 9, count),
         "ts": np.sort(generator.integers(day * DAY, (day + 1) * DAY, count)),
     }
-    pq.write_table(pa.table(columns), directory / f"day-{day:02}.parquet")
+    path = directory / f"day-{day:02}.parquet"
+    pq.write_table(pa.table(columns), path)
+    os.utime(path, (day * DAY, day * DAY))  # the ledger keeps it
 
 
 def append_only_config(directory: Path, last_day: int) -> Path:

@@ -249,7 +249,7 @@ def test_too_little_memory(tmp_path):
 
 
 def test_full_disk_while_writing(tmp_path, monkeypatch):
-    from partitioning.buckets.buckets import buckets
+    from partitioning.buckets import buckets
 
     def full(*arguments):
         raise OSError("Can't write data (file write failed: errno = 28, error message = 'No space left on device')")
@@ -260,7 +260,7 @@ def test_full_disk_while_writing(tmp_path, monkeypatch):
 
 
 def test_a_disk_that_fails_when_it_is_synced(tmp_path, monkeypatch):
-    from partitioning.buckets.buckets import buckets
+    from partitioning.buckets import buckets
 
     def full(path):
         raise OSError(errno.ENOSPC, "No space left on device")

@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 
 from artifacts.errors import DataError
 from artifacts.graph import Graph, load_graph
-from partitioning import GraphConfig, build_graph, core
+from partitioning import GraphConfig, build_graph
 from partitioning.buckets.statistics import balanced
+from partitioning.thinning import min_degree
 from tests.partitioning.test_errors import PIN, USER, check, config, failure, problems, relation
 from tests.worlds.partitioning_meaning import meaning, meaning_config
 from tests.worlds.partitioning_reference import build, edges, ids, partition_of, read_edges
@@ -113,7 +114,7 @@ def test_what_is_left_out_is_counted(tmp_path):
 
 
 def test_long_chains_are_refused(tmp_path, monkeypatch):
-    monkeypatch.setattr(core, "PASSES", 3)
+    monkeypatch.setattr(min_degree, "PASSES", 3)
     rows = [(user, f"p{pin}", 1) for user in range(20) for pin in (user, user + 1)]
     pd.DataFrame(rows, columns=["user", "pin", "ts"]).to_parquet(tmp_path / "log.parquet")
     error = failure(tmp_path, config(entities={"user": {"min_degree": 2}, "pin": {"min_degree": 2}}))

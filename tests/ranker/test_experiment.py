@@ -195,7 +195,7 @@ def test_a_killed_run_goes_on_as_if_nothing_had_happened(world: SmallWorld, tmp_
     killed.mkdir()
     code = (
         "import torch; torch.set_num_threads(1)\n"
-        "from pathlib import Path; from tests.ranker.test_ranker import run\n"
+        "from pathlib import Path; from tests.ranker.test_experiment import run\n"
         "from tests.worlds.small_impressions import SmallWorld\n"
         f"world = SmallWorld(Path({str(world.root)!r}), Path({str(world.export)!r}), {{}})\n"
         f"run(world, Path({str(killed)!r}), {arms!r}, training={training!r}, backbone={backbone!r})"

@@ -7,7 +7,6 @@ from hypothesis import strategies as st
 
 from partitioning.edges.key import Columns, KeyLayout, scramble_, unscramble_
 from partitioning.ledger.insertion import SettledEdges, insert_edges
-from partitioning.ledger.ledger import insertion as merge
 
 LAYOUT, SEED = KeyLayout.of(3, 40, 50), 7
 
@@ -45,7 +44,7 @@ def test_chunks_join_to_all_edges_in_order(size: int, more: int, chunk: int) -> 
     plain = added.copy()
     unscramble_(plain, SEED)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(merge, "_CHUNK", chunk)
+        patch.setattr(insertion_module, "_CHUNK", chunk)
         chunks = list(insertion.chunks(LAYOUT.columns(plain)))
     columns = Columns(*(np.concatenate(column) for column in zip(*chunks, strict=True)))
     found = LAYOUT.pack(columns.relation, columns.lhs, columns.rhs)
