@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from partitioning.edges.key import Columns, KeyLayout, scramble_, unscramble_
+from partitioning.ledger import insertion as insertion_module
 from partitioning.ledger.insertion import SettledEdges, insert_edges
 
 LAYOUT, SEED = KeyLayout.of(3, 40, 50), 7
