@@ -14,9 +14,11 @@
 """
 
 import json
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
+from enum import Enum
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple, TypeVar
 
 from artifacts.errors import DataError
 from artifacts.publish import write_json
@@ -24,6 +26,33 @@ from artifacts.publish import write_json
 FORMAT = 1
 SPLITS = ("train", "valid", "test")
 TYPE_NAME_PATTERN = r"^[A-Za-z0-9_-]+$"
+
+T = TypeVar("T")
+
+
+class Side(str, Enum):
+    """An end of an edge: the head on the left-hand side, the tail on the right-hand side (PBG's words)."""
+
+    LHS = "lhs"
+    RHS = "rhs"
+
+    __str__ = str.__str__
+
+    def pick(self, lhs: T, rhs: T) -> T:
+        """The one that belongs to this side."""
+        return lhs if self is Side.LHS else rhs
+
+    @property
+    def other(self) -> "Side":
+        """The opposite side."""
+        return self.pick(Side.RHS, Side.LHS)
+
+
+class Bucket(NamedTuple):
+    """The edges between a partition of heads and a partition of tails."""
+
+    lhs: int
+    rhs: int
 
 
 @dataclass(frozen=True)
@@ -41,6 +70,10 @@ class EntityType:
     def count(self) -> int:
         return sum(self.counts)
 
+    def partition_in(self, part: int) -> int:
+        """Its partition in the buckets of a side's partition `part`: a type that is not split lies in partition 0."""
+        return part if self.partitions > 1 else 0
+
 
 @dataclass(frozen=True)
 class Relation:
@@ -52,6 +85,10 @@ class Relation:
     domain: str
     edges: dict[str, int]
     weighted: bool = False
+
+    def type(self, side: Side) -> str:
+        """The entity type on a side."""
+        return side.pick(self.lhs, self.rhs)
 
 
 @dataclass(frozen=True)
@@ -82,9 +119,19 @@ class Graph:
         known = ", ".join(entity_type.name for entity_type in self.entity_types)
         raise DataError(f"entity type '{name}' is not in the graph (known: {known})")
 
-    def side_partitions(self, side: str) -> int:
-        """Number of partitions on a side ('lhs' or 'rhs'): the most that any relation's type on that side has."""
-        return max(self.entity_type(getattr(relation, side)).partitions for relation in self.relations)
+    def types_on(self, side: Side) -> list[EntityType]:
+        """The entity type on a side of each relation (R,)."""
+        return [self.entity_type(relation.type(side)) for relation in self.relations]
+
+    def partitions_on(self, side: Side) -> int:
+        """Number of partitions on a side: the most that any relation's type on that side has."""
+        return max(entity_type.partitions for entity_type in self.types_on(side))
+
+    def buckets(self) -> Iterator[Bucket]:
+        """All buckets, row by row."""
+        for lhs in range(self.partitions_on(Side.LHS)):
+            for rhs in range(self.partitions_on(Side.RHS)):
+                yield Bucket(lhs, rhs)
 
 
 def save_graph(directory: Path, graph: Graph) -> None:
@@ -111,6 +158,11 @@ def load_graph(directory: Path) -> Graph:
 def edge_path(directory: Path, split: str) -> Path:
     """The directory of a split's bucket files: PBG's edge path."""
     return directory / "edges" / split
+
+
+def bucket_path(directory: Path, split: str, bucket: Bucket) -> Path:
+    """Where the graph in `directory` keeps a bucket of a split."""
+    return edge_path(directory, split) / f"edges_{bucket.lhs}_{bucket.rhs}.h5"
 
 
 def ids_path(directory: Path, entity_type: str, partition: int) -> Path:

@@ -10,7 +10,8 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from artifacts.graph import SPLITS, edge_path
+from artifacts.bucket_file import COLUMNS, FORMAT_VERSION, WEIGHT
+from artifacts.graph import SPLITS, Bucket, bucket_path, edge_path
 from artifacts.ordered import contains
 from artifacts.publish import sync
 from partitioning.buckets.counts import Counts
@@ -75,7 +76,7 @@ def write_buckets(
         i, j = divmod(bucket, spill.grid.rhs_partitions)
         left_out = 0
         for code, edges in enumerate(fresh_edges(spill, bucket, summed, seed)):
-            path = edge_path(directory, SPLITS[code]) / f"edges_{i}_{j}.h5"
+            path = bucket_path(directory, SPLITS[code], Bucket(i, j))
             write_bucket(path, spill.grid.layout, edges)
             synced.append(disk.submit(sync, path))  # while the next ones are made
             if ledger and edges.units is not None and len(edges.units) and code == 0:
@@ -140,10 +141,9 @@ def sum_repeats(keys: Keys, units: Indices, is_summed: NDArray[np.bool_]) -> tup
 def write_bucket(path: Path, layout: KeyLayout, edges: BucketEdges) -> None:
     """Writes a bucket file of format_version 1: contiguous datasets, the same bytes for the same edges."""
     with h5py.File(path, "w") as file:
-        file.attrs["format_version"] = 1
+        file.attrs["format_version"] = FORMAT_VERSION
         datasets = [
-            file.create_dataset(name, shape=(edges.size,), dtype=np.int64, track_times=False)
-            for name in ("lhs", "rhs", "rel")
+            file.create_dataset(name, shape=(edges.size,), dtype=np.int64, track_times=False) for name in COLUMNS
         ]
         start = 0
         for columns in edges.chunks(layout):
@@ -152,4 +152,4 @@ def write_bucket(path: Path, layout: KeyLayout, edges: BucketEdges) -> None:
                 dataset[start:stop] = column
             start = stop
         if edges.units is not None:
-            file.create_dataset("weight", data=(edges.units / UNIT).astype(np.float32), track_times=False)
+            file.create_dataset(WEIGHT, data=(edges.units / UNIT).astype(np.float32), track_times=False)

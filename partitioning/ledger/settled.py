@@ -4,11 +4,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from artifacts.graph import SPLITS, edge_path, load_graph
+from artifacts.bucket_file import BucketFile
+from artifacts.graph import SPLITS, Bucket, Side, bucket_path, load_graph
 from partitioning.edges.key import Columns, Indices, KeyLayout
 from partitioning.events.relations import NamedRelation
 from partitioning.ledger.ledger import ledger_path
@@ -30,10 +30,7 @@ class Settled:
         self._relation = np.array([at[relation.name] for relation in graph.relations], np.int64)
         self._layout = KeyLayout.of(
             len(graph.relations),
-            *(
-                max(max(graph.entity_type(getattr(relation, side)).counts) for relation in graph.relations)
-                for side in ("lhs", "rhs")
-            ),
+            *(max(max(entity_type.counts) for entity_type in graph.types_on(side)) for side in Side),
         )
         self.window = graph.window
         self.edges = np.zeros(len(relations), np.int64)
@@ -41,8 +38,8 @@ class Settled:
 
     def training(self, i: int, j: int) -> Columns:
         """The training edges (N,) of a bucket, in the order of its file."""
-        with h5py.File(edge_path(self._directory, "train") / f"edges_{i}_{j}.h5") as file:
-            lhs, rhs, relation = (_column(file[name]) for name in ("lhs", "rhs", "rel"))
+        with BucketFile(bucket_path(self._directory, "train", Bucket(i, j))) as file:
+            lhs, rhs, relation = file.mapped()
         return Columns(lhs, rhs, relation if self._same_relations() else self._relation[relation])
 
     def in_order(self, layout: KeyLayout) -> bool:
@@ -97,10 +94,3 @@ def degrees_name(type: str, part: int) -> str:
 
 def ends_name(side: str, part: int) -> str:
     return f"ends_{side}_{part}.npy"
-
-
-def _column(dataset: h5py.Dataset) -> Indices:
-    """A contiguous dataset (N,), mapped: h5py would read it under a lock that all threads share."""
-    if not len(dataset):
-        return np.empty(0, np.int64)
-    return np.asarray(np.memmap(dataset.file.filename, dataset.dtype, "r", dataset.id.get_offset(), dataset.shape))

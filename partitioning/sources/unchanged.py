@@ -5,8 +5,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from artifacts.errors import DataError, TransraError
-
-_State = tuple[int, int, int]
+from artifacts.inputs import FileState
 
 
 @contextmanager
@@ -21,15 +20,14 @@ def unchanged(paths: Iterable[Path]) -> Iterator[None]:
     _compare(before, None)
 
 
-def _state(path: Path) -> _State | None:
+def _state(path: Path) -> FileState | None:
     try:
-        stat = path.stat()
+        return FileState.of(path)
     except OSError:
         return None
-    return stat.st_size, stat.st_mtime_ns, stat.st_ino
 
 
-def _compare(before: dict[Path, _State | None], cause: TransraError | None) -> None:
+def _compare(before: dict[Path, FileState | None], cause: TransraError | None) -> None:
     changed = [str(path) for path, state in before.items() if _state(path) != state]
     if changed:
         more = f" and {len(changed) - 1} more" if len(changed) > 1 else ""

@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from torch import Tensor
-from torchbiggraph.types import Bucket
 
 from artifacts.errors import DataError
+from artifacts.graph import Bucket
 
 
 class Diverged(DataError):

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from artifacts.graph import Side
 from pbg_transra.config import EvaluateConfig, ModelConfig
 from pbg_transra.evaluation.entity_vectors import Entities
 from pbg_transra.evaluation.known_answers import Direction, KnownAnswers
@@ -45,10 +46,10 @@ class Evaluation:
         found = np.unique(self.questions.test.relation).tolist()
         return {index: relation_views(graph, index, checkpoint, self.model, dtype) for index in found}
 
-    def ranks(self, views: dict[int, Views] | None, progress: Progress) -> dict[str, Ranks]:
+    def ranks(self, views: dict[int, Views] | None, progress: Progress) -> dict[Side, Ranks]:
         """Returns the ranks of all T test triples by side, through `views` or, without, by plain similarity."""
         count = len(self.questions.test.relation)
-        sides = {side: Ranks(*(np.zeros(count, np.int64) for _ in range(3))) for side in ("lhs", "rhs")}
+        sides = {side: Ranks(*(np.zeros(count, np.int64) for _ in range(3))) for side in Side}
         what = "anchor retrieval" if views is None else "evaluate"
         with workers() as pool:
             for direction, known in self.questions.directions:
@@ -88,8 +89,9 @@ class Evaluation:
 
     def _query_vectors(self, direction: Direction) -> Tensor:
         """Returns the vectors that T triples ask from, (T, D); their types may differ from relation to relation."""
-        other = "rhs" if direction.side == "lhs" else "lhs"
-        types = np.array([getattr(relation, other) for relation in self.entities.graph.relations])[direction.relation]
+        types = np.array([relation.type(direction.side.other) for relation in self.entities.graph.relations])[
+            direction.relation
+        ]
         vectors = torch.empty(len(types), self.model.dimension, dtype=self.entities.dtype)
         for name in np.unique(types):
             vectors[types == name] = self.entities.gather(str(name), direction.query[types == name])

@@ -7,12 +7,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-import h5py
 import numpy as np
 from numpy.typing import NDArray
 
+from artifacts.bucket_file import BucketFile
 from artifacts.errors import DataError
-from artifacts.graph import Graph, edge_path
+from artifacts.graph import Bucket, Graph, Side, bucket_path, edge_path
 
 BLOCK_EDGES = 1 << 20
 
@@ -32,14 +32,9 @@ class Edges(NamedTuple):
 
 def edge_blocks(graph_dir: Path, graph: Graph, split: str) -> Iterator[Edges]:
     """Yields the edges of a split, bucket by bucket. Raises DataError for buckets of another graph."""
-    for i in range(graph.side_partitions("lhs")):
-        for j in range(graph.side_partitions("rhs")):
-            path = edge_path(graph_dir, split) / f"edges_{i}_{j}.h5"
-            try:
-                with h5py.File(path, "r") as file:
-                    yield from _bucket_blocks(path, file, graph, (i, j))
-            except (OSError, KeyError) as error:
-                raise DataError(f"{path}: expected a bucket with lhs, rhs and rel ({error})") from error
+    for bucket in graph.buckets():
+        with BucketFile(bucket_path(graph_dir, split, bucket)) as file:
+            yield from _bucket_blocks(file, graph, bucket)
 
 
 def load_edges(graph_dir: Path, graph: Graph, split: str) -> Edges:
@@ -50,27 +45,23 @@ def load_edges(graph_dir: Path, graph: Graph, split: str) -> Edges:
     return Edges(*(np.concatenate(columns) for columns in zip(*map(tuple, blocks), strict=True)))
 
 
-def _bucket_blocks(path: Path, file: h5py.File, graph: Graph, bucket: tuple[int, int]) -> Iterator[Edges]:
-    heads = _Side(graph, "lhs", bucket[0])
-    tails = _Side(graph, "rhs", bucket[1])
-    for start in range(0, len(file["rel"]), BLOCK_EDGES):
-        part = slice(start, start + BLOCK_EDGES)
-        relation, lhs, rhs = (file[name][part].astype(np.int64, copy=False) for name in ("rel", "lhs", "rhs"))
+def _bucket_blocks(file: BucketFile, graph: Graph, bucket: Bucket) -> Iterator[Edges]:
+    path, heads, tails = file.path, _Ends(graph, Side.LHS, bucket.lhs), _Ends(graph, Side.RHS, bucket.rhs)
+    for start in range(0, len(file), BLOCK_EDGES):
+        lhs, rhs, relation = file.columns(start, start + BLOCK_EDGES)
         if relation.min() < 0 or relation.max() >= len(graph.relations):
             raise DataError(f"{path}: an edge of relation {relation.max()}; the graph has {len(graph.relations)}")
         yield Edges(relation, heads.rows(path, relation, lhs), tails.rows(path, relation, rhs))
 
 
-class _Side:
+class _Ends:
     """For every relation: where the partition of its type on one side starts, and how many entities it has, (R,)."""
 
-    def __init__(self, graph: Graph, side: str, partition: int) -> None:
+    def __init__(self, graph: Graph, side: Side, part: int) -> None:
         self.side = side
-        counts = [graph.entity_type(getattr(relation, side)).counts for relation in graph.relations]
-        # a type that is not split has partition 0 only, whatever the bucket
-        parts = [partition if len(of_type) > 1 else 0 for of_type in counts]
-        self.starts = np.array([sum(c[:part]) for c, part in zip(counts, parts, strict=True)], np.int64)
-        self.counts = np.array([c[part] for c, part in zip(counts, parts, strict=True)], np.int64)
+        types = graph.types_on(side)
+        self.starts = np.array([sum(t.counts[: t.partition_in(part)]) for t in types], np.int64)
+        self.counts = np.array([t.counts[t.partition_in(part)] for t in types], np.int64)
 
     def rows(self, path: Path, relation: Rows, offsets: Rows) -> Rows:
         bad = (offsets < 0) | (offsets >= self.counts[relation])

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from artifacts.graph import Graph
+from artifacts.graph import Graph, Side
 from pbg_transra.evaluation.global_edges import Edges, Rows
 
 
@@ -19,7 +19,7 @@ class Direction:
     their places in the list of all test triples.
     """
 
-    side: str
+    side: Side
     entity_type: str
     triples: Rows
     relation: Rows
@@ -30,8 +30,8 @@ class Direction:
 def directions(graph: Graph, test: Edges) -> list[Direction]:
     """Returns test triples by missing side and its type."""
     found = []
-    for side in ("lhs", "rhs"):
-        types = np.array([getattr(relation, side) for relation in graph.relations])
+    for side in Side:
+        types = np.array([relation.type(side) for relation in graph.relations])
         query, answer = _question(test, side)
         for entity_type in sorted(set(types[test.relation])):
             triples = np.flatnonzero(types[test.relation] == entity_type)
@@ -40,9 +40,9 @@ def directions(graph: Graph, test: Edges) -> list[Direction]:
     return found
 
 
-def _question(edges: Edges, side: str) -> tuple[Rows, Rows]:
+def _question(edges: Edges, side: Side) -> tuple[Rows, Rows]:
     """Returns the rows asked from and the rows asked for, each (E,), when `side` is missing."""
-    return (edges.tail, edges.head) if side == "lhs" else (edges.head, edges.tail)
+    return side.pick((edges.tail, edges.head), (edges.head, edges.tail))
 
 
 @dataclass(frozen=True)

@@ -9,9 +9,10 @@ from typing import Any
 
 import numpy as np
 
+from artifacts.graph import Side
 from pbg_transra.evaluation.ranking import Index, Ranks
 
-Sides = Mapping[str, Ranks]
+Sides = Mapping[Side, Ranks]
 Metrics = dict[str, Any]
 
 
@@ -39,5 +40,5 @@ def joined(ranks: list[Ranks]) -> Ranks:
 def by_side(sides: Sides, index: Index, ks: tuple[int, ...]) -> Metrics:
     """Returns the metrics of the chosen triples: both sides together, and each (`lhs`: the head was to be found)."""
     chosen = {side: ranks[index] for side, ranks in sides.items()}
-    each = {side: metrics(ranks, ks) for side, ranks in chosen.items()}
-    return {"triples": len(chosen["rhs"].above), **metrics(joined(list(chosen.values())), ks), **each}
+    each = {side.value: metrics(ranks, ks) for side, ranks in chosen.items()}
+    return {"triples": len(chosen[Side.RHS].above), **metrics(joined(list(chosen.values())), ks), **each}

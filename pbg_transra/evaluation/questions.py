@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from artifacts.errors import DataError
-from artifacts.graph import SPLITS, Graph
+from artifacts.graph import SPLITS, Graph, Side
 from pbg_transra.config import EvaluateConfig
 from pbg_transra.evaluation.global_edges import Edges, Rows, edge_blocks, load_edges
 from pbg_transra.evaluation.known_answers import Direction, KnownAnswers, KnownAnswersBuilder, directions
@@ -82,8 +82,9 @@ def _mark_(warm: Warm, graph: Graph, edges: Edges) -> None:
 
 def _ends(graph: Graph, edges: Edges) -> Iterator[tuple[str, NDArray[np.bool_], Rows]]:
     """Yields by side and type: the type, which of E edges have it there, (E,), and the rows of those ends."""
-    for side, rows in (("lhs", edges.head), ("rhs", edges.tail)):
-        types = np.array([getattr(relation, side) for relation in graph.relations])
+    for side in Side:
+        rows = side.pick(edges.head, edges.tail)
+        types = np.array([relation.type(side) for relation in graph.relations])
         for name in np.unique(types):
             mask = (types == name)[edges.relation]
             yield str(name), mask, rows[mask]

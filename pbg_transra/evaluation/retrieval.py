@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from artifacts.graph import Graph
+from artifacts.graph import Graph, Side
 from pbg_transra.evaluation.global_edges import Edges
 from pbg_transra.evaluation.metrics import Metrics, Sides, joined, metrics
 from pbg_transra.evaluation.ranking import Ranks
@@ -18,9 +18,9 @@ def retrieval(graph: Graph, test: Edges, sides: Sides, ks: tuple[int, ...]) -> M
     for index in np.unique(test.relation):
         relation = graph.relations[index]
         chosen = {side: ranks[test.relation == index] for side, ranks in sides.items()}
-        relations[relation.name] = {side: _recall(ranks, ks) for side, ranks in chosen.items()}
-        pairs.setdefault(f"{relation.lhs}->{relation.rhs}", []).append(chosen["rhs"])
-        pairs.setdefault(f"{relation.rhs}->{relation.lhs}", []).append(chosen["lhs"])
+        relations[relation.name] = {side.value: _recall(ranks, ks) for side, ranks in chosen.items()}
+        pairs.setdefault(f"{relation.lhs}->{relation.rhs}", []).append(chosen[Side.RHS])
+        pairs.setdefault(f"{relation.rhs}->{relation.lhs}", []).append(chosen[Side.LHS])
     return {"pairs": {pair: _recall(joined(ranks), ks) for pair, ranks in pairs.items()}, "relations": relations}
 
 

@@ -15,7 +15,7 @@ from torch.nn.functional import linear, normalize
 from torchbiggraph.model import OPERATORS, AbstractOperator, AffineOperator, LinearOperator
 
 from artifacts.errors import DataError
-from artifacts.graph import Graph
+from artifacts.graph import Graph, Side
 from pbg_transra.config import ModelConfig, Similarity
 from pbg_transra.pbg.checkpoint import Checkpoint
 from pbg_transra.pbg.operators import TwoSidedOperator, operator_name
@@ -35,13 +35,13 @@ class Views:
     lhs: View = plain
     rhs: View = plain
 
-    def answers(self, side: str) -> View:
+    def answers(self, side: Side) -> View:
         """Returns the view of the side that is asked for."""
-        return self.lhs if side == "lhs" else self.rhs
+        return side.pick(self.lhs, self.rhs)
 
-    def queries(self, side: str) -> View:
+    def queries(self, side: Side) -> View:
         """Returns the view of the other side."""
-        return self.rhs if side == "lhs" else self.lhs
+        return side.pick(self.rhs, self.lhs)
 
 
 def relation_views(graph: Graph, index: int, checkpoint: Checkpoint, model: ModelConfig, dtype: torch.dtype) -> Views:

@@ -12,9 +12,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import torch
-from torchbiggraph.types import Bucket
 
-from artifacts.graph import EntityType, Graph
+from artifacts.graph import Bucket, EntityType, Graph, Side
 from pbg_transra.config import ModelConfig
 from pbg_transra.pbg.embedder import make_embedder
 from pbg_transra.planning.step_rate import step_rate
@@ -80,10 +79,10 @@ def small(graph: Graph, rows: int) -> Graph:
 
 def fold_(buffer: EdgeBuffer, graph: Graph, bucket: Bucket) -> None:
     """Takes the rows of heads and tails modulo the size of their partition."""
-    for row, side, partition in ((0, "lhs", bucket.lhs), (1, "rhs", bucket.rhs)):
-        counts = [graph.entity_type(getattr(relation, side)).counts for relation in graph.relations]
-        limits = torch.tensor([of_type[partition if len(of_type) > 1 else 0] for of_type in counts])
-        buffer.columns[row].remainder_(limits[buffer.columns[2]])
+    for side in Side:
+        part = side.pick(*bucket)
+        limits = torch.tensor([kind.counts[kind.partition_in(part)] for kind in graph.types_on(side)])
+        buffer.columns[side.pick(0, 1)].remainder_(limits[buffer.columns[2]])
 
 
 def disk_speed(files: CheckpointFiles, table: Table) -> tuple[float, float]:

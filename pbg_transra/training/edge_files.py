@@ -3,15 +3,11 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-import h5py
 import torch
-from torchbiggraph.types import Bucket
 
-from artifacts.graph import Graph, edge_path
+from artifacts.bucket_file import COLUMNS, BucketFile
+from artifacts.graph import Bucket, Graph, bucket_path
 from pbg_transra.training.tables import EdgeBuffer
-
-COLUMNS = ("lhs", "rhs", "rel")
-WEIGHTS = "weight"
 
 
 @dataclass(frozen=True)
@@ -21,7 +17,7 @@ class EdgeFiles:
     `counts`: edges of every bucket.
     """
 
-    directory: Path
+    graph_dir: Path
     chunks: int
     counts: dict[Bucket, int]
 
@@ -49,29 +45,22 @@ class EdgeFiles:
 
     def load(self, bucket: Bucket, chunk: int, seed: int, buffer: EdgeBuffer) -> int:
         """Fills the buffer in an order that depends on the seed; returns the number of edges."""
-        with h5py.File(self._path(bucket), "r") as file:
+        with BucketFile(bucket_path(self.graph_dir, "train", bucket)) as file:
             begin, end = self.span(bucket, chunk)
             order = torch.randperm(end - begin, generator=torch.Generator().manual_seed(seed))
             for row, name in enumerate(COLUMNS):
-                column = torch.from_numpy(file[name][begin:end])
+                column = torch.from_numpy(file.column(name, begin, end))
                 torch.index_select(column, 0, order, out=buffer.columns[row, : end - begin])
             if buffer.weights is not None:
-                weights = torch.from_numpy(file[WEIGHTS][begin:end]) if WEIGHTS in file else torch.ones(end - begin)
-                torch.index_select(weights.float(), 0, order, out=buffer.weights[: end - begin])
+                found = file.weights(begin, end)
+                weights = torch.ones(end - begin) if found is None else torch.from_numpy(found)
+                torch.index_select(weights, 0, order, out=buffer.weights[: end - begin])
         return end - begin
-
-    def _path(self, bucket: Bucket) -> Path:
-        return bucket_path(self.directory, bucket)
-
-
-def bucket_path(directory: Path, bucket: Bucket) -> Path:
-    return directory / f"edges_{bucket.lhs}_{bucket.rhs}.h5"
 
 
 def training_edges(graph_dir: Path, graph: Graph, chunks: int) -> EdgeFiles:
-    directory, counts = edge_path(graph_dir, "train"), {}
-    for lhs in range(graph.side_partitions("lhs")):
-        for rhs in range(graph.side_partitions("rhs")):
-            with h5py.File(bucket_path(directory, Bucket(lhs, rhs)), "r") as file:
-                counts[Bucket(lhs, rhs)] = len(file["rel"])
-    return EdgeFiles(directory, chunks, counts)
+    counts = {}
+    for bucket in graph.buckets():
+        with BucketFile(bucket_path(graph_dir, "train", bucket)) as file:
+            counts[bucket] = len(file)
+    return EdgeFiles(graph_dir, chunks, counts)

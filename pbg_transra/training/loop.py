@@ -8,9 +8,8 @@ from dataclasses import dataclass, field, replace
 
 from torchbiggraph.bucket_scheduling import create_ordered_buckets
 from torchbiggraph.config import BucketOrder
-from torchbiggraph.types import Bucket
 
-from artifacts.graph import Graph
+from artifacts.graph import Bucket, Graph, Side
 from pbg_transra.backends.divergence import located, require_finite
 from pbg_transra.backends.reference import Processor
 from pbg_transra.config import ModelConfig
@@ -45,9 +44,9 @@ class BucketDone:
 
 def bucket_order(graph: Graph, edges: EdgeFiles, seed: int) -> list[Bucket]:
     """The buckets that have edges, in PBG's order, which depends on the seed only."""
-    sides = graph.side_partitions("lhs"), graph.side_partitions("rhs")
+    sides = graph.partitions_on(Side.LHS), graph.partitions_on(Side.RHS)
     buckets = create_ordered_buckets(*sides, BucketOrder.INSIDE_OUT, generator=random.Random(seed))
-    return [bucket for bucket in buckets if edges.counts[bucket]]
+    return [Bucket(*bucket) for bucket in buckets if edges.counts[Bucket(*bucket)]]
 
 
 @dataclass

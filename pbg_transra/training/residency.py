@@ -4,9 +4,8 @@ from collections.abc import Iterable, Mapping
 
 import torch
 from torch import Tensor
-from torchbiggraph.types import Bucket
 
-from artifacts.graph import Graph
+from artifacts.graph import Bucket, Graph, Side
 from pbg_transra.config import ModelConfig
 from pbg_transra.pbg.compat import seed_of
 from pbg_transra.training.checkpoint_files import CheckpointFiles
@@ -20,14 +19,15 @@ def needed(graph: Graph, bucket: Bucket) -> dict[Key, None]:
     """The partitions that a bucket trains, in a fixed order; types that are not split lie in partition 0."""
     keys: dict[Key, None] = {}
     for relation in graph.relations:
-        for name, partition in ((relation.lhs, bucket.lhs), (relation.rhs, bucket.rhs)):
-            keys[name, partition if graph.entity_type(name).partitions > 1 else 0] = None
+        for side in Side:
+            entity_type = graph.entity_type(relation.type(side))
+            keys[entity_type.name, entity_type.partition_in(side.pick(*bucket))] = None
     return keys
 
 
 def slots_of(graph: Graph, name: str, overlap: bool) -> int:
     """Slots that a type needs: one for each side it is on, twice that to load the next while the last is in use."""
-    sides = sum(any(getattr(r, side) == name for r in graph.relations) for side in ("lhs", "rhs"))
+    sides = sum(any(r.type(side) == name for r in graph.relations) for side in Side)
     return min(graph.entity_type(name).partitions, max(1, sides) * (2 if overlap else 1))
 
 
@@ -49,9 +49,10 @@ class Residency:
         """Where the partitions lie that a bucket trains."""
         places: dict[Place, None] = {}
         for relation in graph.relations:
-            for name, side, partition in ((relation.lhs, "lhs", bucket.lhs), (relation.rhs, "rhs", bucket.rhs)):
-                own = partition if graph.entity_type(name).partitions > 1 else 0
-                places[Place(name, side, own, self.slot((name, own)))] = None
+            for side in Side:
+                entity_type = graph.entity_type(relation.type(side))
+                own = entity_type.partition_in(side.pick(*bucket))
+                places[Place(entity_type.name, side, own, self.slot((entity_type.name, own)))] = None
         return tuple(places)
 
     def bring(self, wanted: Iterable[Key], in_use: Iterable[Key] = ()) -> None:

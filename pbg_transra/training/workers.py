@@ -14,10 +14,11 @@ from torch.multiprocessing import get_context
 from torchbiggraph.edgelist import EdgeList
 from torchbiggraph.entitylist import EntityList
 from torchbiggraph.stats import Stats
-from torchbiggraph.types import Side
+from torchbiggraph.types import Side as PBGSide
 from torchbiggraph.util import split_almost_equally
 
 from artifacts.errors import TransraError
+from artifacts.graph import Side
 from pbg_transra.backends.adagrad import HogwildRowAdagrad
 from pbg_transra.backends.reference import Processor, ReferenceProcessor
 from pbg_transra.pbg.compat import prepare_worker, seed_of
@@ -31,7 +32,7 @@ class Place:
     """A partition that a bucket trains: its type and side, and the slot that it lies in."""
 
     entity: str
-    side: str
+    side: Side
     partition: int
     slot: int
 
@@ -76,7 +77,7 @@ class Bench:
                 vectors, sums = self.tables[place.entity].view(place.slot, place.partition)
                 parameters[key] = nn.Parameter(vectors)
                 self.processor.entity_optimizers[key] = HogwildRowAdagrad([parameters[key]], lr, [sums])
-            self.model.set_embeddings(place.entity, parameters[key], Side.LHS if place.side == "lhs" else Side.RHS)
+            self.model.set_embeddings(place.entity, parameters[key], place.side.pick(PBGSide.LHS, PBGSide.RHS))
 
 
 def edges_in(buffer: EdgeBuffer, begin: int, end: int) -> EdgeList:

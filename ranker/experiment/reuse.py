@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from artifacts.embeddings import Embeddings
+from artifacts.inputs import FileState
 from artifacts.publish import write_json
 from ranker.config.sections import RankerConfig
 from ranker.data.log import ImpressionLog
@@ -22,12 +23,12 @@ def log_identity(config: RankerConfig, log: ImpressionLog) -> str:
     """A digest of all that every training follows from."""
     settings = config.model_dump(mode="json", exclude=BESIDE_TRAINING)
     settings["training"].pop("seeds")
-    return digest([TRAINED_BY, settings, [(str(path), *_state(path)) for path in log.files]])
+    return digest([TRAINED_BY, settings, [(str(path), FileState.of(path).content) for path in log.files]])
 
 
 def export_identity(exports: Iterable[Embeddings]) -> str:
     """A digest of exports; the same file under another path or run name is the same."""
-    return digest([(export.attributes["run_id"], *_state(export.path)) for export in exports])
+    return digest([(export.attributes["run_id"], FileState.of(export.path).content) for export in exports])
 
 
 def digest(value: Any) -> str:
@@ -41,8 +42,3 @@ def open_directory(directory: Path, made_from: Any) -> None:
         shutil.rmtree(directory, ignore_errors=True)
         directory.mkdir(parents=True)
         write_json(path, made_from)
-
-
-def _state(path: Path) -> tuple[int, int]:
-    stat = path.stat()
-    return stat.st_size, stat.st_mtime_ns

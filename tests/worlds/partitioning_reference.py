@@ -3,12 +3,12 @@
 import hashlib
 from pathlib import Path
 
-import h5py
 import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
 
-from artifacts.graph import SPLITS, Graph, edge_path, ids_path, load_graph
+from artifacts.bucket_file import BucketFile
+from artifacts.graph import SPLITS, Graph, bucket_path, ids_path, load_graph
 from partitioning import GraphConfig, build_graph, graph_problems
 
 Edge = tuple[str, str, str, str]  # split, relation name, lhs id, rhs id
@@ -51,16 +51,14 @@ def read_edges(directory: Path) -> list[tuple[Edge, float]]:
     names = {entity_type.name: ids(directory, graph, entity_type.name) for entity_type in graph.entity_types}
     found = []
     for split in SPLITS:
-        for i in range(graph.side_partitions("lhs")):
-            for j in range(graph.side_partitions("rhs")):
-                with h5py.File(edge_path(directory, split) / f"edges_{i}_{j}.h5") as file:
-                    weights = file["weight"][:] if "weight" in file else np.ones(len(file["rel"]))
-                    for lhs, rhs, rel, weight in zip(
-                        file["lhs"][:], file["rhs"][:], file["rel"][:], weights, strict=True
-                    ):
-                        relation = graph.relations[rel]
-                        ends = names[relation.lhs][i][lhs], names[relation.rhs][j][rhs]
-                        found.append(((split, relation.name, *ends), float(weight)))
+        for bucket in graph.buckets():
+            with BucketFile(bucket_path(directory, split, bucket)) as file:
+                weights = file.weights()
+                columns = zip(*file.columns(), np.ones(len(file)) if weights is None else weights, strict=True)
+                for lhs, rhs, rel, weight in columns:
+                    relation = graph.relations[rel]
+                    ends = names[relation.lhs][bucket.lhs][lhs], names[relation.rhs][bucket.rhs][rhs]
+                    found.append(((split, relation.name, *ends), float(weight)))
     return found
 
 

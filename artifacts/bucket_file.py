@@ -1,0 +1,75 @@
+"""A bucket file: the edges of one split between two partitions, as PyTorch-BigGraph reads them (format_version 1).
+
+lhs, rhs    (E,) int64: offsets of heads and tails in their partitions
+rel         (E,) int64: positions of the relations in graph.json
+weight      (E,) float32, where a relation of the graph is weighted; stock PBG ignores it
+"""
+
+from pathlib import Path
+from types import TracebackType
+from typing import Any, NamedTuple
+
+import h5py
+import numpy as np
+from numpy.typing import NDArray
+
+from artifacts.errors import DataError
+
+COLUMNS = ("lhs", "rhs", "rel")
+WEIGHT = "weight"
+FORMAT_VERSION = 1
+
+
+class EdgeColumns(NamedTuple):
+    """Offsets of heads and of tails, and relations of E edges, (E,) int64 each."""
+
+    lhs: NDArray[np.int64]
+    rhs: NDArray[np.int64]
+    rel: NDArray[np.int64]
+
+
+class BucketFile:
+    """One bucket, opened for reading; a context manager. Memory is what is asked for, never the file's size."""
+
+    def __init__(self, path: Path) -> None:
+        """Raises DataError for a file that is missing or is no bucket."""
+        self.path = path
+        try:
+            self._file = h5py.File(path, "r")
+            lengths = {len(self._file[name]) for name in COLUMNS}
+        except (OSError, KeyError, TypeError) as error:
+            raise DataError(f"{path}: expected a bucket with lhs, rhs and rel ({error})") from error
+        if len(lengths) != 1:
+            raise DataError(f"{path}: lhs, rhs and rel have different lengths, {sorted(lengths)}")
+        self._size = lengths.pop()
+
+    def __enter__(self) -> "BucketFile":
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self._file.close()
+
+    def __len__(self) -> int:
+        return self._size
+
+    def column(self, name: str, begin: int = 0, end: int | None = None) -> NDArray[np.int64]:
+        """Edges [begin, end) of one of COLUMNS, (E,)."""
+        return self._file[name][begin:end].astype(np.int64, copy=False)
+
+    def columns(self, begin: int = 0, end: int | None = None) -> EdgeColumns:
+        """Edges [begin, end)."""
+        return EdgeColumns(*(self.column(name, begin, end) for name in COLUMNS))
+
+    def weights(self, begin: int = 0, end: int | None = None) -> NDArray[np.float32] | None:
+        """Weights of edges [begin, end), (E,); None in a bucket without."""
+        return self._file[WEIGHT][begin:end].astype(np.float32, copy=False) if WEIGHT in self._file else None
+
+    def mapped(self) -> EdgeColumns:
+        """All edges as mapped files, for threads: h5py reads under a lock that all threads share."""
+        return EdgeColumns(*(_mapped(self._file[name]) for name in COLUMNS))
+
+
+def _mapped(dataset: h5py.Dataset) -> NDArray[Any]:
+    if not len(dataset):
+        return np.empty(0, np.int64)
+    return np.asarray(np.memmap(dataset.file.filename, dataset.dtype, "r", dataset.id.get_offset(), dataset.shape))
