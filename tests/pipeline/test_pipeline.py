@@ -292,7 +292,7 @@ def test_the_ranker_reads_the_published_vectors(
     workspace, config = copy_of(published, tmp_path), str(REPOSITORY / "configs" / "demo_rank.json")
     few = [
         "ranker.arms={none: {}, attention: {ids: true, vectors: 'attention'}}",
-        "ranker.evaluation.bootstrap=20",
+        "ranker.bootstrap=20",
     ]
     sets = [part for value in few for part in ("--set", value)]
     where = ["--root", str(world), "--workspace", str(workspace), "--json", *SMALL, *sets]

@@ -64,7 +64,7 @@ def test_complete_journey_from_exposures_to_intervals(
         "model.epochs=1",
         "model.dimension=8",
         "ranker.training.seeds=[0]",
-        "ranker.evaluation.bootstrap=20",
+        "ranker.bootstrap=20",
     ]
     options = ["--root", str(tmp_path / "root"), "--json", *(part for value in quick for part in ("--set", value))]
     for command in (["partition"], ["train"], ["export"], ["rank", "--arms", "none,attention"]):
