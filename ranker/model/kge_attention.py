@@ -10,10 +10,8 @@ from artifacts.embeddings import Embeddings
 from ranker.config.sections import AttentionConfig
 from ranker.data.batch import Batch
 from ranker.data.slots import Layout, Slot
-from ranker.model.adapter import Adapter
-from ranker.model.context_attention import ContextAttention
+from ranker.model.attention import Adapter, ContextAttention, ListAttention
 from ranker.model.kge_table import KgeTable
-from ranker.model.list_attention import ListAttention
 from ranker.model.principal_axes import normed, principal_axes
 from ranker.model.relation_scores import RelationScores
 

@@ -18,9 +18,9 @@ from ranker.data.prepare import prepare
 from ranker.data.records import Split, Summary
 from ranker.data.slots import Layout
 from ranker.data.windows import Windows
+from ranker.model.attention import ListAttention
 from ranker.model.id_embedding import IdEmbedding
 from ranker.model.kge_table import KgeTable
-from ranker.model.list_attention import ListAttention
 from ranker.model.ranker_model import RankerModel
 from ranker.training.losses import losses
 from ranker.training.rowwise_adagrad import RowwiseAdagrad
