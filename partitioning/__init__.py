@@ -3,7 +3,7 @@
 Importing this package is light; DuckDB and Arrow are loaded by the functions that need them.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,6 +13,7 @@ from partitioning.report import GraphReport
 from partitioning.sources.files import source_files
 
 if TYPE_CHECKING:
+    from artifacts.frame import Frame
     from partitioning.plan import Plan
 
 __all__ = ["GraphConfig", "GraphReport", "build_graph", "graph_problems", "plan_graph", "source_files"]
@@ -22,7 +23,7 @@ def plan_graph(config: GraphConfig, root: Path) -> "Plan":
     """Estimates what a build needs, from the sizes of its inputs. Raises DataError for missing or broken files."""
     from partitioning import plan
 
-    return plan.plan_graph(config, root)
+    return plan.plan_graph(config, root, {})
 
 
 def build_graph(
@@ -31,13 +32,21 @@ def build_graph(
     destination: Path,
     progress: Callable[[str, float], None],
     known: Path | None = None,
+    sources: "Mapping[str, Frame] | None" = None,
 ) -> GraphReport:
     """Builds the graph of `config` in the existing empty directory `destination`.
 
     Ids of the graph in the directory `known` keep their partition and offset, also those that no longer occur; new ids
-    follow them. `progress` is told the name of the step and its fraction done. Raises ConfigError for a condition that
-    DuckDB does not accept, DataError for bad input and ResourceError for too little memory or disk.
+    follow them. `progress` is told the name of the step and its fraction done.
+
+    `sources` are tables that stand for sources of the config, by name: pandas DataFrames, Arrow tables, whatever has
+    `__arrow_c_stream__`. Their `path`, `format` and `columns` are not looked at, types are those of Arrow's schema, and
+    the graph is that of a Parquet file of the same table; an index of pandas is a column if it has a name, as in such a
+    file. They stay in memory, and what the graph needs of them is copied within `graph.memory_limit`, or spilled.
+
+    Raises ConfigError for a condition that DuckDB does not accept or an unknown source, DataError for bad input (naming
+    file and row, or `source '<name>', row <n>`) and ResourceError for too little memory or disk.
     """
     from partitioning import build
 
-    return build.build_graph(config, root, destination, progress, known)
+    return build.build_graph(config, root, destination, progress, known, sources or {})

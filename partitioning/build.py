@@ -1,13 +1,14 @@
 """The build, one step after the other: open sources, map entities, spill edges, write buckets, describe the graph."""
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from artifacts.errors import DataError
+from artifacts.frame import Frame
 from artifacts.graph import SPLITS
 from artifacts.resources import cpu_count
 from partitioning.buckets.buckets import write_buckets
@@ -26,6 +27,7 @@ from partitioning.plan import plan_graph
 from partitioning.report import GraphReport
 from partitioning.scan import Read, read_events
 from partitioning.sources.engine import Engine, translated
+from partitioning.sources.frames import source_frames
 from partitioning.sources.unchanged import unchanged
 from partitioning.thinning.thin import thin
 
@@ -33,13 +35,19 @@ Progress = Callable[[str, float], None]
 
 
 def build_graph(
-    config: GraphConfig, root: Path, destination: Path, progress: Progress, known: Path | None
+    config: GraphConfig,
+    root: Path,
+    destination: Path,
+    progress: Progress,
+    known: Path | None,
+    sources: Mapping[str, Frame],
 ) -> GraphReport:
     """See `partitioning.build_graph`."""
     config = config.with_inverses()
-    plan = plan_graph(config, root)
+    frames = source_frames(config, sources)
+    plan = plan_graph(config, root, frames)
     plan.require(config, destination)
-    reading = plan_reading(config, root, known)
+    reading = plan_reading(config, root, known, frames)
     if config.append_only:
         ledger_path(destination).mkdir()
     spill = destination / ".spill"

@@ -10,6 +10,7 @@ from artifacts.errors import ResourceError
 from artifacts.resources import GIB, cpu_count, require_disk, require_memory
 from partitioning.config.sections import GraphConfig, memory_bytes
 from partitioning.sources.files import COMPRESSED, check_file, damaged, file_format, source_files
+from partitioning.sources.frames import Frames
 
 _SAMPLE_BYTES = 1 << 16
 _COMPRESSION = 5  # how much smaller gzip and zstd make logs, roughly
@@ -47,10 +48,10 @@ class Plan:
         require_disk(destination, self.disk_bytes, "partitioning")
 
 
-def plan_graph(config: GraphConfig, root: Path) -> Plan:
+def plan_graph(config: GraphConfig, root: Path, frames: Frames) -> Plan:
     """Estimates a build. Raises DataError for missing or broken files."""
     rows, size, edges, staged = 0, 0, 0, 0
-    for name, files in source_files(config, root).items():
+    for name, files in source_files(config, root, frames).items():
         if not files:
             continue
         format = file_format(name, config.sources[name], files)
@@ -61,6 +62,11 @@ def plan_graph(config: GraphConfig, root: Path) -> Plan:
         size += sum(path.stat().st_size for path in files)
         staged += 0 if format == "parquet" else sum(map(_plain_bytes, files))
         edges += found * _relations_on(config, name)
+    for name, table in frames.items():
+        rows += table.num_rows
+        size += table.nbytes
+        staged += table.nbytes
+        edges += table.num_rows * _relations_on(config, name)
     buckets = _largest_side(config, "lhs") * _largest_side(config, "rhs")
     at_once = min(config.threads or cpu_count(), buckets)
     weighted = any(relation.weight for relation in config.relations)

@@ -48,7 +48,7 @@ def read_events(
     """Reads the events, maps and writes their entities and spills their edges."""
     progress("open sources", 0.0)
     before = reading.ledger
-    sources = open_sources(engine, reading.config, reading.files, before.types if before else {})
+    sources = open_sources(engine, reading.config, reading.files, reading.frames, before.types if before else {})
     read_forgotten(engine, config, sources)
     events = declared_events(engine, reading.config, sources)
     check_times(engine, events)

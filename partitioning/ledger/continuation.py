@@ -1,7 +1,7 @@
 """What a build reads: everything, or what is left to count after a graph with a ledger."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from artifacts.differences import differences
@@ -18,6 +18,7 @@ from partitioning.ledger.ledger import (
     settled_until,
 )
 from partitioning.sources.files import source_files
+from partitioning.sources.frames import Frames
 
 _WAY_OUT = "count all files again with --rebuild"
 
@@ -33,6 +34,7 @@ class Reading:
         known: the graph whose ids keep their places
         ledger: what is settled in `known`, so that only the rest is read; None when everything is
         recounted: why a ledger of `known` is not continued
+        frames: tables in place of files, by source; a graph with a ledger has none
     """
 
     config: GraphConfig
@@ -41,6 +43,7 @@ class Reading:
     known: Path | None
     ledger: Ledger | None
     recounted: list[str]
+    frames: Frames = field(default_factory=dict)
 
     @property
     def files_settled(self) -> int:
@@ -49,17 +52,17 @@ class Reading:
         return sum(len(files) - len(self.files[name]) for name, files in settled.items())
 
 
-def plan_reading(config: GraphConfig, root: Path, known: Path | None) -> Reading:
+def plan_reading(config: GraphConfig, root: Path, known: Path | None, frames: Frames) -> Reading:
     """What is left to count after the graph in `known`, or everything.
 
     Raises DataError when a file of its ledger changed or is gone, and ConfigError when one of its relations is gone or
     joins other types.
     """
-    files = source_files(config, root)
+    files = source_files(config, root, frames)
     states = file_states(files, root) if config.append_only else {}
     ledger = load_ledger(known) if known and config.append_only else None
     if ledger is None:
-        return Reading(config, files, states, known, None, [])
+        return Reading(config, files, states, known, None, [], frames)
     _refuse_other_relations(ledger, config)
     _refuse_other_files(ledger, config, states)
     if reasons := list(_reasons(ledger, config, states)):

@@ -15,7 +15,7 @@ def first_row(engine: Engine, source: Source, condition: str) -> tuple[str, int]
 def place(engine: Engine, source: Source, condition: str) -> str:
     """Text for an error message: "<file>, row <n>"; without a row if none meets `condition`."""
     found = first_row(engine, source, condition)
-    return f"{found[0]}, row {found[1]}" if found else str(source.files[0])
+    return f"{found[0]}, row {found[1]}" if found else source.label
 
 
 def missing_value(engine: Engine, source: Source, column: str, condition: str) -> DataError:

@@ -1,6 +1,7 @@
 """The files of each source: patterns expanded, formats known, broken files found before work starts."""
 
 import glob
+from collections.abc import Container
 from pathlib import Path
 
 from artifacts.errors import DataError
@@ -14,15 +15,15 @@ COMPRESSED = (".gz", ".zst")
 _PARQUET_MAGIC = b"PAR1"
 
 
-def source_files(config: GraphConfig, root: Path) -> dict[str, list[Path]]:
+def source_files(config: GraphConfig, root: Path, frames: Container[str] = ()) -> dict[str, list[Path]]:
     """Files of every source, sorted; without those of no bytes where all that reads the source may be empty.
 
-    Raises DataError that names each pattern without a file.
+    Sources in `frames` are given as tables and have no files. Raises DataError that names each pattern without a file.
     """
     files, missing = {}, []
     for name, source in config.sources.items():
         found: set[Path] = set()
-        for pattern in source.patterns:
+        for pattern in source.patterns if name not in frames else ():
             matches = _expand(root, pattern)
             if not matches:
                 missing.append(f"graph.sources.{name}.path: no file matches '{pattern}' (looked in {root})")

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 from pyarrow.lib import ArrowException
 
@@ -12,6 +13,7 @@ from artifacts.section import did_you_mean
 from partitioning.config.sections import Format, GraphConfig, SourceConfig
 from partitioning.sources.engine import Engine, literal, quoted
 from partitioning.sources.files import check_file, damaged, file_format
+from partitioning.sources.frames import Frames, attach, frame_label, numbered
 
 _INTEGERS = ("TINYINT", "SMALLINT", "INTEGER", "BIGINT", "HUGEINT")
 _INTEGER_TYPES = {*_INTEGERS, *(f"U{name}" for name in _INTEGERS)}
@@ -23,14 +25,14 @@ _DIVISOR = {"s": 1, "ms": 1000, "us": 1_000_000}
 class Source:
     """A source that is ready to be scanned.
 
-    `table` is what follows FROM; `reader` scans the files themselves and adds filename and row, for error messages.
+    `table` is what follows FROM; `reader` scans the files themselves and adds filename and row, for error messages;
+    `label` is what these say where no row is to be named.
     `time` is the SQL of the event's epoch seconds, None without a time column.
     """
 
     name: str
     config: SourceConfig
-    format: Format
-    files: list[Path]
+    label: str
     types: dict[str, str]
     table: str
     reader: str
@@ -38,15 +40,26 @@ class Source:
 
 
 def open_sources(
-    engine: Engine, config: GraphConfig, files: dict[str, list[Path]], counted: Mapping[str, dict[str, str]]
+    engine: Engine,
+    config: GraphConfig,
+    files: dict[str, list[Path]],
+    frames: Frames,
+    counted: Mapping[str, dict[str, str]],
 ) -> dict[str, Source]:
-    """Opens the sources that the config uses. Raises DataError for broken files, columns and types.
+    """Opens the sources that the config uses, from `frames` or else from `files`.
+
+    Raises DataError for broken files, columns and types.
 
     `counted` has the column types of sources of which other files were counted before: those of all files agree.
     """
     used = _used_columns(config)
-    names = [name for name in config.sources if name in used and files[name]]
-    return {name: _open(engine, config, name, files[name], used[name], counted.get(name, {})) for name in names}
+    opened = {}
+    for name in (name for name in config.sources if name in used):
+        if name in frames:
+            opened[name] = _open_frame(engine, config, name, frames[name], used[name])
+        elif files[name]:
+            opened[name] = _open(engine, config, name, files[name], used[name], counted.get(name, {}))
+    return opened
 
 
 def has_rows(engine: Engine, source: Source) -> bool:
@@ -97,15 +110,31 @@ def _open(
         overrides = {**settled, **_text_types(source, format, {**types, **settled}, used)}
         types = {**types, **overrides}
         scan = _scan(source, format, files, overrides if format != "jsonl" else types)
-    _check_types(name, source, files[0], types, used)
+    _check_types(name, source, str(files[0]), types, used)
     return Source(
         name=name,
         config=source,
-        format=format,
-        files=files,
+        label=str(files[0]),
         types=types,
         table=scan if format == "parquet" else _staged(engine, config, name, scan, types, used),
         reader=_reader(source, format, files, types),
+        time=_time(source, types),
+    )
+
+
+def _open_frame(engine: Engine, config: GraphConfig, name: str, frame: pa.Table, used: dict[str, str]) -> Source:
+    """A frame is read once, into a table: so conditions are DuckDB's alone, and none is handed to Arrow."""
+    source, view = config.sources[name], attach(engine, name, frame)
+    types = engine.columns(f"SELECT * FROM {view}")
+    _require_columns(frame_label(name), types, used)
+    _check_types(name, source, frame_label(name), types, used)
+    return Source(
+        name=name,
+        config=source,
+        label=frame_label(name),
+        types=types,
+        table=_staged(engine, config, name, view, types, used),
+        reader=numbered(name, view),
         time=_time(source, types),
     )
 
@@ -189,11 +218,16 @@ def _check_columns(name: str, source: SourceConfig, file: Path, types: Iterable[
         raise DataError(
             f"{file}: has {len(known)} columns, but graph.sources.{name}.columns names {len(source.columns)}"
         )
+    _require_columns(f"{file}: source '{name}'", known, used)
+
+
+def _require_columns(label: str, types: Iterable[str], used: Iterable[str]) -> None:
+    known = list(types)
     for column in used:
         if column not in known:
             near = did_you_mean(column, known)
             listed = "" if near.startswith(" (") else f" (known: {', '.join(sorted(known))})"
-            raise DataError(f"{file}: source '{name}' has no column '{column}'{near}{listed}")
+            raise DataError(f"{label} has no column '{column}'{near}{listed}")
 
 
 def _text_types(source: SourceConfig, format: Format, types: dict[str, str], used: dict[str, str]) -> dict[str, str]:
@@ -207,7 +241,7 @@ def _text_types(source: SourceConfig, format: Format, types: dict[str, str], use
     return forced
 
 
-def _check_types(name: str, source: SourceConfig, file: Path, types: dict[str, str], used: dict[str, str]) -> None:
+def _check_types(name: str, source: SourceConfig, label: str, types: dict[str, str], used: dict[str, str]) -> None:
     for column, role in used.items():
         kind = types[column]
         if role == "time":
@@ -215,19 +249,19 @@ def _check_types(name: str, source: SourceConfig, file: Path, types: dict[str, s
                 raise ConfigError(f"graph.sources.{name}.time_unit: column '{column}' is {kind}; expected s, ms or us")
             if kind not in _INTEGER_TYPES and kind not in ("DATE", "VARCHAR") and not kind.startswith("TIMESTAMP"):
                 raise DataError(
-                    f"{file}: column '{column}' is {kind}; a time is TIMESTAMP, DATE, ISO text or an integer"
+                    f"{label}: column '{column}' is {kind}; a time is TIMESTAMP, DATE, ISO text or an integer"
                 )
         elif kind not in _ID_TYPES and not kind.startswith("ENUM"):
             what = "an id" if role == "id" else "a relation's name"
             raise DataError(
-                f"{file}: column '{column}' is {kind}; expected an integer, VARCHAR, UUID or DATE for {what}"
+                f"{label}: column '{column}' is {kind}; expected an integer, VARCHAR, UUID or DATE for {what}"
             )
 
 
 def _staged(
     engine: Engine, config: GraphConfig, name: str, scan: str, types: dict[str, str], used: dict[str, str]
 ) -> str:
-    """Reads a text source into a table, since parsing twice costs more than keeping it; returns the table's name.
+    """Reads a scan into a table and returns its name: to parse text twice costs more than to keep it.
 
     Columns that are neither used nor mentioned in any `where` or `weight` are left out.
     """
