@@ -11,6 +11,7 @@ from ranker.config.sections import RankerConfig
 from ranker.data.files import impression_files
 
 if TYPE_CHECKING:
+    from artifacts.frame import Frame
     from ranker.data.exports import Export
 
 __all__ = ["RankerConfig", "impression_files", "rank"]
@@ -23,15 +24,18 @@ def rank(
     destination: Path,
     progress: Callable[[str, float], None],
     scalars: Path,
+    impressions: "Frame | None" = None,
 ) -> dict[str, Any]:
     """Trains and judges the arms of a config in the existing directory `destination`.
 
     `exports` are by run name: the first is the one that arms use, the others are compared with it under `<arm>@<name>`.
     `progress` is told what is being done and its fraction done; `scalars` is where curves for TensorBoard go, if the
-    config asks for them. The same call with the same destination goes on where
-    a killed one stopped, and a call with more arms, seeds or exports trains only those. Returns the metrics tree below
-    `rank`. Raises ConfigError for a graph that has seen the training labels, DataError for bad input.
+    config asks for them. `impressions` is a table in memory (a pandas DataFrame, an Arrow table, whatever has
+    `__arrow_c_stream__`) that stands for the files of the config's `impressions`; it is read in blocks as they are, and
+    errors call it `impressions`. If a run is killed, the same call with the same destination resumes it, and a call
+    with more arms, seeds or exports trains only those. Returns the metrics tree below `rank`. Raises ConfigError for a
+    graph that has seen the training labels, DataError for bad input.
     """
     from ranker.experiment.ranking import rank_arms
 
-    return rank_arms(config, root, exports, destination, progress, scalars)
+    return rank_arms(config, root, exports, destination, progress, scalars, impressions)

@@ -50,7 +50,7 @@ def _places(block: LogBlock, slot: Slot) -> tuple[Any, pa.Array]:
     lists = pa.types.is_list(column.type) or pa.types.is_large_list(column.type)
     if lists != slot.is_list:
         wanted = "lists of ids (cap is set)" if slot.is_list else "ids; a list column needs a cap"
-        raise DataError(f"{block.path}: column {slot.name} is {column.type}, expected {wanted}")
+        raise DataError(f"{block.part}: column {slot.name} is {column.type}, expected {wanted}")
     values = column.flatten() if lists else column
     strings = block.cast(slot.name, values, pa.large_string(), "ids")
     if not lists:

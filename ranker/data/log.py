@@ -1,21 +1,23 @@
-"""The log of impressions: Parquet files streamed row group by row group, and what their columns must be."""
+"""The log of impressions: streamed block by block, and what its columns must be."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from artifacts.errors import DataError
+from artifacts.frame import Frame, arrow_table
 from artifacts.moment import epoch_seconds
 from artifacts.section import did_you_mean
 from ranker.config.columns import DAY
 from ranker.config.sections import RankerConfig
-from ranker.data.files import impression_files, partition_keys
+from ranker.data.files import impression_files
+from ranker.data.parts import FRAME, FilePart, FramePart, Part
 
 BLOCK_ROWS = 1 << 16  # rows decoded at a time
 UNITS = {"s": 1, "ms": 1_000, "us": 1_000_000}
@@ -24,9 +26,9 @@ UNKNOWN = -1  # a conversion that may still come, or was never known
 
 @dataclass(frozen=True)
 class LogBlock:
-    """Consecutive rows of one file; `first` is the number of the first of them in the file."""
+    """Consecutive rows of one part of the log; `first` is the number of the first of them in it."""
 
-    path: Path
+    part: str
     first: int
     table: pa.Table
 
@@ -40,22 +42,29 @@ class LogBlock:
             return values.cast(to, safe=safe)
         except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
             raise DataError(
-                f"{self.path}: column {name} is {self.column(name).type}, expected {expected} ({error})"
+                f"{self.part}: column {name} is {self.column(name).type}, expected {expected} ({error})"
             ) from error
 
     def row(self, mask: NDArray[np.bool_]) -> str:
         """Names the first row that `mask` (N,) marks."""
-        return f"{self.path}: row {self.first + int(np.argmax(mask))}"
+        return f"{self.part}: row {self.first + int(np.argmax(mask))}"
 
 
 class ImpressionLog:
-    """Streams the impressions of a config. Raises DataError when files or columns are missing."""
+    """Streams the impressions of a config, or those of a table in memory.
 
-    def __init__(self, config: RankerConfig, root: Path) -> None:
+    Raises DataError when files or columns are missing.
+    """
+
+    def __init__(self, config: RankerConfig, root: Path, frame: Frame | None = None) -> None:
         self.config = config
-        self.files = impression_files(config, root)
-        for file in self.files:
-            _require_columns(file, self._columns())
+        self.parts: list[Part] = (
+            [FilePart(path) for path in impression_files(config, root)]
+            if frame is None
+            else [FramePart(arrow_table(FRAME, frame))]
+        )
+        for part in self.parts:
+            _require_columns(part, self._columns())
 
     def _columns(self) -> dict[str, str]:
         """Every column that is read, and the config path that names it."""
@@ -69,23 +78,20 @@ class ImpressionLog:
 
     @property
     def rows(self) -> int:
-        return sum(pq.read_metadata(file).num_rows for file in self.files)
+        return sum(part.rows for part in self.parts)
 
     def blocks(self, columns: Sequence[str] | None = None) -> Iterator[LogBlock]:
-        """Yields the log in order of its files, with `columns` or all that the config names."""
+        """Yields the log in order of its parts, with `columns` or all that the config names."""
         wanted = list(self._columns() if columns is None else columns)
-        for path in self.files:
-            constant = partition_keys(path)
-            with pq.ParquetFile(path) as file:
-                stored = [name for name in wanted if name not in constant]
-                first = 0
-                for batch in file.iter_batches(BLOCK_ROWS, columns=stored):
-                    table = pa.Table.from_batches([batch])
-                    for name in wanted:
-                        if name in constant:
-                            table = table.append_column(name, pa.repeat(constant[name], len(batch)))
-                    yield LogBlock(path, first, table)
-                    first += len(batch)
+        for part in self.parts:
+            first = 0
+            for table in part.batches(wanted, BLOCK_ROWS):
+                yield LogBlock(part.name, first, table)
+                first += len(table)
+
+    def identity(self) -> list[Any]:
+        """What tells this log from another, as JSON: state of its files, or the digest of the columns of a table."""
+        return [part.identity(list(self._columns())) for part in self.parts]
 
     def times(self, block: LogBlock) -> NDArray[np.int64]:
         """When each impression was shown, epoch seconds (N,). Raises DataError for a missing one."""
@@ -130,16 +136,11 @@ class ImpressionLog:
         return times
 
 
-def _require_columns(path: Path, columns: dict[str, str]) -> None:
-    try:
-        schema = pq.read_schema(path)
-    except (OSError, pa.ArrowInvalid) as error:
-        raise DataError(f"{path}: expected a whole Parquet file ({error})") from error
-    known = [*schema.names, *partition_keys(path)]
+def _require_columns(part: Part, columns: dict[str, str]) -> None:
     missing = [
-        f"{path}: no column '{name}' (ranker.{where}){did_you_mean(name, known)}"
+        f"{part.name}: no column '{name}' (ranker.{where}){did_you_mean(name, part.columns)}"
         for name, where in columns.items()
-        if name not in known
+        if name not in part.columns
     ]
     if missing:
         raise DataError(*missing)

@@ -29,7 +29,7 @@ class Windows:
             if len(times):
                 first, last = min(first, int(times.min())), max(last, int(times.max()))
         if first > last:
-            raise DataError(f"{log.files[0]}: no impressions at all (ranker.impressions)")
+            raise DataError(f"{log.parts[0].name}: no impressions at all (ranker.impressions)")
         return cls(first, last, *log.config.split.starts(first, last))
 
     def check(self, graph_ends: Mapping[str, int | None]) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 
 from artifacts.embeddings import Embeddings
 from artifacts.errors import ConfigError
+from artifacts.frame import Frame
 from artifacts.moment import iso
 from artifacts.publish import write_json
 from ranker.config.sections import RankerConfig
@@ -31,10 +32,11 @@ def rank_arms(
     destination: Path,
     progress: Progress,
     scalars: Path,
+    impressions: Frame | None,
 ) -> dict[str, Any]:
     """See `ranker.rank`."""
     contestants = line_up(config, list(exports))
-    log = ImpressionLog(config, root)
+    log = ImpressionLog(config, root, impressions)
     windows = Windows(**distributed.from_first(lambda: asdict(Windows.of(log))))
     windows.check({name: export.window_end for name, export in exports.items()})
     opened = open_exports(exports, config)

@@ -23,7 +23,7 @@ def log_identity(config: RankerConfig, log: ImpressionLog) -> str:
     """A digest of all that every training follows from."""
     settings = config.model_dump(mode="json", exclude=BESIDE_TRAINING)
     settings["training"].pop("seeds")
-    return digest([TRAINED_BY, settings, [(str(path), FileState.of(path).content) for path in log.files]])
+    return digest([TRAINED_BY, settings, log.identity()])
 
 
 def export_identity(exports: Iterable[Embeddings]) -> str:

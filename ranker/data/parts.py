@@ -1,0 +1,100 @@
+"""What the log of impressions consists of: Parquet files, or one table in memory. Each is read a block at a time."""
+
+import io
+from collections.abc import Iterator, Sequence
+from hashlib import sha256
+from pathlib import Path
+from typing import Any, Protocol
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from artifacts.errors import DataError
+from artifacts.inputs import FileState
+from ranker.data.files import partition_keys
+
+FRAME = "impressions"  # what errors call the table in memory, as they call others by their files
+
+
+class Part(Protocol):
+    """Consecutive impressions under one name."""
+
+    name: str
+    columns: list[str]
+
+    @property
+    def rows(self) -> int: ...
+
+    def batches(self, columns: Sequence[str], rows: int) -> Iterator[pa.Table]:
+        """Yields some columns of all rows in order, at most `rows` at a time."""
+
+    def identity(self, columns: Sequence[str]) -> Any:
+        """What tells these columns of this part from those of another, as JSON."""
+
+
+class FilePart:
+    """A Parquet file, streamed row group by row group; directories named key=value above it are columns."""
+
+    def __init__(self, path: Path) -> None:
+        """Raises DataError for a file that is not whole."""
+        self.name, self._path, self._constant = str(path), path, partition_keys(path)
+        try:
+            self.columns = [*pq.read_schema(path).names, *self._constant]
+        except (OSError, pa.ArrowInvalid) as error:
+            raise DataError(f"{path}: expected a whole Parquet file ({error})") from error
+
+    @property
+    def rows(self) -> int:
+        return int(pq.read_metadata(self._path).num_rows)
+
+    def batches(self, columns: Sequence[str], rows: int) -> Iterator[pa.Table]:
+        with pq.ParquetFile(self._path) as file:
+            for batch in file.iter_batches(rows, columns=[name for name in columns if name not in self._constant]):
+                table = pa.Table.from_batches([batch])
+                for name in (name for name in columns if name in self._constant):
+                    table = table.append_column(name, pa.repeat(self._constant[name], len(batch)))
+                yield table
+
+    def identity(self, columns: Sequence[str]) -> Any:
+        return self.name, FileState.of(self._path).content
+
+
+class FramePart:
+    """A table in memory. Told from another by the bytes of the columns that are read."""
+
+    def __init__(self, table: pa.Table) -> None:
+        self.name, self.columns, self._table = FRAME, table.column_names, table
+
+    @property
+    def rows(self) -> int:
+        return int(self._table.num_rows)
+
+    def batches(self, columns: Sequence[str], rows: int) -> Iterator[pa.Table]:
+        selected = self._table.select(list(columns))
+        for first in range(0, len(selected), rows):
+            yield selected.slice(first, rows)
+
+    def identity(self, columns: Sequence[str]) -> Any:
+        selected = self._table.select(sorted(columns)).replace_schema_metadata()
+        digest = _Digest()
+        with pa.PythonFile(digest, "w") as sink, pa.ipc.new_stream(sink, selected.schema) as stream:
+            stream.write_table(selected)
+        return FRAME, digest.hexdigest()
+
+
+class _Digest(io.RawIOBase):
+    """A file that keeps a digest of what is written, and nothing else."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._sha = sha256()
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, data: Any) -> int:
+        self._sha.update(data)
+        return len(data)
+
+    def hexdigest(self) -> str:
+        return self._sha.hexdigest()
