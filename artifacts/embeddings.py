@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from hashlib import md5
 from pathlib import Path
 from types import TracebackType
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import h5py
 import numpy as np
@@ -31,6 +31,9 @@ from numpy.typing import NDArray
 
 from artifacts.errors import DataError
 from artifacts.graph import Graph
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 FORMAT = "transra embeddings"
 FORMAT_VERSION = 1
@@ -245,6 +248,18 @@ class Embeddings:
     def vectors(self, entity_type: str) -> Array:
         """Returns the vectors of a type, (N, D): an np.memmap, read-only."""
         return self._arrays(entity_type)["vectors"]
+
+    def frame(self, entity_type: str) -> "pd.DataFrame":
+        """Returns the vectors of a type as a pandas DataFrame (N, D), read-only, indexed by `id`.
+
+        Vectors are not copied: they stay mapped, so memory holds the pages that are touched. Of the ids pandas 3 makes
+        Arrow strings, as long as they are, and pandas 2 a Python object each, about 60 bytes; a look-up by id also
+        builds pandas' own hash table. For a few ids of many, `rows` reads less.
+        """
+        import pandas as pd
+
+        index = pd.Index(self.ids(entity_type).to_pandas(), name="id")
+        return pd.DataFrame(self.vectors(entity_type), index=index, copy=False)
 
     def degrees(self, entity_type: str) -> Array | None:
         """Returns the training edges of a type's entities by relation and side, (N, K) int32; None if not exported."""

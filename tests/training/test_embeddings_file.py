@@ -1,5 +1,7 @@
 """The export's file: what is written is read back, id by id, and nothing foreign or broken is taken for an export."""
 
+import subprocess
+import sys
 from hashlib import md5
 from pathlib import Path
 from typing import Any
@@ -63,6 +65,31 @@ def test_everything_written_is_read_back(tmp_path: Path, dtype: str) -> None:
     assert [relation.name for relation in file.relations] == ["save", "click"]
     assert file.relation("save").parameters["projection"].tolist() == [[0, 1, 2], [3, 4, 5], [6, 7, 8]]
     assert file.relation("click").operator == "transra_anchor"
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float16"])
+def test_a_frame_is_the_vectors_by_id_without_a_copy(tmp_path: Path, dtype: str) -> None:
+    file = write(tmp_path / "e.h5", AWKWARD, random_vectors(len(AWKWARD), dtype))
+    frame = file.frame("user")
+    assert frame.index.name == "id" and frame.index.to_list() == AWKWARD and set(frame.dtypes) == {np.dtype(dtype)}
+    for row, id in enumerate(AWKWARD):
+        np.testing.assert_array_equal(frame.loc[id], file.vectors("user")[row])
+    assert np.shares_memory(frame.to_numpy(), file.vectors("user"))
+    with pytest.raises(ValueError, match="read-only"):
+        frame.to_numpy()[0, 0] = 1
+    assert file.frame("empty").shape == (0, DIMENSION)
+    with pytest.raises(DataError, match="entity type 'pin' is not in the export"):
+        file.frame("pin")
+
+
+def test_opening_does_not_import_pandas(tmp_path: Path) -> None:
+    write(tmp_path / "e.h5", AWKWARD, random_vectors(len(AWKWARD)))
+    code = (
+        "import sys; from pathlib import Path; from artifacts.embeddings import Embeddings; "
+        "Embeddings(Path(sys.argv[1])).vectors('user').sum(); "
+        "sys.exit('pandas' in sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code, str(tmp_path / "e.h5")], check=True, cwd=Path(__file__).parents[2])
 
 
 @settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
