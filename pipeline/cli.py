@@ -56,11 +56,22 @@ def parser() -> argparse.ArgumentParser:
     return root
 
 
+def default_root() -> Path:
+    """The checkout that this code runs from; the current directory where it was installed from a wheel."""
+    return REPOSITORY if (REPOSITORY / "pyproject.toml").is_file() else Path()
+
+
 def common_options() -> argparse.ArgumentParser:
     common = argparse.ArgumentParser(add_help=False)
     common.add_argument("config", type=Path, metavar="CONFIG", help="a run config, e.g. configs/demo.json")
     common.add_argument("--set", action="append", default=[], metavar="KEY.PATH=VALUE", help="override one value")
-    common.add_argument("--root", type=Path, default=REPOSITORY, help="where relative paths of the config start")
+    common.add_argument(
+        "--root",
+        type=Path,
+        default=default_root(),
+        help="where relative paths of the config start (default: the checkout that this code runs from, "
+        "or where there is none the current directory)",
+    )
     common.add_argument("--workspace", type=Path, help="default: <root>/runs/<config name>")
     common.add_argument("--verify", action="store_true", help="compare full digests of inputs and outputs")
     common.add_argument("--dry-run", action="store_true", help="what is stale and why, expected disk and memory")

@@ -12,7 +12,7 @@ from ranker.config.sections import RankerConfig
 
 
 class RunConfig(Section):
-    """What `transra` reads. Relative paths start at the root (`--root`, by default the repository)."""
+    """What `transra` reads. Relative paths start at the root: `--root`, or the checkout, or the current directory."""
 
     schema_url: str = Field("", alias="$schema", description="for editors: where configs/schema.json lies")
     graph: GraphConfig = Field(description="how events become a graph")
