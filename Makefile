@@ -21,7 +21,7 @@ ifneq ($(filter $(CONFIG),configs/demo.json configs/demo_rank.json),)
 INPUT := $(DEMO_DATA)
 endif
 
-.PHONY: help venv partition train evaluate export rank nightly status test test-slow lint schema real-impressions bench-rank bench-append bench-import bench-train bench-swap bench-kill clean
+.PHONY: help venv partition train evaluate export rank nightly status test test-slow lint wheel check-wheel schema real-impressions bench-rank bench-append bench-import bench-train bench-swap bench-kill clean
 
 help:  ## This list
 	@echo "usage: make TARGET [CONFIG=configs/demo.json] [ARGS='--set model.epochs=3']"
@@ -71,6 +71,13 @@ lint: venv  ## ruff and mypy
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
+wheel: venv  ## dist/*.whl, with kernels where there is a compiler (without: CC=/bin/false CXX=/bin/false)
+	rm -rf build
+	$(BIN)/pip wheel --quiet --no-deps --wheel-dir dist .
+
+check-wheel:  ## Both wheels, each installed into an empty environment and run outside of a checkout
+	$(PYTHON) tests/check_wheel.py
+
 schema: venv  ## configs/schema.json, from the config classes
 	$(TRANSRA) config schema > configs/schema.json
 
@@ -107,4 +114,4 @@ bench-train: venv $(DEMO_DATA) $(PYKEEN)/installed  ## Training against PyTorch-
 	$(BIN)/python -m benchmarks.bench_train $(ARGS)
 
 clean:  ## Remove the virtual environment and caches; runs/ and data/ stay
-	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache *.egg-info
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache build dist *.egg-info
