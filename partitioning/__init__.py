@@ -31,12 +31,12 @@ def build_graph(
     root: Path,
     destination: Path,
     progress: Callable[[str, float], None],
-    known: Path | None = None,
+    previous: Path | None = None,
     sources: "Mapping[str, Frame] | None" = None,
 ) -> GraphReport:
     """Builds the graph of `config` in the existing empty directory `destination`.
 
-    Ids of the graph in the directory `known` keep their partition and offset, also those that no longer occur; new ids
+    Ids of the graph in the directory `previous` keep partition and offset, also those that no longer occur; new ids
     follow them. `progress` is told the name of the step and its fraction done.
 
     `sources` are tables that stand for sources of the config, by name: pandas DataFrames, Arrow tables, whatever has
@@ -49,4 +49,4 @@ def build_graph(
     """
     from partitioning import build
 
-    return build.build_graph(config, root, destination, progress, known, sources or {})
+    return build.build_graph(config, root, destination, progress, previous, sources or {})

@@ -1,32 +1,31 @@
-"""The build, one step after the other: open sources, map entities, spill edges, write buckets, describe the graph."""
+"""The build, one step after the other: scan events, thin, keep what continues, write buckets, describe the graph."""
 
 import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from artifacts.errors import DataError
 from artifacts.frame import Frame
-from artifacts.graph import SPLITS
 from artifacts.resources import cpu_count
 from partitioning.buckets.buckets import write_buckets
 from partitioning.buckets.counts import Counts
-from partitioning.buckets.graph_files import describe
-from partitioning.buckets.statistics import balanced, graph_statistics
-from partitioning.config.sections import GraphConfig, memory_bytes
-from partitioning.edges.spill import EdgeSpill
-from partitioning.entities.entity_map import EntityMap
+from partitioning.buckets.graph_files import write_graph_files
+from partitioning.buckets.statistics import graph_statistics
+from partitioning.config.sections import GraphConfig
+from partitioning.duckdb_reader import open_duckdb
 from partitioning.entities.id_files import write_names
-from partitioning.events.relations import NamedRelation
-from partitioning.ledger.continuation import Reading, next_ledger, plan_reading
-from partitioning.ledger.held_out import hold_events, replay_events
+from partitioning.event_reader import Engine
+from partitioning.ledger.arrays import KeepsArrays, LedgerArrays, NoArrays
+from partitioning.ledger.continuation import Continuation, continue_from, next_ledger
+from partitioning.ledger.held_out import keep_held_out, replay_held_out
 from partitioning.ledger.ledger import ledger_path, save_ledger
+from partitioning.ledger.previous_graph import history_of
+from partitioning.outcome import check_empty, graph_report
 from partitioning.plan import plan_graph
 from partitioning.report import GraphReport
-from partitioning.scan import Read, read_events
-from partitioning.sources.engine import Engine, translated
+from partitioning.scan import Scan, scan_events
+from partitioning.sources.engine import translated
 from partitioning.sources.frames import source_frames
 from partitioning.sources.unchanged import unchanged
 from partitioning.thinning.thin import thin
@@ -39,91 +38,84 @@ def build_graph(
     root: Path,
     destination: Path,
     progress: Progress,
-    known: Path | None,
+    previous: Path | None,
     sources: Mapping[str, Frame],
+    engine: Engine = open_duckdb,
 ) -> GraphReport:
-    """See `partitioning.build_graph`."""
+    """See `partitioning.build_graph`. `engine` opens what reads the events."""
     config = config.with_inverses()
     frames = source_frames(config, sources)
     plan = plan_graph(config, root, frames)
     plan.require(config, destination)
-    reading = plan_reading(config, root, known, frames)
-    if config.append_only:
-        ledger_path(destination).mkdir()
+    continuation = continue_from(config, root, previous, frames)
     spill = destination / ".spill"
     spill.mkdir()
     try:
         with translated():
-            return _build(config, reading, destination, spill, max(plan.edges, 1), progress)
+            scan = _scan(engine, config, continuation, destination, spill, max(plan.edges, 1), progress)
+            return _finish(config, continuation, scan, destination, progress)
     finally:
         shutil.rmtree(spill)
 
 
-def _build(
-    config: GraphConfig, reading: Reading, destination: Path, spill: Path, expected: int, progress: Progress
+def _scan(
+    engine: Engine,
+    config: GraphConfig,
+    continuation: Continuation,
+    destination: Path,
+    spill: Path,
+    expected: int,
+    progress: Progress,
+) -> Scan:
+    threads, counted = config.threads or cpu_count(), continuation.counted_graph
+    progress("open sources", 0.0)
+    files = [path for paths in continuation.files.values() for path in paths]
+    with unchanged(files), engine(config, continuation, spill, threads) as reader:
+        return scan_events(reader, config, counted, destination, spill, threads, expected, progress)
+
+
+def _finish(
+    config: GraphConfig, continuation: Continuation, scan: Scan, destination: Path, progress: Progress
 ) -> GraphReport:
-    threads = config.threads or cpu_count()
-    engine = Engine(spill / "duckdb", memory_bytes(config.memory_limit), threads)
-    try:
-        with unchanged(path for paths in reading.files.values() for path in paths):
-            read = read_events(engine, config, reading, destination, spill, threads, expected, progress)
-    finally:
-        engine.close()
-    relations, edges = read.relations, read.edges
+    """What follows the scan."""
+    threads, relations, spill = config.threads or cpu_count(), scan.relations, scan.spill
     summed = np.array([relation.config.weight is not None for relation in relations])
-    entities = thin(config, relations, read.entities, edges, read.hashes, summed, destination)
+    thinned = thin(config, relations, scan.entities, spill, scan.hashes, summed, destination)
+    entities = thinned.entities
     if config.write_names:
         write_names(destination, entities.values(), threads)
-    ledger = None
-    if config.append_only:
-        ledger = ledger_path(destination)
-        replay_events(edges, config)
-        hold_events(edges, ledger, threads)
-        save_ledger(destination, next_ledger(config, reading, read.types, relations, read.without_consent))
-    counts = Counts(edges, relations, entities)
-    write_buckets(
-        edges, destination, config.seed, threads, summed, counts, ledger, lambda done: progress("buckets", done)
+    history = history_of(continuation, relations)
+    window = scan.spilled.window.including(replay_held_out(spill, history, config))
+    arrays = _keep_ledger(config, continuation, scan, destination, threads)
+    counts = Counts(spill, history, relations, entities)
+    seen = write_buckets(
+        spill,
+        history,
+        destination,
+        config.seed,
+        threads,
+        summed,
+        counts,
+        arrays,
+        lambda done: progress("buckets", done),
     )
-    counts.close(ledger, threads)
-    _check_empty(config, relations, edges, counts)
-    statistics = graph_statistics(counts, relations, entities, read.without_consent, edges.left_out)
-    describe(config, destination, relations, entities, edges, counts, statistics)
-    return _report(reading, read, entities, counts, statistics)
+    counts.close(arrays, threads)
+    check_empty(config, relations, scan.spilled.events, counts)
+    left_out = {"seen_before": thinned.seen + seen, **thinned.left_out}
+    statistics = graph_statistics(counts, relations, entities, scan.totals.without_consent, left_out)
+    write_graph_files(config, destination, relations, entities, window, counts, statistics)
+    return graph_report(continuation, scan, thinned, counts, statistics)
 
 
-def _check_empty(config: GraphConfig, relations: list[NamedRelation], edges: EdgeSpill, counts: Counts) -> None:
-    """Raises DataError that names every declared relation without an edge that must have some."""
-    lines = []
-    for index, relation in enumerate(config.relations):
-        mine = [i for i, named in enumerate(relations) if named.declared == index]
-        if not relation.allow_empty and not counts.edges[mine].sum():
-            where = f" where {relation.where}" if relation.where else ""
-            left = " left after min_degree" if edges.events[mine].sum() else ""
-            lines.append(
-                f"graph.relations[{index}]: relation '{relation.label}' has no edges{left} "
-                f"(source {', '.join(relation.sources)}{where}); set allow_empty if that is expected"
-            )
-    if lines:
-        raise DataError(*lines)
-
-
-def _report(
-    reading: Reading, read: Read, entities: dict[str, EntityMap], counts: Counts, statistics: dict[str, Any]
-) -> GraphReport:
-    by_split = np.sum(counts.edges, axis=0).tolist()
-    by_type = {name: sum(map.counts) for name, map in entities.items()}
-    return GraphReport(
-        edges=sum(by_split),
-        entities=sum(by_type.values()),
-        relations=len(read.relations),
-        edges_by_split=dict(zip(SPLITS, by_split, strict=True)),
-        entities_by_type=by_type,
-        rows_read=read.rows,
-        files_settled=reading.files_settled,
-        recounted=reading.recounted,
-        without_consent=statistics["without_consent"],
-        edges_left_out=dict(read.edges.left_out),
-        known={name: sum(map.known) for name, map in entities.items()},
-        cold={name: statistics["entities"][name]["cold"] for name in entities},
-        unbalanced=[name for name, map in entities.items() if not balanced(map.counts)],
-    )
+def _keep_ledger(
+    config: GraphConfig, continuation: Continuation, scan: Scan, destination: Path, threads: int
+) -> KeepsArrays:
+    """Begins the ledger of a graph with append-only sources; returns where its arrays go."""
+    if not config.append_only:
+        return NoArrays()
+    ledger_path(destination).mkdir()
+    arrays, totals = LedgerArrays(ledger_path(destination)), scan.totals
+    keep_held_out(scan.spill, arrays, threads)
+    ledger = next_ledger(config, continuation, totals.types, scan.relations, totals.without_consent)
+    save_ledger(destination, ledger)
+    return arrays

@@ -7,6 +7,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from artifacts.errors import ResourceError
+from artifacts.graph import Side
 from artifacts.resources import GIB, cpu_count, require_disk, require_memory
 from partitioning.config.sections import GraphConfig, memory_bytes
 from partitioning.sources.files import COMPRESSED, check_file, damaged, file_format, source_files
@@ -67,12 +68,12 @@ def plan_graph(config: GraphConfig, root: Path, frames: Frames) -> Plan:
         size += table.nbytes
         staged += table.nbytes
         edges += table.num_rows * _relations_on(config, name)
-    buckets = _largest_side(config, "lhs") * _largest_side(config, "rhs")
+    buckets = _most_partitions(config, Side.LHS) * _most_partitions(config, Side.RHS)
     at_once = min(config.threads or cpu_count(), buckets)
     weighted = any(relation.weight for relation in config.relations)
     bucket = (edges // buckets) * (_MEMORY_PER_WEIGHTED_EDGE if weighted else _MEMORY_PER_EDGE)
     capped = _capped_edges(config, edges) * _MEMORY_PER_CAPPED_EDGE
-    ends = max(_closed_at_once(config, edges, side) for side in ("lhs", "rhs")) * _MEMORY_PER_END
+    ends = max(_counted_at_once(config, edges, side) for side in Side) * _MEMORY_PER_END
     return Plan(
         rows=rows,
         input_bytes=size,
@@ -82,20 +83,20 @@ def plan_graph(config: GraphConfig, root: Path, frames: Frames) -> Plan:
     )
 
 
-def _largest_side(config: GraphConfig, side: str) -> int:
-    return max(config.partitions_of(relation.sides[side].type) for relation in config.relations)
+def _most_partitions(config: GraphConfig, side: Side) -> int:
+    return max(config.partitions_of(relation.side(side).type) for relation in config.relations)
 
 
-def _closed_at_once(config: GraphConfig, edges: int, side: str) -> int:
+def _counted_at_once(config: GraphConfig, edges: int, side: Side) -> int:
     """Edges of the partitions of a side whose distinct ends are counted at once."""
-    partitions = _largest_side(config, side)
+    partitions = _most_partitions(config, side)
     return min(config.threads or cpu_count(), partitions) * (edges // partitions)
 
 
 def _capped_edges(config: GraphConfig, edges: int) -> int:
     """Edges in a row or column of buckets, which a hub cap holds at once; 0 without a cap."""
     capped = {side for relation in config.relations for side, end in relation.sides.items() if end.max_degree}
-    return max((edges // _largest_side(config, side) for side in capped), default=0)
+    return max((edges // _most_partitions(config, side) for side in capped), default=0)
 
 
 def _relations_on(config: GraphConfig, source: str) -> int:

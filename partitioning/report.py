@@ -9,12 +9,12 @@ class GraphReport:
 
     Attributes:
         rows_read: rows of each source that was read
-        files_settled: files that were not read again, since the ledger of an earlier graph has them
-        recounted: why all files were read although an earlier graph has a ledger
+        files_settled: files that were not read again, since the ledger of the previous graph has them
+        recounted: why all files were read although the previous graph has a ledger
         without_consent: rows left out, by declared relation
         edges_left_out: by reason: seen_before (held out, but an earlier split has it), max_degree, min_degree
         cold: entities that are held out and never trained on, by type
-        known: ids that had a place in an earlier graph and kept it, by type
+        known: ids of the previous graph, which kept partition and offset, by type
         unbalanced: types whose partitions differ more than a uniform hash explains
     """
 

@@ -1,110 +1,84 @@
-"""The pass over the sources: relations, entities and edges are found, ids are written, edges are spilled."""
+"""The pass over the events: entities and edges are read, ids are written, edges are spilled."""
 
-from collections import Counter
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
 from artifacts.errors import DataError
 from partitioning.config.sections import GraphConfig
+from partitioning.edges.entity_hashes import EntityHashes
+from partitioning.edges.grid import Grid
 from partitioning.edges.spill import EdgeSpill
-from partitioning.edges.stream import spill_edges
-from partitioning.entities.entity_map import EntityMap, grow_entities, map_entities
-from partitioning.entities.id_files import append_entities, write_entities
-from partitioning.events.events import Events, declared_events
-from partitioning.events.forget import read_forgotten
-from partitioning.events.relations import NamedRelation, named_relations
-from partitioning.events.times import check_times
-from partitioning.ledger.continuation import Reading
-from partitioning.ledger.settled import Settled
-from partitioning.sources.engine import Engine
-from partitioning.sources.table import open_sources
-from partitioning.thinning.hub_cap import EntityHashes, capped_types
+from partitioning.edges.stream import SpillReport, spill_edges
+from partitioning.entities.entity_map import EntityMap
+from partitioning.entities.id_files import append_ids, write_ids
+from partitioning.event_reader import EventReader, ReadTotals
+from partitioning.events.relations import NamedRelation
+from partitioning.thinning.hub_cap import capped_types
+
+Progress = Callable[[str, float], None]
 
 
 @dataclass(frozen=True)
-class Read:
-    """What the events of a graph are, once read: `rows` by source, `without_consent` by declared relation."""
+class Scan:
+    """What the events of a graph are, once read. The spill and the hashes lie on disk."""
 
     relations: list[NamedRelation]
     entities: dict[str, EntityMap]
-    edges: EdgeSpill
     hashes: EntityHashes
-    types: dict[str, dict[str, str]]
-    rows: dict[str, int]
-    without_consent: dict[str, int]
+    spill: EdgeSpill
+    spilled: SpillReport
+    totals: ReadTotals
 
 
-def read_events(
-    engine: Engine,
+def scan_events(
+    reader: EventReader,
     config: GraphConfig,
-    reading: Reading,
+    counted: Path | None,
     destination: Path,
     spill: Path,
     threads: int,
     expected: int,
-    progress: Callable[[str, float], None],
-) -> Read:
-    """Reads the events, maps and writes their entities and spills their edges."""
-    progress("open sources", 0.0)
-    before = reading.ledger
-    sources = open_sources(engine, reading.config, reading.files, reading.frames, before.types if before else {})
-    read_forgotten(engine, config, sources)
-    events = declared_events(engine, reading.config, sources)
-    check_times(engine, events)
-    relations = named_relations(engine, config, events, before.relations if before else {})
-    entities = _entities(engine, config, events, reading, destination, threads, progress)
-    if not relations:
+    progress: Progress,
+) -> Scan:
+    """Maps and writes the entities of the events, after those of the graph `counted`, and spills their edges.
+
+    Ids go to `destination`, edges to the directory `spill`. Raises what the reader raises, and DataError for a graph
+    without a relation.
+    """
+    entities = _entities(reader, config, counted, destination, threads, progress)
+    if not reader.relations:
         raise DataError("graph.relations: no relation has a single edge")
     hashes = EntityHashes(spill, entities)
     for type in sorted(capped_types(config)):
-        hashes.write(engine, entities[type])
-    settled = Settled(reading.known, relations) if reading.known and before else None
-    edges = spill_edges(
-        engine,
-        config,
-        events,
-        relations,
-        entities,
-        spill,
+        hashes.write(type, reader.hashes(type))
+    grid = Grid.of(reader.relations, entities)
+    edges = EdgeSpill(spill, grid, any(relation.config.weight for relation in reader.relations))
+    spilled = spill_edges(
+        edges,
+        reader.edge_batches(grid),
+        len(reader.relations),
         lambda count: progress("edges", min(count / expected, 1.0)),
-        settled,
     )
-    rows = {name: int(engine.row(f"SELECT count(*) FROM {s.table}")[0]) for name, s in sources.items()}
-    dropped = _without_consent(engine, config, events, before.without_consent if before else {})
-    types = {name: source.types for name, source in sources.items()}
-    return Read(relations, entities, edges, hashes, types, rows, dropped)
+    return Scan(reader.relations, entities, hashes, edges, spilled, reader.totals())
 
 
 def _entities(
-    engine: Engine,
+    reader: EventReader,
     config: GraphConfig,
-    events: list[Events],
-    reading: Reading,
+    counted: Path | None,
     destination: Path,
     threads: int,
-    progress: Callable[[str, float], None],
+    progress: Progress,
 ) -> dict[str, EntityMap]:
-    entities, capped, known = {}, capped_types(config), reading.known
+    entities, capped = {}, capped_types(config)
     for done, name in enumerate(config.entities):
         progress("entities", done / len(config.entities))
-        if known and reading.ledger:
-            entities[name] = grow_entities(engine, config, events, name, known)
-            append_entities(engine, entities[name], known, destination, threads)
-        else:
-            hashed = bool(config.split.random) or name in capped
-            entities[name] = map_entities(engine, config, events, name, known, hashed)
-            write_entities(engine, entities[name], destination)
+        entities[name] = reader.map_entities(name, hashed=bool(config.split.random) or name in capped)
+        with closing(reader.ids(name)) as batches:
+            if counted:
+                append_ids(entities[name], batches, counted, destination, threads)
+            else:
+                write_ids(entities[name], batches, destination)
     return entities
-
-
-def _without_consent(
-    engine: Engine, config: GraphConfig, events: list[Events], before: dict[str, int]
-) -> dict[str, int]:
-    """Rows that are no edges for want of consent, of each declared relation that needs some, also those `before`."""
-    rows = Counter(before)
-    for part in (part for part in events if part.consented):
-        selected, agreed = " AND ".join(part.selected) or "true", " AND ".join(part.consented)
-        sql = f"SELECT count(*) FROM {part.source.table} WHERE {selected} AND NOT ({agreed})"
-        rows[config.relations[part.declared].label] += int(engine.row(sql)[0])
-    return {relation.label: rows[relation.label] for relation in config.relations if relation.label in rows}

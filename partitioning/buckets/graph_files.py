@@ -8,17 +8,17 @@ from artifacts.graph import SPLITS, EntityType, Graph, Relation, save_graph
 from artifacts.publish import write_json
 from partitioning.buckets.counts import Counts
 from partitioning.config.sections import GraphConfig
-from partitioning.edges.spill import EdgeSpill
+from partitioning.edges.stream import Window
 from partitioning.entities.entity_map import EntityMap
 from partitioning.events.relations import NamedRelation
 
 
-def describe(
+def write_graph_files(
     config: GraphConfig,
     destination: Path,
     relations: list[NamedRelation],
     entities: dict[str, EntityMap],
-    edges: EdgeSpill,
+    window: Window,
     counts: Counts,
     statistics: dict[str, Any],
 ) -> None:
@@ -43,7 +43,7 @@ def describe(
                 for index, relation in enumerate(relations)
             ),
             consent={r.name: text for r in relations if (text := _consent_text(config, r))},
-            window=edges.window,
+            window=window,
         ),
     )
 

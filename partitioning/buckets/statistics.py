@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from artifacts.graph import SPLITS
+from artifacts.graph import SPLITS, Side
 from partitioning.buckets.counts import Counts
 from partitioning.edges.key import Indices
 from partitioning.entities.entity_map import EntityMap
@@ -22,7 +22,7 @@ def graph_statistics(
     left_out: dict[str, int],
 ) -> dict[str, Any]:
     """The content of statistics.json. `dropped`: rows without consent, by relation; `left_out`: edges, by reason."""
-    lhs, rhs = counts.distinct["lhs"], counts.distinct["rhs"]
+    lhs, rhs = counts.distinct[Side.LHS], counts.distinct[Side.RHS]
     return {
         "relations": [
             {
@@ -34,7 +34,7 @@ def graph_statistics(
             for index, relation in enumerate(relations)
         ],
         "without_consent": dropped,
-        "edges_left_out": dict(left_out),
+        "edges_left_out": left_out,
         "entities": {name: _type_statistics(counts, map) for name, map in entities.items()},
         "buckets": {split: _sizes(counts.bucket_sizes[code]) for code, split in enumerate(SPLITS)},
     }
@@ -58,7 +58,7 @@ def _type_statistics(counts: Counts, entities: EntityMap) -> dict[str, Any]:
         "imbalance": round(deviation / mean, 6) if total else 0.0,  # of the partition farthest from the mean
         "degree": _quantiles(degrees),
         "cold": int(sum(np.count_nonzero(zero & held) for zero, held in untrained)),
-        "absent": int(sum(np.count_nonzero(zero & ~held) for zero, held in untrained)),  # known from an earlier graph
+        "absent": int(sum(np.count_nonzero(zero & ~held) for zero, held in untrained)),  # from the previous graph
     }
 
 

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field
 
-from artifacts.graph import TYPE_NAME_PATTERN
+from artifacts.graph import TYPE_NAME_PATTERN, Side
 from artifacts.moment import Moment
 from artifacts.section import Section
 
@@ -147,8 +147,11 @@ class RelationConfig(Section):
         return self.name or f"by {self.relation_column}"
 
     @property
-    def sides(self) -> dict[str, SideConfig]:
-        return {"lhs": self.lhs, "rhs": self.rhs}
+    def sides(self) -> dict[Side, SideConfig]:
+        return {side: self.side(side) for side in Side}
+
+    def side(self, side: Side) -> SideConfig:
+        return side.pick(self.lhs, self.rhs)
 
 
 class TimeSplit(Section):

@@ -9,7 +9,7 @@ from partitioning.edges.key import Indices, Keys, mix
 from partitioning.events.relations import NamedRelation
 
 
-def originals(relations: list[NamedRelation]) -> dict[str, str]:
+def inverses(relations: list[NamedRelation]) -> dict[str, str]:
     """Of each inverse, the name of the relation that it turns around."""
     return {relation.config.inverse: relation.name for relation in relations if relation.config.inverse}
 
@@ -26,16 +26,16 @@ def edge_hash(
     A portable hash of (purpose, lhs id, relation name, rhs id); an inverse has the hash of the edge that it turns
     around.
     """
-    turned_names = originals(relations)
-    digests = [hashlib.md5(f"{purpose}\t{turned_names.get(r.name, r.name)}".encode()).digest()[8:] for r in relations]
+    original = inverses(relations)
+    digests = [hashlib.md5(f"{purpose}\t{original.get(r.name, r.name)}".encode()).digest()[8:] for r in relations]
     salt = np.array([int.from_bytes(digest, "little") for digest in digests], np.uint64)
-    turned = np.array([r.name in turned_names for r in relations])[relation]
+    turned = np.array([r.name in original for r in relations])[relation]
     head, tail = np.where(turned, rhs_hash, lhs_hash), np.where(turned, lhs_hash, rhs_hash)
     # Mixing between the steps keeps (a, b) and (b, a) apart.
     return mix(mix(mix(salt[relation]) ^ head) ^ tail)
 
 
-def draw_split(
+def split_by_hash(
     random: RandomSplit,
     seed: int,
     relations: list[NamedRelation],
@@ -45,7 +45,7 @@ def draw_split(
 ) -> Indices:
     """Split codes (N,) of edges: their hash, read as a fraction of 2^64, is lowest in test.
 
-    An inverse is drawn as its original, else it would tell training what the test asks.
+    An inverse falls where its original does, else it would tell training what the test asks.
     """
     fraction = edge_hash(str(seed), relations, relation, lhs_hash, rhs_hash) / 2.0**64
     return np.where(fraction < random.test, 2, np.where(fraction < random.test + random.valid, 1, 0))

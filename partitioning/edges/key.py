@@ -6,12 +6,13 @@ edges and the seed; the inverse bijection gives the edges back. Sorting plain in
 """
 
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from artifacts.bucket_file import EdgeColumns
 from artifacts.errors import ResourceError
+from artifacts.graph import Side
 
 Keys = NDArray[np.uint64]
 Indices = NDArray[np.int64]
@@ -19,14 +20,6 @@ Indices = NDArray[np.int64]
 _CHUNK = 1 << 16  # keys that are mixed at once: temporaries stay in the cache
 _STEPS = ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB), (31, 1))
 _MASK = (1 << 64) - 1
-
-
-class Columns(NamedTuple):
-    """Edges (N,) as an edge file has them: offsets on both sides and indices of relations, (N,) each."""
-
-    lhs: Indices
-    rhs: Indices
-    relation: Indices
 
 
 @dataclass(frozen=True)
@@ -61,17 +54,14 @@ class KeyLayout:
         shift = self.lhs_bits + self.rhs_bits
         return (keys >> np.uint64(shift) if shift < 64 else np.zeros_like(keys)).astype(np.int64)
 
-    def lhs(self, keys: Keys) -> Indices:
-        """Left-hand offsets (N,) of keys (N,)."""
-        return ((keys >> np.uint64(self.rhs_bits)) & np.uint64((1 << self.lhs_bits) - 1)).astype(np.int64)
+    def offsets(self, side: Side, keys: Keys) -> Indices:
+        """Offsets (N,) on a side of keys (N,)."""
+        shift, bits = side.pick((self.rhs_bits, self.lhs_bits), (0, self.rhs_bits))
+        return ((keys >> np.uint64(shift) if shift else keys) & np.uint64((1 << bits) - 1)).astype(np.int64)
 
-    def rhs(self, keys: Keys) -> Indices:
-        """Right-hand offsets (N,) of keys (N,)."""
-        return (keys & np.uint64((1 << self.rhs_bits) - 1)).astype(np.int64)
-
-    def columns(self, keys: Keys) -> Columns:
+    def columns(self, keys: Keys) -> EdgeColumns:
         """What keys (N,) are made of."""
-        return Columns(self.lhs(keys), self.rhs(keys), self.relation(keys))
+        return EdgeColumns(self.offsets(Side.LHS, keys), self.offsets(Side.RHS, keys), self.relation(keys))
 
 
 def mix(keys: Keys) -> Keys:

@@ -4,12 +4,13 @@ from collections.abc import Iterable
 
 import numpy as np
 
+from artifacts.graph import Side
 from partitioning.edges.key import Indices
 from partitioning.entities.entity_map import EntityMap
 from partitioning.events.relations import NamedRelation
 
 
-class Places:
+class Positions:
     """Positions of entities in such arrays. `sizes` are the lengths of the arrays, by partition."""
 
     def __init__(self, relations: list[NamedRelation], entities: Iterable[EntityMap]) -> None:
@@ -19,12 +20,12 @@ class Places:
         self._starts = [np.concatenate([[0], np.cumsum(row)]) for row in sizes]
         self._types = {e.type: at for at, e in enumerate(maps)}
         self._of_relation = {
-            side: np.array([self._types[relation.config.sides[side].type] for relation in relations], np.int64)
-            for side in ("lhs", "rhs")
+            side: np.array([self._types[relation.config.side(side).type] for relation in relations], np.int64)
+            for side in Side
         }
         self.sizes = [int(starts[-1]) for starts in self._starts]
 
-    def of(self, side: str, part: int, relation: Indices, offsets: Indices) -> Indices:
+    def of(self, side: Side, part: int, relation: Indices, offsets: Indices) -> Indices:
         """Positions (N,) of the entities at offsets (N,) on a side of edges with relation indices (N,)."""
         return self._starts[part][self._of_relation[side]][relation] + offsets
 

@@ -1,51 +1,93 @@
 """The SQL that turns events into edges: each id is replaced by its partition and offset."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from contextlib import closing
+from typing import Any
 
-from partitioning.edges.key import KeyLayout
-from partitioning.entities.entity_map import EntityMap
-from partitioning.events.events import DRAWN, Events
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from artifacts.errors import DataError
+from artifacts.graph import Side
+from partitioning.config.sections import GraphConfig
+from partitioning.edges.edge_hash import split_by_hash
+from partitioning.edges.grid import Grid
+from partitioning.edges.key import Indices
+from partitioning.edges.stream import EdgeBatch, Window
+from partitioning.entities.id_table import IdTable
+from partitioning.events.events import BY_HASH, Events
 from partitioning.events.relations import NamedRelation, relation_table
+from partitioning.events.weights import INVALID, invalid_weight
+from partitioning.sources.diagnosis import row_of
 from partitioning.sources.engine import Engine, text
 
-
-@dataclass(frozen=True)
-class Grid:
-    """The buckets of the graph and how an edge is packed into a key."""
-
-    lhs_partitions: int
-    rhs_partitions: int
-    layout: KeyLayout
-
-    @classmethod
-    def of(cls, relations: list[NamedRelation], entities: dict[str, EntityMap]) -> "Grid":
-        lhs = [entities[relation.config.lhs.type].counts for relation in relations]
-        rhs = [entities[relation.config.rhs.type].counts for relation in relations]
-        return cls(
-            max(map(len, lhs)), max(map(len, rhs)), KeyLayout.of(len(relations), max(map(max, lhs)), max(map(max, rhs)))
-        )
-
-    @property
-    def buckets(self) -> int:
-        return self.lhs_partitions * self.rhs_partitions
+_BATCH = 1 << 20
 
 
-def edge_queries(
+def edge_batches(
+    engine: Engine,
+    config: GraphConfig,
+    events: list[Events],
+    relations: list[NamedRelation],
+    ids: dict[str, IdTable],
+    grid: Grid,
+) -> Iterator[EdgeBatch]:
+    """Streams all events through the tables of ids. Raises DataError for a weight that is not a positive number."""
+    weighted = any(relation.config.weight for relation in relations)
+    extra = {name: name for name, kept in (("units", weighted), ("moment", config.append_only)) if kept}
+    if config.split.random:
+        extra |= {"lhs_hash": "l.hash", "rhs_hash": "r.hash"}
+    for sql in _edge_queries(engine, events, relations, ids, grid, extra):
+        wrong = None
+        with closing(engine.batches(sql, _BATCH)) as batches:
+            for batch in batches:
+                columns = _numpy(batch)
+                relation = grid.layout.relation(columns["key"])
+                if "units" in columns and (invalid := columns["units"] == INVALID).any():
+                    wrong = relations[int(relation[np.argmax(invalid)])]
+                    break
+                split = _split(config, relations, relation, columns)
+                units, moments = columns.get("units"), columns.get("moment")
+                yield EdgeBatch(columns["bucket"], split, columns["key"], units, moments, _window(batch))
+        if wrong is not None:
+            raise _wrong_weight(engine, events, wrong)
+
+
+def _numpy(batch: pa.RecordBatch) -> dict[str, Any]:
+    """Columns (N,) without missing values. (Not Array.to_numpy, which imports pandas.)"""
+    return {name: np.from_dlpack(batch.column(name)) for name in batch.schema.names if name != "time"}
+
+
+def _split(config: GraphConfig, relations: list[NamedRelation], relation: Indices, columns: dict[str, Any]) -> Indices:
+    split: Indices = columns["split"].astype(np.int64)
+    if not config.split.random:
+        return split
+    hashes = columns["lhs_hash"], columns["rhs_hash"]
+    hashed = split_by_hash(config.split.random, config.seed, relations, relation, *hashes)
+    return np.where(split == BY_HASH, hashed, split)
+
+
+def _window(batch: pa.RecordBatch) -> Window:
+    times = pc.min_max(batch.column("time")).as_py()
+    return Window(times["min"], times["max"])
+
+
+def _edge_queries(
     engine: Engine,
     events: list[Events],
     relations: list[NamedRelation],
-    entities: dict[str, EntityMap],
+    ids: dict[str, IdTable],
     grid: Grid,
     extra: dict[str, str],
 ) -> Iterator[str]:
-    """One query for each pair of entity types, so that each map is loaded as seldom as possible.
+    """One query for each pair of entity types, so that each table of ids is loaded as seldom as possible.
 
     Columns: bucket, split, time (of training events), key, and `extra` (SQL by name).
     """
     rows: dict[tuple[str, str], list[str]] = {}
     for part in events:
-        if sql := _events(engine, part, relations):
+        if sql := _event_query(engine, part, relations):
             rows.setdefault((part.relation.lhs.type, part.relation.rhs.type), []).append(sql)
     layout = grid.layout
     more = "".join(f", {sql} AS {name}" for name, sql in extra.items())
@@ -53,20 +95,20 @@ def edge_queries(
         yield (
             f"SELECT CAST(l.part * {grid.rhs_partitions} + r.part AS INTEGER) AS bucket, split, time, "
             f"(CAST(rel AS UBIGINT) << {layout.lhs_bits + layout.rhs_bits}) | "
-            f"(CAST(l.place AS UBIGINT) << {layout.rhs_bits}) | CAST(r.place AS UBIGINT) AS key"
+            f"(CAST(l.id_offset AS UBIGINT) << {layout.rhs_bits}) | CAST(r.id_offset AS UBIGINT) AS key"
             f"{more} FROM ({' UNION ALL '.join(parts)}) e "
-            f"JOIN {entities[lhs].places} l ON l.id = e.lhs JOIN {entities[rhs].places} r ON r.id = e.rhs"
+            f"JOIN {ids[lhs].offsets} l ON l.id = e.lhs JOIN {ids[rhs].offsets} r ON r.id = e.rhs"
         )
 
 
-def _events(engine: Engine, events: Events, relations: list[NamedRelation]) -> str | None:
+def _event_query(engine: Engine, events: Events, relations: list[NamedRelation]) -> str | None:
     """SQL of (rel, lhs, rhs, split, time, moment, units) of a relation's rows; `time` only of training events."""
     indices = [index for index, relation in enumerate(relations) if relation.declared == events.declared]
     if not indices:
         return None
-    time = f"CASE WHEN {events.split} IN (0, {DRAWN}) THEN {events.source.time} END" if events.source.time else "NULL"
+    time = f"CASE WHEN {events.split} IN (0, {BY_HASH}) THEN {events.source.time} END" if events.source.time else "NULL"
     columns = (
-        f"{events.id('lhs')} AS lhs, {events.id('rhs')} AS rhs, CAST({events.split} AS UTINYINT) AS split, "
+        f"{events.id(Side.LHS)} AS lhs, {events.id(Side.RHS)} AS rhs, CAST({events.split} AS UTINYINT) AS split, "
         f"CAST({time} AS BIGINT) AS time, CAST({events.moment} AS BIGINT) AS moment, "
         f"CAST({events.weight} AS BIGINT) AS units"
     )
@@ -78,3 +120,17 @@ def _events(engine: Engine, events: Events, relations: list[NamedRelation]) -> s
         f"SELECT n.rel, e.* EXCLUDE (relation) FROM (SELECT {text(events.relation.relation_column)} AS relation, "
         f"{columns} {rows}) e JOIN {names} n ON n.relation_name = e.relation"
     )
+
+
+def _wrong_weight(engine: Engine, events: list[Events], relation: NamedRelation) -> DataError:
+    """The error for the first event of a relation whose weight is not a positive number."""
+    for part in (part for part in events if part.declared == relation.declared):
+        wrong = f"({part.condition}) AND {invalid_weight(part.relation)}"
+        if found := engine.rows(
+            f"SELECT CAST(({part.relation.weight}) AS DOUBLE) FROM {part.source.table} WHERE {wrong} LIMIT 1"
+        ):
+            where = row_of(engine, part.source, wrong)
+            return DataError(
+                f"{where}: graph.relations[{relation.declared}].weight is {found[0][0]}; expected a positive number"
+            )
+    raise AssertionError(f"a weight of {relation.name} is invalid, but no row has it")

@@ -1,74 +1,74 @@
 """The spill: keys of edges on disk, one file for each split and bucket, until the buckets are written."""
 
-from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from artifacts.graph import SPLITS
+from artifacts.graph import SPLITS, Bucket
+from partitioning.edges.grid import Grid
 from partitioning.edges.key import Indices, Keys
-from partitioning.edges.query import Grid
-from partitioning.events.relations import NamedRelation
-from partitioning.ledger.settled import Settled
 
 
-@dataclass
+class SpilledEdges(NamedTuple):
+    """Keys (N,) of edges and their weights (N,) in units, None in a graph without weights."""
+
+    keys: Keys
+    units: Indices | None
+
+    def where(self, stay: NDArray[np.bool_]) -> "SpilledEdges":
+        """Those of the edges (N,) that stay (N,)."""
+        return SpilledEdges(self.keys[stay], None if self.units is None else self.units[stay])
+
+
+@dataclass(frozen=True)
 class EdgeSpill:
-    """Unordered keys of every (split, bucket) on disk, and what was seen while they were written."""
+    """Unordered keys of every (split, bucket) on disk. Methods called `take_...` remove the file that they read.
+
+    `split` is a position in SPLITS; `weighted` says whether weights are kept, too.
+    """
 
     directory: Path
     grid: Grid
-    events: Indices  # (relations,)
     weighted: bool
-    left_out: Counter[str] = field(default_factory=Counter)  # edges, by reason
-    settled: Settled | None = None  # the graph whose training edges and held-out events these add to
-    wrong: NamedRelation | None = None  # one with a weight that is not a positive number
-    # First and last training event, epoch seconds; of a random split, first and last event of all.
-    window: tuple[int | None, int | None] = (None, None)
 
-    def keys(self, split: int, bucket: int) -> Keys:
-        """Keys (N,) of a bucket; their file is removed."""
-        return _taken(self._path("keys", split * self.grid.buckets + bucket), np.uint64)
+    def take_edges(self, split: int, bucket: Bucket) -> SpilledEdges:
+        """The edges of a bucket."""
+        cell = self._cell(split, bucket)
+        units = _taken(self._path("units", cell), np.int64) if self.weighted else None
+        return SpilledEdges(_taken(self._path("keys", cell), np.uint64), units)
 
-    def units(self, split: int, bucket: int) -> Indices:
-        """Weights (N,) of the same edges, in units; their file is removed."""
-        return _taken(self._path("units", split * self.grid.buckets + bucket), np.int64)
+    def take_moments(self, split: int, bucket: Bucket) -> Indices:
+        """What decided the split (N,) of held-out events, epoch seconds or NO_MOMENT, in the order of their keys."""
+        return _taken(self._path("moments", self._cell(split, bucket)), np.int64)
 
-    def moments(self, split: int, bucket: int) -> Indices:
-        """What decided the split (N,) of held-out events, epoch seconds or NO_MOMENT; their file is removed."""
-        return _taken(self._path("moments", split * self.grid.buckets + bucket), np.int64)
-
-    def holds(self, split: int, bucket: int) -> bool:
+    def holds(self, split: int, bucket: Bucket) -> bool:
         """Whether a bucket has edges that were not taken yet."""
-        return self._path("keys", split * self.grid.buckets + bucket).exists()
+        return self._path("keys", self._cell(split, bucket)).exists()
 
-    def put(self, split: int, bucket: int, keys: Keys, units: Indices | None) -> None:
-        """Writes keys (N,) and weights (N,) of a bucket whose files were taken."""
-        for name, column in (("keys", keys), ("units", units)):
+    def put(self, split: int, bucket: Bucket, edges: SpilledEdges) -> None:
+        """Writes the edges of a bucket whose files were taken."""
+        for name, column in (("keys", edges.keys), ("units", edges.units)):
             if column is not None and len(column):
-                column.tofile(self._path(name, split * self.grid.buckets + bucket))
+                column.tofile(self._path(name, self._cell(split, bucket)))
 
-    def append(self, cells: Indices, columns: Mapping[str, NDArray[Any]]) -> None:
-        """Writes columns (N,) (keys, units, moments) to the files of their cells (N,): split * buckets + bucket."""
-        count = len(SPLITS) * self.grid.buckets
+    def append(self, split: Indices, bucket: Indices, columns: Mapping[str, NDArray[Any]]) -> None:
+        """Adds columns (N,) (keys, units, moments) of events in splits (N,) and buckets (N,), by number."""
+        count = len(SPLITS) * len(self.grid)
+        cells = split * len(self.grid) + bucket
         order = np.argsort(cells.astype(np.min_scalar_type(count)), kind="stable")
         ends = np.cumsum(np.bincount(cells, minlength=count))
         for name, column in columns.items():
             for cell, rows in enumerate(np.split(column[order], ends[:-1])):
-                if len(rows) and (name != "moments" or cell >= self.grid.buckets):  # training never moves
+                if len(rows) and (name != "moments" or cell >= len(self.grid)):  # training never moves
                     with self._path(name, cell).open("ab") as file:
                         rows.tofile(file)
 
-    def widen(self, low: int | None, high: int | None) -> None:
-        """Makes the window hold training events from `low` to `high`, epoch seconds; None where there are none."""
-        lows, highs = (
-            [time for time in times if time is not None] for times in zip(self.window, (low, high), strict=True)
-        )
-        self.window = min(lows, default=None), max(highs, default=None)
+    def _cell(self, split: int, bucket: Bucket) -> int:
+        return split * len(self.grid) + self.grid.number(bucket)
 
     def _path(self, name: str, cell: int) -> Path:
         return self.directory / f"{name}-{cell}"

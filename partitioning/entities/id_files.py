@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from artifacts.graph import ids_path
 from partitioning.entities.entity_map import EntityMap
-from partitioning.sources.engine import Engine, translated
+from partitioning.sources.engine import translated
 
 _ROW_GROUP = 1 << 20
 _SCHEMA = pa.schema([("id", pa.string())])
@@ -42,29 +42,24 @@ class _Ids:
         return pa.concat_arrays([*pieces, last[: len(last) + missing]])
 
 
-def write_entities(engine: Engine, entities: EntityMap, directory: Path) -> None:
-    """Writes the ids and the count of every partition of a type."""
-    batches = engine.batches(f"SELECT id FROM {entities.table}", _ROW_GROUP)
+def write_ids(entities: EntityMap, batches: Iterator[pa.RecordBatch], directory: Path) -> None:
+    """Writes the ids, which come by partition and offset, and the count of every partition of a type."""
     ids = _Ids(batches)
     ids_path(directory, entities.type, 0).parent.mkdir(parents=True)
     for part, count in enumerate(entities.counts):
         _write_partition(directory, entities.type, part, count, ids)
-    batches.close()
 
 
-def append_entities(engine: Engine, entities: EntityMap, known: Path, directory: Path, threads: int) -> None:
-    """Writes what `write_entities` would: the ids of the graph in `known` and, after them, those that the map adds."""
-    after = f"{list(entities.known)}[part + 1]"
-    batches = engine.batches(
-        f"SELECT id FROM {entities.places} WHERE place >= {after} ORDER BY part, place", _ROW_GROUP
-    )
+def append_ids(
+    entities: EntityMap, batches: Iterator[pa.RecordBatch], previous: Path, directory: Path, threads: int
+) -> None:
+    """Writes what `write_ids` would, given the new ids alone: they follow those of the graph in `previous`."""
     ids, type = _Ids(batches), entities.type
-    new = [ids.take(count - before) for count, before in zip(entities.counts, entities.known, strict=True)]
-    batches.close()
+    new = [ids.take(count - before) for count, before in zip(entities.counts, entities.previous, strict=True)]
     ids_path(directory, type, 0).parent.mkdir(parents=True)
 
     def write(part: int) -> None:
-        with pq.ParquetFile(ids_path(known, type, part)) as file:
+        with pq.ParquetFile(ids_path(previous, type, part)) as file:
             added = pa.record_batch([new[part]], schema=_SCHEMA)
             stream = _Ids(chain(file.iter_batches(_ROW_GROUP), [added]))
             _write_partition(directory, type, part, entities.counts[part], stream)
@@ -82,8 +77,8 @@ def _write_partition(directory: Path, type: str, part: int, count: int, ids: _Id
                 file.write_batch(pa.record_batch([group], schema=_SCHEMA), row_group_size=_ROW_GROUP)
 
 
-def keep_entities(directory: Path, type: str, keep: list[NDArray[np.bool_]]) -> None:
-    """Removes ids from the files that `write_entities` wrote: `keep` says for each partition which offsets stay."""
+def keep_ids(directory: Path, type: str, keep: list[NDArray[np.bool_]]) -> None:
+    """Removes ids from the files that `write_ids` wrote: `keep` says for each partition which offsets stay."""
     for part, stay in enumerate(keep):
         (directory / f"entity_count_{type}_{part}.txt").write_text(f"{np.count_nonzero(stay)}\n")
         path = ids_path(directory, type, part)
@@ -99,10 +94,10 @@ def keep_entities(directory: Path, type: str, keep: list[NDArray[np.bool_]]) -> 
 
 
 def write_names(directory: Path, entities: Iterable[EntityMap], threads: int) -> None:
-    """Writes PBG's entity_names files, streaming the ids that `write_entities` wrote."""
+    """Writes PBG's entity_names files, streaming the ids that `write_ids` wrote."""
 
-    def write(place: tuple[str, int]) -> None:
-        type, part = place
+    def write(partition: tuple[str, int]) -> None:
+        type, part = partition
         with (directory / f"entity_names_{type}_{part}.json").open("wb") as file, translated():
             file.write(b"[")
             comma = 1  # bytes: the first name follows none

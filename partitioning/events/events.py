@@ -6,18 +6,17 @@ from dataclasses import dataclass
 import duckdb
 
 from artifacts.errors import ConfigError
-from artifacts.graph import SPLITS
+from artifacts.graph import SPLITS, Side
 from artifacts.moment import epoch_seconds
 from partitioning.config.sections import ConsentConfig, GraphConfig, RelationConfig
 from partitioning.events.lookups import derived
+from partitioning.events.time_split import NO_MOMENT, SplitByTime
 from partitioning.events.weights import reference_time, weight_units
 from partitioning.sources.engine import Engine, quoted, text
 from partitioning.sources.table import Source, has_rows
 
-# The split code of events whose split is drawn from the hash of the edge, once the entities are known.
-DRAWN = len(SPLITS)
-# The moment of events whose split no date decides.
-NO_MOMENT = -1
+# The split code of events whose split the hash of the edge decides, once the entities are mapped.
+BY_HASH = len(SPLITS)
 
 
 @dataclass(frozen=True)
@@ -38,9 +37,9 @@ class Events:
         """The rows that are edges. Always valid after WHERE."""
         return " AND ".join((*self.selected, *self.consented)) or "true"
 
-    def id(self, side: str) -> str:
-        """SQL of the id on a side ('lhs' or 'rhs')."""
-        return text(self.relation.sides[side].column)
+    def id(self, side: Side) -> str:
+        """SQL of the id on a side."""
+        return text(self.relation.side(side).column)
 
 
 def declared_events(engine: Engine, config: GraphConfig, sources: dict[str, Source]) -> list[Events]:
@@ -118,10 +117,9 @@ def _selected(config: GraphConfig, relation: RelationConfig, source: Source) -> 
 
 
 def _split(config: GraphConfig, source: Source) -> tuple[str, str]:
-    """SQL of the split's code, a position in SPLITS or DRAWN, and of the moment that decides it."""
+    """SQL of the split's code, a position in SPLITS or BY_HASH, and of the moment that decides it."""
     if source.config.split:
         return str(SPLITS.index(source.config.split)), str(NO_MOMENT)
     if config.split.time and source.time:
-        valid, test = epoch_seconds(config.split.time.valid_from), epoch_seconds(config.split.time.test_from)
-        return f"CASE WHEN {source.time} >= {test} THEN 2 WHEN {source.time} >= {valid} THEN 1 ELSE 0 END", source.time
-    return str(DRAWN if config.split.random else 0), str(NO_MOMENT)
+        return SplitByTime.of(config.split.time).sql(source.time), source.time
+    return str(BY_HASH if config.split.random else 0), str(NO_MOMENT)

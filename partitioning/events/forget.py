@@ -3,7 +3,7 @@
 from artifacts.errors import DataError
 from artifacts.section import did_you_mean
 from partitioning.config.sections import GraphConfig
-from partitioning.sources.diagnosis import place
+from partitioning.sources.diagnosis import row_of
 from partitioning.sources.engine import Engine, literal, quoted, text
 from partitioning.sources.table import Source
 
@@ -20,11 +20,11 @@ def read_forgotten(engine: Engine, config: GraphConfig, sources: dict[str, Sourc
     source, type, id = sources[config.forget.source], config.forget.type_column, config.forget.column
     for column in (type, id):
         if engine.row(f"SELECT count(*) FROM {source.table} WHERE {quoted(column)} IS NULL")[0]:
-            where = place(engine, source, f"{quoted(column)} IS NULL")
+            where = row_of(engine, source, f"{quoted(column)} IS NULL")
             raise DataError(f"{where}: no value in column '{column}' of the list of entities to forget")
     for (name,) in engine.rows(f"SELECT DISTINCT {text(type)} FROM {source.table} ORDER BY 1"):
         if name not in config.entities:
-            where = place(engine, source, f"{text(type)} = {literal(name)}")
+            where = row_of(engine, source, f"{text(type)} = {literal(name)}")
             raise DataError(f"{where}: unknown entity type '{name}'{did_you_mean(name, list(config.entities))}")
     engine.run(
         f"CREATE TEMP TABLE {TABLE} AS SELECT DISTINCT {text(type)} AS type, {text(id)} AS id FROM {source.table}"

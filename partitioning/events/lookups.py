@@ -21,7 +21,7 @@ def derived(
         select = f"(SELECT e.*, p.id AS {quoted(column)} FROM "
         join = f" e JOIN {partners} p ON p.partner = CAST(e.{quoted(end.column)} AS VARCHAR))"
         source = replace(source, table=select + source.table + join, reader=select + source.reader + join)
-        relation = relation.model_copy(update={side: end.model_copy(update={"column": column, "join": None})})
+        relation = relation.model_copy(update={side.value: end.model_copy(update={"column": column, "join": None})})
     return relation, source
 
 

@@ -20,18 +20,16 @@ class NamedRelation:
 
 
 def named_relations(
-    engine: Engine, config: GraphConfig, events: list[Events], counted: Mapping[str, int]
+    engine: Engine, config: GraphConfig, events: list[Events], previous: Mapping[str, int]
 ) -> list[NamedRelation]:
     """Relations in the order of the config; those of a relation_column sorted by name in its place.
 
-    `counted` has the position in the config of those that an earlier graph has, by name.
+    `previous` has the position in the config of those that a ledger is continued with, by name.
     """
     relations: dict[str, NamedRelation] = {}
     for index, declared in enumerate(config.relations):
-        earlier = {name for name, at in counted.items() if at == index}
-        names = (
-            [declared.name] if declared.name else _values(engine, [e for e in events if e.declared == index], earlier)
-        )
+        kept = {name for name, at in previous.items() if at == index}
+        names = [declared.name] if declared.name else _values(engine, [e for e in events if e.declared == index], kept)
         for name in names:
             if name in relations:
                 raise ConfigError(
@@ -42,9 +40,9 @@ def named_relations(
     return list(relations.values())
 
 
-def _values(engine: Engine, events: list[Events], earlier: set[str]) -> list[str]:
-    """Distinct values of the relation column, and the earlier ones. Raises DataError for a missing value."""
-    names = set(earlier)
+def _values(engine: Engine, events: list[Events], kept: set[str]) -> list[str]:
+    """Distinct values of the relation column, and those that are kept. Raises DataError for a missing value."""
+    names = set(kept)
     for part in events:
         column = part.relation.relation_column or ""
         found = engine.rows(f"SELECT DISTINCT {text(column)} FROM {part.source.table} WHERE {part.condition}")

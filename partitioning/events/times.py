@@ -4,7 +4,7 @@ from datetime import datetime, timezone
 
 from artifacts.errors import DataError
 from partitioning.events.events import Events
-from partitioning.sources.diagnosis import missing_value, place
+from partitioning.sources.diagnosis import missing_value, row_of
 from partitioning.sources.engine import Engine, quoted
 from partitioning.sources.table import Source
 
@@ -42,12 +42,12 @@ def _error(engine: Engine, source: Source, condition: str, odd: str) -> DataErro
         values = engine.rows(f"SELECT any_value({quoted(column)}) FROM {source.table} WHERE {unreadable}")
         if values[0][0] is None:
             return missing_value(engine, source, column, condition)
-        where = place(engine, source, unreadable)
+        where = row_of(engine, source, unreadable)
         return DataError(f"{where}: column '{column}' has '{values[0][0]}'; expected an ISO date or time")
     seconds = int(odd.rpartition(" ")[2])
     year = 1970 + seconds // _SECONDS_PER_YEAR
     unit = source.config.time_unit
     hint = f"is graph.sources.{source.name}.time_unit really '{unit}'?" if unit else "check the column"
     (value,) = engine.row(f"SELECT any_value({quoted(column)}) FROM {source.table} WHERE {odd}")
-    where = place(engine, source, f"({condition}) AND {odd}")
+    where = row_of(engine, source, f"({condition}) AND {odd}")
     return DataError(f"{where}: column '{column}' has {value}, the year {year}; expected 1970 to 2200, {hint}")

@@ -1,4 +1,4 @@
-"""What a build reads: everything, or what is left to count after a graph with a ledger."""
+"""What a build reads: everything, or what is left to count after the previous graph, if that has a ledger."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -15,7 +15,7 @@ from partitioning.ledger.ledger import (
     file_states,
     load_ledger,
     relative,
-    settled_until,
+    training_until,
 )
 from partitioning.sources.files import source_files
 from partitioning.sources.frames import Frames
@@ -24,50 +24,54 @@ _WAY_OUT = "count all files again with --rebuild"
 
 
 @dataclass(frozen=True)
-class Reading:
-    """What a build reads.
+class Continuation:
+    """What a build reads, and after what.
 
     Attributes:
         config: the graph's, or one whose relations name only the sources that have unread rows
         files: those to read, by source
         states: of all files of every source, where a ledger is kept
-        known: the graph whose ids keep their places
-        ledger: what is settled in `known`, so that only the rest is read; None when everything is
-        recounted: why a ledger of `known` is not continued
+        previous: the graph whose ids keep partition and offset
+        counted: what the ledger of `previous` has, so that only the rest is read; empty when everything is
+        recounted: why a ledger of `previous` is not continued
         frames: tables in place of files, by source; a graph with a ledger has none
     """
 
     config: GraphConfig
     files: dict[str, list[Path]]
     states: dict[str, FileStates]
-    known: Path | None
-    ledger: Ledger | None
+    previous: Path | None
+    counted: Ledger
     recounted: list[str]
     frames: Frames = field(default_factory=dict)
 
     @property
+    def counted_graph(self) -> Path | None:
+        """The previous graph, if its edges are counted and only new events are read."""
+        return self.previous if self.counted.files else None
+
+    @property
     def files_settled(self) -> int:
         """How many files are not read, since the ledger has them."""
-        settled = self.states if self.ledger else {}
-        return sum(len(files) - len(self.files[name]) for name, files in settled.items())
+        return sum(len(files) - len(self.files[name]) for name, files in self.states.items())
 
 
-def plan_reading(config: GraphConfig, root: Path, known: Path | None, frames: Frames) -> Reading:
-    """What is left to count after the graph in `known`, or everything.
+def continue_from(config: GraphConfig, root: Path, previous: Path | None, frames: Frames) -> Continuation:
+    """What is left to count after the graph in `previous`, or everything.
 
     Raises DataError when a file of its ledger changed or is gone, and ConfigError when one of its relations is gone or
     joins other types.
     """
     files = source_files(config, root, frames)
     states = file_states(files, root) if config.append_only else {}
-    ledger = load_ledger(known) if known and config.append_only else None
+    ledger = load_ledger(previous) if previous and config.append_only else None
     if ledger is None:
-        return Reading(config, files, states, known, None, [], frames)
+        return Continuation(config, files, states, previous, Ledger.empty(), [], frames)
     _refuse_other_relations(ledger, config)
     _refuse_other_files(ledger, config, states)
     if reasons := list(_reasons(ledger, config, states)):
-        return Reading(config, files, states, known, None, reasons)
-    return Reading(_appended(config), _unread(ledger, config, root, files), states, known, ledger, [])
+        return Continuation(config, files, states, previous, Ledger.empty(), reasons)
+    return Continuation(_appended(config), _unread(ledger, config, root, files), states, previous, ledger, [])
 
 
 def _refuse_other_relations(ledger: Ledger, config: GraphConfig) -> None:
@@ -102,7 +106,7 @@ def _reasons(ledger: Ledger, config: GraphConfig, states: dict[str, FileStates])
     for name, source in config.sources.items():
         if not source.append_only and states[name] != ledger.files.get(name):
             yield f"graph.sources.{name} has other files or others' content"
-    before, now = ledger.valid_from, settled_until(config)
+    before, now = ledger.valid_from, training_until(config)
     if before is not None and now is not None and now < before:
         yield f"graph.split.time.valid_from went back, from {before} to {now} s since 1970"
 
@@ -126,17 +130,17 @@ def _unread(ledger: Ledger, config: GraphConfig, root: Path, files: dict[str, li
 
 def next_ledger(
     config: GraphConfig,
-    reading: Reading,
+    continuation: Continuation,
     types: dict[str, dict[str, str]],
     relations: list[NamedRelation],
     without_consent: dict[str, int],
 ) -> Ledger:
-    """The ledger of the graph that was made of a reading; `types` are those of the sources that were read."""
-    types = {**types, **(reading.ledger.types if reading.ledger else {})}
+    """The ledger of the graph that was built; `types` are those of the sources that were read."""
+    types = {**types, **continuation.counted.types}
     return Ledger(
         config=counted_config(config),
-        valid_from=settled_until(config),
-        files=reading.states,
+        valid_from=training_until(config),
+        files=continuation.states,
         types={name: types[name] for name, s in config.sources.items() if s.append_only and name in types},
         relations={relation.name: relation.declared for relation in relations},
         without_consent=without_consent,

@@ -2,58 +2,62 @@
 
 from concurrent.futures import ThreadPoolExecutor
 from itertools import product
-from pathlib import Path
 
 import numpy as np
 
-from artifacts.graph import SPLITS
-from artifacts.moment import epoch_seconds
+from artifacts.graph import SPLITS, Bucket
 from partitioning.config.sections import GraphConfig
 from partitioning.edges.key import Indices
 from partitioning.edges.spill import EdgeSpill
-from partitioning.events.events import NO_MOMENT
+from partitioning.edges.stream import Window
+from partitioning.events.time_split import NO_MOMENT, SplitByTime
 from partitioning.events.weights import UNIT
-from partitioning.ledger.settled import held_name
+from partitioning.ledger.arrays import KeepsArrays, held_out_name
+from partitioning.ledger.history import HeldOut, History
 from partitioning.sources.engine import translated
 
 
-def hold_events(spill: EdgeSpill, ledger: Path, threads: int) -> None:
-    """Writes the held-out events of the spill to the directory `ledger`; they stay in the spill, without moments.
+def replay_held_out(spill: EdgeSpill, history: History, config: GraphConfig) -> Window:
+    """Adds the held-out events of a history to the spill, each to the split where it belongs now.
+
+    Returns the window of all training events of the history: those that it had, and those that are now.
+    """
+    rule, window = SplitByTime.of(config.split.time) if config.split.time else None, history.window
+    for events in history.held_out():
+        split = _split(events, rule)
+        if len(learnt := events.moments[split == 0]):
+            window = window.including(Window(int(learnt.min()), int(learnt.max())))
+        keys = spill.grid.layout.pack(events.edges.rel, events.edges.lhs, events.edges.rhs)
+        columns = {"keys": keys, "moments": events.moments, **({"units": events.units} if spill.weighted else {})}
+        with translated():
+            spill.append(split, np.full(len(split), spill.grid.number(events.bucket)), columns)
+    return window
+
+
+def _split(events: HeldOut, rule: SplitByTime | None) -> Indices:
+    """Positions in SPLITS (N,): where no date decides, an event stays."""
+    stay = np.full(len(events.moments), events.split)
+    return np.where(events.moments == NO_MOMENT, stay, rule.codes(events.moments)) if rule else stay
+
+
+def keep_held_out(spill: EdgeSpill, arrays: KeepsArrays, threads: int) -> None:
+    """Saves the held-out events of the spill; they stay in the spill, without moments.
 
     Sorted, so that the same events give the same bytes.
     """
-    layout = spill.grid.layout
 
-    def hold(cell: tuple[int, int]) -> None:
-        split, bucket = cell
-        keys, units = spill.keys(split, bucket), spill.units(split, bucket)
-        if not len(keys):
+    def keep(cell: tuple[int, Bucket]) -> None:
+        edges, moments = spill.take_edges(*cell), spill.take_moments(*cell)
+        if not len(moments):
             return
-        weights = units if spill.weighted else np.full(len(keys), UNIT)
-        columns = layout.relation(keys), layout.lhs(keys), layout.rhs(keys), spill.moments(split, bucket), weights
-        events = np.stack(columns)
+        units = np.full(len(moments), UNIT) if edges.units is None else edges.units
+        lhs, rhs, relation = spill.grid.layout.columns(edges.keys)
         with translated():
-            np.save(ledger / held_name(split, *divmod(bucket, spill.grid.rhs_partitions)), _sorted(events))
-            spill.put(split, bucket, keys, units if spill.weighted else None)
+            arrays.save(held_out_name(*cell), _sorted(np.stack([relation, lhs, rhs, moments, units])))
+            spill.put(*cell, edges)
 
     with ThreadPoolExecutor(threads) as pool:
-        list(pool.map(hold, product(range(1, len(SPLITS)), range(spill.grid.buckets))))
-
-
-def replay_events(spill: EdgeSpill, config: GraphConfig) -> None:
-    """Adds the held-out events that were settled before to the spill, each to the split where it belongs now."""
-    for before, i, j, (relation, lhs, rhs, moment, units) in spill.settled.held_out() if spill.settled else ():
-        split = np.full(len(moment), before)
-        if config.split.time:
-            valid, test = epoch_seconds(config.split.time.valid_from), epoch_seconds(config.split.time.test_from)
-            split = np.where(moment == NO_MOMENT, split, np.where(moment >= test, 2, np.where(moment >= valid, 1, 0)))
-        if len(learnt := moment[split == 0]):
-            spill.widen(int(learnt.min()), int(learnt.max()))
-        columns = {"keys": spill.grid.layout.pack(relation, lhs, rhs), "moments": moment}
-        if spill.weighted:
-            columns["units"] = units
-        with translated():
-            spill.append(split * spill.grid.buckets + i * spill.grid.rhs_partitions + j, columns)
+        list(pool.map(keep, product(range(1, len(SPLITS)), spill.grid)))
 
 
 def _sorted(events: Indices) -> Indices:

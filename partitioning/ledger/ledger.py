@@ -3,7 +3,7 @@
     graph/ledger/
       ledger.json                  files of every source, the config they were counted with (this module)
       held_<split>_<i>_<j>.npy     events of valid and test, which move when the dates do (held_out)
-      units_<i>_<j>.npy            exact weights of a bucket's training edges, in their order (settled)
+      units_<i>_<j>.npy            exact weights of a bucket's training edges, in their order (buckets)
       degrees_<type>_<part>.npy    training degrees (buckets.counts)
       ends_<side>_<part>.npy       which entities occur in which relations of training (buckets.counts)
 
@@ -48,6 +48,11 @@ class Ledger:
     relations: dict[str, int]
     without_consent: dict[str, int]
 
+    @classmethod
+    def empty(cls) -> "Ledger":
+        """Nothing was counted."""
+        return cls({}, None, {}, {}, {}, {})
+
 
 def ledger_path(graph_dir: Path) -> Path:
     return graph_dir / "ledger"
@@ -58,7 +63,7 @@ def counted_config(config: GraphConfig) -> dict[str, Any]:
     return config.model_dump(mode="json", exclude={**dict.fromkeys(config.without_effect, True), **_MAY_CHANGE})
 
 
-def settled_until(config: GraphConfig) -> int | None:
+def training_until(config: GraphConfig) -> int | None:
     """Epoch seconds at which the training window ends; None without a split by time."""
     return epoch_seconds(config.split.time.valid_from) if config.split.time else None
 

@@ -12,7 +12,7 @@ def first_row(engine: Engine, source: Source, condition: str) -> tuple[str, int]
     return (str(rows[0][0]), int(rows[0][1])) if rows else None
 
 
-def place(engine: Engine, source: Source, condition: str) -> str:
+def row_of(engine: Engine, source: Source, condition: str) -> str:
     """Text for an error message: "<file>, row <n>"; without a row if none meets `condition`."""
     found = first_row(engine, source, condition)
     return f"{found[0]}, row {found[1]}" if found else source.label
@@ -22,6 +22,6 @@ def missing_value(engine: Engine, source: Source, column: str, condition: str) -
     """The error for a row that is an edge but has no value in `column`."""
     where = f"({condition}) AND {quoted(column)} IS NULL"
     return DataError(
-        f"{place(engine, source, where)}: no value in column '{column}'; expected one, "
+        f"{row_of(engine, source, where)}: no value in column '{column}'; expected one, "
         f'or where: "{column} IS NOT NULL" to leave such rows out'
     )

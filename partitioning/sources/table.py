@@ -106,8 +106,8 @@ def _open(
     if format == "parquet":
         _check_counted(files[0], types, counted)
     else:  # text has no types of its own: what was once read as a number stays one
-        settled = {column: kind for column, kind in counted.items() if column in types}
-        overrides = {**settled, **_text_types(source, format, {**types, **settled}, used)}
+        kept = {column: kind for column, kind in counted.items() if column in types}
+        overrides = {**kept, **_text_types(source, format, {**types, **kept}, used)}
         types = {**types, **overrides}
         scan = _scan(source, format, files, overrides if format != "jsonl" else types)
     _check_types(name, source, str(files[0]), types, used)

@@ -1,53 +1,22 @@
 """The hub cap: an entity with too many edges of a relation keeps those with the lowest portable hash."""
 
-from pathlib import Path
-
 import numpy as np
 from numpy.typing import NDArray
 
+from artifacts.graph import Side
 from partitioning.config.sections import GraphConfig
-from partitioning.edges.edge_hash import edge_hash, originals
+from partitioning.edges.edge_hash import edge_hash, inverses
+from partitioning.edges.entity_hashes import EntityHashes
+from partitioning.edges.grid import Grid
 from partitioning.edges.key import Indices, Keys
 from partitioning.edges.spill import EdgeSpill
-from partitioning.entities.entity_map import EntityMap
 from partitioning.events.relations import NamedRelation
-from partitioning.sources.engine import Engine, translated
-
-_BATCH = 1 << 20
 
 
 def capped_types(config: GraphConfig) -> set[str]:
     """Types whose hashes are needed: both ends of every relation with a cap."""
-    capped = (r for r in config.relations if r.lhs.max_degree or r.rhs.max_degree)
+    capped = (r for r in config.relations if any(side.max_degree for side in r.sides.values()))
     return {side.type for relation in capped for side in relation.sides.values()}
-
-
-class EntityHashes:
-    """The md5 hashes of entities by type, partition and offset, in files below the spill directory."""
-
-    def __init__(self, directory: Path, entities: dict[str, EntityMap]) -> None:
-        self._directory = directory
-        self._starts = {name: np.array(map.starts, np.int64) for name, map in entities.items()}
-
-    def write(self, engine: Engine, entities: EntityMap) -> None:
-        """Writes the hashes of a type from its map, which must have them."""
-        batches = engine.batches(f"SELECT hash FROM {entities.table}", _BATCH)
-        with translated(), self._path(entities.type).open("wb") as file:
-            for batch in batches:
-                np.from_dlpack(batch.column(0)).tofile(file)
-
-    def of(self, types: list[str], relation: Indices, part: Indices, offsets: Indices) -> Keys:
-        """Hashes (N,) of the entities at offsets (N,) of partitions (N,); `types` are those of the relations."""
-        hashes = np.empty(len(offsets), np.uint64)
-        for name in sorted(set(types)):
-            rows = np.flatnonzero(np.array([name == type for type in types])[relation])
-            if len(rows):
-                known = np.memmap(self._path(name), np.uint64, "r")
-                hashes[rows] = known[self._starts[name][part[rows]] + offsets[rows]]
-        return hashes
-
-    def _path(self, type: str) -> Path:
-        return self._directory / f"hash-{type}"
 
 
 def cap_hubs(spill: EdgeSpill, seed: int, relations: list[NamedRelation], hashes: EntityHashes) -> int:
@@ -56,71 +25,66 @@ def cap_hubs(spill: EdgeSpill, seed: int, relations: list[NamedRelation], hashes
     The left side comes first, and the right side counts what that has left; with an inverse the other way round, so
     that it keeps the same edges.
     """
-    turned = originals(relations)
+    turned = inverses(relations)
     is_inverse = np.array([relation.name in turned for relation in relations])
+    order = ((Side.LHS, False), (Side.RHS, True), (Side.RHS, False), (Side.LHS, True))
     removed = 0
-    for side, inverses in (("lhs", False), ("rhs", True), ("rhs", False), ("lhs", True)):
-        asked = [relation.config.sides[side].max_degree for relation in relations]
-        caps = np.array([cap or 0 for cap in asked]) * (is_inverse == inverses)
+    for side, inverse in order:
+        asked = [relation.config.side(side).max_degree for relation in relations]
+        caps = np.array([cap or 0 for cap in asked]) * (is_inverse == inverse)
         if caps.any():
-            parts = spill.grid.lhs_partitions if side == "lhs" else spill.grid.rhs_partitions
-            for part in range(parts):
-                removed += _cap_partition(spill, side, part, caps, f"{seed}\tmax_degree", relations, hashes)
+            cap = _Cap(side, caps, f"{seed}\tmax_degree", relations, hashes)
+            removed += sum(_cap_partition(spill, cap, part) for part in range(spill.grid.partitions(side)))
     return removed
 
 
-def _cap_partition(
-    spill: EdgeSpill,
-    side: str,
-    part: int,
-    caps: Indices,
-    purpose: str,
-    relations: list[NamedRelation],
-    hashes: EntityHashes,
-) -> int:
+def _cap_partition(spill: EdgeSpill, cap: "_Cap", part: int) -> int:
     """Caps all entities of a partition: their edges lie in one row or one column of buckets."""
-    grid = spill.grid
-    row = [part * grid.rhs_partitions + j for j in range(grid.rhs_partitions)]
-    column = [i * grid.rhs_partitions + part for i in range(grid.lhs_partitions)]
-    buckets = row if side == "lhs" else column
-    taken = [(spill.keys(0, bucket), spill.units(0, bucket)) for bucket in buckets]
-    keys = np.concatenate([keys for keys, _ in taken])
-    bucket = np.repeat(buckets, [len(keys) for keys, _ in taken])
-    keep = ~_beyond(spill, side, keys, bucket, caps, purpose, relations, hashes)
+    buckets = spill.grid.of_partition(cap.side, part)
+    taken = [spill.take_edges(0, bucket) for bucket in buckets]
+    keys = np.concatenate([edges.keys for edges in taken])
+    numbers = np.repeat([spill.grid.number(bucket) for bucket in buckets], [len(edges.keys) for edges in taken])
+    keep = ~cap.beyond(spill.grid, keys, numbers)
     start = 0
-    for at, (kept, units) in zip(buckets, taken, strict=True):
-        mine = keep[start : start + len(kept)]
-        spill.put(0, at, kept[mine], units[mine] if spill.weighted else None)
-        start += len(kept)
+    for bucket, edges in zip(buckets, taken, strict=True):
+        spill.put(0, bucket, edges.where(keep[start : start + len(edges.keys)]))
+        start += len(edges.keys)
     return int(len(keep) - np.count_nonzero(keep))
 
 
-def _beyond(
-    spill: EdgeSpill,
-    side: str,
-    keys: Keys,
-    bucket: Indices,
-    caps: Indices,
-    purpose: str,
-    relations: list[NamedRelation],
-    hashes: EntityHashes,
-) -> NDArray[np.bool_]:
-    """Which of the edges (N,) are beyond the cap of their entity on a side."""
-    layout = spill.grid.layout
-    relation, lhs, rhs = layout.relation(keys), layout.lhs(keys), layout.rhs(keys)
-    bits = layout.lhs_bits if side == "lhs" else layout.rhs_bits
-    entity = np.where(caps[relation] > 0, (relation << bits) | (lhs if side == "lhs" else rhs), -1)
-    _, at, degrees = np.unique(entity, return_inverse=True, return_counts=True)
-    hub = np.flatnonzero((entity >= 0) & (degrees[at] > caps[relation]))
-    part, types = bucket[hub], {s: [r.config.sides[s].type for r in relations] for s in ("lhs", "rhs")}
-    lhs_hash = hashes.of(types["lhs"], relation[hub], part // spill.grid.rhs_partitions, lhs[hub])
-    rhs_hash = hashes.of(types["rhs"], relation[hub], part % spill.grid.rhs_partitions, rhs[hub])
-    drawn = edge_hash(purpose, relations, relation[hub], lhs_hash, rhs_hash)
-    order = np.lexsort((keys[hub], drawn, entity[hub]))
-    hub = hub[order]
-    first = np.append(True, entity[hub][1:] != entity[hub][:-1])[: len(hub)]
-    starts = np.flatnonzero(first)
-    rank = np.arange(len(hub)) - np.repeat(starts, np.diff(np.append(starts, len(hub))))
-    beyond = np.zeros(len(keys), np.bool_)
-    beyond[hub[rank >= caps[relation[hub]]]] = True
-    return beyond
+class _Cap:
+    """The caps of relations (relations,) on a side, 0 where there is none."""
+
+    def __init__(
+        self, side: Side, caps: Indices, purpose: str, relations: list[NamedRelation], hashes: EntityHashes
+    ) -> None:
+        self.side, self._caps, self._purpose = side, caps, purpose
+        self._relations, self._hashes = relations, hashes
+
+    def beyond(self, grid: Grid, keys: Keys, bucket: Indices) -> NDArray[np.bool_]:
+        """Which of the edges (N,), with the numbers of their buckets (N,), are beyond the cap of their entity."""
+        relation, offsets = grid.layout.relation(keys), grid.layout.offsets(self.side, keys)
+        bits = self.side.pick(grid.layout.lhs_bits, grid.layout.rhs_bits)
+        entity = np.where(self._caps[relation] > 0, (relation << bits) | offsets, -1)
+        _, at, degrees = np.unique(entity, return_inverse=True, return_counts=True)
+        hub = np.flatnonzero((entity >= 0) & (degrees[at] > self._caps[relation]))
+        hub = hub[np.lexsort((keys[hub], self._edge_hash(grid, keys[hub], bucket[hub]), entity[hub]))]
+        starts = np.flatnonzero(np.append(True, entity[hub][1:] != entity[hub][:-1])[: len(hub)])
+        rank = np.arange(len(hub)) - np.repeat(starts, np.diff(np.append(starts, len(hub))))
+        beyond = np.zeros(len(keys), np.bool_)
+        beyond[hub[rank >= self._caps[relation[hub]]]] = True
+        return beyond
+
+    def _edge_hash(self, grid: Grid, keys: Keys, bucket: Indices) -> Keys:
+        """Portable hashes (N,) of edges (N,)."""
+        relation, parts = grid.layout.relation(keys), np.divmod(bucket, grid.rhs_partitions)
+        lhs_hash, rhs_hash = (
+            self._hashes.of(
+                [r.config.side(side).type for r in self._relations],
+                relation,
+                side.pick(*parts),
+                grid.layout.offsets(side, keys),
+            )
+            for side in Side
+        )
+        return edge_hash(self._purpose, self._relations, relation, lhs_hash, rhs_hash)

@@ -1,17 +1,31 @@
 """Leaves out what the config does not want of a graph: edges beyond a hub's cap, entities below a minimum degree."""
 
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from partitioning.buckets.buckets import fresh_edges
+from partitioning.buckets.bucket_edges import take_bucket
 from partitioning.config.sections import GraphConfig
-from partitioning.edges.spill import EdgeSpill
+from partitioning.edges.entity_hashes import EntityHashes
+from partitioning.edges.spill import EdgeSpill, SpilledEdges
 from partitioning.entities.entity_map import EntityMap
 from partitioning.events.relations import NamedRelation
-from partitioning.thinning.hub_cap import EntityHashes, cap_hubs
-from partitioning.thinning.min_degree import Core
+from partitioning.ledger.history import NoHistory
+from partitioning.thinning.hub_cap import cap_hubs
+from partitioning.thinning.min_degree import MinDegree
+
+
+class Thinned(NamedTuple):
+    """The entities of a thinned graph and the edges that it leaves out.
+
+    `seen` counts those that an earlier split has, `left_out` the others by reason.
+    """
+
+    entities: dict[str, EntityMap]
+    seen: int
+    left_out: dict[str, int]
 
 
 def thin(
@@ -22,24 +36,25 @@ def thin(
     hashes: EntityHashes,
     summed: NDArray[np.bool_],
     directory: Path,
-) -> dict[str, EntityMap]:
-    """Thins the spill and the id files in `directory`; returns the maps of what is left.
+) -> Thinned:
+    """Thins the spill and the id files in `directory`.
 
-    Degrees count edges as the graph has them, so repeats are summed first; hubs are capped before degrees count.
+    Degrees count edges as the graph has them, so repeats are summed first; hubs are capped before degrees count. All
+    events are read: the config refuses both beside append-only sources.
     """
-    capped = any(relation.lhs.max_degree or relation.rhs.max_degree for relation in config.relations)
+    capped = any(side.max_degree for relation in config.relations for side in relation.sides.values())
     least = any(entity.min_degree for entity in config.entities.values())
     if not capped and not least:
-        return entities
-    for bucket in range(spill.grid.buckets):
-        for split, edges in enumerate(fresh_edges(spill, bucket, summed, config.seed)):
-            spill.put(split, bucket, edges.keys, edges.units)
-            spill.left_out["seen_before"] += edges.seen
+        return Thinned(entities, 0, {})
+    seen, left_out = 0, {}
+    for bucket in spill.grid:
+        for split, edges in enumerate(take_bucket(spill, NoHistory(len(relations)), bucket, summed, config.seed)):
+            spill.put(split, bucket, SpilledEdges(edges.keys, edges.units))
+            seen += edges.seen
     if capped:
-        spill.left_out["max_degree"] = cap_hubs(spill, config.seed, relations, hashes)
-    if not least:
-        return entities
-    core = Core(spill, config, relations, entities)
-    core.settle()
-    spill.left_out["min_degree"] = core.removed
-    return core.close_ranks(directory)
+        left_out["max_degree"] = cap_hubs(spill, config.seed, relations, hashes)
+    if least:
+        degrees = MinDegree(spill, config, relations, entities)
+        left_out["min_degree"] = degrees.remove_below()
+        entities = degrees.renumber(directory)
+    return Thinned(entities, seen, left_out)

@@ -217,7 +217,7 @@ def test_a_key_holds_an_edge(relations, lhs_count, rhs_count):
     layout = KeyLayout.of(relations, lhs_count, rhs_count)
     rel, lhs, rhs = relations - 1, lhs_count - 1, rhs_count - 1
     keys = np.array([(rel << (layout.lhs_bits + layout.rhs_bits)) | (lhs << layout.rhs_bits) | rhs], np.uint64)
-    assert (layout.relation(keys)[0], layout.lhs(keys)[0], layout.rhs(keys)[0]) == (rel, lhs, rhs)
+    assert [column[0] for column in layout.columns(keys)] == [lhs, rhs, rel]
 
 
 def test_the_plan_counts_rows(tmp_path):

@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torchbiggraph.graph_storages import FileEdgeStorage
 
-from artifacts.graph import SPLITS, edge_path
-from partitioning.buckets.buckets import sum_repeats
+from artifacts.graph import SPLITS, Side, edge_path
+from partitioning.buckets.bucket_edges import sum_repeats
 from partitioning.edges.key import KeyLayout
 from partitioning.events.weights import UNIT
 from tests.partitioning.test_errors import PIN, USER, check, config, failure, problems, relation
@@ -76,7 +76,7 @@ def test_sums_are_those_of_pandas(rows):
     units = np.array([row[3] for row in rows], np.int64)
     keys, units, _ = sum_repeats(keys, units, layout.relation(keys) == 1)
     assert (keys[1:] >= keys[:-1]).all()
-    found = sorted(zip(layout.relation(keys), layout.lhs(keys), layout.rhs(keys), units, strict=True))
+    found = sorted(zip(layout.relation(keys), *(layout.offsets(side, keys) for side in Side), units, strict=True))
     frame = pd.DataFrame(rows, columns=columns)
     kept = [tuple(row) for row in frame[frame.rel == 0].itertuples(index=False)]
     sums = frame[frame.rel == 1].groupby(columns[:3], as_index=False).units.sum()

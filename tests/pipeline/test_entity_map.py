@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from artifacts.graph import load_graph
-from partitioning import build as build_module
+from partitioning import outcome
 from pipeline.cli import main
 from pipeline.workspace import Run, Workspace
 from tests.partitioning.test_errors import config
@@ -69,7 +69,7 @@ def test_another_number_of_partitions_begins_anew(tmp_path: Path, capsys: pytest
 def test_uneven_partitions_ask_for_a_rebuild(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(build_module, "balanced", lambda counts: False)
+    monkeypatch.setattr(outcome, "balanced", lambda counts: False)
     first = partition(tmp_path, range(100))
     assert "--rebuild" not in capsys.readouterr().out, "it would not help"
     Workspace(tmp_path / "runs/c").publish(first)

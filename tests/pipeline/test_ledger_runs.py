@@ -91,7 +91,7 @@ def test_a_renamed_relation_is_refused(root: Path, capsys: pytest.CaptureFixture
 def test_a_night_that_fails_leaves_the_published_run(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     published = newest(root)
     before = contents(published)
-    monkeypatch.setattr(build_module, "describe", lambda *arguments: 1 / 0)
+    monkeypatch.setattr(build_module, "write_graph_files", lambda *arguments: 1 / 0)
     assert main(options(root)) == 70
     monkeypatch.undo()
     assert contents(published) == before

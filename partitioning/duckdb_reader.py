@@ -1,0 +1,92 @@
+"""DuckDB as the engine that reads events (see `event_reader`)."""
+
+from collections import Counter
+from collections.abc import Generator, Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+
+from partitioning.config.sections import GraphConfig, memory_bytes
+from partitioning.edges.grid import Grid
+from partitioning.edges.key import Keys
+from partitioning.edges.query import edge_batches
+from partitioning.edges.stream import EdgeBatch
+from partitioning.entities.entity_map import EntityMap
+from partitioning.entities.id_table import IdTable, add_ids, map_ids
+from partitioning.event_reader import ReadTotals
+from partitioning.events.events import Events, declared_events
+from partitioning.events.forget import read_forgotten
+from partitioning.events.relations import named_relations
+from partitioning.events.times import check_times
+from partitioning.ledger.continuation import Continuation
+from partitioning.sources.engine import Engine
+from partitioning.sources.table import open_sources
+
+_BATCH = 1 << 20
+
+
+@contextmanager
+def open_duckdb(config: GraphConfig, continuation: Continuation, spill: Path, threads: int) -> Iterator["DuckDBReader"]:
+    """See `event_reader.Engine`."""
+    engine = Engine(spill / "duckdb", memory_bytes(config.memory_limit), threads)
+    try:
+        yield DuckDBReader(engine, config, continuation)
+    finally:
+        engine.close()
+
+
+class DuckDBReader:
+    """The `EventReader` of DuckDB."""
+
+    def __init__(self, engine: Engine, config: GraphConfig, continuation: Continuation) -> None:
+        counted = continuation.counted
+        self._engine, self._config, self._continuation = engine, config, continuation
+        self._sources = open_sources(
+            engine, continuation.config, continuation.files, continuation.frames, counted.types
+        )
+        read_forgotten(engine, config, self._sources)
+        self._events = declared_events(engine, continuation.config, self._sources)
+        check_times(engine, self._events)
+        self.relations = named_relations(engine, config, self._events, counted.relations)
+        self._ids: dict[str, IdTable] = {}
+
+    def map_entities(self, type: str, hashed: bool) -> EntityMap:
+        config, previous, counted = self._config, self._continuation.previous, self._continuation.counted_graph
+        if counted:
+            self._ids[type] = add_ids(self._engine, config, self._events, type, counted)
+        else:
+            self._ids[type] = map_ids(self._engine, config, self._events, type, previous, hashed)
+        return self._ids[type].entities
+
+    def ids(self, type: str) -> Generator[pa.RecordBatch, None, None]:
+        return self._engine.batches(self._ids[type].ids, _BATCH)
+
+    def hashes(self, type: str) -> Generator[Keys, None, None]:
+        with closing(self._engine.batches(self._ids[type].hashes, _BATCH)) as batches:
+            for batch in batches:
+                yield np.from_dlpack(batch.column(0)).astype(np.uint64, copy=False)
+
+    def edge_batches(self, grid: Grid) -> Iterator[EdgeBatch]:
+        return edge_batches(self._engine, self._config, self._events, self.relations, self._ids, grid)
+
+    def totals(self) -> ReadTotals:
+        rows = {name: self._count(source.table, "true") for name, source in self._sources.items()}
+        types = {name: source.types for name, source in self._sources.items()}
+        return ReadTotals(rows, types, self._without_consent())
+
+    def _without_consent(self) -> dict[str, int]:
+        """Also those that were counted before."""
+        rows = Counter(self._continuation.counted.without_consent)
+        for part in (part for part in self._events if part.consented):
+            rows[self._config.relations[part.declared].label] += self._count(part.source.table, _refused(part))
+        return {relation.label: rows[relation.label] for relation in self._config.relations if relation.label in rows}
+
+    def _count(self, table: str, condition: str) -> int:
+        return int(self._engine.row(f"SELECT count(*) FROM {table} WHERE {condition}")[0])
+
+
+def _refused(events: Events) -> str:
+    """SQL condition of the rows that would be edges if all agreed."""
+    return f"{' AND '.join(events.selected) or 'true'} AND NOT ({' AND '.join(events.consented)})"

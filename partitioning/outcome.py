@@ -1,0 +1,57 @@
+"""What a build has come to: refused where a relation is empty that must not be, else reported."""
+
+from typing import Any
+
+import numpy as np
+
+from artifacts.errors import DataError
+from artifacts.graph import SPLITS
+from partitioning.buckets.counts import Counts
+from partitioning.buckets.statistics import balanced
+from partitioning.config.sections import GraphConfig
+from partitioning.edges.key import Indices
+from partitioning.events.relations import NamedRelation
+from partitioning.ledger.continuation import Continuation
+from partitioning.report import GraphReport
+from partitioning.scan import Scan
+from partitioning.thinning.thin import Thinned
+
+
+def check_empty(config: GraphConfig, relations: list[NamedRelation], events: Indices, counts: Counts) -> None:
+    """Raises DataError that names every declared relation without an edge that must have some."""
+    lines = []
+    for index, relation in enumerate(config.relations):
+        mine = [i for i, named in enumerate(relations) if named.declared == index]
+        if not relation.allow_empty and not counts.edges[mine].sum():
+            where = f" where {relation.where}" if relation.where else ""
+            left = " left after min_degree" if events[mine].sum() else ""
+            lines.append(
+                f"graph.relations[{index}]: relation '{relation.label}' has no edges{left} "
+                f"(source {', '.join(relation.sources)}{where}); set allow_empty if that is expected"
+            )
+    if lines:
+        raise DataError(*lines)
+
+
+def graph_report(
+    continuation: Continuation, scan: Scan, thinned: Thinned, counts: Counts, statistics: dict[str, Any]
+) -> GraphReport:
+    """The counts of a finished graph."""
+    by_split = np.sum(counts.edges, axis=0).tolist()
+    entities = thinned.entities
+    by_type = {name: sum(map.counts) for name, map in entities.items()}
+    return GraphReport(
+        edges=sum(by_split),
+        entities=sum(by_type.values()),
+        relations=len(scan.relations),
+        edges_by_split=dict(zip(SPLITS, by_split, strict=True)),
+        entities_by_type=by_type,
+        rows_read=scan.totals.rows,
+        files_settled=continuation.files_settled,
+        recounted=continuation.recounted,
+        without_consent=scan.totals.without_consent,
+        edges_left_out=statistics["edges_left_out"],
+        known={name: sum(map.previous) for name, map in entities.items()},
+        cold={name: statistics["entities"][name]["cold"] for name in entities},
+        unbalanced=[name for name, map in entities.items() if not balanced(map.counts)],
+    )
