@@ -7,8 +7,7 @@ from pydantic import Field
 from artifacts.section import Problem, Section, did_you_mean
 from partitioning import GraphConfig, graph_problems
 from pbg_transra.config import EvaluateConfig, ExportConfig, ModelConfig
-from ranker.config.arms import chosen
-from ranker.config.sections import RankerConfig
+from ranker import RankerConfig, chosen
 
 
 class RunConfig(Section):

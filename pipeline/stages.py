@@ -277,22 +277,21 @@ class Rank(Stage):
         return {}
 
     def make(self, context: Context, run: Run, partial: Path) -> dict[str, Any]:
-        from ranker import rank
-        from ranker.data.exports import Export
+        from ranker import export_of, rank
 
         keep_trainings(run, partial, self.version)
         config = self.section(context)
         runs = compared_runs(context, config)
         if not runs:
             runs, config = {run.id: run.path}, expecting(context, config, run)
-        exports = {name: Export.of_run(path) for name, path in runs.items()}
+        exports = {name: export_of(path) for name, path in runs.items()}
         with context.console.steps(self.name) as progress:
             return rank(config, context.root, exports, partial, progress, run.path / "tensorboard" / self.name)
 
     def summary(self, metrics: dict[str, Any]) -> str:
-        from ranker.evaluation.report import table
+        from ranker import metrics_table
 
-        return "\n" + table(metrics) + "\nrank:"
+        return "\n" + metrics_table(metrics) + "\nrank:"
 
 
 STAGES: dict[str, Stage] = {s.name: s for s in (Partition(), Train(), Evaluate(), Export(), Rank())}

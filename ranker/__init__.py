@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ranker.config.arms import chosen
 from ranker.config.sections import RankerConfig
 from ranker.data.files import impression_files
 
@@ -14,7 +15,21 @@ if TYPE_CHECKING:
     from artifacts.frame import Frame
     from ranker.data.exports import Export
 
-__all__ = ["RankerConfig", "impression_files", "rank"]
+__all__ = ["RankerConfig", "chosen", "export_of", "impression_files", "metrics_table", "rank"]
+
+
+def export_of(run: Path) -> "Export":
+    """The export of a run, to be ranked with. Raises DataError when it is broken or of another graph than the run's."""
+    from ranker.data.exports import Export
+
+    return Export.of_run(run)
+
+
+def metrics_table(metrics: dict[str, Any]) -> str:
+    """The metrics tree below `rank` as a table for a person."""
+    from ranker.evaluation.report import table
+
+    return table(metrics)
 
 
 def rank(

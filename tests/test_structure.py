@@ -1,11 +1,14 @@
-"""Arrows point one way: pipeline -> {partitioning, pbg_transra, ranker} -> artifacts. No stage imports another."""
+"""Arrows point one way, between stages, between the rooms of a stage and between modules; faces are what others see."""
 
 import ast
+from functools import cache
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import pytest
 
 REPOSITORY = Path(__file__).resolve().parents[1]
+# No stage imports another.
 ALLOWED = {
     "artifacts": set(),
     "partitioning": {"artifacts"},
@@ -13,28 +16,132 @@ ALLOWED = {
     "ranker": {"artifacts"},
     "pipeline": {"artifacts", "partitioning", "pbg_transra", "ranker"},
 }
-FILES = [path for package in ALLOWED for path in sorted((REPOSITORY / package).rglob("*.py"))]
+# The floors of a stage, from the ground up: a room imports rooms below it alone. What lies beside them is the top.
+FLOORS = {
+    "partitioning": ["config", "sources", "events", "entities", "edges", "ledger", "buckets", "thinning"],
+    "pbg_transra": ["config", "pbg", "backends", "evaluation", "start", "training", "planning", "export"],
+    "ranker": ["config", "data", "model", "evaluation", "training", "experiment"],
+}
+# Stages of which `pipeline` imports the face alone.
+FACES = ("partitioning", "ranker")
+# Rooms of partitioning, and modules of others, that speak SQL: DuckDB's side of partitioning/event_reader.py.
+DUCKDB = {"sources", "events"}
+DUCKDB_MODULES = {
+    "partitioning.duckdb_reader",
+    "partitioning.entities.id_table",
+    "partitioning.entities.published_ids",
+    "partitioning.edges.query",
+}
+# Modules outside pbg_transra/pbg that import torchbiggraph, on their way there.
+NOT_YET = {
+    "pbg_transra.backends.fused.processor",
+    "pbg_transra.backends.reference",
+    "pbg_transra.evaluation.views",
+    "pbg_transra.planning.step_rate",
+    "pbg_transra.start.from_pbg",
+    "pbg_transra.training.checkpoint_files",
+    "pbg_transra.training.loop",
+    "pbg_transra.training.replaced",
+    "pbg_transra.training.workers",
+}
 
 
-def imported(path: Path) -> set[str]:
-    """Top-level names of the packages that a file imports anywhere."""
-    names = set()
-    for node in ast.walk(ast.parse(path.read_text())):
+def name_of(path: Path) -> str:
+    parts = path.relative_to(REPOSITORY).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+MODULES = {name_of(path): path for stage in ALLOWED for path in sorted((REPOSITORY / stage).rglob("*.py"))}
+
+
+@cache
+def imports(module: str) -> frozenset[str]:
+    """What a module imports anywhere: modules of ours by their full name, others as they are written."""
+    found = set()
+    for node in ast.walk(ast.parse(MODULES[module].read_text())):
         if isinstance(node, ast.Import):
-            names |= {alias.name.split(".")[0] for alias in node.names}
-        elif isinstance(node, ast.ImportFrom) and node.module:
-            names.add(node.module.split(".")[0])
-    return names
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert not node.level, f"{module}: relative imports hide which way an arrow points"
+            names = {alias.name: f"{node.module}.{alias.name}" for alias in node.names}
+            found |= {full if full in MODULES else str(node.module) for full in names.values()}
+    return frozenset(found)
 
 
-@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(REPOSITORY)))
-def test_imports_point_down(path: Path) -> None:
-    package = path.relative_to(REPOSITORY).parts[0]
-    ours = imported(path) & ALLOWED.keys() - {package}
-    assert ours <= ALLOWED[package]
+def stages_of(modules: frozenset[str]) -> set[str]:
+    return {module.split(".")[0] for module in modules}
 
 
-def test_only_training_and_export_know_torch() -> None:
-    assert not any("torch" in imported(path) for path in FILES if path.is_relative_to(REPOSITORY / "partitioning"))
-    ranker = [path for path in FILES if path.is_relative_to(REPOSITORY / "ranker")]
-    assert not any("torchbiggraph" in imported(path) for path in ranker)
+def floor(module: str) -> int:
+    """The floor of a module's room in its stage; of what lies beside the rooms, the top."""
+    stage, *below = module.split(".")
+    return FLOORS[stage].index(below[0]) if below and below[0] in FLOORS[stage] else len(FLOORS[stage])
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_imports_point_down(module: str) -> None:
+    stage = module.split(".")[0]
+    assert stages_of(imports(module)) & ALLOWED.keys() - {stage} <= ALLOWED[stage]
+
+
+@pytest.mark.parametrize("stage", FLOORS)
+def test_every_room_has_a_floor_and_says_what_it_holds(stage: str) -> None:
+    rooms = {path.parent.name for path in (REPOSITORY / stage).glob("*/__init__.py")}
+    assert rooms <= set(FLOORS[stage])
+    for room in ("", *rooms):
+        assert ast.get_docstring(ast.parse((REPOSITORY / stage / room / "__init__.py").read_text())), room
+
+
+@pytest.mark.parametrize("stage", FLOORS)
+def test_rooms_import_rooms_below(stage: str) -> None:
+    mine = {module: imports(module) for module in MODULES if module.startswith(f"{stage}.")}
+    up = [
+        f"{module} -> {other}"
+        for module, others in mine.items()
+        for other in others
+        if other.startswith(f"{stage}.") and floor(other) > floor(module)
+    ]
+    assert up == []
+
+
+@pytest.mark.parametrize("stage", ALLOWED)
+def test_no_module_imports_itself_by_way_of_others(stage: str) -> None:
+    graph = {module: imports(module) & MODULES.keys() for module in MODULES if module.split(".")[0] == stage}
+    try:
+        TopologicalSorter(graph).prepare()
+    except CycleError as error:
+        pytest.fail(" -> ".join(error.args[1]))
+
+
+def test_pipeline_imports_faces() -> None:
+    behind = {
+        f"{module} -> {other}"
+        for module in MODULES
+        if module.startswith("pipeline")
+        for other in imports(module)
+        if "." in other and other.split(".")[0] in FACES
+    }
+    assert behind == set()
+
+
+def test_only_the_border_knows_torchbiggraph() -> None:
+    knowing = {module for module in MODULES if "torchbiggraph" in stages_of(imports(module))}
+    assert {module for module in knowing if not module.startswith("pbg_transra.pbg.")} == NOT_YET
+
+
+def test_partitioning_knows_no_torch() -> None:
+    assert not [m for m in MODULES if m.startswith("partitioning") and "torch" in stages_of(imports(m))]
+
+
+def test_sql_stays_on_the_side_of_the_engine() -> None:
+    """Who is given a connection is on DuckDB's side; the rest works on what an EventReader gives."""
+    speaking = {
+        module
+        for module, path in MODULES.items()
+        if module.startswith("partitioning.")
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.ImportFrom) and node.module == "partitioning.sources.engine"
+        for alias in node.names
+        if alias.name != "translated"
+    }
+    assert {module for module in speaking if module.split(".")[1] not in DUCKDB} == DUCKDB_MODULES
