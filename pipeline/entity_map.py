@@ -1,4 +1,4 @@
-"""Which graph a new one takes the places of known ids from: the published one, unless the map begins anew.
+"""Which graph a new one continues the entity map of: the published one, unless the map begins anew.
 
 The published run's own list of ids is the map, so what an abandoned run has seen leaves no trace in it.
 """
@@ -18,8 +18,8 @@ def map_since(context: Context) -> str | None:
     return newest["parts"].get("map") if newest else None
 
 
-def known_graph(context: Context) -> Path | None:
-    """The graph whose ids keep their places; None, and a line that says why, when the map begins anew."""
+def previous_graph(context: Context) -> Path | None:
+    """The graph whose ids keep partition and offset; None, and a line that says why, when the map begins anew."""
     latest = context.workspace.latest
     record = latest.record("partition") if latest else None
     if latest is None or record is None:

@@ -86,14 +86,14 @@ class Partition(Stage):
 
     def make(self, context: Context, run: Run, partial: Path) -> dict[str, Any]:
         from partitioning import build_graph
-        from pipeline.entity_map import known_graph
+        from pipeline.entity_map import previous_graph
 
-        known = known_graph(context)
+        previous = previous_graph(context)
         with context.console.steps(self.name) as progress:
-            report = build_graph(context.config.graph, context.root, partial, progress, known)
+            report = build_graph(context.config.graph, context.root, partial, progress, previous)
         if report.recounted:
             context.console.say(f"{self.name}: counted all files again, since {'; '.join(report.recounted[:3])}")
-        if known and report.unbalanced:
+        if previous and report.unbalanced:
             types = ", ".join(report.unbalanced)
             context.console.say(
                 f"{self.name}: the partitions of {types} are uneven; it is time for `transra partition "
