@@ -1,7 +1,7 @@
 """The build, one step after the other: scan events, thin, keep what continues, write buckets, describe the graph."""
 
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +15,7 @@ from partitioning.buckets.statistics import graph_statistics
 from partitioning.config.sections import GraphConfig
 from partitioning.duckdb_reader import open_duckdb
 from partitioning.entities.id_files import write_names
-from partitioning.event_reader import Engine
+from partitioning.event_reader import OpenEvents
 from partitioning.ledger.arrays import KeepsArrays, LedgerArrays, NoArrays
 from partitioning.ledger.continuation import Continuation, continue_from, next_ledger
 from partitioning.ledger.held_out import keep_held_out, replay_held_out
@@ -24,13 +24,11 @@ from partitioning.ledger.previous_graph import history_of
 from partitioning.outcome import check_empty, graph_report
 from partitioning.plan import plan_graph
 from partitioning.report import GraphReport
-from partitioning.scan import Scan, scan_events
+from partitioning.scan import Progress, Scan, scan_events
 from partitioning.sources.engine import translated
 from partitioning.sources.frames import source_frames
 from partitioning.sources.unchanged import unchanged
 from partitioning.thinning.thin import thin
-
-Progress = Callable[[str, float], None]
 
 
 def build_graph(
@@ -40,9 +38,9 @@ def build_graph(
     progress: Progress,
     previous: Path | None,
     sources: Mapping[str, Frame],
-    engine: Engine = open_duckdb,
+    open_events: OpenEvents = open_duckdb,
 ) -> GraphReport:
-    """See `partitioning.build_graph`. `engine` opens what reads the events."""
+    """See `partitioning.build_graph`. `open_events` opens the engine that reads them."""
     config = config.with_inverses()
     frames = source_frames(config, sources)
     plan = plan_graph(config, root, frames)
@@ -52,14 +50,14 @@ def build_graph(
     spill.mkdir()
     try:
         with translated():
-            scan = _scan(engine, config, continuation, destination, spill, max(plan.edges, 1), progress)
+            scan = _scan(open_events, config, continuation, destination, spill, max(plan.edges, 1), progress)
             return _finish(config, continuation, scan, destination, progress)
     finally:
         shutil.rmtree(spill)
 
 
 def _scan(
-    engine: Engine,
+    open_events: OpenEvents,
     config: GraphConfig,
     continuation: Continuation,
     destination: Path,
@@ -70,7 +68,7 @@ def _scan(
     threads, counted = config.threads or cpu_count(), continuation.counted_graph
     progress("open sources", 0.0)
     files = [path for paths in continuation.files.values() for path in paths]
-    with unchanged(files), engine(config, continuation, spill, threads) as reader:
+    with unchanged(files), open_events(config, continuation, spill, threads) as reader:
         return scan_events(reader, config, counted, destination, spill, threads, expected, progress)
 
 

@@ -29,7 +29,7 @@ _BATCH = 1 << 20
 
 @contextmanager
 def open_duckdb(config: GraphConfig, continuation: Continuation, spill: Path, threads: int) -> Iterator["DuckDBReader"]:
-    """See `event_reader.Engine`."""
+    """See `event_reader.OpenEvents`."""
     engine = Engine(spill / "duckdb", memory_bytes(config.memory_limit), threads)
     try:
         yield DuckDBReader(engine, config, continuation)

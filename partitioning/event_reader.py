@@ -70,7 +70,7 @@ class EventReader(Protocol):
         """What was read."""
 
 
-class Engine(Protocol):
+class OpenEvents(Protocol):
     """Opens the events of a build with `threads` threads, keeping what does not fit memory below `spill`."""
 
     def __call__(

@@ -13,8 +13,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from torchbiggraph.graph_storages import FileEdgeStorage, FileEntityStorage, FileRelationTypeStorage
 
-from artifacts.graph import SPLITS, edge_path
+from artifacts.graph import SPLITS, Side, edge_path
 from partitioning import GraphConfig, plan_graph
+from partitioning.edges.grid import Grid
 from partitioning.edges.key import KeyLayout, Keys, mix, scramble_, unmix, unscramble_
 from tests.worlds.partitioning_reference import build, edges, ids, partition_of, world, world_edges
 
@@ -218,6 +219,18 @@ def test_a_key_holds_an_edge(relations, lhs_count, rhs_count):
     rel, lhs, rhs = relations - 1, lhs_count - 1, rhs_count - 1
     keys = np.array([(rel << (layout.lhs_bits + layout.rhs_bits)) | (lhs << layout.rhs_bits) | rhs], np.uint64)
     assert [column[0] for column in layout.columns(keys)] == [lhs, rhs, rel]
+
+
+@pytest.mark.parametrize(("heads", "tails"), [(1, 1), (1, 3), (4, 1), (2, 3)])
+def test_a_grid_counts_its_buckets_row_by_row(heads, tails):
+    grid = Grid(heads, tails, KeyLayout.of(1, 1, 1))
+    buckets = list(grid)
+    assert [grid.number(bucket) for bucket in buckets] == list(range(len(grid)))
+    assert [bucket.lhs * tails + bucket.rhs for bucket in buckets] == list(range(heads * tails))
+    for side in Side:
+        lines = [grid.of_partition(side, part) for part in range(grid.partitions(side))]
+        assert sorted(bucket for line in lines for bucket in line) == buckets
+        assert all(side.pick(*bucket) == part for part, line in enumerate(lines) for bucket in line)
 
 
 def test_the_plan_counts_rows(tmp_path):
