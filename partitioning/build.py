@@ -15,7 +15,7 @@ from partitioning.buckets.buckets import write_buckets
 from partitioning.buckets.counts import Counts
 from partitioning.buckets.graph_files import describe
 from partitioning.buckets.statistics import balanced, graph_statistics
-from partitioning.config.sections import GraphConfig, memory_bytes
+from partitioning.config.sections import GraphConfig
 from partitioning.edges.spill import EdgeSpill
 from partitioning.entities.entity_map import EntityMap
 from partitioning.entities.id_files import write_names
@@ -27,6 +27,7 @@ from partitioning.plan import plan_graph
 from partitioning.report import GraphReport
 from partitioning.scan import Read, read_events
 from partitioning.sources.engine import Engine, translated
+from partitioning.sources.files import source_files
 from partitioning.sources.frames import source_frames
 from partitioning.sources.unchanged import unchanged
 from partitioning.thinning.thin import thin
@@ -41,29 +42,32 @@ def build_graph(
     progress: Progress,
     known: Path | None,
     sources: Mapping[str, Frame],
+    files: dict[str, list[Path]] | None,
 ) -> GraphReport:
     """See `partitioning.build_graph`."""
     config = config.with_inverses()
     frames = source_frames(config, sources)
-    plan = plan_graph(config, root, frames)
-    plan.require(config, destination)
-    reading = plan_reading(config, root, known, frames)
+    files = source_files(config, root, frames) if files is None else files
+    plan_graph(config, files, frames).require(config, destination)
+    reading = plan_reading(config, root, files, known, frames)
     if config.append_only:
         ledger_path(destination).mkdir()
     spill = destination / ".spill"
     spill.mkdir()
     try:
         with translated():
-            return _build(config, reading, destination, spill, max(plan.edges, 1), progress)
+            return _build(config, reading, destination, spill, progress)
     finally:
         shutil.rmtree(spill)
 
 
 def _build(
-    config: GraphConfig, reading: Reading, destination: Path, spill: Path, expected: int, progress: Progress
+    config: GraphConfig, reading: Reading, destination: Path, spill: Path, progress: Progress
 ) -> GraphReport:
     threads = config.threads or cpu_count()
-    engine = Engine(spill / "duckdb", memory_bytes(config.memory_limit), threads)
+    # Of a night, the edges of its new files.
+    expected = max(plan_graph(reading.config, reading.files, reading.frames).edges, 1)
+    engine = Engine(spill / "duckdb", config.memory_bytes, threads)
     try:
         with unchanged(path for paths in reading.files.values() for path in paths):
             read = read_events(engine, config, reading, destination, spill, threads, expected, progress)

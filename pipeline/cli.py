@@ -14,7 +14,7 @@ import json
 import signal
 import sys
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any, NoReturn
@@ -132,7 +132,18 @@ def context_of(options: argparse.Namespace) -> Any:
     console = Console(quiet=options.quiet, as_json=options.json)
     restart = getattr(options, "restart", False)
     rebuild = datetime.now(timezone.utc).isoformat() if getattr(options, "rebuild", False) else None
-    return Context(options.config, config, root, Workspace(workspace), console, options.verify, restart, rebuild)
+    given = tuple(given_options(options))
+    return Context(options.config, config, root, Workspace(workspace), console, options.verify, restart, rebuild, given)
+
+
+def given_options(options: argparse.Namespace) -> Iterator[str]:
+    """The options that choose what a command works on, as they were written."""
+    if options.root != REPOSITORY:
+        yield from ("--root", str(options.root))
+    if options.workspace:
+        yield from ("--workspace", str(options.workspace))
+    for override in options.set:
+        yield from ("--set", override)
 
 
 def run_stages(options: argparse.Namespace) -> dict[str, Any]:

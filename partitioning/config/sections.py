@@ -11,6 +11,7 @@ from artifacts.section import Section
 
 _MEMORY = re.compile(r"^\s*(\d+(?:\.\d+)?)\s*(KB|MB|GB|TB|KiB|MiB|GiB|TiB)\s*$")
 _POWER = {"K": 1, "M": 2, "G": 3, "T": 4}
+LEAST_MEMORY = 512_000_000  # bytes that a build of any size needs: the one floor of graph.memory_limit
 
 Split = Literal["train", "valid", "test"]
 Format = Literal["parquet", "csv", "tsv", "jsonl"]
@@ -200,6 +201,11 @@ class GraphConfig(Section):
             if relation.inverse
         ]
         return self.model_copy(update={"relations": [*self.relations, *turned]})
+
+    @property
+    def memory_bytes(self) -> int:
+        """`memory_limit` in bytes."""
+        return memory_bytes(self.memory_limit)
 
     @property
     def append_only(self) -> bool:

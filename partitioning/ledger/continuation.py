@@ -17,7 +17,6 @@ from partitioning.ledger.ledger import (
     relative,
     settled_until,
 )
-from partitioning.sources.files import source_files
 from partitioning.sources.frames import Frames
 
 _WAY_OUT = "count all files again with --rebuild"
@@ -52,13 +51,14 @@ class Reading:
         return sum(len(files) - len(self.files[name]) for name, files in settled.items())
 
 
-def plan_reading(config: GraphConfig, root: Path, known: Path | None, frames: Frames) -> Reading:
-    """What is left to count after the graph in `known`, or everything.
+def plan_reading(
+    config: GraphConfig, root: Path, files: dict[str, list[Path]], known: Path | None, frames: Frames
+) -> Reading:
+    """What is left to count of the `files` of each source after the graph in `known`, or everything.
 
     Raises DataError when a file of its ledger changed or is gone, and ConfigError when one of its relations is gone or
     joins other types.
     """
-    files = source_files(config, root, frames)
     states = file_states(files, root) if config.append_only else {}
     ledger = load_ledger(known) if known and config.append_only else None
     if ledger is None:
