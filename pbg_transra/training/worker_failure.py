@@ -1,4 +1,4 @@
-"""An exception on its way from a training process to the main one, with its traceback; also one that does not pickle."""
+"""An exception on its way from a training process to the main one, with its traceback and whether it pickles or not."""
 
 import pickle
 import traceback
