@@ -12,6 +12,7 @@ from pydantic import BaseModel, ValidationError
 from artifacts.errors import ConfigError
 from artifacts.section import did_you_mean
 from pipeline.config import RunConfig
+from pipeline.extends import patched
 
 Location = tuple[str | int, ...]
 
@@ -40,16 +41,7 @@ def read_raw(path: Path, children: tuple[Path, ...] = ()) -> dict[str, Any]:
         return raw
     if not isinstance(base, str):
         raise ConfigError(f"{path}: extends: expected the path of a config")
-    return merge(read_raw((path.parent / base).resolve(), (*children, path)), raw)
-
-
-def merge(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
-    """Objects merge key by key; anything else replaces."""
-    merged = dict(base)
-    for key, value in over.items():
-        both = isinstance(value, dict) and isinstance(merged.get(key), dict)
-        merged[key] = merge(merged[key], value) if both else value
-    return merged
+    return patched(read_raw((path.parent / base).resolve(), (*children, path)), raw)
 
 
 def apply_override(raw: dict[str, Any], override: str) -> None:

@@ -186,7 +186,11 @@ class GraphConfig(Section):
     write_names: bool = Field(False, description="Also write PBG's entity_names files, which its own export needs.")
     sources: dict[str, SourceConfig] = Field(min_length=1, description="Where rows come from, by name.")
     entities: dict[TypeName, EntityConfig] = Field(min_length=1, description="Entity types, by name.")
-    relations: list[RelationConfig] = Field(min_length=1, description="Relations, in the order of their indices.")
+    relations: list[RelationConfig] = Field(
+        min_length=1,
+        description="Relations, in the order of their indices; beside `extends` also an object that changes those of "
+        "the base by name.",
+    )
     consent: ConsentConfig | None = Field(None, description="Who opted in, for every offsite relation.")
     forget: ForgetConfig | None = Field(None, description="Entities to remove, also from the entity map.")
     split: SplitConfig = Field(SplitConfig(), description="Train, validation and test.")

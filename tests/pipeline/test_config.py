@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from artifacts.errors import ConfigError
+from pipeline.config import RunConfig
 from pipeline.loading import load_config
 from pipeline.schema import config_schema
 
@@ -130,6 +131,91 @@ def test_extends_merges_objects_and_replaces_the_rest(tmp_path: Path) -> None:
     child.write_text('{extends: "child.json"}')
     with pytest.raises(ConfigError, match="extends itself"):
         load_config(child)
+
+
+def variant(tmp_path: Path, over: str, base: dict[str, Any] | None = None) -> RunConfig:
+    """A config that extends a base through one in between."""
+    (tmp_path / "base.json").write_text(json.dumps(base or good()))
+    (tmp_path / "between.json").write_text('{extends: "base.json"}')
+    (tmp_path / "child.json").write_text('{extends: "between.json", ' + over + "}")
+    return load_config(tmp_path / "child.json")
+
+
+def two_relations() -> dict[str, Any]:
+    config = good()
+    (click,) = config["graph"]["relations"]
+    config["graph"]["relations"] = [
+        {**click, "where": "a = 'click'"},
+        {**click, "name": "hide"},
+        {**{key: value for key, value in click.items() if key != "name"}, "relation_column": "kind"},
+    ]
+    config["graph"]["sources"]["more"] = {"path": "more.parquet", "time_column": "ts"}
+    config["graph"]["entities"]["item"] = {}
+    config["model"]["relation_weights"] = {"click": 2, "hide": 3}
+    return config
+
+
+@pytest.mark.parametrize(
+    ("over", "key", "expected"),
+    [
+        ("graph: {sources: {more: null}}", "graph.sources", {"log"}),
+        ("graph: {entities: {item: null}}", "graph.entities", {"user", "pin"}),
+        ("model: {relation_weights: {hide: null}}", "model.relation_weights", {"click": 2}),
+        ("model: {dimension: null}", "model.dimension", 64),
+        ("graph: {sources: {more: {time_column: null}}}", "graph.sources.more.time_column", None),
+        ("evaluate: {max_edges: null}", "evaluate.max_edges", None),
+        ("graph: {split: {time: null, random: {test: 0.1}}}", "graph.split.time", None),
+    ],
+)
+def test_null_drops_a_key_or_is_its_value(tmp_path: Path, over: str, key: str, expected: Any) -> None:
+    base = two_relations()
+    base["evaluate"], base["model"]["dimension"] = {"max_edges": 7}, 32
+    found: Any = variant(tmp_path, over, base)
+    for part in key.split("."):
+        found = found[part] if isinstance(found, dict) else getattr(found, part)
+    assert (set(found) if isinstance(expected, set) else found) == expected
+
+
+def test_relations_are_changed_by_name(tmp_path: Path) -> None:
+    """Those that stay keep their order, since it gives them their indices; new ones follow."""
+    base = two_relations()
+    side = '{type: "pin", column: "p"}'
+    over = (
+        'graph: {relations: {hide: null, click: {where: "b", rhs: {column: "q"}}, '
+        f'save: {{source: "more", lhs: {side}, rhs: {side}}}, "by kind": {{allow_empty: true}}}}}}, '
+        "model: {relation_weights: null}"
+    )
+    relations = variant(tmp_path, over, base).graph.relations
+    assert [relation.label for relation in relations] == ["click", "by kind", "save"]
+    assert (relations[0].where, relations[0].rhs.column, relations[0].lhs.column) == ("b", "q", "u")
+    assert relations[1].allow_empty
+
+
+@pytest.mark.parametrize(
+    ("over", "line"),
+    [
+        ("graph: {sources: {mroe: null}}", "graph.sources.mroe: null drops a key, and what this config extends has no"),
+        ("graph: {relations: {clik: null}}", "graph.relations.clik: null drops a key, and what this config extends"),
+        ("grahp: null", "grahp: null drops a key"),
+        ("graph: {relations: {click: 3}}", "graph.relations.click: expected an object, or null"),
+        ("graph: {relations: {new: {where: null}}}", "graph.relations[3].source: missing"),
+        ("graph: {relations: {click: {were: 'x'}}}", "graph.relations[0].were: unknown key"),
+    ],
+)
+def test_a_typo_in_a_variant_is_named(tmp_path: Path, over: str, line: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        variant(tmp_path, over, two_relations())
+    assert caught.value.lines[0].startswith(line)
+
+
+def test_relations_by_name_need_a_base(tmp_path: Path) -> None:
+    config = good()
+    config["graph"]["relations"] = {"click": config["graph"]["relations"][0]}
+    assert errors(tmp_path, config)[0].startswith("graph.relations: ")
+    twice = two_relations()
+    twice["graph"]["relations"].append(twice["graph"]["relations"][2])
+    with pytest.raises(ConfigError, match="names of the base occur twice"):
+        variant(tmp_path, "graph: {relations: {click: null}}", twice)
 
 
 def test_overrides(tmp_path: Path) -> None:
