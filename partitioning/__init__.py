@@ -18,7 +18,15 @@ if TYPE_CHECKING:
 
 SourceFiles: TypeAlias = dict[str, list[Path]]  # by source
 
-__all__ = ["GraphConfig", "GraphReport", "build_graph", "graph_problems", "plan_graph", "source_files"]
+__all__ = [
+    "GraphConfig",
+    "GraphReport",
+    "build_graph",
+    "graph_problems",
+    "plan_graph",
+    "relation_names",
+    "source_files",
+]
 
 
 def plan_graph(config: GraphConfig, root: Path, files: SourceFiles | None = None) -> "Plan":
@@ -29,6 +37,17 @@ def plan_graph(config: GraphConfig, root: Path, files: SourceFiles | None = None
     from partitioning import plan
 
     return plan.plan_graph(config, source_files(config, root) if files is None else files, {})
+
+
+def relation_names(config: GraphConfig, files: SourceFiles) -> list[str]:
+    """Names of the graph's relations. Those of a `relation_column` are read from its sources, one column of each.
+
+    Raises ConfigError for a condition that DuckDB does not accept, or for a name that two relations have, and DataError
+    for bad input.
+    """
+    from partitioning import names
+
+    return names.relation_names(config, files)
 
 
 def build_graph(

@@ -138,7 +138,7 @@ def context_of(options: argparse.Namespace) -> Any:
 
 def given_options(options: argparse.Namespace) -> Iterator[str]:
     """The options that choose what a command works on, as they were written."""
-    if options.root != REPOSITORY:
+    if options.root != default_root():
         yield from ("--root", str(options.root))
     if options.workspace:
         yield from ("--workspace", str(options.workspace))
@@ -183,12 +183,15 @@ def show_neighbors(options: argparse.Namespace) -> dict[str, Any]:
 
 
 def show_config(options: argparse.Namespace) -> dict[str, Any]:
+    from pipeline.names import check_names
+
     context = context_of(options)
     if options.kind == "show":
         context.console.say(json.dumps(context.resolved, indent=2))
-    else:
-        context.console.say(f"{options.config}: good")
-    return {"config": context.resolved}
+        return {"config": context.resolved}
+    unchecked = check_names(context)
+    context.console.say(f"{options.config}: good" + "".join(f", but not checked: {note}" for note in unchecked))
+    return {"config": context.resolved, "unchecked": unchecked}
 
 
 def show_pbg_config(options: argparse.Namespace) -> dict[str, Any]:

@@ -10,7 +10,7 @@ import json5
 from pydantic import BaseModel, ValidationError
 
 from artifacts.errors import ConfigError
-from artifacts.section import did_you_mean
+from artifacts.section import Problem, did_you_mean
 from pipeline.config import RunConfig
 from pipeline.extends import patched
 
@@ -85,10 +85,14 @@ def validate(raw: dict[str, Any]) -> RunConfig:
                 raise ConfigError(*lines) from None
     else:
         raise ConfigError(*lines)
-    lines += [f"{dotted(problem.path)}: {problem.message}" for problem in config.problems()]
+    lines += problem_lines(config.problems())
     if lines:
         raise ConfigError(*lines)
     return config
+
+
+def problem_lines(problems: Iterable[Problem]) -> list[str]:
+    return [f"{dotted(problem.path)}: {problem.message}" for problem in problems]
 
 
 def without_tags(location: Location, raw: Any) -> Location:

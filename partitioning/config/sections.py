@@ -207,6 +207,11 @@ class GraphConfig(Section):
         return self.model_copy(update={"relations": [*self.relations, *turned]})
 
     @property
+    def declared_names(self) -> list[str]:
+        """Names of relations that the config itself gives, inverses too; those of a `relation_column` are in the data."""
+        return [name for relation in self.relations for name in (relation.name, relation.inverse) if name]
+
+    @property
     def memory_bytes(self) -> int:
         """`memory_limit` in bytes."""
         return memory_bytes(self.memory_limit)

@@ -5,9 +5,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 
 from artifacts.errors import ConfigError
+from pipeline.cli import main
 from pipeline.config import RunConfig
 from pipeline.loading import load_config
 from pipeline.schema import config_schema
@@ -225,3 +227,50 @@ def test_overrides(tmp_path: Path) -> None:
     assert (config.model.epochs, config.model.similarity, config.graph.relations[0].where) == (3, "l2", "a = 'b'")
     assert errors(tmp_path, good(), "model.epochs") == ["--set model.epochs: expected key.path=value"]
     assert errors(tmp_path, good(), "graph.relations[7].where=x")[0].startswith("--set graph.relations[7].where=x: ")
+
+
+def test_an_inverse_is_a_relation_that_can_be_named(tmp_path: Path) -> None:
+    config = good()
+    config["graph"]["relations"][0]["inverse"] = "clicked_by"
+    config["model"]["anchors"] = ["clicked_by"]
+    (tmp_path / "c.json").write_text(json.dumps(config))
+    assert load_config(tmp_path / "c.json").model.anchors == ("clicked_by",)
+
+
+def names_from_data(root: Path, anchor: str, suffix: str) -> Path:
+    """A config whose relations are named by the data: `like` and `hate`, and `old` in rows that are left out."""
+    config = good()
+    (relation,) = config["graph"]["relations"]
+    del relation["name"]
+    relation |= {"relation_column": "kind", "where": "kind <> 'old'"}
+    config["graph"]["sources"]["log"]["path"] = f"log.{suffix}"
+    config["model"] = {"anchors": [anchor], "relation_weights": {"hate": 2}}
+    (root / "c.json").write_text(json.dumps(config))
+    return root / "c.json"
+
+
+def check(root: Path, path: Path, capsys: pytest.CaptureFixture[str]) -> tuple[int, str]:
+    """Exit code and what is printed."""
+    code = main(["config", "check", str(path), "--root", str(root)])
+    captured = capsys.readouterr()
+    return code, captured.out + captured.err
+
+
+@pytest.mark.parametrize("suffix", ["parquet", "csv"])
+def test_names_that_come_from_the_data_are_looked_up_there(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], suffix: str
+) -> None:
+    """A wrong anchor is never called good: where the data is not there, it is said that it was not checked."""
+    code, text = check(tmp_path, names_from_data(tmp_path, "lkie", suffix), capsys)
+    assert code == 0
+    assert "c.json: good, but not checked: model.anchors" in text and f"no file matches 'log.{suffix}'" in text
+    log = pd.DataFrame({"u": [1, 2, 3], "p": [4, 5, 6], "kind": ["like", "hate", "old"]})
+    log.to_csv(tmp_path / "log.csv", index=False) if suffix == "csv" else log.to_parquet(tmp_path / "log.parquet")
+    code, text = check(tmp_path, tmp_path / "c.json", capsys)
+    assert (code, text) == (
+        2,
+        "transra: model.anchors[0]: 'lkie' is not a relation of the graph, did you mean 'like'?\n",
+    )
+    assert check(tmp_path, names_from_data(tmp_path, "old", suffix), capsys)[0] == 2, "no edge has that name"
+    code, text = check(tmp_path, names_from_data(tmp_path, "like", suffix), capsys)
+    assert (code, text) == (0, f"{tmp_path / 'c.json'}: good\n")
