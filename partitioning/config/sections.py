@@ -208,7 +208,7 @@ class GraphConfig(Section):
 
     @property
     def declared_names(self) -> list[str]:
-        """Names of relations that the config itself gives, inverses too; those of a `relation_column` are in the data."""
+        """Names of relations that the config itself gives, inverses too; a `relation_column` has its in the data."""
         return [name for relation in self.relations for name in (relation.name, relation.inverse) if name]
 
     @property
