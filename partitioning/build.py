@@ -61,9 +61,7 @@ def build_graph(
         shutil.rmtree(spill)
 
 
-def _build(
-    config: GraphConfig, reading: Reading, destination: Path, spill: Path, progress: Progress
-) -> GraphReport:
+def _build(config: GraphConfig, reading: Reading, destination: Path, spill: Path, progress: Progress) -> GraphReport:
     threads = config.threads or cpu_count()
     # Of a night, the edges of its new files.
     expected = max(plan_graph(reading.config, reading.files, reading.frames).edges, 1)
