@@ -54,8 +54,10 @@ export: train  ## Write the vectors as HDF5 and publish the run
 rank: export  ## Train and judge the ranker's arms on the exported vectors
 	$(TRANSRA) rank $(CONFIG) --arms $(ARMS) $(ARGS)
 
-nightly: venv $(INPUT)  ## Every stale stage under one lock, printing failures only (for cron)
-	$(TRANSRA) run $(CONFIG) --quiet $(ARGS)
+# Prints nothing on success. make answers every failure with exit code 2, so what looks at exit codes (75: locked) should
+# call `.venv/bin/transra run CONFIG --quiet` itself, as README's line for cron does.
+nightly: venv $(INPUT)  ## Every stale stage under one lock, printing failures only
+	@$(TRANSRA) run $(CONFIG) --quiet $(ARGS)
 
 status: venv  ## What the workspace holds, and what is stale
 	$(TRANSRA) status $(CONFIG) $(ARGS)

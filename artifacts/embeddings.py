@@ -7,7 +7,9 @@
     /entities/<type>/ids/offsets      (N + 1,) int64: id i is bytes[offsets[i]:offsets[i + 1]]
     /entities/<type>/ids/hash_sorted  (N,) uint64: the lower half of every id's md5, ascending
     /entities/<type>/ids/hash_rows    (N,) int64: the row that each of them belongs to
-    /relations/<index>                attributes name, lhs, rhs, operator; one dataset per parameter of the operator:
+    /relations/<index>                in the order of the index: the group tracks the order of creation, which h5py
+                                      follows (files of earlier writers iterate as text; `Embeddings` sorts by number);
+                                      attributes name, lhs, rhs, operator; one dataset per parameter of the operator:
                                       projection (D, D), or left_projection and right_projection, and translation (D,);
                                       a projection that is absent (an anchor relation's) is the identity
 
@@ -129,7 +131,7 @@ class EmbeddingsWriter:
             value = attributes[name]
             self._file.attrs[name] = json.dumps(value, allow_nan=False) if name in JSON_ATTRIBUTES else value
         self._file.create_group("entities")
-        self._file.create_group("relations")
+        self._file.create_group("relations", track_order=True)  # or 10 would come before 2
 
     def __enter__(self) -> "EmbeddingsWriter":
         return self

@@ -5,7 +5,7 @@ Importing this package is light; DuckDB and Arrow are loaded by the functions th
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 from partitioning.config.checks import graph_problems
 from partitioning.config.sections import GraphConfig
@@ -16,14 +16,38 @@ if TYPE_CHECKING:
     from artifacts.frame import Frame
     from partitioning.plan import Plan
 
-__all__ = ["GraphConfig", "GraphReport", "build_graph", "graph_problems", "plan_graph", "source_files"]
+SourceFiles: TypeAlias = dict[str, list[Path]]  # by source
+
+__all__ = [
+    "GraphConfig",
+    "GraphReport",
+    "build_graph",
+    "graph_problems",
+    "plan_graph",
+    "relation_names",
+    "source_files",
+]
 
 
-def plan_graph(config: GraphConfig, root: Path) -> "Plan":
-    """Estimates what a build needs, from the sizes of its inputs. Raises DataError for missing or broken files."""
+def plan_graph(config: GraphConfig, root: Path, files: SourceFiles | None = None) -> "Plan":
+    """Estimates what a build needs, from the sizes of its inputs. Raises DataError for missing or broken files.
+
+    `files` are those of `source_files`; without them they are looked up.
+    """
     from partitioning import plan
 
-    return plan.plan_graph(config, root, {})
+    return plan.plan_graph(config, source_files(config, root) if files is None else files, {})
+
+
+def relation_names(config: GraphConfig, files: SourceFiles) -> list[str]:
+    """Names of the graph's relations. Those of a `relation_column` are read from its sources, one column of each.
+
+    Raises ConfigError for a condition that DuckDB does not accept, or for a name that two relations have, and DataError
+    for bad input.
+    """
+    from partitioning import names
+
+    return names.relation_names(config, files)
 
 
 def build_graph(
@@ -33,6 +57,7 @@ def build_graph(
     progress: Callable[[str, float], None],
     previous: Path | None = None,
     sources: "Mapping[str, Frame] | None" = None,
+    files: SourceFiles | None = None,
 ) -> GraphReport:
     """Builds the graph of `config` in the existing empty directory `destination`.
 
@@ -43,10 +68,11 @@ def build_graph(
     `__arrow_c_stream__`. Their `path`, `format` and `columns` are not looked at, types are those of Arrow's schema, and
     the graph is that of a Parquet file of the same table; an index of pandas is a column if it has a name, as in such a
     file. They stay in memory, and what the graph needs of them is copied within `graph.memory_limit`, or spilled.
+    `files` are those of `source_files`; without them they are looked up.
 
     Raises ConfigError for a condition that DuckDB does not accept or an unknown source, DataError for bad input (naming
     file and row, or `source '<name>', row <n>`) and ResourceError for too little memory or disk.
     """
     from partitioning import build
 
-    return build.build_graph(config, root, destination, progress, previous, sources or {})
+    return build.build_graph(config, root, destination, progress, previous, sources or {}, files)

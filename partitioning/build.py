@@ -26,6 +26,7 @@ from partitioning.plan import plan_graph
 from partitioning.report import GraphReport
 from partitioning.scan import Progress, Scan, scan_events
 from partitioning.sources.engine import translated
+from partitioning.sources.files import source_files
 from partitioning.sources.frames import source_frames
 from partitioning.sources.unchanged import unchanged
 from partitioning.thinning.thin import thin
@@ -38,19 +39,20 @@ def build_graph(
     progress: Progress,
     previous: Path | None,
     sources: Mapping[str, Frame],
+    files: dict[str, list[Path]] | None,
     open_events: OpenEvents = open_duckdb,
 ) -> GraphReport:
     """See `partitioning.build_graph`. `open_events` opens the engine that reads them."""
     config = config.with_inverses()
     frames = source_frames(config, sources)
-    plan = plan_graph(config, root, frames)
-    plan.require(config, destination)
-    continuation = continue_from(config, root, previous, frames)
+    files = source_files(config, root, frames) if files is None else files
+    plan_graph(config, files, frames).require(config, destination)
+    continuation = continue_from(config, root, files, previous, frames)
     spill = destination / ".spill"
     spill.mkdir()
     try:
         with translated():
-            scan = _scan(open_events, config, continuation, destination, spill, max(plan.edges, 1), progress)
+            scan = _scan(open_events, config, continuation, destination, spill, progress)
             return _finish(config, continuation, scan, destination, progress)
     finally:
         shutil.rmtree(spill)
@@ -62,10 +64,11 @@ def _scan(
     continuation: Continuation,
     destination: Path,
     spill: Path,
-    expected: int,
     progress: Progress,
 ) -> Scan:
     threads, counted = config.threads or cpu_count(), continuation.counted_graph
+    # Of a night, the edges of its new files.
+    expected = max(plan_graph(continuation.config, continuation.files, continuation.frames).edges, 1)
     progress("open sources", 0.0)
     files = [path for paths in continuation.files.values() for path in paths]
     with unchanged(files), open_events(config, continuation, spill, threads) as reader:

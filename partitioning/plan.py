@@ -9,8 +9,8 @@ import pyarrow.parquet as pq
 from artifacts.errors import ResourceError
 from artifacts.graph import Side
 from artifacts.resources import GIB, cpu_count, require_disk, require_memory
-from partitioning.config.sections import GraphConfig, memory_bytes
-from partitioning.sources.files import COMPRESSED, check_file, damaged, file_format, source_files
+from partitioning.config.sections import LEAST_MEMORY, GraphConfig
+from partitioning.sources.files import COMPRESSED, check_file, damaged, file_format
 from partitioning.sources.frames import Frames
 
 _SAMPLE_BYTES = 1 << 16
@@ -24,7 +24,6 @@ _MEMORY_PER_EDGE = 6 * 8
 _MEMORY_PER_WEIGHTED_EDGE = 11 * 8
 _MEMORY_PER_CAPPED_EDGE = 10 * 8
 _MEMORY_PER_END = 2 * 8  # of the edges of a partition, while its distinct ends are counted
-_LEAST_MEMORY = 512_000_000
 
 
 @dataclass(frozen=True)
@@ -39,7 +38,7 @@ class Plan:
 
     def require(self, config: GraphConfig, destination: Path) -> None:
         """Raises ResourceError when the disk, the machine or graph.memory_limit is too small."""
-        limit = memory_bytes(config.memory_limit)
+        limit = config.memory_bytes
         if limit < self.memory_bytes:
             raise ResourceError(
                 f"graph.memory_limit: {config.memory_limit} is too little, this graph needs about "
@@ -49,10 +48,10 @@ class Plan:
         require_disk(destination, self.disk_bytes, "partitioning")
 
 
-def plan_graph(config: GraphConfig, root: Path, frames: Frames) -> Plan:
-    """Estimates a build. Raises DataError for missing or broken files."""
+def plan_graph(config: GraphConfig, files_by_source: dict[str, list[Path]], frames: Frames) -> Plan:
+    """Estimates a build that reads these files and tables. Raises DataError for broken files."""
     rows, size, edges, staged = 0, 0, 0, 0
-    for name, files in source_files(config, root, frames).items():
+    for name, files in files_by_source.items():
         if not files:
             continue
         format = file_format(name, config.sources[name], files)
@@ -79,7 +78,7 @@ def plan_graph(config: GraphConfig, root: Path, frames: Frames) -> Plan:
         input_bytes=size,
         edges=edges,
         disk_bytes=edges * (_DISK_PER_EDGE + config.append_only * _DISK_PER_LEDGER_EDGE) + staged,
-        memory_bytes=_LEAST_MEMORY + max(at_once * bucket, ends, capped),
+        memory_bytes=LEAST_MEMORY + max(at_once * bucket, ends, capped),
     )
 
 

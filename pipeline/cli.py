@@ -14,7 +14,7 @@ import json
 import signal
 import sys
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any, NoReturn
@@ -132,7 +132,18 @@ def context_of(options: argparse.Namespace) -> Any:
     console = Console(quiet=options.quiet, as_json=options.json)
     restart = getattr(options, "restart", False)
     rebuild = datetime.now(timezone.utc).isoformat() if getattr(options, "rebuild", False) else None
-    return Context(options.config, config, root, Workspace(workspace), console, options.verify, restart, rebuild)
+    given = tuple(given_options(options))
+    return Context(options.config, config, root, Workspace(workspace), console, options.verify, restart, rebuild, given)
+
+
+def given_options(options: argparse.Namespace) -> Iterator[str]:
+    """The options that choose what a command works on, as they were written."""
+    if options.root != default_root():
+        yield from ("--root", str(options.root))
+    if options.workspace:
+        yield from ("--workspace", str(options.workspace))
+    for override in options.set:
+        yield from ("--set", override)
 
 
 def run_stages(options: argparse.Namespace) -> dict[str, Any]:
@@ -172,12 +183,15 @@ def show_neighbors(options: argparse.Namespace) -> dict[str, Any]:
 
 
 def show_config(options: argparse.Namespace) -> dict[str, Any]:
+    from pipeline.names import check_names
+
     context = context_of(options)
     if options.kind == "show":
         context.console.say(json.dumps(context.resolved, indent=2))
-    else:
-        context.console.say(f"{options.config}: good")
-    return {"config": context.resolved}
+        return {"config": context.resolved}
+    unchecked = check_names(context)
+    context.console.say(f"{options.config}: good" + "".join(f", but not checked: {note}" for note in unchecked))
+    return {"config": context.resolved, "unchecked": unchecked}
 
 
 def show_pbg_config(options: argparse.Namespace) -> dict[str, Any]:

@@ -34,18 +34,26 @@ class RunConfig(Section):
         found += [(name, problem) for name, section in sections if section for problem in section.problems()]
         for name, problem in found:
             yield Problem((name, *problem.path), problem.message)
-        yield from self._unknown_relations()
+        if self._declares_all:
+            yield from self.unknown_relations(self.graph.declared_names)
 
-    def _unknown_relations(self) -> Iterator[Problem]:
-        """Names that no declared relation has; a `relation_column` takes its names from the data, so `train` checks."""
-        names = [relation.name for relation in self.graph.relations if relation.name is not None]
-        if len(names) < len(self.graph.relations):
-            return
+    @property
+    def names_from_data(self) -> bool:
+        """Whether a name that the model uses is none that the graph section declares, but may come from the data."""
+        used = {*self.model.anchors, *self.model.relation_weights}
+        return not self._declares_all and not used <= set(self.graph.declared_names)
+
+    @property
+    def _declares_all(self) -> bool:
+        return all(relation.relation_column is None for relation in self.graph.relations)
+
+    def unknown_relations(self, names: Sequence[str]) -> Iterator[Problem]:
+        """What the model names that is none of the graph's relations, given all their names."""
         for position, anchor in enumerate(self.model.anchors):
             if anchor not in names:
-                hint = did_you_mean(anchor, names)
+                hint = did_you_mean(anchor, list(names))
                 yield Problem(("model", "anchors", position), f"'{anchor}' is not a relation of the graph{hint}")
         for name in self.model.relation_weights:
             if name not in names:
-                hint = did_you_mean(name, names)
+                hint = did_you_mean(name, list(names))
                 yield Problem(("model", "relation_weights", name), f"not a relation of the graph{hint}")

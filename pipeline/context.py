@@ -1,18 +1,23 @@
 """What one command works on."""
 
+import shlex
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from pipeline.config import RunConfig
 from pipeline.console import Console
-from pipeline.fingerprint import digest_of
+from pipeline.fingerprint import digest_of, input_state
 from pipeline.workspace import Workspace
 
 
 @dataclass(frozen=True)
 class Context:
-    """`root` is where relative paths of the config start; the rest are the common options of the command line."""
+    """`root` is where relative paths of the config start; the rest are the common options of the command line.
+
+    `given` are those that choose what the command works on, as they were written, so that a hint can repeat them.
+    """
 
     config_path: Path
     config: RunConfig
@@ -22,6 +27,7 @@ class Context:
     verify: bool = False
     restart: bool = False
     rebuild: str | None = None  # the time at which a fresh entity map was asked for
+    given: tuple[str, ...] = ()
 
     @property
     def resolved(self) -> dict[str, Any]:
@@ -31,3 +37,19 @@ class Context:
     @property
     def config_hash(self) -> str:
         return digest_of(self.resolved)
+
+    def command(self, name: str, *more: str) -> str:
+        """The command line of another command on the same config, root, workspace and overrides, for hints."""
+        return shlex.join(["transra", name, str(self.config_path), *more, *self.given])
+
+    @cached_property
+    def source_files(self) -> dict[str, list[Path]]:
+        """Files of each source of the graph. Looked up once: a command reads the files that it has compared."""
+        from partitioning import source_files
+
+        return source_files(self.config.graph, self.root)
+
+    @cached_property
+    def source_states(self) -> dict[str, dict[str, Any]]:
+        """Their states by path, as the command found them when it began."""
+        return {str(path): input_state(path) for paths in self.source_files.values() for path in paths}

@@ -10,8 +10,9 @@ import json5
 from pydantic import BaseModel, ValidationError
 
 from artifacts.errors import ConfigError
-from artifacts.section import did_you_mean
+from artifacts.section import Problem, did_you_mean
 from pipeline.config import RunConfig
+from pipeline.extends import patched
 
 Location = tuple[str | int, ...]
 
@@ -40,16 +41,7 @@ def read_raw(path: Path, children: tuple[Path, ...] = ()) -> dict[str, Any]:
         return raw
     if not isinstance(base, str):
         raise ConfigError(f"{path}: extends: expected the path of a config")
-    return merge(read_raw((path.parent / base).resolve(), (*children, path)), raw)
-
-
-def merge(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
-    """Objects merge key by key; anything else replaces."""
-    merged = dict(base)
-    for key, value in over.items():
-        both = isinstance(value, dict) and isinstance(merged.get(key), dict)
-        merged[key] = merge(merged[key], value) if both else value
-    return merged
+    return patched(read_raw((path.parent / base).resolve(), (*children, path)), raw)
 
 
 def apply_override(raw: dict[str, Any], override: str) -> None:
@@ -93,10 +85,14 @@ def validate(raw: dict[str, Any]) -> RunConfig:
                 raise ConfigError(*lines) from None
     else:
         raise ConfigError(*lines)
-    lines += [f"{dotted(problem.path)}: {problem.message}" for problem in config.problems()]
+    lines += problem_lines(config.problems())
     if lines:
         raise ConfigError(*lines)
     return config
+
+
+def problem_lines(problems: Iterable[Problem]) -> list[str]:
+    return [f"{dotted(problem.path)}: {problem.message}" for problem in problems]
 
 
 def without_tags(location: Location, raw: Any) -> Location:

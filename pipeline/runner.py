@@ -93,6 +93,8 @@ def bring_up_to_date(context: Context, name: str) -> Outcome:
             verify(run, wanted)
         record = run.record(name) or {}
         outcome = Outcome(name, run, False, record["metrics"])
+        if not run.views_are_current():
+            run.refresh(context.resolved)
         context.console.say(f"{name}: up to date ({run.path / run.directory(name).name})")
     else:
         require_upstream(context, wanted)
@@ -103,12 +105,14 @@ def bring_up_to_date(context: Context, name: str) -> Outcome:
 
 
 def require_upstream(context: Context, wanted: list[Target]) -> None:
+    """Raises ConfigError that names the first stage above that is stale, and the command that makes it."""
     if len(wanted) > 1 and find_upstream(context, wanted) is None:
-        above = wanted[-2].stage.name
-        reason = "; ".join(why_stale(context, wanted[:-1])[:3])
+        chains = (wanted[:end] for end in range(1, len(wanted)))
+        stale = next(links for links in chains if find_done(context, links) is None)
+        above = stale[-1].stage.name
+        reason = "; ".join(why_stale(context, stale)[:3])
         raise ConfigError(
-            f"{wanted[-1].stage.name}: {above} is not up to date ({reason}); "
-            f"run `transra {above} {context.config_path}`"
+            f"{wanted[-1].stage.name}: {above} is not up to date ({reason}); run `{context.command(above)}`"
         )
 
 

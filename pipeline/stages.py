@@ -66,10 +66,7 @@ class Partition(Stage):
         return context.config.graph
 
     def inputs(self, context: Context) -> dict[str, dict[str, Any]]:
-        from partitioning import source_files
-
-        files = source_files(context.config.graph, context.root)
-        return {str(path): input_state(path) for paths in files.values() for path in paths}
+        return context.source_states
 
     def state(self, context: Context) -> dict[str, Any]:
         from pipeline.entity_map import map_since
@@ -80,7 +77,7 @@ class Partition(Stage):
     def plan(self, context: Context, run: Run | None) -> dict[str, int]:
         from partitioning import plan_graph
 
-        plan = plan_graph(context.config.graph, context.root)
+        plan = plan_graph(context.config.graph, context.root, context.source_files)
         plan.require(context.config.graph, context.workspace.path)
         return {"disk_bytes": plan.disk_bytes, "memory_bytes": plan.memory_bytes}
 
@@ -90,14 +87,15 @@ class Partition(Stage):
 
         previous = previous_graph(context)
         with context.console.steps(self.name) as progress:
-            report = build_graph(context.config.graph, context.root, partial, progress, previous)
+            files = context.source_files
+            report = build_graph(context.config.graph, context.root, partial, progress, previous, None, files)
         if report.recounted:
             context.console.say(f"{self.name}: counted all files again, since {'; '.join(report.recounted[:3])}")
         if previous and report.unbalanced:
             types = ", ".join(report.unbalanced)
             context.console.say(
-                f"{self.name}: the partitions of {types} are uneven; it is time for `transra partition "
-                f"{context.config_path} --rebuild`"
+                f"{self.name}: the partitions of {types} are uneven; it is time for "
+                f"`{context.command(self.name, '--rebuild')}`"
             )
         return asdict(report)
 

@@ -6,6 +6,7 @@ from artifacts.errors import ConfigError
 from artifacts.graph import load_graph
 from pipeline.context import Context
 from pipeline.expected import told
+from pipeline.lock import holder_of
 from pipeline.runner import find_done, find_upstream, targets, why_stale
 from pipeline.stages import STAGES
 from pipeline.workspace import Run
@@ -15,9 +16,11 @@ if TYPE_CHECKING:
 
 
 def stage_states(context: Context) -> dict[str, dict[str, Any]]:
-    """For each stage: the run that holds it as it should be, or why none does."""
+    """For each stage of this config: the run that holds it as it should be, or why none does."""
     states: dict[str, dict[str, Any]] = {}
     for name, stage in STAGES.items():
+        if not stage.applies(context):
+            continue
         wanted = targets(context, stage)
         run = find_done(context, wanted)
         if run:
@@ -28,10 +31,14 @@ def stage_states(context: Context) -> dict[str, dict[str, Any]]:
 
 
 def status(context: Context) -> dict[str, Any]:
-    """Prints and returns the published run, the stages and interrupted work."""
+    """Prints and returns the published run, the stages and unfinished work.
+
+    While a command holds the workspace, what is unfinished may be what it is making, so nothing is called interrupted.
+    """
     latest = context.workspace.latest
     states = stage_states(context)
-    interrupted = [
+    holder = holder_of(context.workspace.path)
+    unfinished = [
         str(run.partial(name)) for run in context.workspace.runs() for name in STAGES if run.partial(name).is_dir()
     ]
     context.console.say(f"workspace {context.workspace.path}: {len(context.workspace.runs())} runs")
@@ -39,9 +46,13 @@ def status(context: Context) -> dict[str, Any]:
     for name, state in states.items():
         told = state["run"] if state["state"] == "up to date" else "; ".join(state["why"][:3])
         context.console.say(f"{name:<9} {state['state']} ({told})")
-    for path in interrupted:
-        context.console.say(f"interrupted {path}: the same command goes on from there")
-    return {"latest": latest.id if latest else None, "stages": states, "interrupted": interrupted}
+    if holder:
+        context.console.say(f"at work   {holder}")
+    for path in unfinished:
+        text = f"unfinished {path}" if holder else f"interrupted {path}: repeat the command and it resumes from there"
+        context.console.say(text)
+    found = {"interrupted": [] if holder else unfinished, "unfinished": unfinished if holder else [], "holder": holder}
+    return {"latest": latest.id if latest else None, "stages": states, **found}
 
 
 def dry_run(context: Context, name: str) -> dict[str, Any]:
@@ -67,7 +78,7 @@ def published_vectors(context: Context) -> "Embeddings":
 
     latest = context.workspace.latest
     if latest is None:
-        raise ConfigError(f"{context.workspace.path}: nothing is published yet; run `make partition train export`")
+        raise ConfigError(f"{context.workspace.path}: nothing is published yet; run `{context.command('run')}`")
     embeddings = Embeddings(latest.directory("export") / "embeddings.h5")
     embeddings.require_fits(load_graph(latest.directory("partition")))
     return embeddings
@@ -79,4 +90,4 @@ def trained_run(context: Context) -> tuple[Run, dict[str, Any]]:
     for run in ([latest] if latest else []) + context.workspace.runs():
         if record := run.record("train"):
             return run, record
-    raise ConfigError(f"{context.workspace.path}: no run holds a model yet; run `make partition train`")
+    raise ConfigError(f"{context.workspace.path}: no run holds a model yet; run `{context.command('run')}`")

@@ -21,6 +21,7 @@ from artifacts.publish import link_tree, point, write_json
 from artifacts.run import EXPORT, GRAPH
 
 RECORD = "stage.json"
+METRICS = "metrics.json"
 DIRECTORIES = {"partition": GRAPH, "train": "model", "export": EXPORT, "evaluate": "evaluate", "rank": "ranker"}
 
 
@@ -66,7 +67,15 @@ class Run:
         parent = next((record["parent"] for record in records.values() if record["run"] == self.id), None)
         stages = {stage: {k: v for k, v in record.items() if k != "metrics"} for stage, record in records.items()}
         write_json(self.path / "manifest.json", {"run": self.id, "parent": parent, "config": config, "stages": stages})
-        write_json(self.path / "metrics.json", {"run": self.id, **self.metrics()})
+        write_json(self.path / METRICS, {"run": self.id, **self.metrics()})
+
+    def views_are_current(self) -> bool:
+        """Whether metrics.json, which is written last, says what the records say: a kill may have come before it."""
+        try:
+            found = json.loads((self.path / METRICS).read_text())
+        except (FileNotFoundError, ValueError):
+            return False
+        return bool(found == {"run": self.id, **self.metrics()})
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ from artifacts.section import Section
 
 _MEMORY = re.compile(r"^\s*(\d+(?:\.\d+)?)\s*(KB|MB|GB|TB|KiB|MiB|GiB|TiB)\s*$")
 _POWER = {"K": 1, "M": 2, "G": 3, "T": 4}
+LEAST_MEMORY = 512_000_000  # bytes that a build of any size needs: the one floor of graph.memory_limit
 
 Split = Literal["train", "valid", "test"]
 Format = Literal["parquet", "csv", "tsv", "jsonl"]
@@ -188,7 +189,11 @@ class GraphConfig(Section):
     write_names: bool = Field(False, description="Also write PBG's entity_names files, which its own export needs.")
     sources: dict[str, SourceConfig] = Field(min_length=1, description="Where rows come from, by name.")
     entities: dict[TypeName, EntityConfig] = Field(min_length=1, description="Entity types, by name.")
-    relations: list[RelationConfig] = Field(min_length=1, description="Relations, in the order of their indices.")
+    relations: list[RelationConfig] = Field(
+        min_length=1,
+        description="Relations, in the order of their indices; beside `extends` also an object that changes those of "
+        "the base by name.",
+    )
     consent: ConsentConfig | None = Field(None, description="Who opted in, for every offsite relation.")
     forget: ForgetConfig | None = Field(None, description="Entities to remove, also from the entity map.")
     split: SplitConfig = Field(SplitConfig(), description="Train, validation and test.")
@@ -203,6 +208,16 @@ class GraphConfig(Section):
             if relation.inverse
         ]
         return self.model_copy(update={"relations": [*self.relations, *turned]})
+
+    @property
+    def declared_names(self) -> list[str]:
+        """Names of relations that the config itself gives, inverses too; a `relation_column` has its in the data."""
+        return [name for relation in self.relations for name in (relation.name, relation.inverse) if name]
+
+    @property
+    def memory_bytes(self) -> int:
+        """`memory_limit` in bytes."""
+        return memory_bytes(self.memory_limit)
 
     @property
     def append_only(self) -> bool:

@@ -17,7 +17,6 @@ from partitioning.ledger.ledger import (
     relative,
     training_until,
 )
-from partitioning.sources.files import source_files
 from partitioning.sources.frames import Frames
 
 _WAY_OUT = "count all files again with --rebuild"
@@ -56,13 +55,14 @@ class Continuation:
         return sum(len(files) - len(self.files[name]) for name, files in self.states.items())
 
 
-def continue_from(config: GraphConfig, root: Path, previous: Path | None, frames: Frames) -> Continuation:
-    """What is left to count after the graph in `previous`, or everything.
+def continue_from(
+    config: GraphConfig, root: Path, files: dict[str, list[Path]], previous: Path | None, frames: Frames
+) -> Continuation:
+    """What is left to count of the `files` of each source after the graph in `previous`, or everything.
 
     Raises DataError when a file of its ledger changed or is gone, and ConfigError when one of its relations is gone or
     joins other types.
     """
-    files = source_files(config, root, frames)
     states = file_states(files, root) if config.append_only else {}
     ledger = load_ledger(previous) if previous and config.append_only else None
     if ledger is None:

@@ -18,15 +18,17 @@ _SHORT_WRITE = re.compile(r"\d+ requested and \d+ written")  # numpy's tofile
 _CSV_FILE = re.compile(r"^\s*file = (.+)$", re.MULTILINE)
 # What Python, numpy batches and DuckDB's own blind spots need beside DuckDB's memory_limit: measured.
 _OVERHEAD_BYTES = 300_000_000
-_LEAST_BYTES = 200_000_000
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # the disk, a quota, or a limit on the size of files
 
 
 class Engine:
-    """A DuckDB connection. Every error of a query is raised as DataError or ResourceError."""
+    """A DuckDB connection. Every error of a query is raised as DataError or ResourceError.
+
+    `memory` is the whole build's, at least `LEAST_MEMORY` (`Plan.require` sees to it).
+    """
 
     def __init__(self, spill: Path, memory: int, threads: int) -> None:
-        limit = max(int(memory * 0.9) - _OVERHEAD_BYTES, _LEAST_BYTES)
+        limit = int(memory * 0.9) - _OVERHEAD_BYTES
         self.connection = duckdb.connect()
         self.run("SET TimeZone = 'UTC'")
         self.run("SET enable_progress_bar = false")  # it would go to stdout

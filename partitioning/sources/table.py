@@ -45,12 +45,14 @@ def open_sources(
     files: dict[str, list[Path]],
     frames: Frames,
     counted: Mapping[str, dict[str, str]],
+    staged: bool = True,
 ) -> dict[str, Source]:
     """Opens the sources that the config uses, from `frames` or else from `files`.
 
     Raises DataError for broken files, columns and types.
 
     `counted` has the column types of sources of which other files were counted before: those of all files agree.
+    `staged` reads texts into tables at once; a look at a single column needs none.
     """
     used = _used_columns(config)
     opened = {}
@@ -58,7 +60,7 @@ def open_sources(
         if name in frames:
             opened[name] = _open_frame(engine, config, name, frames[name], used[name])
         elif files[name]:
-            opened[name] = _open(engine, config, name, files[name], used[name], counted.get(name, {}))
+            opened[name] = _open(engine, config, name, files[name], used[name], counted.get(name, {}), staged)
     return opened
 
 
@@ -96,6 +98,7 @@ def _open(
     files: list[Path],
     used: dict[str, str],
     counted: dict[str, str],
+    staged: bool,
 ) -> Source:
     source = config.sources[name]
     format = file_format(name, source, files)
@@ -116,7 +119,7 @@ def _open(
         config=source,
         label=str(files[0]),
         types=types,
-        table=scan if format == "parquet" else _staged(engine, config, name, scan, types, used),
+        table=_staged(engine, config, name, scan, types, used) if staged and format != "parquet" else scan,
         reader=_reader(source, format, files, types),
         time=_time(source, types),
     )

@@ -25,6 +25,7 @@ from pbg_transra.pbg.compat import prepare_worker, seed_of
 from pbg_transra.pbg.embedder import TransRAEmbedder
 from pbg_transra.training.learning_rates import Rates
 from pbg_transra.training.tables import EdgeBuffer, Table
+from pbg_transra.training.worker_failure import WorkerFailure
 
 
 @dataclass(frozen=True)
@@ -96,7 +97,7 @@ def work(connection: Connection, index: int, workers: int, bench: Bench) -> None
         try:
             connection.send(bench.do(task, share))
         except Exception as error:
-            connection.send(error)
+            connection.send(WorkerFailure.of(error))
 
 
 def context_of(processor: Processor) -> ForkContext | SpawnContext:
@@ -152,6 +153,6 @@ class Workers:
             raise TransraError(
                 f"a training process ended with status {process.exitcode}; the same command goes on"
             ) from None
-        if isinstance(answer, Exception):
-            raise answer
+        if isinstance(answer, WorkerFailure):
+            raise answer.error()
         return answer

@@ -10,6 +10,7 @@ from pydantic import ValidationError
 from artifacts import resources
 from artifacts.errors import ConfigError, DataError, ResourceError, TransraError
 from partitioning import GraphConfig, build_graph, graph_problems, source_files
+from partitioning.config.sections import LEAST_MEMORY
 from partitioning.edges.key import KeyLayout
 
 USER, PIN = {"type": "user", "column": "user"}, {"type": "pin", "column": "pin"}
@@ -362,3 +363,14 @@ def test_values_that_contradict_each_other(changes, path, message):
 def test_all_problems_come_at_once():
     raw = config(relations=[relation(source="x"), relation(lhs={"type": "y", "column": "z"})])
     assert len(problems(raw)) == 3
+
+
+def test_the_least_memory_is_enough(tmp_path):
+    """What the plan lets through is what the engine can work with: there is one floor."""
+    log().to_parquet(tmp_path / "log.parquet")
+    raw = config(memory_limit=f"{LEAST_MEMORY // 1000 + 1} KB")
+    (tmp_path / "least").mkdir()
+    section = GraphConfig.model_validate(raw)
+    assert build_graph(section, tmp_path, tmp_path / "least", lambda step, fraction: None).edges
+    below = failure(tmp_path, config(memory_limit=f"{LEAST_MEMORY // 1000 - 1} KB"))
+    check(below, ResourceError, "graph.memory_limit", "is too little")

@@ -61,7 +61,9 @@ def test_another_engine_gives_the_same_bytes(tmp_path: Path, split: str, click: 
             directory.mkdir()
         duckdb, python = directories.values()
         report = build_graph(section, tmp_path, duckdb, lambda *step: None, previous["duckdb"])
-        other = build_module.build_graph(section, tmp_path, python, lambda *step: None, previous["python"], {}, open_python)
+        other = build_module.build_graph(
+            section, tmp_path, python, lambda *step: None, previous["python"], {}, None, open_python
+        )
         assert report == other
         assert_same_bytes(duckdb, python)
         previous = directories

@@ -5,9 +5,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 
 from artifacts.errors import ConfigError
+from pipeline.cli import main
+from pipeline.config import RunConfig
 from pipeline.loading import load_config
 from pipeline.schema import config_schema
 
@@ -132,6 +135,91 @@ def test_extends_merges_objects_and_replaces_the_rest(tmp_path: Path) -> None:
         load_config(child)
 
 
+def variant(tmp_path: Path, over: str, base: dict[str, Any] | None = None) -> RunConfig:
+    """A config that extends a base through one in between."""
+    (tmp_path / "base.json").write_text(json.dumps(base or good()))
+    (tmp_path / "between.json").write_text('{extends: "base.json"}')
+    (tmp_path / "child.json").write_text('{extends: "between.json", ' + over + "}")
+    return load_config(tmp_path / "child.json")
+
+
+def two_relations() -> dict[str, Any]:
+    config = good()
+    (click,) = config["graph"]["relations"]
+    config["graph"]["relations"] = [
+        {**click, "where": "a = 'click'"},
+        {**click, "name": "hide"},
+        {**{key: value for key, value in click.items() if key != "name"}, "relation_column": "kind"},
+    ]
+    config["graph"]["sources"]["more"] = {"path": "more.parquet", "time_column": "ts"}
+    config["graph"]["entities"]["item"] = {}
+    config["model"]["relation_weights"] = {"click": 2, "hide": 3}
+    return config
+
+
+@pytest.mark.parametrize(
+    ("over", "key", "expected"),
+    [
+        ("graph: {sources: {more: null}}", "graph.sources", {"log"}),
+        ("graph: {entities: {item: null}}", "graph.entities", {"user", "pin"}),
+        ("model: {relation_weights: {hide: null}}", "model.relation_weights", {"click": 2}),
+        ("model: {dimension: null}", "model.dimension", 64),
+        ("graph: {sources: {more: {time_column: null}}}", "graph.sources.more.time_column", None),
+        ("evaluate: {max_edges: null}", "evaluate.max_edges", None),
+        ("graph: {split: {time: null, random: {test: 0.1}}}", "graph.split.time", None),
+    ],
+)
+def test_null_drops_a_key_or_is_its_value(tmp_path: Path, over: str, key: str, expected: Any) -> None:
+    base = two_relations()
+    base["evaluate"], base["model"]["dimension"] = {"max_edges": 7}, 32
+    found: Any = variant(tmp_path, over, base)
+    for part in key.split("."):
+        found = found[part] if isinstance(found, dict) else getattr(found, part)
+    assert (set(found) if isinstance(expected, set) else found) == expected
+
+
+def test_relations_are_changed_by_name(tmp_path: Path) -> None:
+    """Those that stay keep their order, since it gives them their indices; new ones follow."""
+    base = two_relations()
+    side = '{type: "pin", column: "p"}'
+    over = (
+        'graph: {relations: {hide: null, click: {where: "b", rhs: {column: "q"}}, '
+        f'save: {{source: "more", lhs: {side}, rhs: {side}}}, "by kind": {{allow_empty: true}}}}}}, '
+        "model: {relation_weights: null}"
+    )
+    relations = variant(tmp_path, over, base).graph.relations
+    assert [relation.label for relation in relations] == ["click", "by kind", "save"]
+    assert (relations[0].where, relations[0].rhs.column, relations[0].lhs.column) == ("b", "q", "u")
+    assert relations[1].allow_empty
+
+
+@pytest.mark.parametrize(
+    ("over", "line"),
+    [
+        ("graph: {sources: {mroe: null}}", "graph.sources.mroe: null drops a key, and what this config extends has no"),
+        ("graph: {relations: {clik: null}}", "graph.relations.clik: null drops a key, and what this config extends"),
+        ("grahp: null", "grahp: null drops a key"),
+        ("graph: {relations: {click: 3}}", "graph.relations.click: expected an object, or null"),
+        ("graph: {relations: {new: {where: null}}}", "graph.relations[3].source: missing"),
+        ("graph: {relations: {click: {were: 'x'}}}", "graph.relations[0].were: unknown key"),
+    ],
+)
+def test_a_typo_in_a_variant_is_named(tmp_path: Path, over: str, line: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        variant(tmp_path, over, two_relations())
+    assert caught.value.lines[0].startswith(line)
+
+
+def test_relations_by_name_need_a_base(tmp_path: Path) -> None:
+    config = good()
+    config["graph"]["relations"] = {"click": config["graph"]["relations"][0]}
+    assert errors(tmp_path, config)[0].startswith("graph.relations: ")
+    twice = two_relations()
+    twice["graph"]["relations"].append(twice["graph"]["relations"][2])
+    with pytest.raises(ConfigError, match="names of the base occur twice"):
+        variant(tmp_path, "graph: {relations: {click: null}}", twice)
+
+
 def test_overrides(tmp_path: Path) -> None:
     (tmp_path / "base.json").write_text(json.dumps(good()))
     sets = ["model.epochs=3", "model.similarity=l2", "graph.relations[0].where=a = 'b'", "model.anchors=['click']"]
@@ -139,3 +227,50 @@ def test_overrides(tmp_path: Path) -> None:
     assert (config.model.epochs, config.model.similarity, config.graph.relations[0].where) == (3, "l2", "a = 'b'")
     assert errors(tmp_path, good(), "model.epochs") == ["--set model.epochs: expected key.path=value"]
     assert errors(tmp_path, good(), "graph.relations[7].where=x")[0].startswith("--set graph.relations[7].where=x: ")
+
+
+def test_an_inverse_is_a_relation_that_can_be_named(tmp_path: Path) -> None:
+    config = good()
+    config["graph"]["relations"][0]["inverse"] = "clicked_by"
+    config["model"]["anchors"] = ["clicked_by"]
+    (tmp_path / "c.json").write_text(json.dumps(config))
+    assert load_config(tmp_path / "c.json").model.anchors == ("clicked_by",)
+
+
+def names_from_data(root: Path, anchor: str, suffix: str) -> Path:
+    """A config whose relations are named by the data: `like` and `hate`, and `old` in rows that are left out."""
+    config = good()
+    (relation,) = config["graph"]["relations"]
+    del relation["name"]
+    relation |= {"relation_column": "kind", "where": "kind <> 'old'"}
+    config["graph"]["sources"]["log"]["path"] = f"log.{suffix}"
+    config["model"] = {"anchors": [anchor], "relation_weights": {"hate": 2}}
+    (root / "c.json").write_text(json.dumps(config))
+    return root / "c.json"
+
+
+def check(root: Path, path: Path, capsys: pytest.CaptureFixture[str]) -> tuple[int, str]:
+    """Exit code and what is printed."""
+    code = main(["config", "check", str(path), "--root", str(root)])
+    captured = capsys.readouterr()
+    return code, captured.out + captured.err
+
+
+@pytest.mark.parametrize("suffix", ["parquet", "csv"])
+def test_names_that_come_from_the_data_are_looked_up_there(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], suffix: str
+) -> None:
+    """A wrong anchor is never called good: where the data is not there, it is said that it was not checked."""
+    code, text = check(tmp_path, names_from_data(tmp_path, "lkie", suffix), capsys)
+    assert code == 0
+    assert "c.json: good, but not checked: model.anchors" in text and f"no file matches 'log.{suffix}'" in text
+    log = pd.DataFrame({"u": [1, 2, 3], "p": [4, 5, 6], "kind": ["like", "hate", "old"]})
+    log.to_csv(tmp_path / "log.csv", index=False) if suffix == "csv" else log.to_parquet(tmp_path / "log.parquet")
+    code, text = check(tmp_path, tmp_path / "c.json", capsys)
+    assert (code, text) == (
+        2,
+        "transra: model.anchors[0]: 'lkie' is not a relation of the graph, did you mean 'like'?\n",
+    )
+    assert check(tmp_path, names_from_data(tmp_path, "old", suffix), capsys)[0] == 2, "no edge has that name"
+    code, text = check(tmp_path, names_from_data(tmp_path, "like", suffix), capsys)
+    assert (code, text) == (0, f"{tmp_path / 'c.json'}: good\n")

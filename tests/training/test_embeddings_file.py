@@ -194,3 +194,23 @@ def test_unknown_names_and_unfinished_types_are_errors(tmp_path: Path) -> None:
         file.relation("buy")
     with EmbeddingsWriter(tmp_path / "f.h5", ATTRIBUTES) as writer, pytest.raises(ValueError, match="0 of 3"):
         writer.entities("user", 3, 9, "float32").finish()
+
+
+def test_relations_lie_in_the_order_of_their_numbers(tmp_path: Path) -> None:
+    """As text 10 comes before 2: whoever iterates with h5py would take the wrong relation. Earlier files did so."""
+    names = [f"relation {index}" for index in range(12)]
+    with EmbeddingsWriter(tmp_path / "e.h5", ATTRIBUTES) as writer:
+        for index, name in enumerate(names):
+            writer.relation(index, ExportedRelation(name, "user", "user", "transra_anchor", {}))
+    with h5py.File(tmp_path / "e.h5") as file:
+        assert [str(group.attrs["name"]) for group in file["relations"].values()] == names
+        assert list(file["relations"]) == [str(index) for index in range(12)]
+    assert [relation.name for relation in Embeddings(tmp_path / "e.h5").relations] == names
+    with h5py.File(tmp_path / "e.h5", "r+") as file:  # as version 0.1.0 wrote it
+        earlier = file.create_group("earlier")
+        for index in range(12):
+            file.copy(f"relations/{index}", earlier)
+        del file["relations"]
+        file.move("earlier", "relations")
+        assert list(file["relations"])[:3] == ["0", "1", "10"]
+    assert [relation.name for relation in Embeddings(tmp_path / "e.h5").relations] == names

@@ -1,0 +1,24 @@
+"""Names of a graph's relations before it is built: those of a `relation_column` are read from the sources."""
+
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from artifacts.resources import cpu_count
+from partitioning.config.sections import GraphConfig
+from partitioning.events.events import declared_events
+from partitioning.events.relations import named_relations
+from partitioning.sources.engine import Engine
+from partitioning.sources.table import open_sources
+
+
+def relation_names(config: GraphConfig, files: dict[str, list[Path]]) -> list[str]:
+    """See `partitioning.relation_names`."""
+    expanded = config.model_copy(update={"relations": [r for r in config.relations if r.relation_column]})
+    with TemporaryDirectory() as spill:
+        engine = Engine(Path(spill), config.memory_bytes, config.threads or cpu_count())
+        try:
+            sources = open_sources(engine, expanded, files, {}, {}, staged=False)
+            found = named_relations(engine, expanded, declared_events(engine, expanded, sources), {})
+        finally:
+            engine.close()
+    return config.declared_names + [relation.name for relation in found]

@@ -1,0 +1,24 @@
+"""Names of relations that only the data knows, looked up for `config check`."""
+
+from artifacts.errors import ConfigError, DataError
+from partitioning import relation_names
+from pipeline.context import Context
+from pipeline.loading import problem_lines
+
+
+def check_names(context: Context) -> list[str]:
+    """Compares what the model names with the relations that the sources hold; returns what could not be compared.
+
+    Reads the column of names, and only where the config needs it. Raises ConfigError for a name that no relation has,
+    and DataError for sources that cannot be read.
+    """
+    config = context.config
+    if not config.names_from_data:
+        return []
+    try:
+        files = context.source_files
+    except DataError as error:
+        return [f"model.anchors and model.relation_weights, whose names come from the data ({error.lines[0]})"]
+    if lines := problem_lines(config.unknown_relations(relation_names(config.graph, files))):
+        raise ConfigError(*lines)
+    return []

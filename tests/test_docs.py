@@ -1,0 +1,189 @@
+"""What README and docs tell people to type: every command parses with the real parser, or is a real make target.
+
+Commands are lines of indented or fenced blocks, code spans in the text, and lines in the comments of configs. In a
+synopsis CONFIG, DIR and the like stand for values, `[...]` for what may be left out, `a|b` for either; two spaces begin
+a remark.
+"""
+
+import argparse
+import configparser
+import os
+import re
+import shlex
+import subprocess
+from collections.abc import Callable, Iterator
+from importlib.metadata import distribution
+from itertools import product
+from pathlib import Path
+
+import pytest
+
+from pipeline.cli import main, parser
+from ranker.__main__ import parser as ranker_parser
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+PAGES = [REPOSITORY / "README.md", *sorted((REPOSITORY / "docs").glob("*.md"))]
+CONFIGS = sorted((REPOSITORY / "configs").glob("*.json"))
+VALUES = {"CONFIG": "configs/demo.json", "DIR": "data", "TYPE": "user", "ID": "u1", "FILE": "pbg.py"}
+VALUES |= {"N": "1", "S": "1", "TARGET": "help", "key.path=value": "model.epochs=1"}
+PROGRAM = re.compile(r"^(\.venv/bin/)?(transra|make|python|torchrun|tensorboard|torchbiggraph_\w+|pip)( |$)")
+CHEAP = {"check", "show", "schema"}
+YOURS = {"configs/mine.json"}  # a config that the reader writes
+
+
+def lines(text: str) -> Iterator[str]:
+    """Commands of a page as they are written."""
+    fenced = False
+    for line in text.splitlines():
+        fenced = fenced != line.startswith("```")
+        if fenced or line.startswith("    "):
+            yield from commands(line.strip())
+    for span in re.findall(r"`([^`]+)`", re.sub(r"```.*?```", "", text, flags=re.DOTALL)):
+        yield from commands(" ".join(span.split()))
+
+
+def commands(line: str) -> Iterator[str]:
+    """The commands of one line: a cron line and a chain hold several, a remark or a redirection ends one."""
+    line = re.sub(r"^([\d*]+ +){5}", "", line)
+    for part in re.split(r"&&|;", re.split(r"\s{2,}|\s#\s", line)[0]):
+        if PROGRAM.match(command := part.split(" > ")[0].strip()):
+            yield command.removeprefix(".venv/bin/")
+
+
+def readings(command: str) -> Iterator[list[str]]:
+    """The words that a synopsis stands for: either of `a|b`, and values for what is written in capitals."""
+    words = shlex.split(re.sub(r"\[(-[^\]]*|[A-Z][^\]]*)\]", r"\1", command).replace("...", ""))
+    choices = [word.split("|") if re.fullmatch(r"[\w-]+(\|[\w-]+)+", word) else [word] for word in words]
+    for chosen in product(*choices):
+        yield [VALUES.get(word, word) for word in chosen]
+
+
+def documented() -> list[tuple[str, str]]:
+    """Page and command, each once."""
+    texts = [(page.name, page.read_text()) for page in PAGES]
+    texts += [(path.name, re.sub("^//", "  ", path.read_text(), flags=re.MULTILINE)) for path in CONFIGS]
+    return sorted({(name, command) for name, text in texts for command in lines(text)})
+
+
+def options(command: argparse.ArgumentParser) -> Iterator[str]:
+    """Every option of a parser and of those below it."""
+    for action in command._actions:
+        yield from action.option_strings
+        if isinstance(action, argparse._SubParsersAction):
+            for child in action.choices.values():
+                yield from options(child)
+
+
+def parses(words: list[str], missing: tuple[str, ...]) -> bool:
+    """Whether the words are a command, perhaps one of which only the name is mentioned."""
+    for count in range(len(missing) + 1):
+        try:
+            parser().parse_args([*words, *missing[:count]])
+        except SystemExit:
+            continue
+        return True
+    return False
+
+
+def check_transra(words: list[str]) -> None:
+    assert parses(words, ("configs/demo.json", "user", "u1"))
+    if words[0] == "config" and words[1] in CHEAP and (words[1] == "schema" or not YOURS & set(words)):
+        assert main([*words, "--quiet"] if len(words) > 2 or words[1] == "schema" else [*words, VALUES["CONFIG"]]) == 0
+
+
+def check_make(words: list[str]) -> None:
+    done = subprocess.run(["make", "-n", *words], cwd=REPOSITORY, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+def check_python(words: list[str]) -> None:
+    assert words[0] == "-m"
+    if words[1] == "ranker" and len(words) > 2:
+        ranker_parser().parse_args(words[2:])
+    else:
+        assert (REPOSITORY / words[1].replace(".", "/")).with_suffix(".py").exists() or words[1:] == ["ranker"]
+
+
+def check_torchrun(words: list[str]) -> None:
+    check_python(words[words.index("-m") :])
+
+
+def check_pip(words: list[str]) -> None:
+    setup = configparser.ConfigParser()
+    setup.read(REPOSITORY / "setup.cfg")
+    assert words[0] == "install"
+    for extra in re.findall(r"\[(\w+)\]", words[1]):
+        assert extra in setup["options.extras_require"]
+
+
+def check_script(package: str) -> Callable[[str], None]:
+    def check(name: str) -> None:
+        assert name in {entry.name for entry in distribution(package).entry_points}
+
+    return check
+
+
+CHECKS: dict[str, Callable[[list[str]], None]] = {
+    "transra": check_transra,
+    "make": check_make,
+    "python": check_python,
+    "torchrun": check_torchrun,
+    "pip": check_pip,
+}
+
+
+@pytest.mark.parametrize(("page", "command"), documented())
+def test_a_documented_command_is_right(page: str, command: str) -> None:
+    for program, *words in readings(command):
+        if program in CHECKS:
+            if words:
+                CHECKS[program](words)
+        else:
+            check_script(program.split("_")[0])(program)
+        for word in re.findall(r"(?:configs|benchmarks)/\w+\.json", command):
+            assert word in YOURS or (REPOSITORY / word).exists(), word
+
+
+def test_a_documented_option_is_one() -> None:
+    """Options that the text mentions by themselves."""
+    known = {*options(parser()), *options(ranker_parser()), "--no-deps"}  # the last is pip's
+    for page in PAGES:
+        for option in re.findall(r"`(--[a-z-]+)", page.read_text()):
+            assert option in known, f"{page.name}: {option}"
+
+
+def test_commands_are_found() -> None:
+    """So that a page in another form does not pass unread."""
+    found = {command for _, command in documented()}
+    assert {"make partition train export", "make test", "transra run configs/fb15k237.json"} <= found
+    assert any(command.startswith("transra run configs/mine.json --quiet") for command in found), "cron's line"
+    assert any(command.startswith("torchrun ") for command in found)
+    assert len(found) > 40
+
+
+@pytest.mark.parametrize(
+    "line",
+    ["transra partitoin CONFIG", "transra train CONFIG --epochs 3", "make partitoin", "transra config schema CONFIG"],
+)
+def test_a_wrong_command_is_noticed(line: str) -> None:
+    (command,) = commands(line)
+    with pytest.raises(AssertionError):
+        for program, *words in readings(command):
+            CHECKS[program](words)
+
+
+@pytest.mark.parametrize(("status", "expected", "said"), [(0, 0, ""), (75, 2, "make: *** [Makefile:")])
+def test_a_night_by_make_prints_failures_only(tmp_path: Path, status: int, expected: int, said: str) -> None:
+    """cron mails what is printed. make answers every failure with 2, as Makefile and README say."""
+    (tmp_path / ".venv/bin").mkdir(parents=True)
+    for name in ("Makefile", "setup.cfg", "constraints.txt"):
+        (tmp_path / name).write_bytes((REPOSITORY / name).read_bytes())
+        os.utime(tmp_path / name, (1, 1))
+    (tmp_path / ".venv/installed").touch()
+    (tmp_path / ".venv/bin/transra").write_text(f'#!/bin/sh\necho "$@" > called\nexit {status}\n')
+    (tmp_path / ".venv/bin/transra").chmod(0o755)
+    words = ["make", "nightly", "CONFIG=configs/mine.json", "ARGS=--set model.epochs=1"]
+    done = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True, env={**os.environ, "MAKEFLAGS": ""})
+    assert (done.returncode, done.stdout, done.stderr[: len(said)]) == (expected, "", said)
+    assert bool(done.stderr) == bool(said)
+    assert (tmp_path / "called").read_text() == "run configs/mine.json --quiet --set model.epochs=1\n"

@@ -1,0 +1,84 @@
+"""What goes wrong in a training process reaches the command, and log.jsonl with the place in the worker."""
+
+import json
+import threading
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from artifacts.errors import DataError
+from pbg_transra.training.worker_failure import WorkerFailure
+from pbg_transra.training.workers import Bench
+from pipeline.cli import main
+from tests.pipeline.test_status import command, write_root
+
+
+class NeedsTwo(Exception):
+    """Pickles, and cannot be made of its pickle again."""
+
+    def __init__(self, one: str, two: str) -> None:
+        super().__init__(one)
+
+
+class HoldsLock(Exception):
+    """Cannot be pickled."""
+
+    def __init__(self) -> None:
+        super().__init__("of a lock")
+        self.lock = threading.Lock()
+
+
+def raised(error: Exception) -> Exception:
+    try:
+        raise error
+    except Exception as caught:
+        return WorkerFailure.of(caught).error()
+
+
+@pytest.mark.parametrize(
+    ("error", "kind", "text"),
+    [
+        (DataError("one", "two"), DataError, "one\ntwo"),
+        (NeedsTwo("a", "b"), RuntimeError, "NeedsTwo: a"),
+        (HoldsLock(), RuntimeError, "HoldsLock: of a lock"),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_every_exception_arrives_with_its_traceback(error: Exception, kind: type, text: str) -> None:
+    found = raised(error)
+    assert type(found) is kind and str(found) == text
+    assert "in raised" in str(found.__cause__) and text.split(": ")[-1] in str(found.__cause__)
+    assert getattr(found, "lines", None) == getattr(error, "lines", None)
+
+
+def broken(self: Bench, task: Any, share: slice) -> None:
+    raise NeedsTwo("on purpose", "and in a worker")
+
+
+def test_the_log_has_the_place_in_the_worker(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Nothing of it is printed but one line."""
+    root = write_root(tmp_path)
+    assert main(command(root, "partition")) == 0
+    monkeypatch.setattr("pipeline.stages.Train.plan", lambda *arguments: {})
+    monkeypatch.setattr(Bench, "do", broken)
+    capfd.readouterr()
+    assert main(command(root, "train")) == 70
+    assert capfd.readouterr().err.count("\n") == 1
+    (log,) = (root / "runs/c").glob("2*/log.jsonl")
+    last = json.loads(log.read_text().splitlines()[-1])
+    assert "in broken" in last["traceback"] and "NeedsTwo: on purpose" in last["traceback"]
+
+
+@pytest.mark.parametrize("processor", ["fused", "reference"])
+def test_a_training_that_diverges_while_its_speed_is_measured(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], processor: str
+) -> None:
+    root = write_root(tmp_path)
+    assert main(command(root, "partition")) == 0
+    capfd.readouterr()
+    assert main(command(root, "train", "--set", "model.scale=1e300", "--set", f"model.processor={processor}")) == 65
+    (line,) = capfd.readouterr().err.splitlines()
+    assert line.startswith("transra: training diverges in its first steps: relation 'click' has loss nan in batch 1")
