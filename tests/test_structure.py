@@ -28,6 +28,7 @@ FACES = ("partitioning", "ranker")
 DUCKDB = {"sources", "events"}
 DUCKDB_MODULES = {
     "partitioning.duckdb_reader",
+    "partitioning.names",
     "partitioning.entities.id_table",
     "partitioning.entities.published_ids",
     "partitioning.edges.query",
