@@ -43,11 +43,10 @@ def edge_batches(
         with closing(engine.batches(sql, _BATCH)) as batches:
             for batch in batches:
                 columns = _numpy(batch)
-                relation = grid.layout.relation(columns["key"])
                 if "units" in columns and (invalid := columns["units"] == INVALID).any():
-                    wrong = relations[int(relation[np.argmax(invalid)])]
+                    wrong = relations[int(grid.layout.relation(columns["key"][invalid])[0])]
                     break
-                split = _split(config, relations, relation, columns)
+                split = _split(config, relations, grid, columns)
                 units, moments = columns.get("units"), columns.get("moment")
                 yield EdgeBatch(columns["bucket"], split, columns["key"], units, moments, _window(batch))
         if wrong is not None:
@@ -59,11 +58,11 @@ def _numpy(batch: pa.RecordBatch) -> dict[str, Any]:
     return {name: np.from_dlpack(batch.column(name)) for name in batch.schema.names if name != "time"}
 
 
-def _split(config: GraphConfig, relations: list[NamedRelation], relation: Indices, columns: dict[str, Any]) -> Indices:
+def _split(config: GraphConfig, relations: list[NamedRelation], grid: Grid, columns: dict[str, Any]) -> Indices:
     split: Indices = columns["split"].astype(np.int64)
     if not config.split.random:
         return split
-    hashes = columns["lhs_hash"], columns["rhs_hash"]
+    relation, hashes = grid.layout.relation(columns["key"]), (columns["lhs_hash"], columns["rhs_hash"])
     hashed = split_by_hash(config.split.random, config.seed, relations, relation, *hashes)
     return np.where(split == BY_HASH, hashed, split)
 
