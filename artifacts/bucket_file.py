@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from artifacts.errors import DataError
+from artifacts.hdf5 import BROKEN, dataset_in, open_hdf5
 
 COLUMNS = ("lhs", "rhs", "rel")
 WEIGHT = "weight"
@@ -34,11 +35,13 @@ class BucketFile:
     def __init__(self, path: Path) -> None:
         """Raises DataError for a file that is missing or is no bucket."""
         self.path = path
+        what = "a bucket with lhs, rhs and rel"
+        self._file = open_hdf5(path, what)
         try:
-            self._file = h5py.File(path, "r")
-            lengths = {len(self._file[name]) for name in COLUMNS}
-        except (OSError, KeyError, TypeError) as error:
-            raise DataError(f"{path}: expected a bucket with lhs, rhs and rel ({error})") from error
+            lengths = {len(dataset_in(self._file, name, "int64")) for name in COLUMNS}
+        except BROKEN as error:
+            self._file.close()
+            raise DataError(f"{path}: expected {what} ({' '.join(str(error).split())})") from error
         if len(lengths) != 1:
             raise DataError(f"{path}: lhs, rhs and rel have different lengths, {sorted(lengths)}")
         self._size = lengths.pop()

@@ -13,7 +13,6 @@
 `<split>` is train, valid or test; every bucket file exists, also an empty one.
 """
 
-import json
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from enum import Enum
@@ -21,6 +20,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
 from artifacts.errors import DataError
+from artifacts.json_file import read_json
 from artifacts.publish import write_json
 
 FORMAT = 1
@@ -140,19 +140,15 @@ def save_graph(directory: Path, graph: Graph) -> None:
 
 def load_graph(directory: Path) -> Graph:
     """Reads graph.json. Raises DataError when it is missing or of another format."""
-    path = directory / "graph.json"
-    try:
-        raw: dict[str, Any] = json.loads(path.read_text())
-    except (OSError, ValueError) as error:
-        raise DataError(f"{path}: expected a partitioned graph ({error})") from error
-    if raw.get("format") != FORMAT:
-        raise DataError(f"{path}: format {raw.get('format')}, expected {FORMAT}")
-    return Graph(
-        entity_types=tuple(EntityType(t["name"], tuple(t["counts"])) for t in raw["entity_types"]),
-        relations=tuple(Relation(**relation) for relation in raw["relations"]),
-        consent=raw["consent"],
-        window=(raw["window"][0], raw["window"][1]),
-    )
+    path, what = directory / "graph.json", "a partitioned graph"
+    found = read_json(path, dict[str, Any], what).get("format")
+    if found != FORMAT:
+        raise DataError(f"{path}: format {found}, expected {FORMAT}")
+    graph = read_json(path, Graph, what)
+    names = {entity_type.name for entity_type in graph.entity_types}
+    if strange := {relation.type(side) for relation in graph.relations for side in Side} - names:
+        raise DataError(f"{path}: expected {what} (entity type '{min(strange)}' of a relation is not among its types)")
+    return graph
 
 
 def edge_path(directory: Path, split: str) -> Path:

@@ -29,7 +29,8 @@ class Neighbor(NamedTuple):
 def neighbors(embeddings: Embeddings, entity_type: str, id: str, k: int, to_type: str) -> list[Neighbor]:
     """Returns the `k` entities of `to_type` most similar to the entity, nearest first, itself left out.
 
-    Raises ConfigError for an unknown type, DataError for an unknown id.
+    Raises ConfigError for an unknown type, DataError for an unknown id and for a vector that is not
+    finite.
     """
     for name in (entity_type, to_type):
         if name not in embeddings.types:
@@ -38,6 +39,7 @@ def neighbors(embeddings: Embeddings, entity_type: str, id: str, k: int, to_type
     if row < 0:
         raise DataError(f"{embeddings.path}: entity type '{entity_type}' has no id {id!r}")
     query = np.asarray(embeddings.vectors(entity_type)[row], np.float32)
+    embeddings.require_finite(entity_type, query[None], row)
     rows, scores = _nearest(embeddings, to_type, query, k, excluded=row if to_type == entity_type else -1)
     return [Neighbor(embeddings.id(to_type, int(r)), float(score)) for r, score in zip(rows, scores, strict=True)]
 
@@ -48,6 +50,7 @@ def _nearest(embeddings: Embeddings, to_type: str, query: Array, k: int, exclude
     best_rows, best_scores = np.empty(0, np.int64), np.empty(0, np.float32)
     for start in range(0, len(vectors), BLOCK_ROWS):
         block = np.asarray(vectors[start : start + BLOCK_ROWS], np.float32)
+        embeddings.require_finite(to_type, block, start)
         rows = np.arange(start, start + len(block))
         keep = rows != excluded
         rows = np.concatenate([best_rows, rows[keep]])

@@ -42,7 +42,6 @@ NOT_YET = {
     "pbg_transra.start.from_pbg",
     "pbg_transra.training.checkpoint_files",
     "pbg_transra.training.loop",
-    "pbg_transra.training.replaced",
     "pbg_transra.training.workers",
 }
 

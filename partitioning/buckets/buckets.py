@@ -4,12 +4,12 @@ from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
-import h5py
 import numpy as np
 from numpy.typing import NDArray
 
 from artifacts.bucket_file import COLUMNS, FORMAT_VERSION, WEIGHT
 from artifacts.graph import SPLITS, Bucket, bucket_path, edge_path
+from artifacts.hdf5 import new_file
 from artifacts.publish import sync
 from partitioning.buckets.bucket_edges import BucketEdges, take_bucket
 from partitioning.buckets.counts import Counts
@@ -64,7 +64,7 @@ def write_buckets(
 
 def write_bucket(path: Path, edges: BucketEdges) -> None:
     """Writes a bucket file of format_version 1: contiguous datasets, the same bytes for the same edges."""
-    with h5py.File(path, "w") as file:
+    with new_file(path) as file:
         file.attrs["format_version"] = FORMAT_VERSION
         datasets = [
             file.create_dataset(name, shape=(edges.size,), dtype=np.int64, track_times=False) for name in COLUMNS

@@ -10,13 +10,13 @@
 Training edges themselves are read from the graph. Empty arrays of events and weights are left out.
 """
 
-import json
 import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from artifacts.inputs import file_state
+from artifacts.json_file import read_json
 from artifacts.moment import epoch_seconds
 from artifacts.publish import write_json
 from partitioning.config.sections import GraphConfig
@@ -81,8 +81,9 @@ def relative(path: Path, root: Path) -> str:
 def load_ledger(graph_dir: Path) -> Ledger | None:
     """The ledger of a graph; None when it keeps none, or one of another format."""
     path = ledger_path(graph_dir) / "ledger.json"
-    raw = json.loads(path.read_text()) if path.exists() else {}
-    return Ledger(**raw) if raw.pop("format", None) == FORMAT else None
+    if not path.exists() or read_json(path, dict[str, Any], "a ledger").get("format") != FORMAT:
+        return None
+    return read_json(path, Ledger, "a ledger")
 
 
 def save_ledger(graph_dir: Path, ledger: Ledger) -> None:

@@ -1,7 +1,5 @@
 """DuckDB within a memory limit, spilling below one directory; its errors become ours."""
 
-import errno
-import os
 import re
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
@@ -12,13 +10,12 @@ import duckdb
 import pyarrow as pa
 
 from artifacts.errors import DataError, ResourceError
+from artifacts.exhausted import exhausted, first_line, is_full
 
 _CSV_LINE = re.compile(r"CSV Error on Line: (\d+)")
-_SHORT_WRITE = re.compile(r"\d+ requested and \d+ written")  # numpy's tofile
 _CSV_FILE = re.compile(r"^\s*file = (.+)$", re.MULTILINE)
 # What Python, numpy batches and DuckDB's own blind spots need beside DuckDB's memory_limit: measured.
 _OVERHEAD_BYTES = 300_000_000
-_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # the disk, a quota, or a limit on the size of files
 
 
 class Engine:
@@ -86,28 +83,18 @@ def translated() -> Iterator[None]:
         yield
     except duckdb.OutOfMemoryException as error:
         raise ResourceError(
-            f"graph.memory_limit: DuckDB needs more memory or disk to spill ({_first(error)})"
+            f"graph.memory_limit: DuckDB needs more memory or disk to spill ({first_line(error)})"
         ) from error
     except duckdb.Error as error:
-        if _is_full(error):
-            raise ResourceError(f"the disk is full ({_first(error)})") from error
+        if is_full(error):
+            raise ResourceError(f"the disk is full ({first_line(error)})") from error
         raise DataError(_readable(error)) from error
     except (OSError, RuntimeError) as error:  # h5py has both
         if str(error) == "Query interrupted":  # what DuckDB makes of an exception in a signal handler
             raise KeyboardInterrupt from error
-        if getattr(error, "errno", None) in _FULL or _is_full(error):
-            raise ResourceError(f"the disk is full ({error})") from error
+        if ours := exhausted(error):
+            raise ours from error
         raise
-
-
-def _is_full(error: Exception) -> bool:
-    """Whether a library says in its own words that nothing more can be written."""
-    known = any(os.strerror(code) in str(error) for code in _FULL)
-    return known or _SHORT_WRITE.fullmatch(str(error)) is not None
-
-
-def _first(error: Exception) -> str:
-    return str(error).strip().splitlines()[0]
 
 
 def _readable(error: duckdb.Error) -> str:

@@ -8,7 +8,6 @@
 No version is read that is not committed, so a training that is under way does not disturb.
 """
 
-import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import zip_longest
@@ -22,6 +21,8 @@ from numpy.typing import NDArray
 
 from artifacts.errors import DataError
 from artifacts.graph import EntityType, Graph, ids_path
+from artifacts.hdf5 import BROKEN, dataset_in, open_hdf5
+from artifacts.json_file import read_json
 from pbg_transra.pbg.committed import committed_version
 
 Parameters = dict[str, NDArray[Any]]
@@ -37,16 +38,19 @@ class Checkpoint:
 
     def _open(self, stem: str) -> h5py.File:
         path = self.directory / f"{stem}.v{self.version}.h5"
-        try:
-            return h5py.File(path, "r")
-        except OSError as error:
-            raise DataError(f"{path}: expected a file of checkpoint version {self.version} ({error})") from error
+        return open_hdf5(path, f"a file of checkpoint version {self.version}")
 
     @contextmanager
     def vectors(self, entity_type: str, partition: int) -> Iterator[h5py.Dataset]:
         """Opens the vectors of a partition, (entities, D) float32, to be read slice by slice."""
         with self._open(f"embeddings_{entity_type}_{partition}") as file:
-            yield file["embeddings"]
+            try:
+                dataset = dataset_in(file, "embeddings", "float32")
+                if dataset.ndim != 2:
+                    raise ValueError(f"{dataset.name} has shape {dataset.shape}")
+            except BROKEN as error:
+                raise DataError(f"{file.filename}: expected vectors of a checkpoint ({error})") from error
+            yield dataset
 
     def shape(self, entity_type: str, partition: int) -> tuple[int, int]:
         """Returns (entities, D) of a partition."""
@@ -56,8 +60,11 @@ class Checkpoint:
     def relation_parameters(self, index: int) -> Parameters:
         """Returns the stored parameters of a relation's operator by name, in the shapes in which PBG keeps them."""
         with self._open("model") as file:
-            group = file.get(f"model/relations/{index}/operator/rhs")
-            parameters = {} if group is None else {name: dataset[...] for name, dataset in group.items()}
+            try:
+                group = file.get(f"model/relations/{index}/operator/rhs")
+                parameters = {} if group is None else {name: dataset_in(group, name, "float32")[...] for name in group}
+            except BROKEN as error:
+                raise DataError(f"{file.filename}: expected the parameters of relation {index} ({error})") from error
         for name, values in parameters.items():
             if not np.isfinite(values).all():
                 raise DataError(f"{self.directory}: relation {index}: its {name} holds a NaN or an infinity")
@@ -82,8 +89,9 @@ class Checkpoint:
         if not path.exists():
             return
         try:
-            trained = [(r["name"], r["lhs"], r["rhs"]) for r in json.loads(path.read_text())["relations"]]
-        except (ValueError, KeyError, TypeError) as error:
+            config = read_json(path, dict[str, Any], "the config that PBG keeps with a checkpoint")
+            trained = [(r["name"], r["lhs"], r["rhs"]) for r in config["relations"]]
+        except (KeyError, TypeError) as error:
             raise DataError(f"{path}: expected the config that PBG keeps with a checkpoint ({error!r})") from error
         expected = [(relation.name, relation.lhs, relation.rhs) for relation in graph.relations]
         for index, (one, other) in enumerate(zip_longest(trained, expected)):

@@ -6,12 +6,14 @@ meets.
 """
 
 import ctypes
+import io
 import multiprocessing
 import os
 import signal
 from typing import Any, Optional
 
 import torch
+import torchbiggraph.checkpoint_manager
 import torchbiggraph.schema
 
 PR_SET_PDEATHSIG = 1  # linux/prctl.h
@@ -32,6 +34,20 @@ def unpack_optional(type_: Any) -> Any:
 
 
 torchbiggraph.schema.unpack_optional = unpack_optional  # for good: configs are read and written at any time
+
+
+def deserialize_optim_state(serialized: bytes | None) -> dict[str, Any] | None:
+    """Returns an optimiser's state. Raises UnpicklingError for a pickle that is more than tensors.
+
+    PBG leaves it to an environment variable whether such a pickle may execute what it likes.
+    """
+    if serialized is None:
+        return None
+    state: dict[str, Any] = torch.load(io.BytesIO(serialized), weights_only=True)
+    return state
+
+
+torchbiggraph.checkpoint_manager.deserialize_optim_state = deserialize_optim_state
 
 
 def seed_of(*numbers: int) -> int:

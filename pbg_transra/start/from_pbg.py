@@ -17,7 +17,6 @@ along.
 What is written is version 0 of our checkpoint, where PBG's training loop looks for a first value.
 """
 
-import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import zip_longest
@@ -33,19 +32,25 @@ from torchbiggraph.checkpoint_manager import (
     model_state_dict_private_to_public,
     serialize_optim_state,
 )
-from torchbiggraph.checkpoint_storage import FileCheckpointStorage
+from torchbiggraph.checkpoint_storage import save_embeddings, save_model_state_dict, save_optimizer_state_dict
 from torchbiggraph.config import ConfigSchema
 from torchbiggraph.model import OPERATORS
 from torchbiggraph.util import CouldNotLoadData
 
 import pbg_transra.pbg.compat  # noqa: F401  PBG reads configs through it
 from artifacts.errors import DataError
+from artifacts.exhausted import first_line
 from artifacts.graph import EntityType, Graph, Relation, ids_path, load_graph
+from artifacts.hdf5 import BROKEN
+from artifacts.json_file import read_json
+from artifacts.regular import open_regular
 from pbg_transra.backends.adagrad import HogwildAdagrad, HogwildRowAdagrad
 from pbg_transra.config import ModelConfig
 from pbg_transra.pbg.checkpoint import Checkpoint, require_finite
+from pbg_transra.pbg.committed import committed_files
 from pbg_transra.pbg.embedder import TransRAEmbedder, make_embedder
 from pbg_transra.pbg.operators import operator_name
+from pbg_transra.pbg.replaced import replaced
 
 START = 0  # the version
 STOCK = ("none", "diagonal", "translation", "linear", "affine", "complex_diagonal")
@@ -121,8 +126,8 @@ def adopt_checkpoint(directory: Path, graph_dir: Path, model: ModelConfig, desti
     One partition is in memory at a time. Raises DataError as `check_start` does, and for a NaN.
     """
     adoption = check_start(directory, graph_dir, model)
-    graph, found, storage = load_graph(graph_dir), _read_model(directory), FileCheckpointStorage(str(destination))
-    storage.prepare()
+    graph, found = load_graph(graph_dir), _read_model(directory)
+    destination.mkdir(parents=True, exist_ok=True)
     for kind in graph.entity_types:
         for partition in range(kind.partitions):
             vectors, sums = _read_table(directory, kind.name, partition)
@@ -133,23 +138,27 @@ def adopt_checkpoint(directory: Path, graph_dir: Path, model: ModelConfig, desti
             if sums is not None:
                 _set_sums_(rows, [sums])
             state = serialize_optim_state(rows.state_dict())
-            storage.save_entity_partition(START, kind.name, partition, vectors, state, {})
-    _save_operators(storage, graph, model, found)
+            with replaced(destination / f"embeddings_{kind.name}_{partition}.v{START}.h5", {}) as file:
+                save_embeddings(file, vectors)
+                save_optimizer_state_dict(file, state)
+    _save_operators(destination, graph, model, found)
     return adoption
 
 
 def _read_model(directory: Path) -> PbgModel:
     path = directory / "config.json"
+    for file in committed_files(directory):
+        open_regular(file, "a file of a checkpoint").close()
     try:
-        config = ConfigSchema.from_dict(json.loads(path.read_text()))
-    except (OSError, ValueError, TypeError) as error:
+        config = ConfigSchema.from_dict(read_json(path, dict[str, Any], "the config that PBG keeps with a checkpoint"))
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise DataError(f"{path}: expected the config that PBG keeps with a checkpoint ({error})") from error
     if strange := [relation.operator for relation in config.relations if relation.operator not in STOCK]:
         raise DataError(f"{path}: operator '{strange[0]}' is not one of stock PBG's ({', '.join(STOCK)})")
     try:
         parameters, optimizer = CheckpointManager(str(directory)).read_model()
-    except (CouldNotLoadData, OSError, RuntimeError, UnpicklingError) as error:
-        raise DataError(f"{directory}: its model cannot be read ({error or 'no such file'})") from error
+    except (CouldNotLoadData, *BROKEN, UnpicklingError) as error:
+        raise DataError(f"{directory}: its model cannot be read ({first_line(error) or 'no such file'})") from error
     expected = _expected_shapes(config)
     for key in sorted(expected.keys() | (parameters or {}).keys()):
         wanted, had = expected.get(key), (parameters or {}).get(key)
@@ -193,8 +202,9 @@ def _read_table(directory: Path, entity_type: str, partition: int) -> tuple[Tens
     """Returns the vectors of a partition (N, D) and their sums (N,), where saved."""
     try:
         vectors, optimizer = CheckpointManager(str(directory)).read(entity_type, partition)
-    except (CouldNotLoadData, OSError, RuntimeError, UnpicklingError) as error:
-        raise DataError(f"{directory}: type '{entity_type}', partition {partition} cannot be read ({error})") from error
+    except (CouldNotLoadData, *BROKEN, UnpicklingError) as error:
+        what = f"type '{entity_type}', partition {partition}"
+        raise DataError(f"{directory}: {what} cannot be read ({first_line(error)})") from error
     sums = (optimizer or {}).get("state", {}).get(0, {}).get("sum")
     if sums is not None and tuple(sums.shape) != (len(vectors),):
         raise DataError(f"{directory}: type '{entity_type}', partition {partition}: row sums of another shape")
@@ -253,7 +263,7 @@ def _ids_at(directory: Path, entity_type: str, partition: int) -> list[str] | No
         ids: list[str] = pq.read_table(parquet, columns=["id"])["id"].to_pylist()
         return ids
     if (directory / names).exists():
-        return [str(name) for name in json.loads((directory / names).read_text())]
+        return [str(name) for name in read_json(directory / names, list[Any], "names of entities")]
     return None
 
 
@@ -269,7 +279,7 @@ def _adopted_embedder(graph: Graph, model: ModelConfig, found: PbgModel) -> tupl
     return embedder, sums
 
 
-def _save_operators(storage: FileCheckpointStorage, graph: Graph, model: ModelConfig, found: PbgModel) -> None:
+def _save_operators(destination: Path, graph: Graph, model: ModelConfig, found: PbgModel) -> None:
     embedder, sums = _adopted_embedder(graph, model, found)
     parameters, state = dict(embedder.named_parameters()), None
     if parameters:  # operator `none` has none, and torch makes no optimiser of nothing
@@ -277,7 +287,9 @@ def _save_operators(storage: FileCheckpointStorage, graph: Graph, model: ModelCo
         _set_sums_(optimizer, [sums.get(name, torch.zeros_like(values)) for name, values in parameters.items()])
         state = serialize_optim_state(optimizer.state_dict())
     public = model_state_dict_private_to_public({name: values.detach() for name, values in parameters.items()})
-    storage.save_model(START, public, state, {})
+    with replaced(destination / f"model.v{START}.h5", {}) as file:
+        save_model_state_dict(file, public)
+        save_optimizer_state_dict(file, state)
 
 
 def _renamed(graph: Graph, model: ModelConfig, config: ConfigSchema) -> Iterator[tuple[str, str, int]]:

@@ -10,18 +10,19 @@
 A file is written aside and renamed, so a snapshot's links keep what they were made of.
 """
 
-import json
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
 
 import h5py
+from pydantic import BaseModel, Field
 from torch import Tensor
 from torchbiggraph.checkpoint_manager import (
-    deserialize_optim_state,
     model_state_dict_private_to_public,
     model_state_dict_public_to_private,
     serialize_optim_state,
@@ -36,9 +37,13 @@ from torchbiggraph.checkpoint_storage import (
 )
 
 from artifacts.errors import DataError
+from artifacts.exhausted import first_line
+from artifacts.hdf5 import BROKEN, dataset_in, open_hdf5
+from artifacts.json_file import read_json
 from artifacts.publish import write_json, write_text
 from pbg_transra.backends.divergence import require_finite
-from pbg_transra.training.replaced import Replaced
+from pbg_transra.pbg.compat import deserialize_optim_state
+from pbg_transra.pbg.replaced import replaced
 
 VERSION_FILE, TRAINED_FILE, RESUME_FILE = "checkpoint_version.txt", "trained.json", "resume.json"
 
@@ -52,6 +57,21 @@ class Position:
     edges: int = 0
     total_edges: int = 0
     total_loss: float = 0.0
+
+
+class Snapshot(BaseModel):
+    """What resume.json says: a position in the pass that follows the committed ones, and where its files are."""
+
+    committed: int = Field(alias="pass")
+    directory: str = Field(pattern=r"^resume-\d+-\d+$")
+    buckets: int
+    edges: int
+    total_edges: int
+    total_loss: float
+
+    @property
+    def position(self) -> Position:
+        return Position(self.buckets, self.edges, self.total_edges, self.total_loss)
 
 
 @dataclass(frozen=True)
@@ -77,8 +97,8 @@ class CheckpointFiles:
         path = self._newest(f"embeddings_{entity}_{partition}")
         if path is None:
             return False
-        with h5py.File(path, "r") as file:
-            dataset = file[EMBEDDING_DATASET]
+        with _opened(path) as file:
+            dataset = dataset_in(file, EMBEDDING_DATASET, "float32")
             if dataset.shape != tuple(vectors.shape):
                 raise DataError(f"{path}: found vectors {dataset.shape}, expected {tuple(vectors.shape)}")
             if len(vectors):
@@ -102,7 +122,7 @@ class CheckpointFiles:
         path = self._newest("model")
         if path is None:
             return None, None
-        with h5py.File(path, "r") as file:
+        with _opened(path) as file:
             parameters = model_state_dict_public_to_private(load_model_state_dict(file))
             return parameters, deserialize_optim_state(load_optimizer_state_dict(file))
 
@@ -163,18 +183,18 @@ class CheckpointFiles:
         """Puts the files back to where training goes on, and returns that position."""
         self._remove_versions(keep={self.passes})
         path = self.directory / RESUME_FILE
-        found = json.loads(path.read_text()) if path.exists() else {}
-        if found.get("pass") != self.passes:
+        found = read_json(path, Snapshot, "a snapshot of a training") if path.exists() else None
+        if found is None or found.committed != self.passes:
             self._discard_snapshots()
             return Position()
-        for file in (self.directory / found["directory"]).iterdir():
+        for file in (self.directory / found.directory).iterdir():
             os.link(file, self.directory / file.name)
-        self._discard_snapshots(keep=found["directory"])
-        return Position(**{key: found[key] for key in asdict(Position())})
+        self._discard_snapshots(keep=found.directory)
+        return found.position
 
     def _trained(self) -> list[tuple[int, float]]:
         path = self.directory / TRAINED_FILE
-        return json.loads(path.read_text()) if path.exists() else []
+        return read_json(path, list[tuple[int, float]], "edges and loss of each pass") if path.exists() else []
 
     def _commit(self, version: int) -> None:
         os.sync()
@@ -189,8 +209,8 @@ class CheckpointFiles:
         paths = [self._path(stem, version) for version in (self.passes + 1, self.passes)]
         return next((path for path in paths if path.exists()), None)
 
-    def _replaced(self, stem: str) -> Replaced:
-        return Replaced(self._path(stem, self.passes + 1), self.metadata)
+    def _replaced(self, stem: str) -> AbstractContextManager[h5py.File]:
+        return replaced(self._path(stem, self.passes + 1), self.metadata)
 
     def _remove_versions(self, keep: set[int]) -> None:
         kept = tuple(f".v{version}.h5" for version in keep)
@@ -204,3 +224,14 @@ class CheckpointFiles:
         for path in self.directory.glob("resume-*"):
             if path.is_dir() and path.name != keep:
                 shutil.rmtree(path)
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[h5py.File]:
+    """A file of a checkpoint. Raises DataError of one line for whatever is wrong with it, also with a pickle in it."""
+    what = "a file of a checkpoint"
+    with open_hdf5(path, what) as file:
+        try:
+            yield file
+        except (*BROKEN, UnpicklingError) as error:
+            raise DataError(f"{path}: expected {what} ({first_line(error)})") from error

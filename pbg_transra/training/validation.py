@@ -8,12 +8,12 @@ The links are made before the line in validation.json, and older ones go after i
 many, and the validation that it cut short is done again.
 """
 
-import json
 import shutil
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from artifacts.json_file import read_json
 from artifacts.publish import write_json
 from pbg_transra.config import ModelConfig
 from pbg_transra.training.checkpoint_files import CheckpointFiles
@@ -45,7 +45,9 @@ class Validations:
         """Goes on from what `files` hold. `measure` tells the MRR of a checkpoint; None: there is no validation."""
         self._files, self._config, self._measure = files, config, measure
         self._path = files.directory / "validation.json"
-        self.done = [Validation(**each) for each in json.loads(self._path.read_text())] if self._path.exists() else []
+        self.done = (
+            read_json(self._path, list[Validation], "the validations of a training") if self._path.exists() else []
+        )
         if self.done and not self.over:
             self._go_on()
 

@@ -5,7 +5,6 @@ prepared/
   summary.json                       what was found on the way (class Summary)
 """
 
-import json
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -14,6 +13,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from artifacts.errors import DataError
+from artifacts.json_file import read_json
 from artifacts.publish import write_json
 
 SPLITS = ("train", "valid", "test")
@@ -70,10 +71,16 @@ class Summary:
     def load(cls, directory: Path, key: str) -> "Summary | None":
         """What is there, if it was prepared from the same things."""
         try:
-            summary = cls(**json.loads((directory / "summary.json").read_text()))
-        except (OSError, ValueError, TypeError):
+            summary = read_json(directory / "summary.json", cls, "what preparing the log has found")
+        except DataError:
             return None
-        return summary if summary.key == key else None
+        return summary if summary.key == key and summary._fits(directory) else None
+
+    def _fits(self, directory: Path) -> bool:
+        """Whether the records of every split are there, none more and none less."""
+        size = record_type(**self.shape).itemsize
+        paths = {directory / f"{name}.bin": counts["rows"] * size for name, counts in self.counts.items()}
+        return all(path.is_file() and path.stat().st_size == expected for path, expected in paths.items())
 
 
 @dataclass(frozen=True)

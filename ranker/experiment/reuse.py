@@ -9,6 +9,7 @@ from typing import Any
 
 from artifacts.embeddings import Embeddings
 from artifacts.inputs import FileState
+from artifacts.json_file import read_json
 from artifacts.publish import write_json
 from ranker.config.sections import RankerConfig
 from ranker.data.log import ImpressionLog
@@ -38,7 +39,7 @@ def digest(value: Any) -> str:
 def open_directory(directory: Path, made_from: Any) -> None:
     """Makes sure of a directory, emptied of what an earlier call made from something else."""
     path = directory / MADE_FROM
-    if not path.exists() or json.loads(path.read_text()) != made_from:
+    if not path.exists() or read_json(path, Any, "what a training was made from") != made_from:
         shutil.rmtree(directory, ignore_errors=True)
         directory.mkdir(parents=True)
         write_json(path, made_from)

@@ -1,6 +1,5 @@
 """Who competes, and each training of it: weights, test predictions and a history, kept on disk."""
 
-import json
 import time
 from collections.abc import Sequence
 from contextlib import closing
@@ -13,6 +12,7 @@ import numpy as np
 import torch
 
 from artifacts.embeddings import Embeddings
+from artifacts.json_file import read_json
 from artifacts.publish import write_json
 from artifacts.scalars import ScalarWriter
 from ranker.config.arms import ArmConfig
@@ -110,7 +110,10 @@ class Trials:
         seeds = self.config.training.seeds
         arms: dict[str, dict[str, Any]] = {}
         for contestant in contestants:
-            records = {seed: json.loads((self.place(contestant, seed) / "training.json").read_text()) for seed in seeds}
+            records = {
+                seed: read_json(self.place(contestant, seed) / "training.json", dict[str, Any], "a training")
+                for seed in seeds
+            }
             arms[contestant.name] = {
                 "parameters": records[seeds[0]]["parameters"],
                 "seconds": float(np.mean([record["seconds"] for record in records.values()])),

@@ -14,8 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from artifacts import embeddings as module
-from artifacts.embeddings import Embeddings, EmbeddingsWriter, ExportedRelation, hash_ids
+from artifacts.embeddings import Embeddings, EmbeddingsWriter, ExportedRelation, hash_ids, reader, writer
 from artifacts.errors import DataError
 
 DIMENSION = 3
@@ -111,7 +110,10 @@ def test_ids_come_as_lists_numpy_and_arrow(tmp_path: Path) -> None:
 
 
 def test_a_hash_collision_cannot_return_another_row(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "hash_ids", lambda ids: np.array([len(id or "") for id in ids.to_pylist()], np.uint64))
+    for module in (reader, writer):
+        monkeypatch.setattr(
+            module, "hash_ids", lambda ids: np.array([len(id or "") for id in ids.to_pylist()], np.uint64)
+        )
     file = write(tmp_path / "e.h5", ["aa", "b", "bb", "a", "cc"], random_vectors(5))
     assert file.rows("user", ["cc", "aa", "dd", "d", "a", "bb", "long"]).tolist() == [4, 0, -1, -1, 3, 2, -1]
 

@@ -1,5 +1,6 @@
 """`model.start_from`: what the checkpoints of stock PyTorch-BigGraph become, on random ones."""
 
+import io
 import json
 from pathlib import Path
 from typing import Any
@@ -179,3 +180,35 @@ def test_a_checkpoint_of_another_graph_is_refused(small: tuple[Graph, Path], tmp
             (tmp_path / f"entity_names_{kind.name}_{partition}.json").write_text(json.dumps(names))
     write_stock(stock_config(graph, tmp_path, tmp_path / "c", ("translation", "affine")), graph)
     refused(tmp_path / "c", graph_dir, "type 'user', partition 0, offset 0 is 'user0' in .*, expected 'u0'")
+
+
+class Planted:
+    """Unpickling it makes a file."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Path.touch, (self.path,)
+
+
+@pytest.mark.parametrize("stem", ["embeddings_user_0", "model"])
+@pytest.mark.parametrize("variable", ["0", "1"])
+def test_no_pickle_is_executed_whatever_the_environment_says(
+    small: tuple[Graph, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stem: str, variable: str
+) -> None:
+    """PBG keeps the optimiser's state as a pickle, and torch lets a variable decide what may be in it."""
+    graph, graph_dir = small
+    names = tuple("translation" for _ in graph.relations)
+    write_stock(stock_config(graph, graph_dir, tmp_path / "pbg", names), graph)
+    monkeypatch.setenv("TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD", variable)
+    pickled = io.BytesIO()
+    torch.save({"state": Planted(tmp_path / "executed")}, pickled)
+    with h5py.File(tmp_path / f"pbg/{stem}.v1.h5", "r+") as file:
+        del file["optimizer/state_dict"]
+        file["optimizer/state_dict"] = np.frombuffer(pickled.getvalue(), np.uint8)
+    model = ModelConfig(operator="transr", dimension=D, similarity="squared_l2")
+    with pytest.raises(DataError, match="cannot be read") as caught:
+        adopt_checkpoint(tmp_path / "pbg", graph_dir, model, tmp_path / "start")
+    assert "\n" not in str(caught.value)
+    assert not (tmp_path / "executed").exists()

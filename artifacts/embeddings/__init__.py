@@ -1,0 +1,7 @@
+"""The exported vectors: the format of the file, what writes it and what reads it."""
+
+from artifacts.embeddings.format import ExportedRelation, hash_ids
+from artifacts.embeddings.reader import Embeddings
+from artifacts.embeddings.writer import EmbeddingsWriter, TypeWriter
+
+__all__ = ["Embeddings", "EmbeddingsWriter", "ExportedRelation", "TypeWriter", "hash_ids"]

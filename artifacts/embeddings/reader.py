@@ -1,0 +1,251 @@
+"""Reads an export that may be damaged or made by hand: what is wrong with it is said before anything is used."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+import h5py
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from artifacts.embeddings.format import (
+    FORMAT,
+    FORMAT_VERSION,
+    ID_TYPES,
+    JSON_ATTRIBUTES,
+    PLAIN_ATTRIBUTES,
+    RELATION_ATTRIBUTES,
+    ROOT_ATTRIBUTES,
+    SIMILARITIES,
+    VECTOR_TYPES,
+    Array,
+    ExportedRelation,
+    Ids,
+    as_ids,
+    hash_ids,
+)
+from artifacts.errors import DataError
+from artifacts.graph import Graph
+from artifacts.hdf5 import BROKEN, dataset_in, group_in
+from artifacts.json_file import parse_json
+from artifacts.regular import open_regular
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+CHECK_ROWS = 1 << 20  # offsets looked at together
+
+
+class Embeddings:
+    """An export, memory-mapped: opening it reads its structure only, and pages come in as they are touched.
+
+    The file is opened once, so that what is mapped is what was checked, also where the path leads elsewhere meanwhile.
+    """
+
+    def __init__(self, path: Path) -> None:
+        """Opens the export at `path`. Raises DataError when it is not one, is cut short, or of another version."""
+        self.path = path
+        self._types: dict[str, dict[str, Array]] = {}
+        self._degree_names: dict[str, tuple[str, ...]] = {}
+        self._relations: dict[str, ExportedRelation] = {}
+        self._ids: dict[str, pa.LargeStringArray] = {}
+        what = f"a whole export, version {FORMAT_VERSION}"
+        with open_regular(path, what) as opened:
+            try:
+                self._read(opened)
+            except BROKEN as error:
+                raise DataError(f"{path}: expected {what} ({' '.join(str(error).split())})") from error
+
+    def _read(self, opened: BinaryIO) -> None:
+        with h5py.File(opened, "r") as file:
+            self.attributes = _attributes(file)
+            self._map = np.memmap(opened, np.uint8, "r")
+            for name in group_in(file, "entities"):
+                self._read_type(name, group_in(file["entities"], name))
+            relations = group_in(file, "relations")
+            for index in sorted(relations, key=int):
+                self._read_relation(group_in(relations, index))
+
+    def _read_type(self, name: str, group: h5py.Group) -> None:
+        ids = group_in(group, "ids")
+        arrays = {key: self._mapped(dataset_in(ids, key, dtype)) for key, dtype in ID_TYPES.items()}
+        arrays["vectors"] = self._mapped(dataset_in(group, "vectors", *VECTOR_TYPES))
+        if "degrees" in group:
+            degrees = dataset_in(group, "degrees", "int32")
+            arrays["degrees"] = self._mapped(degrees)
+            self._degree_names[name] = tuple(parse_json(degrees.attrs["names"], list[str]))
+        self._types[name] = arrays
+        self._require_consistent(name)
+
+    def _read_relation(self, group: h5py.Group) -> None:
+        fields = {key: _text(group.attrs[key], key) for key in RELATION_ATTRIBUTES}
+        parameters = {key: self._mapped(dataset_in(group, key, "float32", "float16", "float64")) for key in group}
+        self._relations[fields["name"]] = ExportedRelation(**fields, parameters=parameters)
+
+    def _mapped(self, dataset: h5py.Dataset) -> Array:
+        """Returns a dataset as a view of the one map of the file: a map each would hold a file handle each."""
+        if dataset.size == 0:
+            return np.empty(dataset.shape, dataset.dtype)
+        start = dataset.id.get_offset()
+        if start is None:
+            raise ValueError(f"{dataset.name} has no content")
+        mapped: Array = self._map[start : start + dataset.nbytes].view(dataset.dtype).reshape(dataset.shape)
+        return mapped
+
+    def _require_consistent(self, name: str) -> None:
+        arrays = self._types[name]
+        count, dimension = arrays["vectors"].shape
+        shapes = [arrays[key].shape for key in ("offsets", "hash_sorted", "hash_rows")]
+        if dimension != self.attributes["dimension"] or shapes != [(count + 1,), (count,), (count,)]:
+            raise ValueError(f"/entities/{name}: its arrays do not fit each other")
+        if "degrees" in arrays and arrays["degrees"].shape != (count, len(self._degree_names[name])):
+            raise ValueError(f"/entities/{name}: its degrees do not fit its vectors")
+        if arrays["bytes"].ndim != 1 or arrays["offsets"][-1] != len(arrays["bytes"]):
+            raise ValueError(f"/entities/{name}/ids: {len(arrays['bytes'])} bytes, expected {arrays['offsets'][-1]}")
+
+    def _arrays(self, entity_type: str) -> dict[str, Array]:
+        try:
+            return self._types[entity_type]
+        except KeyError:
+            raise DataError(
+                f"{self.path}: entity type '{entity_type}' is not in the export (known: {', '.join(self.types)})"
+            ) from None
+
+    @property
+    def types(self) -> tuple[str, ...]:
+        return tuple(self._types)
+
+    @property
+    def dimension(self) -> int:
+        return int(self.attributes["dimension"])
+
+    @property
+    def relations(self) -> tuple[ExportedRelation, ...]:
+        """All relations in the graph's order."""
+        return tuple(self._relations.values())
+
+    def relation(self, name: str) -> ExportedRelation:
+        """Raises DataError for a name that is not in the export."""
+        if name not in self._relations:
+            raise DataError(f"{self.path}: relation '{name}' is not in the export")
+        return self._relations[name]
+
+    def require_fits(self, graph: Graph) -> None:
+        """Raises DataError unless these are the entities and relations of `graph`, by name and number."""
+        found: dict[str, int | str] = {name: self.count(name) for name in self.types}
+        found |= {r.name: f"{r.lhs} -> {r.rhs}" for r in self.relations}
+        expected: dict[str, int | str] = {t.name: t.count for t in graph.entity_types}
+        expected |= {r.name: f"{r.lhs} -> {r.rhs}" for r in graph.relations}
+        for name in [*expected, *found]:
+            if found.get(name) != expected.get(name):
+                one, other = found.get(name, "nothing"), expected.get(name, "nothing")
+                raise DataError(f"{self.path}: export of another graph: '{name}': found {one}, expected {other}")
+
+    def count(self, entity_type: str) -> int:
+        return len(self.vectors(entity_type))
+
+    def vectors(self, entity_type: str) -> Array:
+        """Returns the vectors of a type, (N, D): an np.memmap, read-only."""
+        return self._arrays(entity_type)["vectors"]
+
+    def frame(self, entity_type: str) -> "pd.DataFrame":
+        """Returns the vectors of a type as a pandas DataFrame (N, D), read-only, indexed by `id`.
+
+        Vectors are not copied: they stay mapped, so memory holds the pages that are touched. Of the ids pandas 3 makes
+        Arrow strings, as long as they are, and pandas 2 a Python object each, about 60 bytes; a look-up by id also
+        builds pandas' own hash table. For a few ids of many, `rows` reads less.
+        """
+        import pandas as pd
+
+        index = pd.Index(self.ids(entity_type).to_pandas(), name="id")
+        return pd.DataFrame(self.vectors(entity_type), index=index, copy=False)
+
+    def require_finite(self, entity_type: str, block: Array, start: int) -> None:
+        """Raises DataError that names the first entity of a block (B, D), which begins at row `start`, with a NaN or an
+        infinity."""
+        broken = ~np.isfinite(block).all(axis=1)
+        if broken.any():
+            name = self.id(entity_type, start + int(np.argmax(broken)))
+            raise DataError(f"{self.path}: /entities/{entity_type}: the vector of {name!r} is not finite")
+
+    def degrees(self, entity_type: str) -> Array | None:
+        """Returns the training edges of a type's entities by relation and side, (N, K) int32; None if not exported."""
+        return self._arrays(entity_type).get("degrees")
+
+    def degree_names(self, entity_type: str) -> tuple[str, ...]:
+        """What each of the K columns counts: `<relation>:<side>`, or the side alone; () if not exported."""
+        self._arrays(entity_type)
+        return self._degree_names.get(entity_type, ())
+
+    def ids(self, entity_type: str) -> pa.LargeStringArray:
+        """Returns the ids of a type in row order, (N,): an Arrow array over the mapped bytes, without a copy."""
+        if entity_type not in self._ids:
+            arrays = self._arrays(entity_type)
+            self._require_ascending(entity_type, arrays["offsets"])
+            buffers = (pa.py_buffer(arrays["offsets"]), pa.py_buffer(arrays["bytes"]))
+            self._ids[entity_type] = pa.LargeStringArray.from_buffers(self.count(entity_type), *buffers)
+        return self._ids[entity_type]
+
+    def _require_ascending(self, entity_type: str, offsets: Array) -> None:
+        """Raises DataError for offsets (N + 1,) that do not go up from 0: Arrow would read beyond the map, and die."""
+        for start in range(0, len(offsets), CHECK_ROWS):
+            block = offsets[start : start + CHECK_ROWS + 1]
+            if (start == 0 and block[0] != 0) or (block[1:] < block[:-1]).any():
+                raise DataError(f"{self.path}: /entities/{entity_type}/ids/offsets do not ascend from 0")
+
+    def id(self, entity_type: str, row: int) -> str:
+        """Raises DataError for bytes that are no UTF-8."""
+        try:
+            return str(self.ids(entity_type)[row].as_py())
+        except UnicodeDecodeError as error:
+            raise DataError(f"{self.path}: /entities/{entity_type}: the id of row {row} is no UTF-8") from error
+
+    def rows(self, entity_type: str, ids: Ids) -> NDArray[np.int64]:
+        """Returns the row of each of M ids, (M,); -1 for an unknown one or a null.
+
+        A hash only proposes a row: the id's own bytes decide, so two ids with one hash are told apart.
+        """
+        arrays, stored, queries = self._arrays(entity_type), self.ids(entity_type), as_ids(ids)
+        hashes = hash_ids(queries)
+        rows = np.full(len(queries), -1, np.int64)
+        pending = np.argsort(hashes)  # neighbouring searches then touch neighbouring pages
+        positions = np.searchsorted(arrays["hash_sorted"], hashes[pending])
+        while len(pending):
+            positions, pending = _keep(positions < len(stored), positions, pending)
+            positions, pending = _keep(arrays["hash_sorted"][positions] == hashes[pending], positions, pending)
+            proposed = np.asarray(arrays["hash_rows"][positions])
+            if len(proposed) and not 0 <= proposed.min() <= proposed.max() < len(stored):
+                raise DataError(f"{self.path}: /entities/{entity_type}/ids/hash_rows: a row that is not there")
+            equal = pc.equal(stored.take(pa.array(proposed)), queries.take(pa.array(pending)))
+            same = equal.fill_null(False).to_numpy(zero_copy_only=False)
+            rows[pending[same]] = proposed[same]
+            positions, pending = _keep(~same, positions + 1, pending)
+        return rows
+
+
+def _keep(mask: Array, *arrays: Array) -> list[Array]:
+    return [array[mask] for array in arrays]
+
+
+def _attributes(file: h5py.File) -> dict[str, Any]:
+    """Returns the root attributes, JSON ones parsed. Raises ValueError for a file of another kind or version."""
+    found = file.attrs.get("format"), file.attrs.get("format_version")
+    if found != (FORMAT, FORMAT_VERSION):
+        raise ValueError(f"format and version are {found}")
+    values = {name: file.attrs[name] for name in ROOT_ATTRIBUTES}
+    plain = {name: value.item() if isinstance(value, np.generic) else value for name, value in values.items()}
+    for name, kind in JSON_ATTRIBUTES.items():
+        plain[name] = parse_json(plain[name], kind)
+    for name, kind in PLAIN_ATTRIBUTES.items():
+        if not isinstance(plain[name], kind):
+            raise ValueError(f"attribute {name} is {plain[name]!r}")
+    if plain["similarity"] not in SIMILARITIES:
+        raise ValueError(f"similarity {plain['similarity']!r}, expected one of {', '.join(SIMILARITIES)}")
+    return plain
+
+
+def _text(value: Any, name: str) -> str:
+    if not isinstance(value, str):
+        raise ValueError(f"attribute {name} is {value!r}, expected text")
+    return value
