@@ -22,7 +22,7 @@ from partitioning.ledger.held_out import keep_held_out, replay_held_out
 from partitioning.ledger.ledger import ledger_path, save_ledger
 from partitioning.ledger.previous_graph import history_of
 from partitioning.outcome import check_empty, graph_report
-from partitioning.plan import plan_graph
+from partitioning.plan import plan_graph, threads_within
 from partitioning.report import GraphReport
 from partitioning.scan import Progress, Scan, scan_events
 from partitioning.sources.engine import translated
@@ -94,7 +94,7 @@ def _finish(
         history,
         destination,
         config.seed,
-        threads,
+        threads_within(config, spill.largest_bucket(), threads),
         summed,
         counts,
         arrays,

@@ -10,11 +10,11 @@ from artifacts.errors import ResourceError
 from artifacts.graph import Side
 from artifacts.resources import GIB, cpu_count, require_disk, require_memory
 from partitioning.config.sections import LEAST_MEMORY, GraphConfig
+from partitioning.sources.compressed import plain
 from partitioning.sources.files import COMPRESSED, check_file, damaged, file_format
 from partitioning.sources.frames import Frames
 
 _SAMPLE_BYTES = 1 << 16
-_COMPRESSION = 5  # how much smaller gzip and zstd make logs, roughly
 # Bytes on disk for each edge: 24 in its bucket, 8 as a key, 16 for distinct ends, and 60 for DuckDB's spill and the
 # entity files, supposing an id for each edge.
 _DISK_PER_EDGE = 24 + 8 + 16 + 60
@@ -82,6 +82,22 @@ def plan_graph(config: GraphConfig, files_by_source: dict[str, list[Path]], fram
     )
 
 
+def threads_within(config: GraphConfig, largest: int, threads: int) -> int:
+    """How many buckets can be made at once, the largest of which has so many edges: the plan had estimates only.
+
+    Raises ResourceError when graph.memory_limit is too small for one.
+    """
+    weighted = any(relation.weight for relation in config.relations)
+    bucket = max(largest, 1) * (_MEMORY_PER_WEIGHTED_EDGE if weighted else _MEMORY_PER_EDGE)
+    fitting = (config.memory_bytes - LEAST_MEMORY) // bucket
+    if fitting < 1:
+        raise ResourceError(
+            f"graph.memory_limit: {config.memory_limit} is too little for a bucket of {largest:,} edges, which needs "
+            f"about {(LEAST_MEMORY + bucket) / GIB:.1f} GiB; raise it or graph.partitions"
+        )
+    return min(threads, fitting)
+
+
 def _most_partitions(config: GraphConfig, side: Side) -> int:
     return max(config.partitions_of(relation.side(side).type) for relation in config.relations)
 
@@ -112,11 +128,13 @@ def _parquet_rows(path: Path) -> int:
 
 
 def _text_rows(path: Path) -> int:
-    """Rows of a text file, from the length of its first lines."""
-    with pa.input_stream(str(path), compression="detect") as file:
+    """Rows of a text file: from the length of its first lines; all are counted where it is unpacked anyway."""
+    if path.suffix.lower() in COMPRESSED:
+        return plain(path).lines + 1
+    with path.open("rb") as file:
         sample = file.read(_SAMPLE_BYTES)
     return _plain_bytes(path) * sample.count(b"\n") // max(len(sample), 1) + 1
 
 
 def _plain_bytes(path: Path) -> int:
-    return path.stat().st_size * (_COMPRESSION if path.suffix in COMPRESSED else 1)
+    return plain(path).bytes if path.suffix.lower() in COMPRESSED else path.stat().st_size

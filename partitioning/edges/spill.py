@@ -49,6 +49,11 @@ class EdgeSpill:
         """Whether a bucket has edges that were not taken yet."""
         return self._path("keys", self._cell(split, bucket)).exists()
 
+    def largest_bucket(self) -> int:
+        """Edges of the largest (split, bucket) that was not taken yet."""
+        sizes = (path.stat().st_size for path in self.directory.glob("keys-*"))
+        return max(sizes, default=0) // np.dtype(np.uint64).itemsize
+
     def put(self, split: int, bucket: Bucket, edges: SpilledEdges) -> None:
         """Writes the edges of a bucket whose files were taken."""
         for name, column in (("keys", edges.keys), ("units", edges.units)):
