@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from artifacts.errors import DataError
+
 PARQUET_FOOTER = 64 * 1024  # bytes from the end: the schema and the last row groups' statistics
 
 
@@ -26,7 +28,11 @@ class FileState:
 
     @classmethod
     def of(cls, path: Path, footer: bool = False) -> "FileState":
-        """Raises OSError for a file that is not there."""
+        """Raises OSError for a file that is not there, and DataError for a name that is no text."""
+        try:
+            str(path).encode()
+        except UnicodeEncodeError as error:
+            raise DataError(f"{path}: the name is no UTF-8; rename it") from error
         stat = path.stat()
         digest = _footer_digest(path, stat.st_size) if footer and path.suffix == ".parquet" else None
         return cls(stat.st_size, stat.st_mtime_ns, stat.st_ino, digest)

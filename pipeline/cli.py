@@ -15,15 +15,29 @@ import signal
 import sys
 import traceback
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any, NoReturn
 
-from artifacts.errors import ResourceError, TransraError
-from pipeline.console import Console
+from artifacts.errors import ConfigError, ResourceError, TransraError
+from artifacts.exhausted import exhausted
+from artifacts.printable import one_line
+from pipeline.console import Console, open_streams, write
 
 REPOSITORY = Path(__file__).resolve().parents[1]
-UNWRITABLE = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EFBIG, errno.ENOMEM}
+UNWRITABLE = {
+    errno.EROFS,
+    errno.EACCES,
+    errno.EPERM,
+    errno.EIO,
+    errno.EISDIR,
+    errno.ENOTDIR,
+    errno.EEXIST,
+    errno.ENOTEMPTY,
+    errno.ELOOP,
+    errno.ENAMETOOLONG,
+}
 STAGE_HELP = {
     "partition": "events on disk become a partitioned graph",
     "train": "learn one vector per entity; an interrupted training goes on",
@@ -126,6 +140,9 @@ def context_of(options: argparse.Namespace) -> Any:
     from pipeline.loading import load_config
     from pipeline.workspace import Workspace
 
+    for path in (options.config, options.root, options.workspace):
+        if path is not None and not is_plain(path):
+            raise ConfigError(f"{path}: expected a path in UTF-8 without NUL")
     config = load_config(options.config, options.set).with_arms(getattr(options, "arms", "all").split(","))
     root = options.root.resolve()
     workspace = (options.workspace or root / "runs" / options.config.stem).resolve()
@@ -144,6 +161,11 @@ def given_options(options: argparse.Namespace) -> Iterator[str]:
         yield from ("--workspace", str(options.workspace))
     for override in options.set:
         yield from ("--set", override)
+
+
+def is_plain(path: Path) -> bool:
+    """Whether a path is text: the file system and the libraries below would take others apart."""
+    return "\0" not in str(path) and not any("\ud800" <= one <= "\udfff" for one in str(path))
 
 
 def run_stages(options: argparse.Namespace) -> dict[str, Any]:
@@ -178,7 +200,7 @@ def show_neighbors(options: argparse.Namespace) -> dict[str, Any]:
     embeddings = published_vectors(context)
     found = neighbors(embeddings, options.type, options.id, options.k, to_type)
     for neighbor in found:
-        context.console.say(f"{neighbor.similarity:10.4f}  {neighbor.id}")
+        context.console.say(f"{neighbor.similarity:10.4f}  {one_line(neighbor.id)}")
     return {"neighbors": [neighbor._asdict() for neighbor in found]}
 
 
@@ -211,7 +233,7 @@ def show_pbg_config(options: argparse.Namespace) -> dict[str, Any]:
     else:
         context.console.say(text)
     for note in notes:
-        print(f"transra: {note}", file=sys.stderr)
+        write(f"transra: {one_line(note)}", sys.stderr)
     return {"run": run.id, "module": text, "notes": notes}
 
 
@@ -241,27 +263,52 @@ def make_demo_data(options: argparse.Namespace) -> dict[str, Any]:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
+    open_streams()
     options = parser().parse_args(arguments)
-    signal.signal(signal.SIGTERM, interrupt)
+    with interruptible():
+        return run(options)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Runs the command; whatever ends it becomes an exit code and lines."""
     action: Callable[[argparse.Namespace], dict[str, Any]] = options.action
     try:
         result = action(options)
+        Console(as_json=options.json).result({"command": options.command, "exit_code": 0, **result})
     except KeyboardInterrupt:
         return fail(options, 130, ["interrupted; the same command goes on"])
     except TransraError as error:
         return fail(options, error.exit_code, error.lines)
-    except OSError as error:
-        if error.errno not in UNWRITABLE:
-            return fail(options, 70, [f"internal error: {error}"])
-        return fail(options, ResourceError.exit_code, [f"{error.filename or 'output'}: {error.strerror}"])
     except Exception as error:
+        if ours := exhausted(error):
+            return fail(options, ours.exit_code, ours.lines)
+        if isinstance(error, OSError) and error.errno in UNWRITABLE:
+            return fail(options, ResourceError.exit_code, [f"{error.filename or 'output'}: {error.strerror}"])
         hint = "" if options.debug else " (--debug shows where; log.jsonl of the run has it too)"
         return fail(options, 70, [f"internal error: {type(error).__name__}: {error}{hint}"])
-    Console(as_json=options.json).result({"command": options.command, "exit_code": 0, **result})
     return 0
 
 
+@contextmanager
+def interruptible() -> Iterator[None]:
+    """SIGTERM interrupts as SIGINT does."""
+    before = signal.getsignal(signal.SIGTERM)
+    signals = [signal.SIGTERM]
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # a shell ignores it for what it runs behind
+        signals.append(signal.SIGINT)
+    for one in signals:
+        signal.signal(one, interrupt)
+    yield
+    if signal.getsignal(signal.SIGTERM) is interrupt:  # nothing came; what comes now ends the process without a word
+        signal.signal(signal.SIGTERM, before)
+        if signal.SIGINT in signals:
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
 def interrupt(number: int, frame: Any) -> NoReturn:
+    """The first signal interrupts; those that come while what was begun is put away change nothing."""
+    for one in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(one, lambda number, frame: None)
     raise KeyboardInterrupt
 
 
@@ -270,7 +317,7 @@ def fail(options: argparse.Namespace, exit_code: int, lines: Sequence[str]) -> i
     if options.debug:
         traceback.print_exc()
     for line in lines:
-        print(f"transra: {line}", file=sys.stderr)
+        write(f"transra: {one_line(line)}", sys.stderr)
     Console(as_json=options.json).result({"command": options.command, "exit_code": exit_code, "errors": list(lines)})
     return exit_code
 

@@ -6,6 +6,7 @@ The published run's own list of ids is the map, so what an abandoned run has see
 from pathlib import Path
 
 from artifacts.graph import load_graph
+from artifacts.intact import require_intact
 from pipeline.context import Context
 
 
@@ -22,12 +23,18 @@ def previous_graph(context: Context) -> Path | None:
     """The graph whose ids keep partition and offset; None, and a line that says why, when the map begins anew."""
     latest = context.workspace.latest
     record = latest.record("partition") if latest else None
-    if latest is None or record is None:
+    if latest is None:
+        return None
+    if record is None:
+        context.console.say(f"partition: a fresh entity map, since the published run {latest.id} holds no graph")
         return None
     if record["parts"].get("map") != map_since(context):
         context.console.say("partition: a fresh entity map (--rebuild)")
         return None
     config = context.config.graph
+    reads = ("graph.json", "entities/", *(("ledger/", "edges/train/") if config.append_only else ()))
+    way_out = f"begin a fresh entity map with `{context.command('partition', '--rebuild')}`"
+    require_intact(latest.directory("partition"), record["outputs"], reads, way_out)
     for entity_type in load_graph(latest.directory("partition")).entity_types:
         name, before = entity_type.name, entity_type.partitions
         if name in config.entities and config.partitions_of(name) != before:

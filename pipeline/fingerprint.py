@@ -6,12 +6,11 @@ Cheap enough to be computed before every command: no file is read but the last b
 import hashlib
 import json
 from collections.abc import Iterable
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 from artifacts.inputs import file_state
-from artifacts.resources import cpu_count
+from artifacts.intact import file_digest, file_digests
 
 
 def digest_of(value: Any) -> str:
@@ -25,22 +24,10 @@ def input_state(path: Path) -> dict[str, Any]:
     return {"path": str(path), **file_state(path)}
 
 
-def file_digest(path: Path) -> str:
-    """SHA-256 of all bytes of a file."""
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(1 << 22):
-            digest.update(block)
-    return digest.hexdigest()
-
-
 def tree_digests(directory: Path, skip: Iterable[str]) -> dict[str, str]:
     """SHA-256 of every file below a directory, by relative path."""
-    files = sorted(path for path in directory.rglob("*") if path.is_file() and path.name not in skip)
-    with ThreadPoolExecutor(cpu_count()) as pool:  # hashing holds no lock
-        return dict(
-            zip((str(path.relative_to(directory)) for path in files), pool.map(file_digest, files), strict=True)
-        )
+    digests = file_digests(path for path in directory.rglob("*") if path.is_file() and path.name not in skip)
+    return {str(path.relative_to(directory)): digest for path, digest in digests.items()}
 
 
 def input_digests(inputs: dict[str, Any], record: dict[str, Any] | None) -> dict[str, str]:

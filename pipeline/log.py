@@ -24,10 +24,23 @@ class JsonLines(logging.Formatter):
         return json.dumps(line, default=str)
 
 
+class LogFile(logging.FileHandler):
+    """A log that cannot be written says nothing: what filled the disk is reported by the command itself."""
+
+    def handleError(self, record: logging.LogRecord) -> None:
+        """Python's own prints a traceback for every line."""
+
+    def close(self) -> None:
+        try:
+            super().close()
+        except OSError:  # lines that are still held back
+            self.handleError(logging.makeLogRecord({}))
+
+
 @contextmanager
 def logged(path: Path) -> Iterator[None]:
     """Sends our log and torchbiggraph's to a file, and nothing to the terminal."""
-    handler = logging.FileHandler(path, encoding="utf-8")
+    handler = LogFile(path, encoding="utf-8")
     handler.setFormatter(JsonLines())
     sources = [logger, logging.getLogger("torchbiggraph")]
     for source in sources:

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from artifacts.errors import ConfigError
+from artifacts.intact import require_intact
 from artifacts.publish import link_tree
 from artifacts.run import EMBEDDINGS, EXPORT
 from pipeline.context import Context
@@ -14,7 +15,7 @@ TRAININGS = "arms"  # in the directory of a ranking
 
 def compared_runs(context: Context, config: RankerConfig) -> dict[str, Path]:
     """The runs that `ranker.vectors` names; none where the config's own is meant. Raises ConfigError for no export."""
-    runs = {name: context.root / name for name in config.vectors}
+    runs = {name: (context.root / name).resolve() for name in config.vectors}  # `latest` may move meanwhile
     lines = [
         f"ranker.vectors[{place}]: {path}: no run with an export, expected for example runs/demo/latest"
         for place, path in enumerate(runs.values())
@@ -23,6 +24,15 @@ def compared_runs(context: Context, config: RankerConfig) -> dict[str, Path]:
     if lines:
         raise ConfigError(*lines)
     return runs
+
+
+def require_exports_intact(runs: dict[str, Path]) -> None:
+    """Raises DataError when the vectors of a run, or its graph.json, are not what its records say."""
+    for run in map(Run, runs.values()):
+        for stage, names in (("export", (EMBEDDINGS,)), ("partition", ("graph.json",))):
+            if record := run.record(stage):
+                way_out = "make that run again"
+                require_intact(run.directory(stage), record["outputs"], names, way_out)
 
 
 def expecting(context: Context, config: RankerConfig, run: Run) -> RankerConfig:

@@ -1,6 +1,5 @@
 """Brings a stage up to date: finds the run it belongs to, makes it aside, publishes it by a rename."""
 
-import json
 import platform
 import shutil
 from concurrent.futures import ThreadPoolExecutor
@@ -12,14 +11,16 @@ from typing import Any
 
 from artifacts.differences import differences
 from artifacts.errors import ConfigError, DataError
+from artifacts.intact import file_digest, require_intact
+from artifacts.json_file import read_json
 from artifacts.publish import publish, sync_files, write_json
 from artifacts.resources import Meter
 from pipeline.context import Context
 from pipeline.expected import told
-from pipeline.fingerprint import digest_of, file_digest, input_digests, tree_digests
+from pipeline.fingerprint import digest_of, input_digests, tree_digests
 from pipeline.log import log_event, logged, logger
 from pipeline.stages import STAGES, Stage, chain
-from pipeline.workspace import RECORD, Run, adopt
+from pipeline.workspace import RECORD, Parts, Run, adopt
 
 IDENTITY = "identity.json"  # in a partial stage that can be resumed: what it was begun with
 PACKAGES = ("torchbiggraph", "torch", "duckdb", "pyarrow", "h5py", "numpy")
@@ -130,10 +131,13 @@ def why_stale(context: Context, wanted: list[Target]) -> list[str]:
 
 
 def make_in_run(context: Context, wanted: list[Target]) -> Outcome:
-    target = wanted[-1]
-    if expected := target.stage.plan(context, find_upstream(context, wanted)):
+    target, upstream = wanted[-1], find_upstream(context, wanted)
+    if upstream is not None:
+        require_upstream_intact(context, target.stage, upstream)
+    if expected := target.stage.plan(context, upstream):
         context.console.say(f"{target.stage.name}: expected {told(expected)}")
     run = find_joinable(context, wanted) or open_run(context, wanted)
+    require_upstream_intact(context, target.stage, run)  # hard links to the same files, as a rule: not read again
     with logged(run.path / "log.jsonl"):
         log_event("stage started", stage=target.stage.name, config_hash=context.config_hash)
         try:
@@ -151,6 +155,14 @@ def make_in_run(context: Context, wanted: list[Target]) -> Outcome:
     return Outcome(target.stage.name, run, True, record["metrics"])
 
 
+def require_upstream_intact(context: Context, stage: Stage, run: Run) -> None:
+    """Raises DataError when a file that the stage will read is not what the run's records say."""
+    for above, prefixes in stage.reads.items():
+        directory = run.directory(above)
+        way_out = f"remove {directory} and run `{context.command(above)}`"
+        require_intact(directory, (run.record(above) or {})["outputs"], prefixes, way_out)
+
+
 def open_run(context: Context, wanted: list[Target]) -> Run:
     """A new run that takes over what is still valid: hard links to the stages above."""
     parent = find_upstream(context, wanted) if len(wanted) > 1 else None
@@ -162,16 +174,21 @@ def open_run(context: Context, wanted: list[Target]) -> Run:
 
 
 def make(context: Context, run: Run, target: Target) -> dict[str, Any]:
+    try:
+        return make_aside(context, run, target)
+    except BaseException:
+        if not target.stage.resumable:
+            shutil.rmtree(run.partial(target.stage.name), ignore_errors=True)
+        raise
+
+
+def make_aside(context: Context, run: Run, target: Target) -> dict[str, Any]:
+    """Makes the stage in its partial directory, which is renamed once it is whole and on disk."""
     stage, partial = target.stage, run.partial(target.stage.name)
     prepare(context, target, partial)
     started = datetime.now(timezone.utc).isoformat(timespec="seconds")
-    try:
-        with Meter() as meter:
-            metrics = stage.make(context, run, partial)
-    except BaseException:
-        if not stage.resumable:
-            shutil.rmtree(partial, ignore_errors=True)
-        raise
+    with Meter() as meter:
+        metrics = stage.make(context, run, partial)
     (partial / IDENTITY).unlink(missing_ok=True)
     with ThreadPoolExecutor(1) as syncing:  # the disk writes what is hashed meanwhile
         synced = syncing.submit(sync_files, partial)
@@ -205,7 +222,7 @@ def prepare(context: Context, target: Target, partial: Path) -> None:
         partial.mkdir()
         write_json(identity, target.parts)
         return
-    began = json.loads(identity.read_text())
+    began = read_json(identity, Parts, "what an interrupted stage was begun with").model_dump()
     free: frozenset[str] = getattr(target.stage.section(context), "changes_on_resume", frozenset())
     changes = differences(without(began, free), without(target.parts, free))
     if changes and not (target.stage.knows_its_work and began["version"] == target.parts["version"]):

@@ -12,7 +12,7 @@ from artifacts.section import Section
 from pipeline.context import Context
 from pipeline.fingerprint import input_state
 from pipeline.log import log_event
-from pipeline.ranking import compared_runs, expecting, keep_trainings
+from pipeline.ranking import compared_runs, expecting, keep_trainings, require_exports_intact
 from pipeline.workspace import Run
 
 if TYPE_CHECKING:
@@ -28,6 +28,8 @@ class Stage(ABC):
     resumable: ClassVar[bool] = False
     knows_its_work: ClassVar[bool] = False  # resumes after any change: what was made from something else it makes anew
     adds_to_published: ClassVar[bool] = False
+    # Which files of the stages above it reads, by how their paths begin: they are compared with their records first.
+    reads: ClassVar[dict[str, tuple[str, ...]]] = {}
 
     def applies(self, context: Context) -> bool:
         """Whether `transra run` should make it for this config."""
@@ -106,6 +108,7 @@ class Partition(Stage):
 
 class Train(Stage):
     name, version, upstream, resumable = "train", 1, "partition", True
+    reads: ClassVar = {"partition": ("graph.json", "edges/", "entities/")}
 
     def section(self, context: Context) -> Section:
         return context.config.model
@@ -182,6 +185,7 @@ class Train(Stage):
 
 class Export(Stage):
     name, version, upstream = "export", 2, "train"
+    reads: ClassVar = {"partition": ("graph.json", "edges/train/", "entities/"), "train": ("",)}
 
     def section(self, context: Context) -> Section:
         return context.config.export
@@ -222,6 +226,7 @@ class Export(Stage):
 
 class Evaluate(Stage):
     name, version, upstream, adds_to_published = "evaluate", 1, "train", True
+    reads: ClassVar = {"partition": ("graph.json", "edges/"), "train": ("",)}
 
     def applies(self, context: Context) -> bool:
         """Without a split that keeps edges out of training there is nothing to rank."""
@@ -251,6 +256,7 @@ class Evaluate(Stage):
 class Rank(Stage):
     name, version, upstream, resumable, adds_to_published = "rank", 5, "export", True, True
     knows_its_work = True
+    reads: ClassVar = {"partition": ("graph.json",), "export": (EMBEDDINGS,)}
 
     def applies(self, context: Context) -> bool:
         return context.config.ranker is not None
@@ -280,6 +286,7 @@ class Rank(Stage):
         keep_trainings(run, partial, self.version)
         config = self.section(context)
         runs = compared_runs(context, config)
+        require_exports_intact(runs)
         if not runs:
             runs, config = {run.id: run.path}, expecting(context, config, run)
         exports = {name: export_of(path) for name, path in runs.items()}

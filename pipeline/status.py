@@ -4,9 +4,11 @@ from typing import TYPE_CHECKING, Any
 
 from artifacts.errors import ConfigError
 from artifacts.graph import load_graph
+from artifacts.run import EMBEDDINGS
 from pipeline.context import Context
 from pipeline.expected import told
 from pipeline.lock import holder_of
+from pipeline.ranking import require_exports_intact
 from pipeline.runner import find_done, find_upstream, targets, why_stale
 from pipeline.stages import STAGES
 from pipeline.workspace import Run
@@ -79,7 +81,8 @@ def published_vectors(context: Context) -> "Embeddings":
     latest = context.workspace.latest
     if latest is None:
         raise ConfigError(f"{context.workspace.path}: nothing is published yet; run `{context.command('run')}`")
-    embeddings = Embeddings(latest.directory("export") / "embeddings.h5")
+    require_exports_intact({latest.id: latest.path})
+    embeddings = Embeddings(latest.directory("export") / EMBEDDINGS)
     embeddings.require_fits(load_graph(latest.directory("partition")))
     return embeddings
 

@@ -8,7 +8,6 @@ Each stage directory carries its own record (`stage.json`), written before the d
 is there whole or not at all. manifest.json and metrics.json are views of the records, made anew after each command.
 """
 
-import json
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -16,13 +15,39 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
+from pydantic import BaseModel
+
 from artifacts.errors import DataError, ResourceError
+from artifacts.json_file import read_json
 from artifacts.publish import link_tree, point, write_json
 from artifacts.run import EXPORT, GRAPH
 
 RECORD = "stage.json"
 METRICS = "metrics.json"
+OWN_FILES = ("latest", ".latest.partial", ".lock", ".holder.json", "..holder.json.partial")
 DIRECTORIES = {"partition": GRAPH, "train": "model", "export": EXPORT, "evaluate": "evaluate", "rank": "ranker"}
+
+
+class Parts(BaseModel, extra="allow"):
+    """What a stage was made from: see `pipeline.runner.targets`."""
+
+    version: int
+    config: dict[str, Any]
+    inputs: dict[str, dict[str, Any]]
+    upstream: str | None
+
+
+class StageRecord(BaseModel, extra="allow"):
+    """What stage.json must hold to be used."""
+
+    stage: str
+    run: str
+    parent: str | None
+    fingerprint: str
+    parts: Parts
+    input_digests: dict[str, str]
+    outputs: dict[str, str]
+    metrics: dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -45,13 +70,7 @@ class Run:
     def record(self, stage: str) -> dict[str, Any] | None:
         """What a finished stage says of itself; None when the run does not hold it."""
         path = self.directory(stage) / RECORD
-        try:
-            record: dict[str, Any] = json.loads(path.read_text())
-        except FileNotFoundError:
-            return None
-        except ValueError as error:
-            raise DataError(f"{path}: expected a stage's record ({error})") from error
-        return record
+        return read_json(path, StageRecord, "a stage's record").model_dump() if path.exists() else None
 
     def holds(self, stage: str, fingerprint: str) -> bool:
         record = self.record(stage)
@@ -72,8 +91,8 @@ class Run:
     def views_are_current(self) -> bool:
         """Whether metrics.json, which is written last, says what the records say: a kill may have come before it."""
         try:
-            found = json.loads((self.path / METRICS).read_text())
-        except (FileNotFoundError, ValueError):
+            found = read_json(self.path / METRICS, dict[str, Any], "metrics")
+        except DataError:
             return False
         return bool(found == {"run": self.id, **self.metrics()})
 
@@ -92,6 +111,9 @@ class Workspace:
             raise ResourceError(f"{self.path}: {error.strerror}; choose another --workspace") from error
         if not os.access(self.path, os.W_OK):
             raise ResourceError(f"{self.path}: cannot be written; choose another --workspace")
+        for name in OWN_FILES:
+            if (path := self.path / name).is_dir() and not path.is_symlink():
+                raise ResourceError(f"{path}: found a directory where a file or link of ours belongs; move it away")
 
     def runs(self) -> list[Run]:
         """Newest first."""

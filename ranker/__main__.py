@@ -16,6 +16,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from artifacts.errors import ConfigError, TransraError
+from artifacts.printable import one_line, printable
 from ranker import RankerConfig, rank
 from ranker.config.arms import chosen
 from ranker.data.exports import Export
@@ -57,7 +58,7 @@ class Told:
 
     def __call__(self, step: str, fraction: float) -> None:
         if step != self._last and distributed.place() == 0:
-            print(f"{fraction:4.0%} {step}", file=sys.stderr, flush=True)
+            print(f"{fraction:4.0%} {one_line(step)}", file=sys.stderr, flush=True)
         self._last = step
 
 
@@ -72,10 +73,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
             report = rank(config, options.root, exports, options.out, Told(), options.out / "tensorboard")
         except TransraError as error:
             for line in error.lines if distributed.place() == 0 else ():
-                print(f"ranker: {line}", file=sys.stderr)
+                print(f"ranker: {one_line(line)}", file=sys.stderr)
             return error.exit_code
         if distributed.place() == 0:
-            print(table(report))
+            print(printable(table(report)))
     return 0
 
 

@@ -24,6 +24,7 @@ class Export(NamedTuple):
     @classmethod
     def of_run(cls, run: Path) -> "Export":
         """Raises DataError for a run whose export is broken, or of another graph than the run's."""
+        run = run.resolve()  # `latest` may move meanwhile
         graph, path = load_graph(run / GRAPH), run / EXPORT / EMBEDDINGS
         Embeddings(path).require_fits(graph)
         return cls(path, graph.window[1])

@@ -1,0 +1,13 @@
+"""Data as text that a terminal or a log shows as it is: no line break or control sequence of it is obeyed."""
+
+
+def one_line(text: str) -> str:
+    """Text without line breaks and control characters: they are escaped as in Python's literals."""
+    if text.isprintable():
+        return text
+    return "".join(one if one.isprintable() else one.encode("unicode_escape").decode() for one in text)
+
+
+def printable(text: str) -> str:
+    """Text that may have lines: its line breaks stay, other control characters are escaped."""
+    return "\n".join(map(one_line, text.split("\n")))
