@@ -1,5 +1,6 @@
 """`transra rank` on a tiny world: leaks, the choice of arms, and exports: of several runs, of others than the run's."""
 
+import hashlib
 import json
 import shutil
 from pathlib import Path
@@ -134,6 +135,14 @@ def test_a_run_without_an_export_is_refused(root: Path, capsys: pytest.CaptureFi
     assert line.startswith("ranker.vectors[1]: ") and "no run with an export, expected for example" in line
 
 
+def record_export(workspace: Path) -> None:
+    """Makes a changed export the one that its record speaks of: what is refused then is what it says."""
+    export = workspace / "latest/export"
+    record = json.loads((export / "stage.json").read_text())
+    record["outputs"]["embeddings.h5"] = hashlib.sha256((export / "embeddings.h5").read_bytes()).hexdigest()
+    (export / "stage.json").write_text(json.dumps(record))
+
+
 @pytest.mark.parametrize(
     ("attribute", "value", "message"),
     [
@@ -147,6 +156,7 @@ def test_an_export_that_is_not_the_runs_is_refused(
     workspace = copied(root, tmp_path)
     with h5py.File(workspace / "latest/export/embeddings.h5", "r+") as file:
         file.attrs[attribute] = value
+    record_export(workspace)
     assert transra(root, workspace, "rank") == 65
     (line,) = answer(capsys)["errors"]
     assert message in line
@@ -157,6 +167,7 @@ def test_an_export_of_another_graph_is_refused(root: Path, tmp_path: Path, capsy
     export = workspace / "latest/export/embeddings.h5"
     export.unlink()
     write_export(export, {"user": np.ones((USERS, DIMENSION)), "pin": np.ones((PINS - 1, DIMENSION))})
+    record_export(workspace)
     assert transra(root, workspace, "rank") == 65
     (line,) = answer(capsys)["errors"]
     assert "export of another graph: 'pin': found 59, expected 60" in line
