@@ -52,7 +52,7 @@ class FakeTraining:
         done = [self.validations.validate()]
         while self.files.passes < self.config.passes and not self.validations.over:
             epoch = self.files.passes // self.config.edge_chunks + 1
-            self.files.save("user", 0, torch.full((1, 1), epoch), torch.zeros(1), 0.1)
+            self.files.save("user", 0, torch.full((1, 1), float(epoch)), torch.zeros(1), 0.1)
             self.files.commit_pass(Position())
             done.append(self.validations.validate())
         self.validations.publish_best()
