@@ -1,9 +1,12 @@
-"""A moment as a config writes it: an ISO date or datetime, or epoch seconds."""
+"""A moment as a config writes it: an ISO date or datetime, or epoch seconds; of 1970 to 2200, as those of data."""
 
 from datetime import datetime, timezone
 from typing import Annotated
 
-from pydantic import AfterValidator
+from pydantic import AfterValidator, BeforeValidator
+
+YEAR_1990 = 631_152_000  # epoch seconds
+YEAR_2200 = 7_258_118_400
 
 
 def epoch_seconds(moment: str | int) -> int:
@@ -23,8 +26,17 @@ def iso(seconds: int) -> str:
 
 
 def _moment(moment: str | int) -> str | int:
-    epoch_seconds(moment)
+    if not 0 <= epoch_seconds(moment) < YEAR_2200:
+        raise ValueError(
+            f"'{moment}' does not lie in 1970 to 2200; write an ISO date, or epoch seconds (no milliseconds)"
+        )
     return moment
 
 
-Moment = Annotated[str | int, AfterValidator(_moment)]
+def _no_boolean(moment: object) -> object:
+    if isinstance(moment, bool):
+        raise ValueError("is no time; write an ISO date, an ISO datetime or epoch seconds")
+    return moment
+
+
+Moment = Annotated[str | int, AfterValidator(_moment), BeforeValidator(_no_boolean)]

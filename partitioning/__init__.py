@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
+from artifacts.source_files import Files
 from partitioning.config.checks import graph_problems
 from partitioning.config.sections import GraphConfig
 from partitioning.report import GraphReport
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from artifacts.frame import Frame
     from partitioning.plan import Plan
 
-SourceFiles: TypeAlias = dict[str, list[Path]]  # by source
+SourceFiles: TypeAlias = dict[str, Files]  # by source
 
 __all__ = [
     "GraphConfig",

@@ -8,6 +8,8 @@ import numpy as np
 
 from artifacts.frame import Frame
 from artifacts.resources import cpu_count
+from artifacts.source_files import Files
+from partitioning.buckets.bucket_edges import WrongWeight
 from partitioning.buckets.buckets import write_buckets
 from partitioning.buckets.counts import Counts
 from partitioning.buckets.graph_files import write_graph_files
@@ -21,7 +23,7 @@ from partitioning.ledger.continuation import Continuation, continue_from, next_l
 from partitioning.ledger.held_out import keep_held_out, replay_held_out
 from partitioning.ledger.ledger import ledger_path, save_ledger
 from partitioning.ledger.previous_graph import history_of
-from partitioning.outcome import check_empty, graph_report
+from partitioning.outcome import check_empty, graph_report, too_heavy
 from partitioning.plan import plan_graph, threads_within
 from partitioning.report import GraphReport
 from partitioning.scan import Progress, Scan, scan_events
@@ -39,7 +41,7 @@ def build_graph(
     progress: Progress,
     previous: Path | None,
     sources: Mapping[str, Frame],
-    files: dict[str, list[Path]] | None,
+    files: dict[str, Files] | None,
     open_events: OpenEvents = open_duckdb,
 ) -> GraphReport:
     """See `partitioning.build_graph`. `open_events` opens the engine that reads them."""
@@ -89,17 +91,20 @@ def _finish(
     window = scan.spilled.window.including(replay_held_out(spill, history, config))
     arrays = _keep_ledger(config, continuation, scan, destination, threads)
     counts = Counts(spill, history, relations, entities)
-    seen = write_buckets(
-        spill,
-        history,
-        destination,
-        config.seed,
-        threads_within(config, spill.largest_bucket(), threads),
-        summed,
-        counts,
-        arrays,
-        lambda done: progress("buckets", done),
-    )
+    try:
+        seen = write_buckets(
+            spill,
+            history,
+            destination,
+            config.seed,
+            threads_within(config, spill.largest_bucket(), threads),
+            summed,
+            counts,
+            arrays,
+            lambda done: progress("buckets", done),
+        )
+    except WrongWeight as error:
+        raise too_heavy(relations[error.relation]) from error
     counts.close(arrays, threads)
     check_empty(config, relations, scan.spilled.events, counts)
     left_out = {"seen_before": thinned.seen + seen, **thinned.left_out}

@@ -31,10 +31,15 @@ _BATCH = 1 << 20
 def open_duckdb(config: GraphConfig, continuation: Continuation, spill: Path, threads: int) -> Iterator["DuckDBReader"]:
     """See `event_reader.OpenEvents`."""
     engine = Engine(spill / "duckdb", memory_bytes(config.memory_limit), threads)
+    engine.lock((path for files in continuation.files.values() for path in files), _directories(continuation, spill))
     try:
         yield DuckDBReader(engine, config, continuation)
     finally:
         engine.close()
+
+
+def _directories(continuation: Continuation, spill: Path) -> list[Path]:
+    return [spill, *([continuation.previous] if continuation.previous else [])]
 
 
 class DuckDBReader:

@@ -4,6 +4,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from artifacts.resources import cpu_count
+from artifacts.source_files import Files
 from partitioning.config.sections import GraphConfig
 from partitioning.events.events import declared_events
 from partitioning.events.relations import named_relations
@@ -11,11 +12,12 @@ from partitioning.sources.engine import Engine
 from partitioning.sources.table import open_sources
 
 
-def relation_names(config: GraphConfig, files: dict[str, list[Path]]) -> list[str]:
+def relation_names(config: GraphConfig, files: dict[str, Files]) -> list[str]:
     """See `partitioning.relation_names`."""
     expanded = config.model_copy(update={"relations": [r for r in config.relations if r.relation_column]})
     with TemporaryDirectory() as spill:
         engine = Engine(Path(spill), config.memory_bytes, config.threads or cpu_count())
+        engine.lock((path for found in files.values() for path in found), [Path(spill)])
         try:
             sources = open_sources(engine, expanded, files, {}, {}, staged=False)
             found = named_relations(engine, expanded, declared_events(engine, expanded, sources), {})

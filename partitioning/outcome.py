@@ -11,6 +11,7 @@ from partitioning.buckets.statistics import balanced
 from partitioning.config.sections import GraphConfig
 from partitioning.edges.key import Indices
 from partitioning.events.relations import NamedRelation
+from partitioning.events.weights import MOST
 from partitioning.ledger.continuation import Continuation
 from partitioning.report import GraphReport
 from partitioning.scan import Scan
@@ -31,6 +32,14 @@ def check_empty(config: GraphConfig, relations: list[NamedRelation], events: Ind
             )
     if lines:
         raise DataError(*lines)
+
+
+def too_heavy(relation: NamedRelation) -> DataError:
+    """The error for a relation of which a sum of weights cannot be kept."""
+    return DataError(
+        f"graph.relations[{relation.declared}].weight: the weights of '{relation.name}' between the same two entities "
+        f"sum to more than {MOST:,}; write a smaller one, such as ({relation.config.weight}) / 1000"
+    )
 
 
 def graph_report(

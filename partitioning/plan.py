@@ -9,6 +9,7 @@ import pyarrow.parquet as pq
 from artifacts.errors import ResourceError
 from artifacts.graph import Side
 from artifacts.resources import GIB, cpu_count, require_disk, require_memory
+from artifacts.source_files import Files
 from partitioning.config.sections import LEAST_MEMORY, GraphConfig
 from partitioning.sources.compressed import plain
 from partitioning.sources.files import COMPRESSED, check_file, damaged, file_format
@@ -48,7 +49,7 @@ class Plan:
         require_disk(destination, self.disk_bytes, "partitioning")
 
 
-def plan_graph(config: GraphConfig, files_by_source: dict[str, list[Path]], frames: Frames) -> Plan:
+def plan_graph(config: GraphConfig, files_by_source: dict[str, Files], frames: Frames) -> Plan:
     """Estimates a build that reads these files and tables. Raises DataError for broken files."""
     rows, size, edges, staged = 0, 0, 0, 0
     for name, files in files_by_source.items():

@@ -6,6 +6,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from artifacts.source_files import Files
 from pipeline.config import RunConfig
 from pipeline.console import Console
 from pipeline.fingerprint import digest_of, input_state
@@ -43,7 +44,7 @@ class Context:
         return shlex.join(["transra", name, str(self.config_path), *more, *self.given])
 
     @cached_property
-    def source_files(self) -> dict[str, list[Path]]:
+    def source_files(self) -> dict[str, Files]:
         """Files of each source of the graph. Looked up once: a command reads the files that it has compared."""
         from partitioning import source_files
 

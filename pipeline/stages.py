@@ -62,7 +62,7 @@ class Stage(ABC):
 
 
 class Partition(Stage):
-    name, version = "partition", 2
+    name, version = "partition", 3
 
     def section(self, context: Context) -> Section:
         return context.config.graph
@@ -254,7 +254,7 @@ class Evaluate(Stage):
 
 
 class Rank(Stage):
-    name, version, upstream, resumable, adds_to_published = "rank", 5, "export", True, True
+    name, version, upstream, resumable, adds_to_published = "rank", 6, "export", True, True
     knows_its_work = True
     reads: ClassVar = {"partition": ("graph.json",), "export": (EMBEDDINGS,)}
 

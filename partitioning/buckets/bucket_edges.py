@@ -12,8 +12,17 @@ from artifacts.graph import SPLITS, Bucket
 from artifacts.ordered import contains
 from partitioning.edges.key import Indices, Keys, scramble_, unscramble_
 from partitioning.edges.spill import EdgeSpill, SpilledEdges
+from partitioning.events.weights import INVALID, MOST_UNITS
 from partitioning.ledger.history import History, NoHistory
 from partitioning.ledger.insertion import Insertion, insert_edges
+
+
+class WrongWeight(Exception):
+    """An edge of the relation at this index has a weight that is not positive, or a sum beyond MOST_UNITS."""
+
+    def __init__(self, relation: int) -> None:
+        super().__init__(relation)
+        self.relation = relation
 
 
 class BucketEdges(NamedTuple):
@@ -35,6 +44,12 @@ class BucketEdges(NamedTuple):
     def size(self) -> int:
         """Number of edges M, also counted ones."""
         return len(self.keys) + self.insertion.counted.size
+
+    def require_positive(self) -> None:
+        """Raises WrongWeight for the edge of the smallest weight if that is not positive."""
+        if self.units is not None and len(self.units) and self.units.min() <= 0:
+            relations = np.concatenate([columns.rel for columns in self.chunks()])
+            raise WrongWeight(int(relations[np.argmin(self.units)]))
 
     def chunks(self) -> Iterator[EdgeColumns]:
         """All edges, some at a time."""
@@ -83,10 +98,20 @@ def _sorted_edges(
 def sum_repeats(keys: Keys, units: Indices, is_summed: NDArray[np.bool_]) -> tuple[Keys, Indices, NDArray[np.bool_]]:
     """Sorted keys (M,), weights (M,) and whether they are summed (M,), of the edges of events (N,), M <= N.
 
-    Repeats become one edge where `is_summed` (N,).
+    Repeats become one edge where `is_summed` (N,). A sum beyond MOST_UNITS is INVALID.
     """
     order = np.argsort(keys)
     keys, units, is_summed = keys[order], units[order], is_summed[order]
     first = np.append(True, keys[1:] != keys[:-1])[: len(keys)] | ~is_summed
     starts = np.flatnonzero(first)
-    return keys[starts], np.add.reduceat(units, starts) if len(starts) else units, is_summed[starts]
+    return keys[starts], _sums(units, starts), is_summed[starts]
+
+
+def _sums(units: Indices, starts: Indices) -> Indices:
+    """Sums (M,) of weights (N,), each from one of `starts` (M,) to the next."""
+    if not len(starts):
+        return units
+    sums = np.add.reduceat(units, starts)
+    if int(units.max()) * len(units) > MOST_UNITS:  # only then can one of them not fit
+        sums[np.add.reduceat(units.astype(np.float64), starts) > MOST_UNITS] = INVALID
+    return sums

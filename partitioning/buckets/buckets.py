@@ -35,6 +35,8 @@ def write_buckets(
 
     `summed` (relations,) says which relations have one edge for all events between the same entities. Exact weights of
     training go to `arrays`. Returns the number of edges that were left out since an earlier split has them.
+
+    Raises WrongWeight.
     """
     for split in SPLITS:
         edge_path(directory, split).mkdir(parents=True)
@@ -42,6 +44,7 @@ def write_buckets(
     def write(bucket: Bucket) -> int:
         seen = 0
         for code, edges in enumerate(take_bucket(spill, history, bucket, summed, seed)):
+            edges.require_positive()
             path = bucket_path(directory, SPLITS[code], bucket)
             write_bucket(path, edges)
             synced.append(disk.submit(sync, path))  # while the next ones are made

@@ -37,6 +37,13 @@ def _sources(graph: GraphConfig) -> Iterator[Problem]:
             yield Problem((*path, "path"), "expected at least one path")
         if source.columns and source.format in ("parquet", "jsonl"):
             yield Problem((*path, "columns"), f"a {source.format} source names its own columns; remove this")
+        if source.types and source.format == "parquet":
+            yield Problem((*path, "types"), "a Parquet source has its own types; remove this")
+        yield from (
+            Problem((*path, "types", column), f"is not in columns{did_you_mean(column, source.columns)}")
+            for column in source.types
+            if source.columns and column not in source.columns
+        )
         if source.columns and len(set(source.columns)) < len(source.columns):
             yield Problem((*path, "columns"), "a column name occurs twice")
         if source.columns and source.time_column and source.time_column not in source.columns:

@@ -16,6 +16,7 @@ LEAST_MEMORY = 512_000_000  # bytes that a build of any size needs: the one floo
 Split = Literal["train", "valid", "test"]
 Format = Literal["parquet", "csv", "tsv", "jsonl"]
 TimeUnit = Literal["s", "ms", "us"]
+ColumnType = Literal["BIGINT", "DOUBLE", "BOOLEAN", "TIMESTAMP", "DATE", "VARCHAR"]
 Domain = Literal["onsite", "offsite", "side"]
 TypeName = Annotated[str, Field(pattern=TYPE_NAME_PATTERN)]
 
@@ -41,10 +42,15 @@ class SourceConfig(Section):
 
     path: str | list[str] = Field(
         description="Files, relative to the root: a path, a directory or a glob (also **), or a list of them. "
-        "Directories named key=value become columns."
+        "Directories named key=value below its first glob, or below a directory that it names, become columns."
     )
     format: Format | None = Field(None, description="By default from the suffix, also before .gz or .zst.")
     columns: list[str] | None = Field(None, min_length=1, description="Column names of a CSV or TSV without header.")
+    types: dict[str, ColumnType] = Field(
+        {},
+        description="Types of columns of a CSV, TSV or JSON lines source, for where and weight: BIGINT, DOUBLE, "
+        "BOOLEAN, TIMESTAMP, DATE or VARCHAR. Other columns of a CSV or TSV are text. What does not fit is refused.",
+    )
     time_column: str | None = Field(None, description="When the event happened.")
     time_unit: TimeUnit | None = Field(None, description="Unit of an integer time column, since 1970 UTC.")
     split: Split | None = Field(None, description="The split that the whole source belongs to.")

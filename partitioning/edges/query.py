@@ -18,7 +18,7 @@ from partitioning.edges.stream import EdgeBatch, Window
 from partitioning.entities.id_table import IdTable
 from partitioning.events.events import BY_HASH, Events
 from partitioning.events.relations import NamedRelation, relation_table
-from partitioning.events.weights import INVALID, invalid_weight
+from partitioning.events.weights import INVALID, MOST, invalid_weight
 from partitioning.sources.diagnosis import row_of
 from partitioning.sources.engine import Engine, text
 
@@ -130,6 +130,7 @@ def _wrong_weight(engine: Engine, events: list[Events], relation: NamedRelation)
         ):
             where = row_of(engine, part.source, wrong)
             return DataError(
-                f"{where}: graph.relations[{relation.declared}].weight is {found[0][0]}; expected a positive number"
+                f"{where}: graph.relations[{relation.declared}].weight is {found[0][0]}; "
+                f"expected a positive number up to {MOST:,}"
             )
     raise AssertionError(f"a weight of {relation.name} is invalid, but no row has it")

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from artifacts.errors import DataError
 from artifacts.graph import ids_path, load_graph
-from partitioning.sources.engine import Engine, literal, quoted
+from partitioning.sources.engine import Engine, file_list, quoted
 
 
 class PublishedIds(NamedTuple):
@@ -35,7 +35,7 @@ def published_ids(
         )
     rows = " UNION ALL ".join(
         f"SELECT id, CAST({part} AS USMALLINT) AS part, CAST(file_row_number AS UBIGINT) AS id_offset "
-        f"FROM read_parquet({literal(str(ids_path(previous, type, part)))})"
+        f"FROM read_parquet({file_list([ids_path(previous, type, part)])})"
         for part in range(partitions)
     )
     return _without(engine, type, rows, partitions, forgotten) if forgotten else PublishedIds(rows, before[type].counts)

@@ -3,9 +3,6 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-import duckdb
-
-from artifacts.errors import ConfigError
 from artifacts.graph import SPLITS, Side
 from artifacts.moment import epoch_seconds
 from partitioning.config.sections import ConsentConfig, GraphConfig, RelationConfig
@@ -13,6 +10,7 @@ from partitioning.events.lookups import derived
 from partitioning.events.time_split import NO_MOMENT, SplitByTime
 from partitioning.events.weights import reference_time, weight_units
 from partitioning.sources.engine import Engine, quoted, text
+from partitioning.sources.expressions import check_types, parse
 from partitioning.sources.table import Source, has_rows
 
 # The split code of events whose split the hash of the edge decides, once the entities are mapped.
@@ -69,19 +67,14 @@ def declared_events(engine: Engine, config: GraphConfig, sources: dict[str, Sour
 
 
 def _check_relation(engine: Engine, source: Source, relation: RelationConfig, path: str) -> None:
-    if relation.where:
-        check_condition(engine, source, relation.where, f"{path}.where")
-    if relation.weight:
-        check_condition(engine, source, f"CAST(({relation.weight}) AS DOUBLE) > 0", f"{path}.weight")
+    for key, sql, wanted in (("where", relation.where, "a boolean"), ("weight", relation.weight, "a number")):
+        if sql is not None:
+            check_expression(engine, source, sql, f"{path}.{key}", wanted)
 
 
-def check_condition(engine: Engine, source: Source, condition: str, path: str) -> None:
-    """Raises ConfigError unless `condition` is a condition on the source's columns."""
-    try:
-        engine.connection.execute(f"SELECT 1 FROM {source.table} WHERE ({condition}) LIMIT 0")
-    except (duckdb.BinderException, duckdb.ParserException, duckdb.CatalogException) as error:
-        reason = " ".join(line for line in str(error).partition("\n\nLINE")[0].splitlines() if line)
-        raise ConfigError(f"{path}: {reason}; expected SQL on the columns of '{source.name}'") from error
+def check_expression(engine: Engine, source: Source, sql: str, path: str, wanted: str) -> None:
+    """Raises ConfigError unless `sql` is a boolean or a number over the source's columns, without guessing types."""
+    check_types(engine, parse(engine, sql, path), source.types, wanted, source.name, source.declarable)
 
 
 def _people(
@@ -100,7 +93,7 @@ def _people(
         source = sources[consent.source]
         if consent.where:
             path = f"graph.relations[{index}].consent.where" if relation.consent else "graph.consent.where"
-            check_condition(engine, source, consent.where, path)
+            check_expression(engine, source, consent.where, path, "a boolean")
         consents[consent] = f"consent_{len(consents)}"
         engine.run(
             f"CREATE TEMP TABLE {consents[consent]} AS SELECT DISTINCT {text(consent.column)} AS id "

@@ -3,10 +3,10 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from artifacts.errors import ConfigError
+from artifacts.errors import ConfigError, DataError
 from partitioning.config.sections import GraphConfig, RelationConfig
 from partitioning.events.events import Events
-from partitioning.sources.diagnosis import missing_value
+from partitioning.sources.diagnosis import missing_value, row_of
 from partitioning.sources.engine import Engine, literal, text
 
 
@@ -48,6 +48,13 @@ def _values(engine: Engine, events: list[Events], kept: set[str]) -> list[str]:
         found = engine.rows(f"SELECT DISTINCT {text(column)} FROM {part.source.table} WHERE {part.condition}")
         if (None,) in found:
             raise missing_value(engine, part.source, column, part.condition)
+        for (name,) in found:
+            if not name or any(ord(c) < 32 or ord(c) == 127 for c in name):
+                wrong = f"({part.condition}) AND {text(column)} = {literal(name)}"
+                raise DataError(
+                    f"{row_of(engine, part.source, wrong)}: column '{column}' has {name!r}, the name of a relation; "
+                    "expected text without control characters"
+                )
         names.update(row[0] for row in found)
     return sorted(names)  # by code point, in Python: every engine must agree
 

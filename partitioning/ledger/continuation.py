@@ -6,6 +6,7 @@ from pathlib import Path
 
 from artifacts.differences import differences
 from artifacts.errors import ConfigError, DataError
+from artifacts.source_files import Files
 from partitioning.config.sections import GraphConfig
 from partitioning.events.relations import NamedRelation
 from partitioning.ledger.ledger import (
@@ -18,6 +19,7 @@ from partitioning.ledger.ledger import (
     training_until,
 )
 from partitioning.sources.frames import Frames
+from partitioning.sources.layout import NO_TYPE
 
 _WAY_OUT = "count all files again with --rebuild"
 
@@ -37,7 +39,7 @@ class Continuation:
     """
 
     config: GraphConfig
-    files: dict[str, list[Path]]
+    files: dict[str, Files]
     states: dict[str, FileStates]
     previous: Path | None
     counted: Ledger
@@ -56,7 +58,7 @@ class Continuation:
 
 
 def continue_from(
-    config: GraphConfig, root: Path, files: dict[str, list[Path]], previous: Path | None, frames: Frames
+    config: GraphConfig, root: Path, files: dict[str, Files], previous: Path | None, frames: Frames
 ) -> Continuation:
     """What is left to count of the `files` of each source after the graph in `previous`, or everything.
 
@@ -120,12 +122,16 @@ def _appended(config: GraphConfig) -> GraphConfig:
     return config.model_copy(update={"relations": kept})
 
 
-def _unread(ledger: Ledger, config: GraphConfig, root: Path, files: dict[str, list[Path]]) -> dict[str, list[Path]]:
+def _unread(ledger: Ledger, config: GraphConfig, root: Path, files: dict[str, Files]) -> dict[str, Files]:
     """New files of the append-only sources, and all files of lists."""
     return {
-        name: [path for path in paths if name in config.lists or relative(path, root) not in ledger.files[name]]
-        for name, paths in files.items()
+        name: {path: keys for path, keys in found.items() if _is_unread(ledger, config, name, relative(path, root))}
+        for name, found in files.items()
     }
+
+
+def _is_unread(ledger: Ledger, config: GraphConfig, source: str, path: str) -> bool:
+    return source in config.lists or path not in ledger.files[source]
 
 
 def next_ledger(
@@ -136,7 +142,7 @@ def next_ledger(
     without_consent: dict[str, int],
 ) -> Ledger:
     """The ledger of the graph that was built; `types` are those of the sources that were read."""
-    types = {**types, **continuation.counted.types}
+    types = {**types, **_merged(continuation.counted.types, types)}
     return Ledger(
         config=counted_config(config),
         valid_from=training_until(config),
@@ -145,3 +151,12 @@ def next_ledger(
         relations={relation.name: relation.declared for relation in relations},
         without_consent=without_consent,
     )
+
+
+def _merged(counted: dict[str, dict[str, str]], read: dict[str, dict[str, str]]) -> dict[str, dict[str, str]]:
+    """Types as they were counted; those of a column that had no value yet are what has been read since."""
+    merged = {}
+    for name, types in counted.items():
+        now = read.get(name, {})
+        merged[name] = {c: now.get(c, kind) if kind == NO_TYPE else kind for c, kind in types.items()}
+    return merged

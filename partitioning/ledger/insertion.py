@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from artifacts.bucket_file import EdgeColumns
 from partitioning.edges.key import Indices, KeyLayout, Keys, scramble_
+from partitioning.events.weights import INVALID, MOST_UNITS
 
 _CHUNK = 1 << 16  # edges that are in hand at once: temporaries stay in the cache
 _ALONE = 1 << 17  # of new edges that go among none: what a whole bucket takes would cost more to allocate than to fill
@@ -107,7 +108,8 @@ def insert_edges(
 ) -> tuple[Insertion, Keys, Indices | None]:
     """Where sorted, scrambled keys (M,) go, those of them that are new edges, and the weights of all edges.
 
-    Where `is_summed` (M,), more of an edge is no new edge, but adds to its weight. Without weights nothing is summed.
+    Where `is_summed` (M,), more of an edge is no new edge, but adds to its weight; a sum beyond MOST_UNITS is INVALID.
+    Without weights nothing is summed.
     """
     if not counted.size:
         return Insertion(counted, np.empty(0, np.int64)), more, more_units
@@ -115,6 +117,7 @@ def insert_edges(
     if counted.units is None or more_units is None or is_summed is None:
         return Insertion(counted, at), more, None
     repeated, units = is_summed & counted.contains_at(at, more), counted.units.copy()
-    units[at[repeated]] += more_units[repeated]
+    summed = units[at[repeated]] + more_units[repeated]
+    units[at[repeated]] = np.where((summed > MOST_UNITS) | (summed <= 0), INVALID, summed)
     at, more, more_units = at[~repeated], more[~repeated], more_units[~repeated]
     return Insertion(counted, at), more, np.insert(units, at, more_units)

@@ -11,6 +11,7 @@ Training edges themselves are read from the graph. Empty arrays of events and we
 """
 
 import os
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,7 @@ from artifacts.moment import epoch_seconds
 from artifacts.publish import write_json
 from partitioning.config.sections import GraphConfig
 
-FORMAT = 1  # raised, too, when the same files would be counted otherwise
+FORMAT = 2  # raised, too, when the same files would be counted otherwise
 # What may change from graph to graph: files are compared one by one, and the dates of a split may move on.
 _MAY_CHANGE = {"sources": {"__all__": {"path"}}, "split": {"time": {"valid_from", "test_from"}}}
 
@@ -68,7 +69,7 @@ def training_until(config: GraphConfig) -> int | None:
     return epoch_seconds(config.split.time.valid_from) if config.split.time else None
 
 
-def file_states(files: dict[str, list[Path]], root: Path) -> dict[str, FileStates]:
+def file_states(files: Mapping[str, Iterable[Path]], root: Path) -> dict[str, FileStates]:
     """State of the files of each source."""
     return {name: {relative(path, root): file_state(path) for path in paths} for name, paths in files.items()}
 

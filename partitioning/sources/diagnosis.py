@@ -5,17 +5,16 @@ from partitioning.sources.engine import Engine, quoted
 from partitioning.sources.table import Source
 
 
-def first_row(engine: Engine, source: Source, condition: str) -> tuple[str, int] | None:
-    """File and row (from 1, not counting a header) of the first row that meets `condition`."""
-    engine.run("SET threads = 1")  # row numbers of text follow the order in which it is read
-    rows = engine.rows(f"SELECT filename, row_in_file FROM {source.reader} WHERE {condition} LIMIT 1")
-    return (str(rows[0][0]), int(rows[0][1])) if rows else None
-
-
 def row_of(engine: Engine, source: Source, condition: str) -> str:
-    """Text for an error message: "<file>, row <n>"; without a row if none meets `condition`."""
-    found = first_row(engine, source, condition)
-    return f"{found[0]}, row {found[1]}" if found else source.label
+    """The first row that meets `condition` for an error message: "<file>, row <n>", rows counted from 1 without header.
+
+    Without a row if none meets it.
+    """
+    file, row = map(quoted, source.place)
+    rows = f"SELECT {file}, {row} FROM {source.reader} WHERE {condition} ORDER BY ALL LIMIT 1"
+    for path, number in engine.rows(rows):
+        return str(path) if number is None else f"{path}, row {number}"
+    return source.label
 
 
 def missing_value(engine: Engine, source: Source, column: str, condition: str) -> DataError:

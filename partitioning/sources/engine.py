@@ -1,7 +1,7 @@
 """DuckDB within a memory limit, spilling below one directory; its errors become ours."""
 
 import re
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -11,8 +11,20 @@ import pyarrow as pa
 
 from artifacts.errors import DataError, ResourceError
 from artifacts.exhausted import exhausted, first_line, is_full
+from artifacts.source_files import MAGIC
 
 _CSV_LINE = re.compile(r"CSV Error on Line: (\d+)")
+_CSV_COLUMNS = re.compile(r"Expected Number of Columns: (?P<expected>\d+) Found: (?P<found>\d+)")
+_CSV_REASONS = {
+    "unterminated quote": 'a quote that is not closed before the next delimiter; expected "...", with "" for a quote',
+    "not utf-8 encoded": "is not UTF-8 text",
+    "Maximum line size": "a line of more than 2 MB; is a quote not closed?",
+    "invalid state": "quotes or ends of lines that change within the file; expected one of LF and CRLF throughout",
+}
+_JSON_ERROR = re.compile(
+    r'(Malformed JSON|JSON transform error) in file "(?P<file>[^\n]+)",( at byte \d+)? in line (?P<line>\d+): '
+    r"(?P<reason>[^\n]+)"
+)
 _CSV_FILE = re.compile(r"^\s*file = (.+)$", re.MULTILINE)
 # What Python, numpy batches and DuckDB's own blind spots need beside DuckDB's memory_limit: measured.
 _OVERHEAD_BYTES = 300_000_000
@@ -32,6 +44,17 @@ class Engine:
         self.run(f"SET threads = {threads}")
         self.run(f"SET memory_limit = '{limit // 1000} KB'")
         self.run(f"SET temp_directory = {literal(str(spill))}")
+
+    def lock(self, files: Iterable[Path], directories: Iterable[Path]) -> None:
+        """From here on only these can be read, and only `directories` written; no setting can be changed."""
+        paths = [name for path in files for name in {str(path), pattern_of(path)}]
+        below = [f"{name}/" for path in directories for name in {str(path), pattern_of(path)}]
+        self.run(f"SET allowed_paths = {literal(paths)}")
+        self.run(f"SET allowed_directories = {literal(below)}")
+        self.run("SET autoinstall_known_extensions = false")
+        self.run("SET autoload_known_extensions = false")
+        self.run("SET enable_external_access = false")
+        self.run("SET lock_configuration = true")
 
     def run(self, sql: str) -> None:
         with translated():
@@ -66,6 +89,16 @@ def literal(value: str | list[str]) -> str:
     return "'" + value.replace("'", "''") + "'"
 
 
+def pattern_of(path: Path) -> str:
+    """The pattern that matches this file alone: DuckDB takes every name for a pattern."""
+    return "".join(f"[{c}]" if c in MAGIC else c for c in str(path))
+
+
+def file_list(paths: Iterable[Path]) -> str:
+    """SQL of the files for DuckDB's table functions."""
+    return literal([pattern_of(path) for path in paths])
+
+
 def quoted(name: str) -> str:
     """SQL text of a column name."""
     return '"' + name.replace('"', '""') + '"'
@@ -98,9 +131,14 @@ def translated() -> Iterator[None]:
 
 
 def _readable(error: duckdb.Error) -> str:
+    """DuckDB's message on one line: of a text, the file, the line and what was expected there."""
     text = str(error)
+    if found := _JSON_ERROR.search(text):
+        return f"{found['file']}, line {found['line']}: {found['reason']}; expected one JSON object on each line"
     line, file = _CSV_LINE.search(text), _CSV_FILE.search(text)
-    if not (line and file):
+    if not file:
         return " ".join(re.split(r"\n\n|\n *Potential Fixes|\nLINE", text)[0].split())
-    reason = next((part for part in text.splitlines() if part.startswith("Error")), text.splitlines()[2])
-    return f"{file.group(1)}, line {line.group(1)}: {reason}"
+    place = f"{file[1]}, line {line[1]}" if line else file[1]
+    if found := _CSV_COLUMNS.search(text):
+        return f"{place}: has {found['found']} fields; expected {found['expected']}, as the header has"
+    return f"{place}: {next((told for sign, told in _CSV_REASONS.items() if sign in text), first_line(error))}"

@@ -1,11 +1,11 @@
 """The files of each source: patterns expanded, formats known, broken files found before work starts."""
 
-import glob
-from collections.abc import Container
+from collections.abc import Container, Iterable
 from pathlib import Path
 
 from artifacts.errors import DataError
 from artifacts.section import did_you_mean
+from artifacts.source_files import Files, find_files
 from partitioning.config.sections import Format, GraphConfig, SourceConfig
 
 _FORMATS: dict[str, Format] = {
@@ -15,23 +15,20 @@ COMPRESSED = (".gz", ".zst")
 _PARQUET_MAGIC = b"PAR1"
 
 
-def source_files(config: GraphConfig, root: Path, frames: Container[str] = ()) -> dict[str, list[Path]]:
-    """Files of every source, sorted; without those of no bytes where all that reads the source may be empty.
+def source_files(config: GraphConfig, root: Path, frames: Container[str] = ()) -> dict[str, Files]:
+    """Files of every source, in order; without those of no bytes where all that reads the source may be empty.
 
     Sources in `frames` are given as tables and have no files. Raises DataError that names each pattern without a file.
     """
-    files, missing = {}, []
+    sources, lines = {}, []
     for name, source in config.sources.items():
-        found: set[Path] = set()
-        for pattern in source.patterns if name not in frames else ():
-            matches = _expand(root, pattern)
-            if not matches:
-                missing.append(f"graph.sources.{name}.path: no file matches '{pattern}' (looked in {root})")
-            found.update(matches)
-        files[name] = sorted(path for path in found if not (_may_be_empty(config, name) and path.stat().st_size == 0))
-    if missing:
-        raise DataError(*missing)
-    return files
+        files, missing = find_files(root, source.patterns if name not in frames else [])
+        lines += [f"graph.sources.{name}.path: no file matches '{one}' (looked in {root})" for one in missing]
+        may_be_empty = _may_be_empty(config, name)
+        sources[name] = {path: keys for path, keys in files.items() if not (may_be_empty and path.stat().st_size == 0)}
+    if lines:
+        raise DataError(*lines)
+    return sources
 
 
 def _may_be_empty(config: GraphConfig, source: str) -> bool:
@@ -40,16 +37,7 @@ def _may_be_empty(config: GraphConfig, source: str) -> bool:
     return source not in config.lists and bool(readers) and all(relation.allow_empty for relation in readers)
 
 
-def _expand(root: Path, pattern: str) -> list[Path]:
-    """Files that a pattern matches; a directory stands for all files below it. Names with . or _ first are skipped."""
-    found: list[Path] = []
-    for match in map(Path, glob.glob(str(root / pattern), recursive=True)):
-        below = [path for path in match.rglob("*") if path.is_file()] if match.is_dir() else [match]
-        found += [path for path in below if path.name[0] not in "._"]
-    return found
-
-
-def file_format(name: str, source: SourceConfig, files: list[Path]) -> Format:
+def file_format(name: str, source: SourceConfig, files: Iterable[Path]) -> Format:
     """Format of a source, from the config or from the suffix of its files. Raises DataError when they disagree."""
     if source.format:
         return source.format

@@ -10,6 +10,8 @@ from artifacts.frame import Frame, arrow_table
 from artifacts.section import did_you_mean
 from partitioning.config.sections import GraphConfig
 from partitioning.sources.engine import Engine, literal, quoted, translated
+from partitioning.sources.layout import Opened, free_names, require_column
+from partitioning.sources.used import Use
 
 Frames: TypeAlias = Mapping[str, pa.Table]  # by source
 
@@ -42,6 +44,16 @@ def attach(engine: Engine, source: str, table: pa.Table) -> str:
     return quoted(view)
 
 
-def numbered(source: str, view: str) -> str:
-    """SQL of a frame with columns `filename` and `row_in_file` (from 1), as the readers of files have them."""
-    return f"(SELECT *, {literal(frame_label(source))} AS filename, row_number() OVER () AS row_in_file FROM {view})"
+def open_frame(engine: Engine, name: str, frame: pa.Table, use: Use) -> Opened:
+    """Reads the used columns into a table: so conditions are DuckDB's alone, and none is handed to Arrow."""
+    view, label = attach(engine, name, frame), frame_label(name)
+    types = engine.columns(f"SELECT * FROM {view}")
+    columns = use.columns(list(types), name)
+    for column in columns:
+        require_column(label, column, types)
+    place, table = free_names(columns), quoted(f"source_{name}")
+    kept = ", ".join(map(quoted, columns)) or "1"
+    engine.run(f"CREATE TEMP TABLE {table} AS SELECT {kept} FROM {view}")
+    file, row = map(quoted, place)
+    reader = f"(SELECT {kept}, {literal(label)} AS {file}, row_number() OVER () AS {row} FROM {view})"
+    return Opened({column: types[column] for column in columns}, table, reader, place)

@@ -66,16 +66,20 @@ def _places(block: LogBlock, slot: Slot) -> tuple[Any, pa.Array]:
 
 @dataclass
 class MatchRate:
-    """How many of a slot's ids an export knows: of its distinct ids, and of its traffic."""
+    """How many of a slot's ids an export knows: of its distinct ids, and of its traffic; rows without any id apart."""
 
     matched: int = 0
     ids: int = 0
+    rows: int = 0
+    without_id: int = 0
     _known: Hashes = field(default_factory=lambda: np.empty(0, np.uint32))
     _all: Hashes = field(default_factory=lambda: np.empty(0, np.uint32))
 
     def add(self, hashes: Hashes, rows: Rows) -> None:
         """Counts the ids of a block, (N, W) both."""
         present, known = hashes != NO_ID, rows != ABSENT
+        self.rows += len(hashes)
+        self.without_id += int((~present).all(axis=1).sum())
         self.ids += int(present.sum())
         self.matched += int(known.sum())
         self._all = unique(np.concatenate([self._all, hashes[present]]))
@@ -87,7 +91,12 @@ class MatchRate:
 
     def report(self) -> dict[str, float | int]:
         distinct = len(self._all)
-        return {"traffic": self.traffic, "ids": len(self._known) / max(distinct, 1), "distinct": distinct}
+        return {
+            "traffic": self.traffic,
+            "ids": len(self._known) / max(distinct, 1),
+            "distinct": distinct,
+            "rows_without_id": self.without_id / max(self.rows, 1),
+        }
 
 
 def require_match_rates(rates: Mapping[str, Mapping[str, Mapping[str, float]]], least: float) -> None:

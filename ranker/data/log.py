@@ -12,15 +12,15 @@ from numpy.typing import NDArray
 
 from artifacts.errors import DataError
 from artifacts.frame import Frame, arrow_table
-from artifacts.moment import epoch_seconds
-from artifacts.section import did_you_mean
+from artifacts.moment import YEAR_2200, epoch_seconds
 from ranker.config.columns import DAY
 from ranker.config.sections import RankerConfig
 from ranker.data.files import impression_files
 from ranker.data.parts import FRAME, FilePart, FramePart, Part
+from ranker.data.schemas import as_text, require_schemas
 
 BLOCK_ROWS = 1 << 16  # rows decoded at a time
-UNITS = {"s": 1, "ms": 1_000, "us": 1_000_000}
+UNITS = {"s": 1, "ms": 1_000, "us": 1_000_000, "ns": 1_000_000_000}
 UNKNOWN = -1  # a conversion that may still come, or was never known
 
 
@@ -39,7 +39,7 @@ class LogBlock:
     def cast(self, name: str, values: pa.Array, to: pa.DataType, expected: str, safe: bool = True) -> pa.Array:
         """A column's values as another type. Raises DataError, which says what was expected, where that cannot be."""
         try:
-            return values.cast(to, safe=safe)
+            return as_text(values).cast(to, safe=safe)
         except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
             raise DataError(
                 f"{self.part}: column {name} is {self.column(name).type}, expected {expected} ({error})"
@@ -59,12 +59,11 @@ class ImpressionLog:
     def __init__(self, config: RankerConfig, root: Path, frame: Frame | None = None) -> None:
         self.config = config
         self.parts: list[Part] = (
-            [FilePart(path) for path in impression_files(config, root)]
+            [FilePart(path, keys) for path, keys in impression_files(config, root).items()]
             if frame is None
             else [FramePart(arrow_table(FRAME, frame))]
         )
-        for part in self.parts:
-            _require_columns(part, self._columns())
+        require_schemas(self.parts, self._columns(), {config.time_column, config.labels.conversion_time})
 
     def _columns(self) -> dict[str, str]:
         """Every column that is read, and the config path that names it."""
@@ -94,13 +93,22 @@ class ImpressionLog:
         return [part.identity(list(self._columns())) for part in self.parts]
 
     def times(self, block: LogBlock) -> NDArray[np.int64]:
-        """When each impression was shown, epoch seconds (N,). Raises DataError for a missing one."""
+        """When each impression was shown, epoch seconds (N,).
+
+        Raises DataError for a missing one, and for one outside 1970 to 2200.
+        """
         name = self.config.time_column
-        values = _seconds(block, name, self.config.time_unit)
+        values = epoch_seconds_of(block, name, self.config.time_unit)
         if values.null_count:
             missing = values.is_null().to_numpy(zero_copy_only=False)
             raise DataError(f"{block.row(missing)}: {name} is missing, expected a time")
-        return values.to_numpy(zero_copy_only=False)
+        times: NDArray[np.int64] = values.to_numpy(zero_copy_only=False)
+        odd = (times < 0) | (times >= YEAR_2200)
+        if odd.any():
+            found = block.column(name)[int(np.argmax(odd))]
+            expected = f"a time in 1970 to 2200 (ranker.time_unit: {self.config.time_unit})"
+            raise DataError(f"{block.row(odd)}: {name} is {found}, expected {expected}")
+        return times
 
     def clicks(self, block: LogBlock) -> NDArray[np.int8]:
         """Clicks (N,) of 0 and 1. Raises DataError for anything else, missing ones included."""
@@ -109,7 +117,10 @@ class ImpressionLog:
         return _labels(block, name, null_means="an error")
 
     def conversions(self, block: LogBlock) -> NDArray[np.int8]:
-        """Conversions (N,) of 0, 1 and UNKNOWN, as attribution and the time of observation make them."""
+        """Conversions (N,) of 0, 1 and UNKNOWN, as attribution and the time of observation make them.
+
+        One before its impression does not count: that cannot have brought it about.
+        """
         labels = self.config.labels
         assert labels.conversion is not None
         found = _labels(block, labels.conversion, null_means="unknown")
@@ -118,40 +129,55 @@ class ImpressionLog:
         shown, window = self.times(block), int(labels.attribution_days * DAY)
         if labels.conversion_time is not None:
             converted = self._conversion_times(block, shown)
-            found = np.where((found == 1) & (converted > shown + window), np.int8(0), found)
+            beside = (converted > shown + window) | (converted < shown)
+            found = np.where((found == 1) & beside, np.int8(0), found)
         if labels.observed_until is not None:
             # Those that converted early are left out too: keeping only them would bias the rate upwards.
             open_still = shown + window > epoch_seconds(labels.observed_until)
             found = np.where(open_still, np.int8(UNKNOWN), found)
         return found
 
+    def conversions_too_early(self, block: LogBlock) -> int:
+        """How many conversions do not count since they lie before their impressions."""
+        labels = self.config.labels
+        if labels.conversion is None or labels.conversion_time is None:
+            return 0
+        shown = self.times(block)
+        converted = _labels(block, labels.conversion, null_means="unknown") == 1
+        return int((converted & (self._conversion_times(block, shown) < shown)).sum())
+
     def _conversion_times(self, block: LogBlock, shown: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Epoch seconds (N,), the impression's own where there is none. Raises DataError for one before it."""
+        """Epoch seconds (N,), the impression's own where there is none."""
         name = self.config.labels.conversion_time
         assert name is not None
-        known = _seconds(block, name, self.config.time_unit)
+        known = epoch_seconds_of(block, name, self.config.time_unit)
         times: NDArray[np.int64] = pc.coalesce(known, pa.array(shown)).to_numpy(zero_copy_only=False)
-        if (times < shown).any():
-            raise DataError(f"{block.row(times < shown)}: {name} lies before {self.config.time_column}")
         return times
 
 
-def _require_columns(part: Part, columns: dict[str, str]) -> None:
-    missing = [
-        f"{part.name}: no column '{name}' (ranker.{where}){did_you_mean(name, part.columns)}"
-        for name, where in columns.items()
-        if name not in part.columns
-    ]
-    if missing:
-        raise DataError(*missing)
-
-
-def _seconds(block: LogBlock, name: str, unit: str) -> pa.Array:
-    """A column of times as epoch seconds, nulls kept."""
+def epoch_seconds_of(block: LogBlock, name: str, unit: str) -> pa.Array:
+    """A column of times as epoch seconds, fractions floored, nulls kept: numbers in `unit`, timestamps, or ISO text."""
     column = block.column(name)
+    if pa.types.is_string(column.type) or pa.types.is_large_string(column.type):
+        column = _parsed(block, name, column)
+    if pa.types.is_date(column.type):
+        column = column.cast(pa.timestamp("s"))
     if pa.types.is_timestamp(column.type):
-        return column.cast(pa.timestamp("s"), safe=False).cast(pa.int64())
-    return pc.divide(block.cast(name, column, pa.int64(), "times"), UNITS[unit])
+        unit = column.type.unit
+        column = column.cast(pa.int64())
+    if pa.types.is_floating(column.type):
+        column = pc.floor(pc.if_else(pc.is_finite(column), column, None))
+    whole = block.cast(name, column, pa.int64(), "times")
+    missing = whole.is_null().to_numpy(zero_copy_only=False)
+    return pa.array(whole.fill_null(0).to_numpy(zero_copy_only=False) // UNITS[unit], pa.int64(), mask=missing)
+
+
+def _parsed(block: LogBlock, name: str, column: pa.Array) -> pa.Array:
+    """ISO text as timestamps; without a zone it is UTC."""
+    try:
+        return column.cast(pa.timestamp("us"))
+    except pa.ArrowInvalid:
+        return block.cast(name, column, pa.timestamp("us", "UTC"), "ISO dates or times, all with a zone or all without")
 
 
 def _labels(block: LogBlock, name: str, null_means: str) -> NDArray[np.int8]:

@@ -11,16 +11,18 @@ import pyarrow.parquet as pq
 
 from artifacts.errors import DataError
 from artifacts.inputs import FileState
-from ranker.data.files import partition_keys
+from artifacts.source_files import Keys
+from ranker.data.schemas import require_same_key
 
 FRAME = "impressions"  # what errors call the table in memory, as they call others by their files
 
 
 class Part(Protocol):
-    """Consecutive impressions under one name."""
+    """Consecutive impressions under one name; `columns` and `types` are those of the part and of its directories."""
 
     name: str
     columns: list[str]
+    types: dict[str, pa.DataType]
 
     @property
     def rows(self) -> int: ...
@@ -33,15 +35,19 @@ class Part(Protocol):
 
 
 class FilePart:
-    """A Parquet file, streamed row group by row group; directories named key=value above it are columns."""
+    """A Parquet file, streamed row group by row group; what its directories name are columns, too."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, keys: Keys) -> None:
         """Raises DataError for a file that is not whole."""
-        self.name, self._path, self._constant = str(path), path, partition_keys(path)
+        self.name, self._path, self._keys = str(path), path, keys
         try:
-            self.columns = [*pq.read_schema(path).names, *self._constant]
+            schema = pq.read_schema(path)
         except (OSError, pa.ArrowInvalid) as error:
             raise DataError(f"{path}: expected a whole Parquet file ({error})") from error
+        self._stored = schema.names
+        self.columns = [*schema.names, *(key for key in keys if key not in schema.names)]
+        stored = dict(zip(schema.names, schema.types, strict=True))
+        self.types = {**dict.fromkeys(keys, pa.string()), **stored}
 
     @property
     def rows(self) -> int:
@@ -49,10 +55,16 @@ class FilePart:
 
     def batches(self, columns: Sequence[str], rows: int) -> Iterator[pa.Table]:
         with pq.ParquetFile(self._path) as file:
-            for batch in file.iter_batches(rows, columns=[name for name in columns if name not in self._constant]):
+            first = 0
+            for batch in file.iter_batches(rows, columns=[name for name in columns if name in self._stored]):
                 table = pa.Table.from_batches([batch])
-                for name in (name for name in columns if name in self._constant):
-                    table = table.append_column(name, pa.repeat(self._constant[name], len(batch)))
+                for name in (name for name in columns if name in self._keys):
+                    if name in self._stored:
+                        require_same_key(self.name, first, name, table.column(name), self._keys[name])
+                    else:
+                        constant = pa.scalar(self._keys[name], pa.string())
+                        table = table.append_column(name, pa.repeat(constant, len(batch)))
+                first += len(batch)
                 yield table
 
     def identity(self, columns: Sequence[str]) -> Any:
@@ -64,6 +76,7 @@ class FramePart:
 
     def __init__(self, table: pa.Table) -> None:
         self.name, self.columns, self._table = FRAME, table.column_names, table
+        self.types = dict(zip(table.column_names, table.schema.types, strict=True))
 
     @property
     def rows(self) -> int:

@@ -15,7 +15,7 @@ from ranker.data.join import ABSENT, MatchRate, join_slot
 from ranker.data.log import UNKNOWN, ImpressionLog, LogBlock
 from ranker.data.records import SPLITS, Records, Summary, judged, record_type
 from ranker.data.slots import Layout
-from ranker.data.transforms import Categorical, Numeric, numbers
+from ranker.data.transforms import LARGEST, Categorical, Numeric, numbers
 from ranker.data.windows import Windows
 
 TRANSFORM_SEED = 0  # of the sample that numerics are fitted on
@@ -33,6 +33,7 @@ class Preparation:
         self.transforms: list[Categorical | Numeric] = [*self.categoricals, *self.numerics]
         self.rates = {name: {slot.name: MatchRate() for slot in self.layout.graph()} for name in exports}
         self.counts = {split: dict.fromkeys(("rows", "clicks", "conversions", "known"), 0) for split in SPLITS}
+        self.too_early = 0
         self.missing = np.zeros(len(self.numerics), bool)
         self.shape = {
             "numerics": len(self.numerics),
@@ -78,16 +79,22 @@ class Preparation:
             missing=self.missing.tolist(),
             counts=self.counts,
             windows=self.windows.report(),
+            mended={what: count for what, count in self._mended().items() if count},
             match_rates={
                 name: {slot: rate.report() for slot, rate in slots.items()} for name, slots in self.rates.items()
             },
         )
+
+    def _mended(self) -> dict[str, int]:
+        clipped = {f"{one.name} clipped to {LARGEST:g}": one.clipped for one in self.numerics}
+        return {"conversions before their impression dropped": self.too_early, **clipped}
 
     def _records(self, block: LogBlock) -> Records:
         records = np.zeros(len(block.table), record_type(**self.shape))
         labels = self.log.config.labels
         records["click"] = self.log.clicks(block) if labels.click else UNKNOWN
         records["conversion"] = self.log.conversions(block) if labels.conversion else UNKNOWN
+        self.too_early += self.log.conversions_too_early(block)
         for index, categorical in enumerate(self.categoricals):
             records["categoricals"][:, index] = categorical.encode(block)
         for index, numeric in enumerate(self.numerics):

@@ -63,6 +63,7 @@ class Summary:
     counts: dict[str, dict[str, int]]  # rows, clicks, and of the rows that cvr is judged on: conversions, known
     windows: dict[str, str]
     match_rates: dict[str, dict[str, dict[str, float]]]  # by export and slot
+    mended: dict[str, int]  # values that were not taken as they are, by what was done
 
     def save(self, directory: Path) -> None:
         write_json(directory / "summary.json", asdict(self))

@@ -13,6 +13,7 @@ from ranker.data.log import LogBlock
 VOCABULARY = 10_000  # distinct values of a categorical that are told apart: the most frequent ones
 SAMPLE = 200_000  # training values that a numeric is fitted on, drawn uniformly
 QUANTILES = 200
+LARGEST = 1e15  # of a number that is learned from: squares and sums of larger ones leave what a float32 can hold
 
 Floats = NDArray[np.float32]
 
@@ -54,10 +55,11 @@ class Numeric:
         self._keys = np.empty(0)
         self._mean, self._spread = 0.0, 1.0
         self._knots = np.empty(0)
+        self.clipped = 0
 
     def see(self, block: LogBlock, train: NDArray[np.bool_]) -> None:
         """Keeps the values with the smallest of random keys: a uniform sample of all that were seen."""
-        values = numbers(block, self.name)[train]
+        values = np.clip(numbers(block, self.name)[train], -LARGEST, LARGEST)
         values = values[~np.isnan(values)]
         self._sample = np.concatenate([self._sample, values])
         self._keys = np.concatenate([self._keys, self._rng.random(len(values))])
@@ -73,8 +75,11 @@ class Numeric:
         self._mean, self._spread = float(shaped.mean()), float(shaped.std()) or 1.0
 
     def encode(self, block: LogBlock) -> Floats:
-        """Transformed values (N,)."""
-        return ((self._shape(numbers(block, self.name)) - self._mean) / self._spread).astype(np.float32)
+        """Transformed values (N,); those beyond LARGEST are clipped, and counted in `clipped`."""
+        values = numbers(block, self.name)
+        self.clipped += int((np.abs(values) > LARGEST).sum())
+        shaped = self._shape(np.clip(values, -LARGEST, LARGEST))
+        return ((shaped - self._mean) / self._spread).astype(np.float32)
 
     def _shape(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
         if self.transform == "log":

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from artifacts.errors import ConfigError, DataError
-from artifacts.moment import iso
+from artifacts.moment import YEAR_1990, iso
 from ranker.data.log import ImpressionLog
 
 
@@ -23,13 +23,19 @@ class Windows:
 
     @classmethod
     def of(cls, log: ImpressionLog) -> "Windows":
-        first, last = 1 << 62, -(1 << 62)
+        first, last, earliest = 1 << 62, -(1 << 62), ""
         for block in log.blocks([log.config.time_column]):
             times = log.times(block)
-            if len(times):
-                first, last = min(first, int(times.min())), max(last, int(times.max()))
+            if len(times) and times.min() < first:
+                first, earliest = int(times.min()), block.row(times == times.min())
+            last = max(last, int(times.max(initial=last)))
         if first > last:
             raise DataError(f"{log.parts[0].name}: no impressions at all (ranker.impressions)")
+        if first < YEAR_1990 <= last:
+            raise DataError(
+                f"{earliest}: {log.config.time_column} is {iso(first)}, but the latest {iso(last)}; "
+                "expected no default for a missing time, and one unit (ranker.time_unit)"
+            )
         return cls(first, last, *log.config.split.starts(first, last))
 
     def check(self, graph_ends: Mapping[str, int | None]) -> None:

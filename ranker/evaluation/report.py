@@ -20,12 +20,17 @@ def table(report: dict[str, Any]) -> str:
 
 
 def match_lines(report: dict[str, Any]) -> list[str]:
-    """The share of each slot's traffic, and of its distinct ids, that each export knows."""
-    return [
-        f"match rate {export}: "
-        + ", ".join(f"{slot} {rate['traffic']:.1%} (distinct ids {rate['ids']:.1%})" for slot, rate in slots.items())
+    """The share of each slot's traffic, and of its distinct ids, that each export knows; and what was mended."""
+    lines = [
+        f"match rate {export}: " + ", ".join(_match(slot, rate) for slot, rate in slots.items())
         for export, slots in report["match_rates"].items()
     ]
+    return lines + [f"{what}: {count:,}" for what, count in report["mended"].items()]
+
+
+def _match(slot: str, rate: dict[str, Any]) -> str:
+    without = f", {rate['rows_without_id']:.1%} of rows without an id" if rate["rows_without_id"] else ""
+    return f"{slot} {rate['traffic']:.1%} (distinct ids {rate['ids']:.1%}{without})"
 
 
 def _number(value: float | None) -> str:

@@ -88,6 +88,7 @@ def described(summary: Summary, opened: Mapping[str, Embeddings], exports: Mappi
         "rows": summary.counts,
         "windows": summary.windows,
         "match_rates": summary.match_rates,
+        "mended": summary.mended,
         "exports": {
             name: {key: export.attributes[key] for key in ("run_id", "operator", "anchors", "dimension")}
             | {"window_end": None if (end := ends[name]) is None else iso(end)}

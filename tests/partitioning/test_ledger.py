@@ -96,9 +96,9 @@ def test_a_night_without_new_files_moves_the_dates(root):
 
 
 def test_a_second_log_and_an_inverse(root):
-    sources = {"more": {"path": "more/*.csv", "append_only": True, "split": "valid"}}
+    more = {"path": "more/*.csv", "append_only": True, "split": "valid", "types": {"amount": "DOUBLE"}}
     raw = weighted_config()
-    raw["sources"] |= sources
+    raw["sources"]["more"] = more
     raw["relations"][0]["source"] = ["log", "more"]
     (root / "more").mkdir()
     for day in (3, 4):
@@ -129,7 +129,7 @@ def test_a_partition_that_needs_more_bits(root):
 def test_a_number_in_text_stays_one(root):
     """DuckDB would take the amounts of the second day for text, and '5' > '12' holds for text."""
     raw = ledger_config()
-    raw["sources"]["log"]["path"] = "text/*.csv"
+    raw["sources"]["log"] |= {"path": "text/*.csv", "types": {"amount": "DOUBLE"}}
     raw["relations"][0]["where"] = "amount > 12"
     (root / "text").mkdir()
     for day, amounts in (("1", [13, 5]), ("2", [None, None])):

@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 
 from artifacts.errors import ConfigError, DataError, TransraError
-from partitioning.ledger.ledger import load_ledger
+from partitioning.ledger.ledger import FORMAT, load_ledger
 from tests.partitioning.test_errors import PIN, USER, problems, relation
 from tests.worlds.ledger_world import (
     SPLIT,
@@ -89,7 +89,7 @@ def test_another_list_of_consent_counts_everything_again(root):
 
 def test_a_ledger_of_another_format_is_not_continued(root):
     path = root / "first/ledger/ledger.json"
-    path.write_text(path.read_text().replace('"format": 1', '"format": 0'))
+    path.write_text(path.read_text().replace(f'"format": {FORMAT}', '"format": 0'))
     assert build(root, ledger_config(), "second", "first").rows_read["log"] == 40
 
 

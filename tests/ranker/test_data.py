@@ -217,10 +217,6 @@ BAD_COLUMNS = {
         {"user_id": ["stranger"] * 3000},
         r"slot user_id: 0.0% of its traffic is known to export base, expected at least 50.0% \(ranker.min_match_rate\)",
     ),
-    "converted too early": (
-        {"conversion_ts": pa.array([START - 5] * 3000)},
-        r"row 0: conversion_ts lies before ts",
-    ),
 }
 
 

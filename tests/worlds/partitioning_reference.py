@@ -70,7 +70,7 @@ def world(partitions: int, split: dict) -> dict:
         "partitions": partitions,
         "sources": {
             "events": {"path": "events.parquet", "time_column": "ts", "time_unit": "s"},
-            "people": {"path": "people.csv"},
+            "people": {"path": "people.csv", "types": {"opted_in": "BOOLEAN"}},
         },
         "entities": {"user": {}, "pin": {"partitions": 1}},
         "relations": [

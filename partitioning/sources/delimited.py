@@ -1,0 +1,120 @@
+"""CSV and TSV: every column is text, until the config declares its type. Nothing is guessed from a sample."""
+
+import csv
+from collections.abc import Iterable, Iterator
+from itertools import groupby
+from pathlib import Path
+
+import pyarrow as pa
+
+from artifacts.errors import ConfigError, DataError
+from artifacts.section import did_you_mean
+from artifacts.source_files import Files
+from partitioning.config.sections import Format, SourceConfig
+from partitioning.sources.engine import Engine, file_list, literal
+from partitioning.sources.layout import Opened, require_column
+from partitioning.sources.staged import Kind, Stage, declared_kind, scanned, stage
+from partitioning.sources.used import Use
+
+_TEXT = Kind("VARCHAR", "{0}")
+_FIRST_BYTES = 1 << 20
+_DELIMITER = {"csv": ",", "tsv": "\t"}
+_QUOTE = {"csv": '"', "tsv": ""}  # a TSV has no quoting: PBG and OpenKE split it at tabs
+
+
+def open_delimited(
+    engine: Engine, name: str, source: SourceConfig, format: Format, files: Files, use: Use, staged: bool
+) -> Opened:
+    """Reads the used columns into a table if `staged`, since parsing twice costs more than keeping them.
+
+    Raises DataError for a line that has more or fewer fields than the header, a value that is not of its type, and
+    files that are no UTF-8 text; ConfigError for a type of a column that is not there.
+    """
+    headers = {path: _header(path, name, source, format) for path in files}
+    first = next(iter(files))
+    columns = use.columns([*headers[first], *files[first]], name)
+    _check_types(name, source, [*headers[first], *files[first]])
+    for path, keys in files.items():
+        for column in columns:
+            require_column(f"{path}: source '{name}'", column, [*headers[path], *keys])
+            _require_one(path, column, headers[path])
+    stages = [
+        Stage(members, _scan(source, format, headers[path], members), _stored(headers[path], columns))
+        for path, members in _runs(files, headers)
+    ]
+    kinds = {column: declared_kind(source, column, use.roles.get(column)) or _TEXT for column in columns}
+    return stage(engine, name, stages, kinds) if staged else scanned(stages, kinds)
+
+
+def _check_types(name: str, source: SourceConfig, known: list[str]) -> None:
+    for column in source.types:
+        if column not in known:
+            near = did_you_mean(column, known)
+            raise ConfigError(f"graph.sources.{name}.types.{column}: there is no such column{near}")
+
+
+def _require_one(path: Path, column: str, header: list[str]) -> None:
+    alike = [name for name in header if name.casefold() == column.casefold()]
+    if len(alike) > 1:
+        raise DataError(
+            f"{path}, line 1: has the columns {', '.join(alike)}, which SQL does not tell apart; rename one"
+        )
+
+
+def _runs(files: Files, headers: dict[Path, list[str]]) -> Iterator[tuple[Path, Files]]:
+    """Files that follow each other and have one header, and the first of them."""
+    for _, run in groupby(files.items(), lambda item: headers[item[0]]):
+        members = dict(run)
+        yield next(iter(members)), members
+
+
+def _stored(header: list[str], columns: list[str]) -> dict[str, str]:
+    """SQL of the text of each used column that the files store."""
+    return {column: f"c{header.index(column)}" for column in columns if column in header}
+
+
+def _scan(source: SourceConfig, format: Format, header: list[str], files: Iterable[Path]) -> str:
+    quote, delimiter = literal(_QUOTE[format]), literal(_DELIMITER[format])
+    columns = ", ".join(f"'c{at}': 'VARCHAR'" for at in range(len(header)))
+    return (
+        f"read_csv({file_list(files)}, auto_detect = false, delim = {delimiter}, quote = {quote}, escape = {quote}, "
+        f"header = {'false' if source.columns else 'true'}, columns = {{{columns}}}, hive_partitioning = false, "
+        "strict_mode = true, null_padding = false, ignore_errors = false)"
+    )
+
+
+def _header(path: Path, name: str, source: SourceConfig, format: Format) -> list[str]:
+    """The names of a file's columns. Raises DataError for a first line that is not what the config says."""
+    fields = _first_fields(path, format)
+    if not source.columns:
+        if len(fields) == 0:
+            raise DataError(f"{path}, line 1: is empty; expected a header, or graph.sources.{name}.columns")
+        return fields
+    if [field.strip().casefold() for field in fields] == [column.casefold() for column in source.columns]:
+        raise DataError(
+            f"{path}, line 1: is a header, but graph.sources.{name}.columns says that the file has none; remove columns"
+        )
+    if fields and len(fields) != len(source.columns):
+        raise DataError(
+            f"{path}, line 1: has {len(fields)} columns, but graph.sources.{name}.columns names {len(source.columns)}"
+        )
+    return source.columns
+
+
+def _first_fields(path: Path, format: Format) -> list[str]:
+    try:
+        with pa.input_stream(str(path), compression="detect") as file:
+            start = file.read(_FIRST_BYTES)
+    except (OSError, pa.ArrowException) as error:
+        raise DataError(f"{path}: cannot be read ({str(error).splitlines()[0]})") from error
+    if start[:2] in (b"\xff\xfe", b"\xfe\xff") or b"\0" in start[:4]:
+        raise DataError(f"{path}: is UTF-16 or UTF-32; expected UTF-8 text")
+    try:
+        text = start.removeprefix(b"\xef\xbb\xbf").decode("utf-8", "strict" if len(start) < _FIRST_BYTES else "ignore")
+    except UnicodeDecodeError as error:
+        line = start[: error.start].count(b"\n") + 1
+        raise DataError(f"{path}, line {line}: is not UTF-8 text") from error
+    lines = text.splitlines(keepends=True)
+    if format == "tsv":
+        return text.partition("\n")[0].rstrip("\r").split("\t") if text.strip("\r\n") else []
+    return next((row for row in csv.reader(lines) if row), [])

@@ -1,0 +1,160 @@
+"""JSON lines: values keep the types that JSON gives them, and a column that is used keeps one type."""
+
+import json
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import pyarrow as pa
+
+from artifacts.errors import ConfigError, DataError
+from artifacts.source_files import Files
+from partitioning.config.sections import SourceConfig
+from partitioning.sources.engine import Engine, file_list, literal, quoted
+from partitioning.sources.layout import NO_TYPE, Opened, free_names, key_of, require_column
+from partitioning.sources.staged import Kind, Stage, declared_kind, stage
+from partitioning.sources.used import Use
+
+_FIRST_BYTES, _FIRST_LINES = 1 << 20, 1000
+_TEXT = Kind("VARCHAR", "{0}")
+_CLASS = {
+    "UBIGINT": "a number", "BIGINT": "a number", "HUGEINT": "a number", "DOUBLE": "a number", "VARCHAR": "a string",
+    "BOOLEAN": "a boolean", "OBJECT": "an object", "ARRAY": "a list",
+}  # fmt: skip
+
+
+def open_json_lines(
+    engine: Engine, name: str, source: SourceConfig, files: Files, use: Use, counted: dict[str, str]
+) -> Opened:
+    """Reads the used columns into a table. `counted` has the types of other files that were counted before.
+
+    Raises DataError for a line that is no JSON object, a column that no line has, and one that changes its type.
+    """
+    seen, first = [*counted, *_first_names(next(iter(files)))], next(iter(files))
+    keys = {key for of_file in files.values() for key in of_file}
+    named = [column for expression in use.expressions for column in expression.columns]
+    known = list(dict.fromkeys([*seen, *sorted(keys), *use.roles]))
+    folded = {column.casefold() for column in known}
+    columns = use.columns([*known, *(column for column in named if column.casefold() not in folded)], name)
+    for column in (column for column in source.types if column not in columns and column not in known):
+        raise ConfigError(f"graph.sources.{name}.types.{column}: nothing uses such a column")
+    file = free_names(columns)[0]
+    raw = _Raw(engine, quoted(f"json_{name}"), files, quoted(file))
+    raw.read(columns)
+    kinds = {}
+    for column in columns:
+        found = raw.types(column, source)
+        if not found and not any(column in of_file for of_file in files.values()):
+            require_column(f"{first}: source '{name}'", column, seen)
+        by_directory = not found and column in keys
+        kinds[column] = _TEXT if by_directory else _kind(first, source, use, column, found, counted.get(column))
+    stored = {column: raw.text(column, kinds[column]) for column in columns if raw.holds(column)}
+    opened = stage(engine, name, [Stage(files, raw.table, stored, raw.file)], kinds)
+    engine.run(f"DROP TABLE {raw.table}")
+    return _with_nulls(opened)
+
+
+@dataclass(frozen=True)
+class _Raw:
+    """The used columns as JSON, in a table."""
+
+    engine: Engine
+    table: str
+    files: Files
+    file: str
+
+    def read(self, columns: list[str]) -> None:
+        struct = ", ".join(f"{literal(column)}: 'JSON'" for column in columns)
+        kept = ", ".join(map(quoted, columns))
+        self.engine.run(
+            f"CREATE TEMP TABLE {self.table} AS SELECT {kept}, CAST(file_index AS UINTEGER) AS {self.file} FROM "
+            f"read_json({file_list(self.files)}, format = 'newline_delimited', columns = {{{struct}}}, "
+            "hive_partitioning = false, ignore_errors = false)"
+        )
+
+    def holds(self, column: str) -> bool:
+        """Whether the lines have a column; else the directories do."""
+        return bool(self.engine.rows(f"SELECT 1 FROM {self.table} WHERE {quoted(column)} IS NOT NULL LIMIT 1"))
+
+    def text(self, column: str, kind: Kind) -> str:
+        """SQL of a column's text, of an object's JSON; where a line is without, of what the directory says."""
+        value = quoted(column) if kind.type == "JSON" else f"({quoted(column)} ->> '$')"
+        named = any(column in keys for keys in self.files.values())
+        return f"coalesce({value}, {key_of(self.files, column, self.file)})" if named else value
+
+    def types(self, column: str, source: SourceConfig) -> dict[str, int]:
+        """JSON's types of a column's values, with the first row of each.
+
+        Raises DataError for two that are no numbers both, unless the config declares what their text is.
+        """
+        kind = f"CASE WHEN TRY_CAST({quoted(column)} ->> '$' AS BIGINT) IS NULL THEN 'UBIGINT' ELSE 'BIGINT' END"
+        kind = f"CASE json_type({quoted(column)}) WHEN 'UBIGINT' THEN {kind} ELSE json_type({quoted(column)}) END"
+        values = f"FROM {self.table} WHERE {quoted(column)} IS NOT NULL"
+        found = dict(self.engine.rows(f"SELECT {kind} AS kind, min(rowid) {values} GROUP BY kind ORDER BY 2"))
+        classes: dict[str, int] = {}
+        for json_type, row in found.items():
+            classes.setdefault(_CLASS[json_type], row)
+        if len(classes) > 1 and column not in source.types:
+            (one, before), (other, row) = list(classes.items())[:2]
+            raise DataError(
+                f"{self.place(row)}: column '{column}' is {other}, but {one} in {self.place(before)}; expected one type"
+            )
+        return found
+
+    def place(self, row: int) -> str:
+        nth = f"rowid - min(rowid) OVER (PARTITION BY {self.file}) + 1"
+        file, nth = self.engine.row(f"SELECT {self.file}, {nth} FROM {self.table} QUALIFY rowid = {row}")
+        return f"{list(self.files)[file]}, row {nth}"
+
+
+def _kind(first: Path, source: SourceConfig, use: Use, column: str, found: dict[str, int], counted: str | None) -> Kind:
+    declared = declared_kind(source, column, use.roles.get(column))
+    number = any(_CLASS[kind] == "a number" for kind in found)
+    if declared and not (number and use.roles.get(column) == "time" and not source.time_unit):
+        return declared
+    kind = _type(found)
+    if counted == "DOUBLE" and kind == "BIGINT" or kind == NO_TYPE:
+        kind = counted or NO_TYPE
+    if counted not in (None, NO_TYPE, kind):
+        way_out = f"declare it in types of the source, as {counted}, and count all files again with --rebuild"
+        raise DataError(f"{first}: column '{column}' is {kind}, but {counted} in the files counted before; {way_out}")
+    if kind == NO_TYPE:
+        return Kind(NO_TYPE, "NULL")
+    return Kind(kind, "{0}" if kind in ("VARCHAR", "JSON") else f"CAST({{0}} AS {kind})")
+
+
+def _type(found: dict[str, int]) -> str:
+    """DuckDB's type for values of JSON's types."""
+    if not found:
+        return NO_TYPE
+    for kind, holds in (("DOUBLE", "DOUBLE"), ("UBIGINT", "HUGEINT"), ("BIGINT", "BIGINT"), ("BOOLEAN", "BOOLEAN")):
+        if kind in found:
+            return holds
+    return "VARCHAR" if "VARCHAR" in found else "JSON"
+
+
+def _with_nulls(opened: Opened) -> Opened:
+    """Columns without a value have no type in SQL either, so that any condition can be asked of them."""
+    empty = [f"NULL AS {quoted(column)}" for column, kind in opened.types.items() if kind == NO_TYPE]
+    if not empty:
+        return opened
+    table, reader = (f"(SELECT * REPLACE ({', '.join(empty)}) FROM {rows})" for rows in (opened.table, opened.reader))
+    return replace(opened, table=table, reader=reader)
+
+
+def _first_names(path: Path) -> list[str]:
+    """The names in the first lines of a file. What is no JSON object there, DuckDB says."""
+    try:
+        with pa.input_stream(str(path), compression="detect") as file:
+            start = file.read(_FIRST_BYTES)
+    except (OSError, pa.ArrowException) as error:
+        raise DataError(f"{path}: cannot be read ({str(error).splitlines()[0]})") from error
+    if start[:2] in (b"\xff\xfe", b"\xfe\xff") or b"\0" in start[:4]:
+        raise DataError(f"{path}: is UTF-16 or UTF-32; expected UTF-8 text")
+    names: dict[str, None] = {}
+    for line in start.splitlines()[:_FIRST_LINES]:
+        try:
+            value = json.loads(line)
+        except (ValueError, RecursionError):
+            continue
+        names.update(dict.fromkeys(value if isinstance(value, dict) else ()))
+    return list(names)

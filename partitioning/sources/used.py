@@ -1,0 +1,54 @@
+"""What a config asks of each source: which columns in which roles, and which expressions."""
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from partitioning.config.sections import GraphConfig
+from partitioning.sources.engine import Engine
+from partitioning.sources.expressions import Expression, parse, resolve
+
+Role = Literal["id", "relation", "time"]
+
+
+@dataclass
+class Use:
+    """The columns that the config names of a source, and the expressions over its rows."""
+
+    roles: dict[str, Role] = field(default_factory=dict)
+    expressions: list[Expression] = field(default_factory=list)
+
+    def columns(self, known: list[str], source: str) -> list[str]:
+        """Every column of the source that is used. Raises ConfigError for one that an expression does not find."""
+        named = [column for expression in self.expressions for column in resolve(expression, known, source)]
+        return list(dict.fromkeys([*self.roles, *named]))
+
+
+def used(engine: Engine, config: GraphConfig) -> dict[str, Use]:
+    """What each source that is used is used for. Raises ConfigError for an expression that is not one."""
+    uses: dict[str, Use] = {}
+    for index, relation in enumerate(config.relations):
+        path = f"graph.relations[{index}]"
+        for name in relation.sources:
+            use = uses.setdefault(name, Use())
+            if relation.relation_column:
+                use.roles[relation.relation_column] = "relation"
+            use.roles.update({side.column: "id" for side in relation.sides.values()})
+            for key, sql in (("where", relation.where), ("weight", relation.weight)):
+                if sql is not None:
+                    use.expressions.append(parse(engine, sql, f"{path}.{key}"))
+        for join in (side.join for side in relation.sides.values() if side.join):
+            uses.setdefault(join.source, Use()).roles.update({join.column: "id", join.to: "id"})
+        consent = config.consent_of(relation)
+        if consent and consent.source and consent.column:
+            use = uses.setdefault(consent.source, Use())
+            use.roles[consent.column] = "id"
+            if consent.where:
+                owner = f"{path}.consent" if relation.consent else "graph.consent"
+                use.expressions.append(parse(engine, consent.where, f"{owner}.where"))
+    if config.forget:
+        forget = uses.setdefault(config.forget.source, Use())
+        forget.roles.update({config.forget.type_column: "id", config.forget.column: "id"})
+    for name, use in uses.items():
+        if column := config.sources[name].time_column:
+            use.roles[column] = "time"
+    return uses

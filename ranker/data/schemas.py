@@ -1,0 +1,86 @@
+"""What the columns of the log must be: there, of one kind in every part, and what directories say of them."""
+
+from collections.abc import Mapping, Sequence, Set
+from typing import Protocol
+from uuid import UUID
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from artifacts.errors import DataError
+from artifacts.section import did_you_mean
+
+
+class Typed(Protocol):
+    """What has columns of certain types, and a name for messages."""
+
+    name: str
+    columns: list[str]
+    types: dict[str, pa.DataType]
+
+
+def require_schemas(parts: Sequence[Typed], columns: Mapping[str, str], times: Set[str | None]) -> None:
+    """Raises DataError unless every part has `columns` (config paths by name), each of one kind in all of them.
+
+    Numbers of a numeric or a label may be integers in one file and floats in another. Anything else that a column may
+    be is compared as text, where an integer 7 and a text "07" would be two things without a word.
+    """
+    first: dict[str, tuple[str, str]] = {}
+    for part in parts:
+        lines = [
+            f"{part.name}: no column '{name}' (ranker.{where}){did_you_mean(name, part.columns)}"
+            for name, where in columns.items()
+            if name not in part.columns
+        ]
+        lines += [f"{part.name}: has two columns '{n}'; rename one" for n in columns if part.columns.count(n) > 1]
+        if lines:
+            raise DataError(*lines)
+        for name, where in columns.items():
+            as_number = where in ("numerics", "labels.click", "labels.conversion") or name in times
+            kind = _kind(part.types[name], as_number)
+            before, other = first.setdefault(name, (kind, part.name)) if kind != "null" else (kind, part.name)
+            if kind != before:
+                told = f"column '{name}' is {kind}, but {before} in {other}"
+                raise DataError(f"{part.name}: {told}; the files of ranker.impressions agree")
+
+
+def _kind(type: pa.DataType, as_number: bool) -> str:
+    """What the values of a type are, in a word: types of one kind mean the same."""
+    if pa.types.is_dictionary(type):
+        return _kind(type.value_type, as_number)
+    if pa.types.is_list(type) or pa.types.is_large_list(type):
+        return f"a list of {_kind(type.value_type, as_number)}"
+    if pa.types.is_integer(type) or pa.types.is_floating(type) or pa.types.is_boolean(type):
+        return "a number" if as_number else "integer" if pa.types.is_integer(type) else str(type)
+    if pa.types.is_string(type) or pa.types.is_large_string(type):
+        return "text"
+    return "a timestamp" if pa.types.is_timestamp(type) else str(type)
+
+
+def require_same_key(part: str, first: int, name: str, column: pa.ChunkedArray, value: str | None) -> None:
+    """Raises DataError for a row, counted from `first`, whose stored column is not what its directory says."""
+    other = ~_equal(column, value)
+    if other.any():
+        at = int(np.argmax(other))
+        raise DataError(f"{part}: row {first + at}: {name} is {column[at]}, but its directory says {name}={value}")
+
+
+def _equal(column: pa.ChunkedArray, value: str | None) -> NDArray[np.bool_]:
+    """Whether each value (N,) is what a text says."""
+    try:
+        said = pa.scalar(value, pa.string()).cast(column.type)
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
+        return np.zeros(len(column), np.bool_)
+    same = column.is_null() if value is None else pc.fill_null(pc.equal(column, said), False)
+    found: NDArray[np.bool_] = same.to_numpy()
+    return found
+
+
+def as_text(values: pa.Array) -> pa.Array:
+    """UUIDs as the text that the graph knows them by; anything else as it is."""
+    if getattr(values.type, "extension_name", "") != "arrow.uuid":
+        return values
+    encoded = values.storage.dictionary_encode()
+    return pa.array([str(UUID(bytes=raw)) for raw in encoded.dictionary.to_pylist()], pa.string()).take(encoded.indices)
