@@ -10,7 +10,7 @@ from artifacts.errors import ConfigError, DataError
 from artifacts.source_files import Files
 from partitioning.config.sections import SourceConfig
 from partitioning.sources.engine import Engine, file_list, literal, quoted
-from partitioning.sources.layout import NO_TYPE, Opened, free_names, key_of, require_column
+from partitioning.sources.layout import NO_TYPE, Opened, key_of, require_column
 from partitioning.sources.staged import Kind, Stage, declared_kind, stage
 from partitioning.sources.used import Use
 
@@ -37,9 +37,8 @@ def open_json_lines(
     columns = use.columns([*known, *(column for column in named if column.casefold() not in folded)], name)
     for column in (column for column in source.types if column not in columns and column not in known):
         raise ConfigError(f"graph.sources.{name}.types.{column}: nothing uses such a column")
-    file = free_names(columns)[0]
-    raw = _Raw(engine, quoted(f"json_{name}"), files, quoted(file))
-    raw.read(columns)
+    raw = _Raw(engine, quoted(f"json_{name}"), files, columns)
+    raw.read()
     kinds = {}
     for column in columns:
         found = raw.types(column, source)
@@ -48,47 +47,60 @@ def open_json_lines(
         by_directory = not found and column in keys
         kinds[column] = _TEXT if by_directory else _kind(first, source, use, column, found, counted.get(column))
     stored = {column: raw.text(column, kinds[column]) for column in columns if raw.holds(column)}
-    opened = stage(engine, name, [Stage(files, raw.table, stored, raw.file)], kinds)
+    opened = stage(engine, name, [Stage(files, raw.table, stored, "file")], kinds)
     engine.run(f"DROP TABLE {raw.table}")
     return _with_nulls(opened)
 
 
 @dataclass(frozen=True)
 class _Raw:
-    """The used columns as JSON, in a table."""
+    """The used columns as JSON, in a table with names of its own."""
 
     engine: Engine
     table: str
     files: Files
-    file: str
+    columns: list[str]
 
-    def read(self, columns: list[str]) -> None:
-        struct = ", ".join(f"{literal(column)}: 'JSON'" for column in columns)
-        kept = ", ".join(map(quoted, columns))
-        self.engine.run(
-            f"CREATE TEMP TABLE {self.table} AS SELECT {kept}, CAST(file_index AS UINTEGER) AS {self.file} FROM "
-            f"read_json({file_list(self.files)}, format = 'newline_delimited', columns = {{{struct}}}, "
+    def of(self, column: str) -> str:
+        return f"c{self.columns.index(column)}"
+
+    def read(self) -> None:
+        shadowed = "file_index" in map(str.casefold, self.columns)  # then DuckDB's own column is out of sight
+        for at, files in enumerate([[path] for path in self.files] if shadowed else [list(self.files)]):
+            select = f"SELECT {self._kept}, CAST({at if shadowed else 'file_index'} AS UINTEGER) AS file"
+            into = f"INSERT INTO {self.table}" if at else f"CREATE TEMP TABLE {self.table} AS"
+            self.engine.run(f"{into} {select} FROM {self._scan(files)}")
+
+    @property
+    def _kept(self) -> str:
+        return ", ".join(f"{quoted(column)} AS {self.of(column)}" for column in self.columns)
+
+    def _scan(self, files: list[Path]) -> str:
+        struct = ", ".join(f"{literal(column)}: 'JSON'" for column in self.columns)
+        return (
+            f"read_json({file_list(files)}, format = 'newline_delimited', columns = {{{struct}}}, "
             "hive_partitioning = false, ignore_errors = false)"
         )
 
     def holds(self, column: str) -> bool:
         """Whether the lines have a column; else the directories do."""
-        return bool(self.engine.rows(f"SELECT 1 FROM {self.table} WHERE {quoted(column)} IS NOT NULL LIMIT 1"))
+        return bool(self.engine.rows(f"SELECT 1 FROM {self.table} WHERE {self.of(column)} IS NOT NULL LIMIT 1"))
 
     def text(self, column: str, kind: Kind) -> str:
         """SQL of a column's text, of an object's JSON; where a line is without, of what the directory says."""
-        value = quoted(column) if kind.type == "JSON" else f"({quoted(column)} ->> '$')"
+        value = self.of(column) if kind.type == "JSON" else f"({self.of(column)} ->> '$')"
         named = any(column in keys for keys in self.files.values())
-        return f"coalesce({value}, {key_of(self.files, column, self.file)})" if named else value
+        return f"coalesce({value}, {key_of(self.files, column, 'file')})" if named else value
 
     def types(self, column: str, source: SourceConfig) -> dict[str, int]:
         """JSON's types of a column's values, with the first row of each.
 
         Raises DataError for two that are no numbers both, unless the config declares what their text is.
         """
-        kind = f"CASE WHEN TRY_CAST({quoted(column)} ->> '$' AS BIGINT) IS NULL THEN 'UBIGINT' ELSE 'BIGINT' END"
-        kind = f"CASE json_type({quoted(column)}) WHEN 'UBIGINT' THEN {kind} ELSE json_type({quoted(column)}) END"
-        values = f"FROM {self.table} WHERE {quoted(column)} IS NOT NULL"
+        value = self.of(column)
+        kind = f"CASE WHEN TRY_CAST({value} ->> '$' AS BIGINT) IS NULL THEN 'UBIGINT' ELSE 'BIGINT' END"
+        kind = f"CASE json_type({value}) WHEN 'UBIGINT' THEN {kind} ELSE json_type({value}) END"
+        values = f"FROM {self.table} WHERE {value} IS NOT NULL"
         found = dict(self.engine.rows(f"SELECT {kind} AS kind, min(rowid) {values} GROUP BY kind ORDER BY 2"))
         classes: dict[str, int] = {}
         for json_type, row in found.items():
@@ -101,8 +113,8 @@ class _Raw:
         return found
 
     def place(self, row: int) -> str:
-        nth = f"rowid - min(rowid) OVER (PARTITION BY {self.file}) + 1"
-        file, nth = self.engine.row(f"SELECT {self.file}, {nth} FROM {self.table} QUALIFY rowid = {row}")
+        nth = "rowid + 1 - min(rowid) OVER (PARTITION BY file)"
+        file, nth = self.engine.row(f"SELECT file, {nth} FROM {self.table} QUALIFY rowid = {row}")
         return f"{list(self.files)[file]}, row {nth}"
 
 

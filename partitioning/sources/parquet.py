@@ -189,11 +189,16 @@ def _select(group: _Group, types: dict[str, str], opaque: set[str], place: tuple
     columns = []
     for column, kind in types.items():
         value = quoted(column) if column in group.stored else group.key(column)
-        value = value if group.types[column] in (kind, NO_TYPE) else f"CAST({value} AS {kind})"
+        value = value if group.types[column] in (kind, NO_TYPE) else _cast(value, group.types[column], kind)
         columns.append(f"{f'TRY({value})' if column in opaque else value} AS {quoted(column)}")
     if place:
         columns += [f"{sql} AS {quoted(name)}" for sql, name in zip((group.file, group.row), place, strict=True)]
     return f"SELECT {', '.join(columns) or '1'} FROM {group.scan}"
+
+
+def _cast(value: str, before: str, kind: str) -> str:
+    """SQL of a value as a wider type; a cast would round nanoseconds up."""
+    return f"make_timestamptz(epoch_ns({value}) // 1000)" if before.endswith("_NS") else f"CAST({value} AS {kind})"
 
 
 def _compare(engine: Engine, group: _Group, column: str, place: tuple[str, str]) -> None:

@@ -102,9 +102,11 @@ def _paths(stages: list[Stage]) -> list[Path]:
 
 def _reader(table: str, stages: list[Stage], place: tuple[str, str]) -> str:
     file, row = map(quoted, place)
+    shadowed = "rowid" in (column.casefold() for part in stages for column in part.stored)
+    nth = "row_number() OVER" if shadowed else "rowid + 1 - min(rowid) OVER"
     return (
         f"(SELECT * EXCLUDE ({file}), {file_of(_paths(stages), file)} AS {file}, "
-        f"rowid - min(rowid) OVER (PARTITION BY {file}) + 1 AS {row} FROM {table})"
+        f"{nth} (PARTITION BY {file}) AS {row} FROM {table})"
     )
 
 
