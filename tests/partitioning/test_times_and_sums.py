@@ -12,7 +12,7 @@ from pydantic import ValidationError
 
 from artifacts.errors import ConfigError, DataError
 from partitioning import GraphConfig
-from partitioning.buckets.buckets import sum_repeats
+from partitioning.buckets.bucket_edges import sum_repeats
 from partitioning.events.weights import INVALID, MOST, MOST_UNITS, UNIT
 from tests.partitioning.test_errors import check, config, failure, log, relation
 from tests.worlds.ledger_world import build as build_night

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import numpy as np
 import pyarrow as pa
@@ -16,6 +17,7 @@ from ranker.data.log import UNKNOWN, ImpressionLog
 from ranker.data.prepare import prepare
 from ranker.data.records import SPLITS, Records, Split, Summary
 from ranker.data.windows import Windows
+from ranker.evaluation.report import match_lines
 from tests.worlds.small_impressions import (
     DAY,
     DIMENSION,
@@ -283,3 +285,121 @@ def test_vectors_that_are_not_numbers_are_refused(world: SmallWorld) -> None:
     world.export.unlink()
     write_export(world.export, {"user": np.ones((USERS, DIMENSION)), "pin": pins})
     refuses(world, DataError, r"/entities/pin: the vector of 'p7' is not finite")
+
+
+def rewritten(world: SmallWorld, **columns: Any) -> None:
+    """The first file of the log with some columns replaced."""
+    path = world.root / "log" / "part-0.parquet"
+    table = pq.read_table(path)
+    for name, values in columns.items():
+        table = table.set_column(table.schema.get_field_index(name), name, [values])
+    pq.write_table(table.slice(0, 1000), world.root / "log" / "part-0.parquet")
+    pq.write_table(pa.table(world.columns).slice(1000), world.root / "log" / "part-1.parquet")
+
+
+@pytest.mark.parametrize(
+    ("name", "values", "message"),
+    [
+        ("device", pa.array([7] * 3000), "column 'device' is text, but integer in"),
+        ("pin_id", pa.array([7] * 3000), "column 'pin_id' is text, but integer in"),
+        ("device", pa.array([7.5] * 3000), "column 'device' is text, but double in"),
+        ("age", pa.array(["old"] * 3000), "column 'age' is a number, but text in"),
+        ("ts", pa.array(np.arange(3000) + START).cast(pa.timestamp("s")), "column 'ts' is a number, but a timestamp"),
+    ],
+)
+def test_files_that_disagree(world: SmallWorld, name: str, values: pa.Array, message: str) -> None:
+    """Category 7 beside "07": compared as text they would be two things without a word."""
+    rewritten(world, **{name: values})
+    refuses(world, DataError, f"part-1.parquet: {message} .*part-0.parquet")
+
+
+def test_numbers_of_files_are_widened(world: SmallWorld) -> None:
+    before, _ = prepared(world)
+    (world.root / "prepared" / "summary.json").unlink()
+    rewritten(world, position=pa.array(world.columns["position"].astype(np.float64)), device=pa.nulls(3000))
+    after, records = prepared(world)
+    assert after.counts == before.counts
+    assert (records["train"]["categoricals"][:1000] == 0).all(), "a day of nulls agrees with any type"
+
+
+def test_patterns_are_those_of_the_graph(world: SmallWorld) -> None:
+    before, _ = prepared(world)
+    whole = world.root / "log" / "part-0.parquet"
+    (world.root / "log" / "current").symlink_to(".")
+    (world.root / "log" / "_temporary").mkdir()
+    (world.root / "log" / "_temporary" / "x.parquet").write_bytes(whole.read_bytes())
+    whole.rename(whole.with_suffix(".pq"))
+    for pattern in ("log", "log/**/*.pq", "log/part-?.*", "log/part-[0].pq", ["log", "log/../log/*.pq"]):
+        (world.root / "prepared" / "summary.json").unlink()
+        again, _ = prepared(world, impressions=pattern)
+        assert again.counts == before.counts
+
+
+def test_a_stored_column_and_its_key(world: SmallWorld) -> None:
+    world.write(device=["07"] * 3000)
+    (world.root / "hive" / "device=07").mkdir(parents=True)
+    (world.root / "log" / "part-0.parquet").rename(world.root / "hive" / "device=07" / "x.parquet")
+    prepared(world, impressions="hive")
+    (world.root / "hive" / "device=07").rename(world.root / "hive" / "device=7")
+    refuses(world, DataError, "x.parquet: row 0: device is 07, but its directory says device=7", impressions="hive")
+
+
+def test_times_as_text_and_fractions(world: SmallWorld) -> None:
+    before, _ = prepared(world)
+    ts = world.columns["ts"]
+    texts = pa.array(ts).cast(pa.timestamp("s")).cast(pa.string())
+    labels = {"click": "click", "conversion": "conversion"}
+    zoned = pa.array([f"{text}Z" for text in texts.to_pylist()])
+    fractions = pa.array(ts * 1_000_000_000 + 999_999_999).cast(pa.timestamp("ns", "UTC"))
+    for column in (texts, zoned, fractions, pa.array(ts + 0.75)):
+        (world.root / "prepared" / "summary.json").unlink()
+        world.write(ts=column, conversion_ts=None)
+        after, _ = prepared(world, labels=labels)
+        assert after.windows == before.windows
+    world.write(ts=["soon"] * 3000, conversion_ts=None)
+    refuses(world, DataError, "column ts is string, expected ISO dates or times", labels=labels)
+
+
+@pytest.mark.parametrize("odd", [0, 1])
+def test_one_time_that_is_a_default(world: SmallWorld, odd: int) -> None:
+    ts = world.columns["ts"].copy()
+    ts[7] = odd
+    world.write(ts=ts)
+    refuses(world, DataError, "part-0.parquet: row 7: ts is 1970-01-01T00:00:0.Z, but the latest 2026", end=None)
+    ts[7] = -5
+    world.write(ts=ts)
+    refuses(world, DataError, "row 7: ts is -5, expected a time in 1970 to 2200", end=None)
+
+
+def test_uuids_are_joined_as_text(world: SmallWorld) -> None:
+    uuids = [UUID(int=index) for index in range(3)]
+    column = pa.array([uuid.bytes for uuid in uuids] * 1000, pa.uuid())
+    world.export.unlink()
+    write_export(world.export, {"user": np.ones((USERS, DIMENSION)), "pin": np.ones((PINS, DIMENSION))})
+    for campaign in (column, pa.array([str(uuid) for uuid in uuids] * 1000)):
+        world.write(campaign=campaign)
+        _, records = prepared(world)
+        (world.root / "prepared" / "summary.json").unlink()
+        at = config().slots
+        assert list(at) == ["user_id", "recent", "pin_id", "campaign"]
+        expected = hash_ids(pa.array([str(uuid) for uuid in uuids], pa.large_string())) >> np.uint64(32)
+        assert set(records["train"]["hashes"][:, 7].tolist()) == set(expected.tolist())
+
+
+def test_what_was_mended_is_said(world: SmallWorld) -> None:
+    early = world.columns["conversion_ts"].to_pylist()
+    at = next(index for index, moment in enumerate(early) if moment is not None)
+    early[at] = int(world.columns["ts"][at]) - 5
+    age = world.columns["age"].to_pylist()
+    age[3] = 1e300
+    pins = [None, None, *world.columns["pin_id"][2:]]
+    world.write(conversion_ts=early, age=age, pin_id=pins)
+    summary, records = prepared(world)
+    assert summary.mended == {"conversions before their impression dropped": 1, "age clipped to 1e+15": 1}
+    everything = np.concatenate(list(records.values()))
+    assert everything["conversion"][at] == 0 and np.isfinite(everything["numerics"][3]).all()
+    assert summary.match_rates["base"]["pin_id"]["rows_without_id"] == 2 / 3000
+    report = {"match_rates": summary.match_rates, "mended": summary.mended}
+    lines = match_lines(report)
+    assert "pin_id 100.0% (distinct ids 100.0%, 0.1% of rows without an id)" in lines[0]
+    assert lines[1:] == ["conversions before their impression dropped: 1", "age clipped to 1e+15: 1"]
