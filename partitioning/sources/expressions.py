@@ -56,7 +56,7 @@ def parse(engine: Engine, sql: str, path: str) -> Expression:
 
 
 def _tree(engine: Engine, sql: str, path: str) -> Node:
-    (serialized,) = engine.connection.execute("SELECT json_serialize_sql(?)", [f"SELECT ({sql})"]).fetchone() or ("",)
+    (serialized,) = engine.connection.execute("SELECT json_serialize_sql(?)", [f"SELECT ({sql})"]).fetchall()[0]
     parsed = json.loads(serialized)
     if parsed["error"]:
         raise ConfigError(f"{path}: {_line(parsed['error_message'])}; {_FUNCTION_OF_THE_ROW}")
@@ -181,7 +181,7 @@ def _kinds(
     serialized["statements"][0]["node"]["select_list"] = nodes
     connection = engine.connection
     try:
-        (select,) = connection.execute("SELECT json_deserialize_sql(?)", [json.dumps(serialized)]).fetchone() or ("",)
+        (select,) = connection.execute("SELECT json_deserialize_sql(?)", [json.dumps(serialized)]).fetchall()[0]
         return [row[1] for row in connection.execute(f"DESCRIBE {select} FROM (SELECT {columns})").fetchall()]
     except (duckdb.BinderException, duckdb.ParserException, duckdb.CatalogException) as error:
         texts = [name for name, kind in types.items() if kind == "VARCHAR" and _mentions(expression, name)]

@@ -33,7 +33,7 @@ def write_log(root: Path, name: str, seed: int) -> None:
 
 def config(split: str, **click) -> GraphConfig:
     """A relation and its inverse, and a relation for every action."""
-    log = {"path": "*.csv", "time_column": "ts", "time_unit": "s"}
+    log = {"path": "*.csv", "time_column": "ts", "time_unit": "s", "types": {"amount": "DOUBLE"}}
     raw = {
         "partitions": 3,
         "memory_limit": "1GB",
