@@ -34,7 +34,7 @@ class FileState:
         except UnicodeEncodeError as error:
             raise DataError(f"{path}: the name is no UTF-8; rename it") from error
         stat = path.stat()
-        digest = _footer_digest(path, stat.st_size) if footer and path.suffix == ".parquet" else None
+        digest = _footer_digest(path, stat.st_size) if footer and path.suffix in (".parquet", ".pq") else None
         return cls(stat.st_size, stat.st_mtime_ns, stat.st_ino, digest)
 
     @property

@@ -133,6 +133,8 @@ def _names(graph: GraphConfig) -> Iterator[Problem]:
             )
         elif name is not None:
             first[name] = index
+            if any(ord(c) < 32 or ord(c) == 127 for c in name):
+                yield Problem(("relations", index, key), f"{name!r}: expected a name without control characters")
 
 
 def _split(graph: GraphConfig) -> Iterator[Problem]:

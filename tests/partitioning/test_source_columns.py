@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from artifacts.errors import ConfigError, DataError
-from tests.partitioning.test_errors import PIN, USER, check, config, failure, relation
+from tests.partitioning.test_errors import PIN, USER, check, config, failure, problems, relation
 from tests.worlds.partitioning_reference import build, edges
 
 DAY = {"type": "day", "column": "day"}
@@ -201,6 +201,12 @@ def test_relation_names_from_data(tmp_path):
         )
         check(error, DataError, "log.parquet, row 2: column 'kind' has", repr(wrong), "without control characters")
         shutil.rmtree(tmp_path / "graph")
+
+
+@pytest.mark.parametrize("key", ["name", "inverse"])
+def test_relation_names_of_the_config(key):
+    found = problems(config(relations=[relation(**{key: "a\0b"})]))
+    assert found == [(("relations", 0, key), r"'a\x00b': expected a name without control characters")]
 
 
 def test_types_belong_to_text(tmp_path):
