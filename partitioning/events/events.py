@@ -10,7 +10,8 @@ from partitioning.events.lookups import derived
 from partitioning.events.time_split import NO_MOMENT, SplitByTime
 from partitioning.events.weights import reference_time, weight_units
 from partitioning.sources.engine import Engine, quoted, text
-from partitioning.sources.expressions import check_types, parse
+from partitioning.sources.expression_types import check_types
+from partitioning.sources.expressions import parse
 from partitioning.sources.table import Source, has_rows
 
 # The split code of events whose split the hash of the edge decides, once the entities are mapped.
