@@ -11,6 +11,7 @@ import h5py
 import numpy as np
 import pytest
 
+from artifacts.intact import file_digest
 from pipeline.cli import main
 
 Config = dict[str, Any]
@@ -80,6 +81,7 @@ def refused(root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> R
         workspace = tmp_path / "runs"
         shutil.copytree(root / "runs" / name, workspace, symlinks=True)
         change(run_of(workspace))
+        record_outputs(run_of(workspace))
         capsys.readouterr()
         assert transra(root, command, name, "--workspace", str(workspace), *options) == 65
         error = capsys.readouterr().err
@@ -89,6 +91,14 @@ def refused(root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> R
         assert not (run_of(workspace) / "evaluate").exists()
 
     return run
+
+
+def record_outputs(run: Path) -> None:
+    """Makes what was changed what its record speaks of: a spoilt file would be refused before it is read."""
+    for record in run.glob("*/stage.json"):
+        raw = json.loads(record.read_text())
+        raw["outputs"] = {name: file_digest(record.parent / name) for name in raw["outputs"]}
+        record.write_text(json.dumps(raw))
 
 
 VALID = ("--set", "evaluate.split=valid")
@@ -146,6 +156,7 @@ def test_an_export_of_another_graph(root: Path, tmp_path: Path, capsys: pytest.C
         runs[name] = run_of(workspace) / "export" / "embeddings.h5"
     runs["good"].unlink()
     shutil.copy(runs["other"], runs["good"])
+    record_outputs(runs["good"].parents[1])
     where = ["--root", str(root), "--workspace", str(tmp_path / "good")]
     assert main(["neighbors", str(root / "good.json"), "user", "u1", *where]) == 65
     error = capsys.readouterr().err

@@ -9,7 +9,6 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from pbg_transra.backends.fused.processor import FusedProcessor
 from torch import Tensor, nn
 from torchbiggraph.edgelist import EdgeList
 from torchbiggraph.entitylist import EntityList
@@ -19,6 +18,7 @@ from artifacts.errors import DataError
 from artifacts.graph import EntityType, Graph, Relation
 from pbg_transra.backends.adagrad import HogwildRowAdagrad
 from pbg_transra.backends.fused.batches import Batcher, Edges
+from pbg_transra.backends.fused.processor import FusedProcessor
 from pbg_transra.backends.reference import Processor, ReferenceProcessor
 from pbg_transra.config import ModelConfig
 from pbg_transra.pbg.checkpoint import Checkpoint
