@@ -14,7 +14,7 @@ from artifacts.graph import load_graph
 from pbg_transra.backends.adagrad import HogwildAdagrad, HogwildRowAdagrad
 from pbg_transra.config import ModelConfig
 from pbg_transra.pbg.schema import pbg_config
-from pbg_transra.training.loop import BucketDone
+from pbg_transra.reports import BucketDone
 from pbg_transra.training.train import train
 from tests.worlds.small_graphs import block_graph
 
