@@ -27,8 +27,10 @@ def shared_edges(count: int, weighted: bool) -> Edges:
 
 @dataclass(frozen=True, eq=False)
 class Partition:
-    """A partition where it lies: vectors (n, D) and sums of row-wise Adagrad (n,), views of a table. Tables do not move,
-    so the same `resident` always is the same memory."""
+    """A partition where it lies: vectors (n, D) and sums of row-wise Adagrad (n,), views of a table.
+
+    Tables do not move, so the same `resident` always is the same memory.
+    """
 
     resident: Resident
     vectors: Tensor
