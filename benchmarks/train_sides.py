@@ -23,8 +23,7 @@ import torchbiggraph.train
 from torchbiggraph.config import ConfigSchema, EntitySchema, RelationSchema
 
 from artifacts.graph import edge_path, load_graph
-from pbg_transra.config import ModelConfig
-from pbg_transra.training.train import train
+from pbg_transra import ModelConfig, train
 
 BATCH, NEGATIVES, EPOCHS, SECONDS = 1000, 50, 4, 4.0
 

@@ -1,7 +1,146 @@
-"""TransRA inside PyTorch-BigGraph: operators, embedder, training, evaluation and export. Knows nothing of the logs."""
+"""TransRA inside PyTorch-BigGraph: operators, embedder, training, evaluation and export. Knows nothing of the logs.
+
+Importing this package is light; torch is loaded by the functions that need it.
+"""
 
 import warnings
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from pbg_transra.config import EvaluateConfig, ExportConfig, ModelConfig
+from pbg_transra.pbg.committed import committed_files, has_checkpoint
+from pbg_transra.reports import (
+    Adoption,
+    BucketDone,
+    ExportReport,
+    TrainingPlan,
+    TrainProgress,
+    TrainReport,
+    ValidationDone,
+)
 
 # torchbiggraph 1.0.0 imports pkg_resources, which setuptools announces to remove (hence our setuptools<81).
 warnings.filterwarnings("ignore", message="pkg_resources is deprecated")
 warnings.filterwarnings("ignore", message="TypedStorage is deprecated")
+
+__all__ = [
+    "Adoption",
+    "BucketDone",
+    "EvaluateConfig",
+    "ExportConfig",
+    "ExportReport",
+    "ModelConfig",
+    "TrainProgress",
+    "TrainReport",
+    "TrainingPlan",
+    "ValidationDone",
+    "adopt_checkpoint",
+    "committed_files",
+    "config_module",
+    "evaluate",
+    "export_bytes",
+    "export_embeddings",
+    "has_checkpoint",
+    "names_note",
+    "plan_training",
+    "train",
+]
+
+
+def plan_training(
+    graph_dir: Path, config: ModelConfig, start: Path | None, interrupted: Path | None, scratch: Path
+) -> TrainingPlan:
+    """What a training will take; measures this machine for a second or two.
+
+    `start`: the checkpoint of stock PBG to begin with. `interrupted`: the training to go on with. `scratch`: where the
+    model will lie. Raises DataError for names that the graph lacks and for a start that does not fit, ResourceError
+    where the machine is too small.
+    """
+    from pbg_transra.planning import plan
+
+    return plan.plan_training(graph_dir, config, start, interrupted, scratch)
+
+
+def adopt_checkpoint(directory: Path, graph_dir: Path, config: ModelConfig, model_dir: Path) -> Adoption:
+    """Puts a checkpoint of stock PBG where a training into `model_dir` looks for first values.
+
+    Raises DataError for one of another graph or model, and for a NaN.
+    """
+    from pbg_transra.start import from_pbg
+
+    return from_pbg.adopt_checkpoint(directory, graph_dir, config, model_dir)
+
+
+def train(
+    graph_dir: Path,
+    model_dir: Path,
+    config: ModelConfig,
+    report: Callable[[TrainProgress], None],
+    on_bucket: Callable[[BucketDone], None],
+    on_validation: Callable[[ValidationDone], None] = lambda done: None,
+) -> TrainReport:
+    """Trains into `model_dir`, going on from what it holds; `report` is called by a thread of its own.
+
+    Raises DataError for a checkpoint of another model and where training diverges, TransraError when a worker dies.
+    """
+    from pbg_transra.training import train as training
+
+    return training.train(graph_dir, model_dir, config, report, on_bucket, on_validation)
+
+
+def evaluate(
+    graph_dir: Path,
+    model_dir: Path,
+    model: ModelConfig,
+    config: EvaluateConfig,
+    progress: Callable[[str, float], None],
+) -> dict[str, Any]:
+    """Ranks held-out edges by the checkpoint in `model_dir`; returns the tree of metrics (`evaluation/report.py`).
+
+    `progress` is told a label and the fraction of that label's work done. Raises DataError for an empty split, a
+    relation unknown to training, a checkpoint of another graph and a NaN.
+    """
+    from pbg_transra.evaluation import report
+
+    return report.evaluate(graph_dir, model_dir, model, config, progress)
+
+
+def export_embeddings(
+    graph_dir: Path,
+    model_dir: Path,
+    destination: Path,
+    model: ModelConfig,
+    export: ExportConfig,
+    attributes: Mapping[str, Any],
+    progress: Callable[[str, float], None],
+) -> ExportReport:
+    """Exports the checkpoint in `model_dir` into the empty directory `destination`.
+
+    `attributes` gives config_hash, run_id and metrics; `progress` is told a label and the fraction done. Raises
+    DataError for a checkpoint of another graph and for a vector with a NaN.
+    """
+    from pbg_transra.export import export as exporting
+
+    return exporting.export_embeddings(graph_dir, model_dir, destination, model, export, attributes, progress)
+
+
+def export_bytes(graph_dir: Path, model: ModelConfig, export: ExportConfig) -> int:
+    """About how much disk an export takes."""
+    from pbg_transra.export import size
+
+    return size.export_bytes(graph_dir, model, export)
+
+
+def config_module(graph_dir: Path, model_dir: Path, model: ModelConfig, split: str) -> str:
+    """Returns the text of a module that PyTorch-BigGraph's own programs read as their config."""
+    from pbg_transra.pbg import config_module
+
+    return config_module.config_module(graph_dir, model_dir, model, split)
+
+
+def names_note(graph_dir: Path) -> str | None:
+    """Returns a line when PBG's TSV export will not find the names of the entities."""
+    from pbg_transra.pbg import config_module
+
+    return config_module.names_note(graph_dir)

@@ -20,7 +20,7 @@ Operator = Literal[
     "complex_diagonal",
 ]
 Similarity = Literal["l2", "squared_l2", "cos", "dot"]
-Schedule = Literal["constant", "linear", "cosine"]
+Decay = Literal["constant", "linear", "cosine"]
 ANCHORED: tuple[Operator, ...] = ("transra", "transra_untied")
 TWO_SIDED: tuple[Operator, ...] = (*ANCHORED, "transr", "transe")
 
@@ -69,7 +69,7 @@ class ModelConfig(Section):
     epochs: int = Field(10, gt=0, description="passes over all training edges")
     lr: float = Field(0.1, gt=0, description="learning rate of entity vectors (row-wise Adagrad)")
     relation_lr: float = Field(0.01, gt=0, description="learning rate of projections and translations (Adagrad)")
-    schedule: Schedule = Field(
+    schedule: Decay = Field(
         "constant",
         description="how both learning rates fall to 0 by the end of the last epoch, bucket by bucket; constant: not",
     )

@@ -218,8 +218,7 @@ def show_config(options: argparse.Namespace) -> dict[str, Any]:
 
 def show_pbg_config(options: argparse.Namespace) -> dict[str, Any]:
     from artifacts.publish import write_text
-    from pbg_transra.config import ModelConfig
-    from pbg_transra.pbg.config_module import config_module, names_note
+    from pbg_transra import ModelConfig, config_module, names_note
     from pipeline.status import trained_run
 
     context = context_of(options)

@@ -6,7 +6,7 @@ from pydantic import Field
 
 from artifacts.section import Problem, Section, did_you_mean
 from partitioning import GraphConfig, graph_problems
-from pbg_transra.config import EvaluateConfig, ExportConfig, ModelConfig
+from pbg_transra import EvaluateConfig, ExportConfig, ModelConfig
 from ranker import RankerConfig, chosen
 
 

@@ -8,8 +8,7 @@ it; they are no part of the model, so of no digest.
 
 from artifacts.resources import GIB
 from artifacts.scalars import ScalarWriter
-from pbg_transra.training.loop import BucketDone
-from pbg_transra.training.validation import ValidationDone
+from pbg_transra import BucketDone, ValidationDone
 
 
 class Scalars(ScalarWriter):

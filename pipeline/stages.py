@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from artifacts.errors import ConfigError
-from artifacts.graph import load_graph
 from artifacts.run import EMBEDDINGS, EXPORT
 from artifacts.section import Section
 from pipeline.context import Context
@@ -114,7 +113,7 @@ class Train(Stage):
         return context.config.model
 
     def inputs(self, context: Context) -> dict[str, dict[str, Any]]:
-        from pbg_transra.pbg.committed import committed_files
+        from pbg_transra import committed_files
 
         start = context.config.model.start_from
         return {str(path): input_state(path) for path in committed_files(context.root / start)} if start else {}
@@ -122,38 +121,25 @@ class Train(Stage):
     def plan(self, context: Context, run: Run | None) -> dict[str, int]:
         if run is None:
             return {}
-        from artifacts.resources import cpu_count
-        from pbg_transra.planning.calibration import measure
-        from pbg_transra.planning.duration import expected_seconds
-        from pbg_transra.planning.memory import check_names, plan_training
-        from pbg_transra.training.checkpoint_files import CheckpointFiles
-        from pbg_transra.training.edge_files import training_edges
+        from pbg_transra import plan_training
 
-        graph, model = load_graph(run.directory("partition")), context.config.model
-        check_names(graph, model)
+        model = context.config.model
         if model.tensorboard:
             from artifacts.scalars import require_tensorboard
 
             require_tensorboard("model.tensorboard")
-        if model.start_from:
-            from pbg_transra.start.from_pbg import check_start
-
-            check_start(context.root / model.start_from, run.directory("partition"), model)
-        edges = training_edges(run.directory("partition"), graph, model.edge_chunks)
-        workers = model.workers or cpu_count()
-        plan = plan_training(graph, edges, model, workers)
-        plan.require(context.workspace.path)
-        done = 0 if context.restart else CheckpointFiles(run.partial(self.name), {}).passes
-        speed = measure(graph, edges, model, workers, context.workspace.path)
+        start = context.root / model.start_from if model.start_from else None
+        interrupted = None if context.restart else run.partial(self.name)
+        plan = plan_training(run.directory("partition"), model, start, interrupted, context.workspace.path)
         return {
             "disk_bytes": plan.disk,
             "memory_bytes": plan.memory,
             "shared_memory_bytes": plan.shared_memory,
-            "seconds": round(expected_seconds(graph, edges, model, workers, speed, done)),
+            "seconds": plan.seconds,
         }
 
     def make(self, context: Context, run: Run, partial: Path) -> dict[str, Any]:
-        from pbg_transra.training.train import train
+        from pbg_transra import train
         from pipeline.train_events import train_events
 
         self._start(context, run, partial)
@@ -164,10 +150,11 @@ class Train(Stage):
 
     def _start(self, context: Context, run: Run, partial: Path) -> None:
         """Puts the checkpoint of `model.start_from` where training looks for first values; not after a first epoch."""
+        from pbg_transra import adopt_checkpoint, has_checkpoint
+
         model = context.config.model
-        if model.start_from is None or (partial / "checkpoint_version.txt").exists():
+        if model.start_from is None or has_checkpoint(partial):
             return
-        from pbg_transra.start.from_pbg import adopt_checkpoint
 
         directory = context.root / model.start_from
         adoption = adopt_checkpoint(directory, run.directory("partition"), model, partial)
@@ -192,20 +179,16 @@ class Export(Stage):
 
     def plan(self, context: Context, run: Run | None) -> dict[str, int]:
         from artifacts.resources import require_disk
-        from pbg_transra.export.degrees import degree_names
+        from pbg_transra import export_bytes
 
         if run is None:
             return {}
-        graph, export = load_graph(run.directory("partition")), context.config.export
-        width = {"hdf5": 4, "parquet": 4, "tsv": 12}
-        components = graph.entities * context.config.model.dimension
-        counts = sum(kind.count * len(degree_names(graph, kind)) for kind in graph.entity_types) * export.degrees
-        disk = sum(width[kind] for kind in export.formats) * components + 64 * graph.entities + 4 * counts
+        disk = export_bytes(run.directory("partition"), context.config.model, context.config.export)
         require_disk(context.workspace.path, disk, "the export")
         return {"disk_bytes": disk}
 
     def make(self, context: Context, run: Run, partial: Path) -> dict[str, Any]:
-        from pbg_transra.export.export import export_embeddings
+        from pbg_transra import export_embeddings
 
         attributes = {"config_hash": context.config_hash, "run_id": run.id, "metrics": run.metrics()}
         with context.console.steps(self.name) as progress:
@@ -241,7 +224,7 @@ class Evaluate(Stage):
         return {}
 
     def make(self, context: Context, run: Run, partial: Path) -> dict[str, Any]:
-        from pbg_transra.evaluation.report import evaluate
+        from pbg_transra import evaluate
 
         config = context.config
         with context.console.steps(self.name) as progress:

@@ -8,9 +8,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from artifacts.resources import tree_memory
-from pbg_transra.training.loop import BucketDone
-from pbg_transra.training.validation import ValidationDone
-from pbg_transra.training.watch import TrainProgress
+from pbg_transra import BucketDone, TrainProgress, ValidationDone
 from pipeline.log import log_event
 from pipeline.scalars import Scalars
 

@@ -20,14 +20,25 @@ class HogwildOptimizer(Optimizer):
     """What both have in common: sums in shared memory, and the learning rate of the config, also after a resume."""
 
     def __init__(self, params: Iterable[Tensor], lr: float, sums: Sequence[Tensor] | None = None) -> None:
-        """`sums`: one for each parameter, taken as they are; new ones by default."""
-        super().__init__(params, {"lr": lr})
-        parameters = self._parameters()
+        """`sums`: one for each parameter, taken as they are; new ones by default. There may be no parameter at all."""
+        super().__init__([{"params": list(params)}], {"lr": lr})  # a group, since torch refuses an empty list
+        parameters = self.parameters
         for parameter, total in zip(parameters, sums or map(self.new_sum, parameters), strict=True):
             self.state[parameter]["sum"] = total
 
-    def _parameters(self) -> list[Tensor]:
+    @property
+    def parameters(self) -> list[Tensor]:
         return [parameter for group in self.param_groups for parameter in group["params"]]
+
+    @property
+    def sums(self) -> list[Tensor]:
+        """Those of `parameters`, in that order."""
+        return [self.state[parameter]["sum"] for parameter in self.parameters]
+
+    def set_lr(self, lr: float) -> None:
+        """The learning rate from now on."""
+        for group in self.param_groups:
+            group["lr"] = lr
 
     def new_sum(self, parameter: Tensor) -> Tensor:
         raise NotImplementedError
@@ -37,16 +48,16 @@ class HogwildOptimizer(Optimizer):
         raise NotImplementedError
 
     def share_memory(self) -> None:
-        for parameter in self._parameters():
-            self.state[parameter]["sum"].share_memory_()
+        for total in self.sums:
+            total.share_memory_()
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Takes the sums but not the learning rate: PBG lets a saved one override the config's.
 
         The sums are copied in place, because they may be views of what others hold.
         """
-        for parameter, saved in zip(self._parameters(), state_dict["state"].values(), strict=True):
-            self.state[parameter]["sum"].copy_(saved["sum"])
+        for total, saved in zip(self.sums, state_dict["state"].values(), strict=True):
+            total.copy_(saved["sum"])
 
     @torch.no_grad()
     def step(self, closure: Callable[[], float] | None = None) -> None:  # type: ignore[override]

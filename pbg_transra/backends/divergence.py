@@ -16,6 +16,11 @@ class Diverged(DataError):
     """What is no longer finite; who catches it adds where that was."""
 
 
+def bad_loss(relation: str, loss: float) -> Diverged:
+    """A batch's loss is not finite."""
+    return Diverged(f"relation '{relation}' has loss {loss}")
+
+
 def require_finite(name: str, values: Tensor) -> None:
     """Raises Diverged naming the first row of values (N, ...) with a NaN or an infinity.
 

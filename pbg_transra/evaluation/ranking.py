@@ -20,7 +20,8 @@ from artifacts.resources import cpu_count
 from pbg_transra.config import Similarity
 from pbg_transra.evaluation.global_edges import Rows
 from pbg_transra.evaluation.known_answers import KnownAnswers
-from pbg_transra.evaluation.views import View, bias, prepared
+from pbg_transra.evaluation.views import bias, prepared
+from pbg_transra.pbg.views import View
 
 QUERIES = 64  # rows and columns of one matrix product: scores of this size stay in the processor's cache
 CANDIDATES = 2048

@@ -5,22 +5,18 @@ cosine, or minus half the squared distance but for the query's own norm: each is
 candidate.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 
 import torch
 from torch import Tensor
-from torch.nn.functional import linear, normalize
-from torchbiggraph.model import OPERATORS, AbstractOperator, AffineOperator, LinearOperator
+from torch.nn.functional import normalize
 
 from artifacts.errors import DataError
 from artifacts.graph import Graph, Side
 from pbg_transra.config import ModelConfig, Similarity
 from pbg_transra.pbg.checkpoint import Checkpoint
-from pbg_transra.pbg.operators import TwoSidedOperator, operator_name
-
-View = Callable[[Tensor], Tensor]
+from pbg_transra.pbg.operators import operator_name
+from pbg_transra.pbg.views import OtherOperator, View, operator_views
 
 
 def plain(vectors: Tensor) -> Tensor:
@@ -49,28 +45,17 @@ def relation_views(graph: Graph, index: int, checkpoint: Checkpoint, model: Mode
 
     Raises DataError when the checkpoint holds the parameters of another operator.
     """
-    relation = graph.relations[index]
+    relation, parameters = graph.relations[index], checkpoint.relation_parameters(index)
     name = operator_name(model, relation)
-    operator = OPERATORS.get_class(name)(model.dimension)
-    parameters = checkpoint.relation_parameters(index)
     try:
-        operator.load_state_dict({key: torch.from_numpy(values) for key, values in parameters.items()})
-    except RuntimeError as error:
-        expected = {key: tuple(values.shape) for key, values in operator.state_dict().items()}
+        left, right = operator_views(name, model.dimension, parameters, dtype)
+    except OtherOperator as error:
         found = {key: values.shape for key, values in parameters.items()}
         raise DataError(
             f"{checkpoint.directory}: checkpoint of another graph or operator: relation '{relation.name}': found "
-            f"{found}, operator '{name}' expects {expected}"
+            f"{found}, operator '{name}' expects {error}"
         ) from error
-    operator.requires_grad_(False).to(dtype)
-    return Views(operator.left if isinstance(operator, TwoSidedOperator) else plain, _right(operator))
-
-
-def _right(operator: AbstractOperator) -> View:
-    if isinstance(operator, (LinearOperator, AffineOperator)):
-        # PBG multiplies vector by vector; the same as one matrix product takes a thirtieth of the time
-        return partial(linear, weight=operator.linear_transformation, bias=getattr(operator, "translation", None))
-    return operator
+    return Views(left or plain, right)
 
 
 def prepared(vectors: Tensor, similarity: Similarity) -> Tensor:

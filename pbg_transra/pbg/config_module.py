@@ -8,7 +8,6 @@ torchbiggraph_export_to_tsv pbg.py --entities-output entities.tsv --relation-typ
 from pathlib import Path
 from pprint import pformat
 
-import pbg_transra
 from artifacts.graph import edge_path, load_graph
 from pbg_transra.config import ModelConfig
 from pbg_transra.pbg.operators import operator_name
@@ -46,7 +45,7 @@ def config_module(graph_dir: Path, model_dir: Path, model: ModelConfig, split: s
     ours = sorted(name for name in {operator_name(model, r) for r in graph.relations} if name.startswith("transra"))
     remarks = READ_ONLY + (ONE_SIDED.format(operators=", ".join(ours)) if ours else "")
     body = pformat(config, width=105, sort_dicts=False).replace("\n", "\n" + " " * len("    return "))
-    root = str(Path(pbg_transra.__file__).resolve().parents[1])
+    root = str(Path(__file__).resolve().parents[2])
     return TEMPLATE.format(remarks=remarks, root=root, config=body)
 
 

@@ -1,14 +1,18 @@
 """The model: PyTorch-BigGraph's embedder, with a view of its own for the left side."""
 
+import torch
+from torch import Tensor, nn
 from torchbiggraph.edgelist import EdgeList
+from torchbiggraph.entitylist import EntityList
 from torchbiggraph.model import (
     OPERATORS,
     MultiRelationEmbedder,
     Negatives,
     Scores,
 )
+from torchbiggraph.types import Side as PBGSide
 
-from artifacts.graph import Graph
+from artifacts.graph import Graph, Side
 from pbg_transra.config import ModelConfig
 from pbg_transra.pbg.comparators import make_comparator
 from pbg_transra.pbg.operators import TwoSidedOperator
@@ -20,6 +24,23 @@ class TransRAEmbedder(MultiRelationEmbedder):
 
     The state dict keeps PBG's keys, so PBG's own programs read our checkpoints.
     """
+
+    def seat(self, entity: str, vectors: nn.Parameter, side: Side) -> None:
+        """The vectors (n, D) of a type on a side, from now on."""
+        self.set_embeddings(entity, vectors, side.pick(PBGSide.LHS, PBGSide.RHS))
+
+    def relation_parameters(self) -> dict[tuple[int, str], nn.Parameter]:
+        """By the relation's index and the parameter's name, in the order of `parameters()`."""
+        return {
+            (index, name): parameter
+            for index, operator in enumerate(self.rhs_operators)
+            for name, parameter in operator.named_parameters()
+        }
+
+    def scores(self, heads: Tensor, tails: Tensor, relation: int) -> Scores:
+        """The same as `forward`, of edges given by the rows of their heads and tails, (B,) each."""
+        ends = EntityList.from_tensor(heads), EntityList.from_tensor(tails)
+        return self(EdgeList(*ends, torch.tensor(relation)))
 
     def forward(self, edges: EdgeList) -> Scores:
         """Scores a batch of one relation: positives (B,) and the negatives of both sides (B, N)."""

@@ -1,5 +1,6 @@
 """Our config in PBG's words."""
 
+import json
 from pathlib import Path
 
 from torchbiggraph.config import ConfigSchema, EntitySchema, RelationSchema
@@ -53,3 +54,8 @@ def pbg_config(
         eval_fraction=0,  # PBG would withhold the same edges for ever
         hogwild_delay=0,
     )
+
+
+def config_text(graph: Graph, graph_dir: Path, checkpoint_path: str, model: ModelConfig, workers: int) -> str:
+    """The whole config as PBG keeps it beside a checkpoint and in each of its files."""
+    return json.dumps(pbg_config(graph, graph_dir, checkpoint_path, model, workers).to_dict(), indent=4)

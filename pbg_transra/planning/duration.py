@@ -3,13 +3,13 @@
 from artifacts.graph import Graph
 from artifacts.resources import cpu_count
 from pbg_transra.config import ModelConfig
-from pbg_transra.pbg.compat import seed_of
 from pbg_transra.planning.calibration import Speed
+from pbg_transra.seeds import seed_of
 from pbg_transra.training.edge_files import EdgeFiles
-from pbg_transra.training.loop import bucket_order
 from pbg_transra.training.residency import Key, needed, slots_of
+from pbg_transra.training.schedule import bucket_order
 
-FORK_START, SPAWN_START = 0.5, 4.0  # seconds: a spawned worker imports torch and torchbiggraph
+FORK_START, SPAWN_START = 0.5, 4.0  # seconds: a spawned worker imports torch and PBG
 
 
 def expected_seconds(

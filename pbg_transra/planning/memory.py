@@ -18,14 +18,14 @@ EDGE_IN_BUFFER = 24  # bytes: lhs, rhs, rel as int64; 4 more for a weight
 EDGE_WHILE_READ = 24  # bytes: the order, and a column before it is put in order
 EDGE_IN_BATCHES = 72  # bytes: sorted by relation, by the workers, of a segment at a time
 SUMS_WHILE_SAVED = 3  # copies of a partition's Adagrad sums: PBG keeps them pickled
-MAIN_PROCESS = 360 << 20  # bytes: torch and torchbiggraph, as measured
+MAIN_PROCESS = 360 << 20  # bytes: torch and PBG, as measured
 FORKED_WORKER, SPAWNED_WORKER = 50 << 20, 250 << 20  # bytes: a fork shares most of them
 BUFFERS = 16  # vectors that a worker holds for each edge of a batch: two sides, their gradients, a few layouts
 HINT = "raise graph.partitions, lower model.dimension, or turn model.overlap off"
 
 
 @dataclass(frozen=True)
-class TrainPlan:
+class Needs:
     """Bytes of memory, of shared memory (a part of it) and of disk."""
 
     memory: int
@@ -39,7 +39,7 @@ class TrainPlan:
         require_disk(directory, self.disk, "training")
 
 
-def plan_training(graph: Graph, edges: EdgeFiles, config: ModelConfig, workers: int) -> TrainPlan:
+def needs_of(graph: Graph, edges: EdgeFiles, config: ModelConfig, workers: int) -> Needs:
     """Resident are the slots of each type (at most 4 of its partitions, 2 with `overlap` off) with their Adagrad sums,
     and the edges of the largest bucket (or chunk of it), twice with `overlap`.
 
@@ -55,7 +55,7 @@ def plan_training(graph: Graph, edges: EdgeFiles, config: ModelConfig, workers: 
     buffers = BUFFERS * (config.batch_size + config.uniform_negatives) * config.dimension * FLOAT
     processes = MAIN_PROCESS + workers * (buffers + (FORKED_WORKER if config.fused else SPAWNED_WORKER))
     checkpoint = sum(t.count for t in graph.entity_types) * row + relations
-    return TrainPlan(
+    return Needs(
         memory=shared + working + validation_memory(config) + processes,
         shared_memory=shared,
         disk=checkpoint * (4 if config.validate_every else 3),

@@ -1,89 +1,42 @@
-"""How many edges a second workers train side by side, looked at for half a second."""
+"""How many edges a second a backend trains, looked at for half a second."""
 
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
-from multiprocessing.process import BaseProcess
-from multiprocessing.queues import SimpleQueue
+from dataclasses import replace
 
-import torch
-from torch import Tensor
-from torchbiggraph.util import split_almost_equally
-
-from artifacts.errors import TransraError
+from pbg_transra.backends.backend import Backend, Segment
 from pbg_transra.backends.divergence import Diverged
-from pbg_transra.pbg.compat import prepare_worker
-from pbg_transra.training.worker_failure import WorkerFailure
-from pbg_transra.training.workers import Bench, Task, context_of
 
 SECONDS = 0.5
 WARM_UP = 0.2  # seconds: caches, and pages that a process touches for the first time
+PART = 0.05  # seconds that a part should take at least: handing it out then costs next to nothing
 
 
-def step_rate(bench: Bench, task: Task, workers: int) -> float:
-    """Edges/s of all workers together. Raises what a worker raised, and TransraError when one dies."""
+def step_rate(backend: Backend, segment: Segment, first: int) -> float:
+    """Edges/s. Trains parts of the segment again and again, the first ones of `first` edges. Raises what training does,
+    and TransraError when a process of the backend dies."""
     try:
-        with repeating(bench, task, workers) as team:
-            return measured(bench.processor.counters, team)
+        return measured(backend, segment, first)
     except Diverged as error:
         rates = "model.lr, model.relation_lr or model.scale"
         raise Diverged(f"training diverges in its first steps: {error}; lower {rates}") from error
 
 
-@dataclass(frozen=True)
-class Team:
-    """Processes that train their share of a task again and again, and what those that gave up have sent."""
-
-    processes: Sequence[BaseProcess]
-    failures: SimpleQueue[WorkerFailure]
-
-    def require_alive(self) -> None:
-        """Raises what a worker raised, or TransraError for one that died."""
-        if dead := [process.exitcode for process in self.processes if process.exitcode is not None]:
-            if not self.failures.empty():
-                raise self.failures.get().error()
-            raise TransraError(f"a worker that was to measure the speed of training ended with status {dead[0]}")
-
-
-@contextmanager
-def repeating(bench: Bench, task: Task, workers: int) -> Iterator[Team]:
-    """Processes that train their share of a task until the block ends."""
-    context = context_of(bench.processor)
-    shares = [share for share in split_almost_equally(task.end, num_parts=workers) if share.stop > share.start]
-    failures = context.SimpleQueue()
-    processes = [context.Process(target=repeat, args=(bench, task, share, failures), daemon=True) for share in shares]
-    try:
-        for process in processes:
-            process.start()
-        yield Team(processes, failures)
-    finally:
-        for process in processes:
-            process.kill()
-            process.join()
+def measured(backend: Backend, segment: Segment, first: int) -> float:
+    edges = min(first, segment.end)
+    seconds_of(backend, segment, edges)  # processes may have to start
+    until, seconds = time.perf_counter() + WARM_UP, 0.0
+    while time.perf_counter() < until or (seconds < PART and edges < segment.end):
+        seconds = seconds_of(backend, segment, edges)
+        edges = min(2 * edges, segment.end) if seconds < PART else edges
+    trained, began = 0, time.perf_counter()
+    while (passed := time.perf_counter() - began) < SECONDS:
+        seconds_of(backend, segment, edges)
+        trained += edges
+    return trained / passed
 
 
-def repeat(bench: Bench, task: Task, share: slice, failures: SimpleQueue[WorkerFailure]) -> None:
-    prepare_worker()
-    try:
-        while True:
-            bench.do(task, share)
-    except Exception as error:
-        failures.put(WorkerFailure.of(error))
-
-
-def measured(counters: Tensor, team: Team) -> float:
-    progress(counters, torch.zeros_like(counters), team)
-    time.sleep(WARM_UP)
-    before = counters.clone()
-    time.sleep(SECONDS)
-    progress(counters, before, team)
-    done = (counters - before)[counters[:, 0] > 0]
-    return float((done[:, 0] / done[:, 3]).sum())
-
-
-def progress(counters: Tensor, before: Tensor, team: Team) -> None:
-    """Waits until every process has trained a batch since `before`."""
-    while int((counters[:, 0] > before[:, 0]).sum()) < len(team.processes):
-        team.require_alive()
-        time.sleep(0.005)
+def seconds_of(backend: Backend, segment: Segment, edges: int) -> float:
+    """How long its first edges take."""
+    began = time.perf_counter()
+    backend.train(replace(segment, end=edges)).result()
+    return time.perf_counter() - began

@@ -20,32 +20,28 @@ from pickle import UnpicklingError
 from typing import Any
 
 import h5py
+import torch
 from pydantic import BaseModel, Field
 from torch import Tensor
-from torchbiggraph.checkpoint_manager import (
-    model_state_dict_private_to_public,
-    model_state_dict_public_to_private,
-    serialize_optim_state,
-)
-from torchbiggraph.checkpoint_storage import (
-    EMBEDDING_DATASET,
-    load_model_state_dict,
-    load_optimizer_state_dict,
-    save_embeddings,
-    save_model_state_dict,
-    save_optimizer_state_dict,
-)
 
 from artifacts.errors import DataError
 from artifacts.exhausted import first_line
-from artifacts.hdf5 import BROKEN, dataset_in, open_hdf5
+from artifacts.hdf5 import BROKEN, open_hdf5
 from artifacts.json_file import read_json
 from artifacts.publish import write_json, write_text
+from pbg_transra.backends.backend import RelationState
 from pbg_transra.backends.divergence import require_finite
-from pbg_transra.pbg.compat import deserialize_optim_state
+from pbg_transra.pbg.checkpoint_format import (
+    read_relations,
+    read_row_sums,
+    vectors_in,
+    write_partition,
+    write_relations,
+)
+from pbg_transra.pbg.committed import VERSION_FILE
 from pbg_transra.pbg.replaced import replaced
 
-VERSION_FILE, TRAINED_FILE, RESUME_FILE = "checkpoint_version.txt", "trained.json", "resume.json"
+TRAINED_FILE, RESUME_FILE = "trained.json", "resume.json"
 
 
 @dataclass(frozen=True)
@@ -98,13 +94,13 @@ class CheckpointFiles:
         if path is None:
             return False
         with _opened(path) as file:
-            dataset = dataset_in(file, EMBEDDING_DATASET, "float32")
+            dataset = vectors_in(file)
             if dataset.shape != tuple(vectors.shape):
                 raise DataError(f"{path}: found vectors {dataset.shape}, expected {tuple(vectors.shape)}")
             if len(vectors):
                 dataset.read_direct(vectors.numpy())
-            state = deserialize_optim_state(load_optimizer_state_dict(file))
-        sums.copy_(state["state"][0]["sum"]) if state else sums.zero_()
+            kept = read_row_sums(file)
+        sums.zero_() if kept is None else sums.copy_(kept)
         return True
 
     def save(self, entity: str, partition: int, vectors: Tensor, sums: Tensor, lr: float) -> None:
@@ -112,24 +108,31 @@ class CheckpointFiles:
         of_partition = f"of type '{entity}', partition {partition}"
         require_finite(f"the table of vectors {of_partition},", vectors)
         require_finite(f"the table of Adagrad sums {of_partition},", sums)
-        state = {"state": {0: {"sum": sums.clone()}}, "param_groups": [{"lr": lr, "params": [0]}]}
         with self._replaced(f"embeddings_{entity}_{partition}") as file:
-            save_embeddings(file, vectors)
-            save_optimizer_state_dict(file, serialize_optim_state(state))
+            write_partition(file, vectors, sums, lr)
 
-    def load_model(self) -> tuple[dict[str, Tensor] | None, dict[str, Any] | None]:
-        """Relation parameters by state-dict key, and the optimiser's state; None for a new training."""
+    def load_relations(self, expected: RelationState) -> RelationState | None:
+        """Parameters and sums of all relations; None for a new training. Raises DataError unless they are those of
+        `expected`, by name and shape."""
         path = self._newest("model")
         if path is None:
-            return None, None
+            return None
         with _opened(path) as file:
-            parameters = model_state_dict_public_to_private(load_model_state_dict(file))
-            return parameters, deserialize_optim_state(load_optimizer_state_dict(file))
+            parameters, sums = read_relations(file)
+        wanted, found = shapes_of(expected.parameters), shapes_of(parameters)
+        for key in sorted(wanted.keys() | found.keys()):
+            if wanted.get(key) != found.get(key):
+                raise DataError(
+                    f"{path}: checkpoint of another model: relation {key[0]}, parameter '{key[1]}': found "
+                    f"{found.get(key, 'nothing')}, expected {wanted.get(key, 'no such parameter')}"
+                )
+        return RelationState(parameters, None if sums is None else dict(zip(expected.parameters, sums, strict=True)))
 
-    def save_model(self, parameters: Mapping[str, Tensor], optimizer_state: dict[str, Any]) -> None:
+    def save_relations(self, state: RelationState, lr: float) -> None:
+        """Writes them into the version that is being made."""
+        sums = state.sums or {key: torch.zeros_like(values) for key, values in state.parameters.items()}
         with self._replaced("model") as file:
-            save_model_state_dict(file, model_state_dict_private_to_public(dict(parameters)))
-            save_optimizer_state_dict(file, serialize_optim_state(optimizer_state))
+            write_relations(file, state.parameters, [sums[key] for key in state.parameters], lr)
 
     def has_next(self, entity: str, partition: int) -> bool:
         """Whether the version that is being made holds a partition already."""
@@ -235,3 +238,7 @@ def _opened(path: Path) -> Iterator[h5py.File]:
             yield file
         except (*BROKEN, UnpicklingError) as error:
             raise DataError(f"{path}: expected {what} ({first_line(error)})") from error
+
+
+def shapes_of(parameters: Mapping[tuple[int, str], Tensor]) -> dict[tuple[int, str], tuple[int, ...]]:
+    return {key: tuple(values.shape) for key, values in parameters.items()}

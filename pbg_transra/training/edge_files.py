@@ -1,4 +1,4 @@
-"""Reads the edges of a bucket, or a chunk of them, shuffled into shared memory."""
+"""Reads the edges of a bucket, or a chunk of them, shuffled into the memory of a backend."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -7,7 +7,7 @@ import torch
 
 from artifacts.bucket_file import COLUMNS, BucketFile
 from artifacts.graph import Bucket, Graph, bucket_path
-from pbg_transra.training.tables import EdgeBuffer
+from pbg_transra.backends.edges import Edges
 
 
 @dataclass(frozen=True)
@@ -43,19 +43,18 @@ class EdgeFiles:
         """Edges that a buffer must hold."""
         return max(self.size(bucket, chunk) for bucket in self.counts for chunk in range(self.chunks))
 
-    def load(self, bucket: Bucket, chunk: int, seed: int, buffer: EdgeBuffer) -> int:
-        """Fills the buffer in an order that depends on the seed; returns the number of edges."""
+    def load(self, bucket: Bucket, chunk: int, seed: int, into: Edges) -> None:
+        """Fills `into`, which holds the chunk's edges, in an order that depends on the seed."""
+        columns = dict(zip(COLUMNS, (into.heads, into.tails, into.relations), strict=True))
         with BucketFile(bucket_path(self.graph_dir, "train", bucket)) as file:
             begin, end = self.span(bucket, chunk)
             order = torch.randperm(end - begin, generator=torch.Generator().manual_seed(seed))
-            for row, name in enumerate(COLUMNS):
-                column = torch.from_numpy(file.column(name, begin, end))
-                torch.index_select(column, 0, order, out=buffer.columns[row, : end - begin])
-            if buffer.weights is not None:
+            for name, column in columns.items():
+                torch.index_select(torch.from_numpy(file.column(name, begin, end)), 0, order, out=column)
+            if into.weights is not None:
                 found = file.weights(begin, end)
                 weights = torch.ones(end - begin) if found is None else torch.from_numpy(found)
-                torch.index_select(weights, 0, order, out=buffer.weights[: end - begin])
-        return end - begin
+                torch.index_select(weights, 0, order, out=into.weights)
 
 
 def training_edges(graph_dir: Path, graph: Graph, chunks: int) -> EdgeFiles:

@@ -2,22 +2,15 @@
 
 import math
 from collections.abc import Callable
-from typing import NamedTuple
 
-from pbg_transra.config import ModelConfig, Schedule
+from pbg_transra.backends.backend import Rates
+from pbg_transra.config import Decay, ModelConfig
 
-FACTORS: dict[Schedule, Callable[[float], float]] = {
+FACTORS: dict[Decay, Callable[[float], float]] = {
     "constant": lambda done: 1.0,
     "linear": lambda done: 1.0 - done,
     "cosine": lambda done: (1.0 + math.cos(math.pi * done)) / 2,  # arXiv 1608.03983, without restarts
 }
-
-
-class Rates(NamedTuple):
-    """Learning rates of entity vectors and of relations' parameters."""
-
-    entities: float
-    relations: float
 
 
 def rates_at(config: ModelConfig, done: float) -> Rates:

@@ -1,143 +1,152 @@
 """The training loop: passes over buckets, with what comes next loading and what went before saving behind the work."""
 
-import random
 import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 
-from torchbiggraph.bucket_scheduling import create_ordered_buckets
-from torchbiggraph.config import BucketOrder
-
 from artifacts.graph import Bucket, Graph, Side
+from pbg_transra.backends.backend import Backend, Capacity, Rates, Segment
 from pbg_transra.backends.divergence import located, require_finite
-from pbg_transra.backends.reference import Processor
+from pbg_transra.backends.processor import leave_out_
 from pbg_transra.config import ModelConfig
-from pbg_transra.pbg.compat import seed_of
-from pbg_transra.pbg.embedder import TransRAEmbedder
+from pbg_transra.reports import BucketDone, ValidationDone
+from pbg_transra.seeds import seed_of
 from pbg_transra.training.checkpoint_files import CheckpointFiles, Position
 from pbg_transra.training.edge_files import EdgeFiles
-from pbg_transra.training.learning_rates import Rates, rates_at
-from pbg_transra.training.residency import Residency, needed
-from pbg_transra.training.tables import EdgeBuffer
-from pbg_transra.training.workers import Task, Workers
+from pbg_transra.training.learning_rates import rates_at
+from pbg_transra.training.residency import Residency, needed, slots_by_type
+from pbg_transra.training.schedule import Schedule
+from pbg_transra.training.validation import Validations
 
 SEGMENT = 4_000_000  # edges between two looks at the clock: a bucket may be larger than what may be lost
 
 
-@dataclass(frozen=True)
-class BucketDone:
-    """What training a bucket gave. `loss` is per edge; `waited`: seconds that the workers stood still for files.
-
-    `lr`: of entity vectors, at its begin. `trained`: edges of the whole training so far, those of earlier commands too.
-    """
-
-    pass_index: int
-    bucket: Bucket
-    edges: int
-    loss: float
-    seconds: float
-    waited: float
-    lr: float
-    trained: int
-
-
-def bucket_order(graph: Graph, edges: EdgeFiles, seed: int) -> list[Bucket]:
-    """The buckets that have edges, in PBG's order, which depends on the seed only."""
-    sides = graph.partitions_on(Side.LHS), graph.partitions_on(Side.RHS)
-    buckets = create_ordered_buckets(*sides, BucketOrder.INSIDE_OUT, generator=random.Random(seed))
-    return [Bucket(*bucket) for bucket in buckets if edges.counts[Bucket(*bucket)]]
+def capacity_of(graph: Graph, edges: EdgeFiles, config: ModelConfig) -> Capacity:
+    """Room for the slots of every type (at most 4 of its partitions, 2 with `overlap` off) and for the edges of two
+    chunks of a bucket. Neither grows with the number of partitions."""
+    return Capacity(slots_by_type(graph, config.overlap), 2 if config.overlap else 1, edges.largest())
 
 
 @dataclass
 class Loop:
-    """Trains pass after pass; `run_pass` is called once for each that is left."""
+    """Trains the passes that are left."""
 
     graph: Graph
     config: ModelConfig
-    model: TransRAEmbedder
-    processor: Processor
+    backend: Backend
     files: CheckpointFiles
     edges: EdgeFiles
-    buffers: list[EdgeBuffer]
+    schedule: Schedule
     residency: Residency
-    workers: Workers
+    validations: Validations
     on_bucket: Callable[[BucketDone], None]
+    on_validation: Callable[[ValidationDone], None]
+    swap_seconds: float = 0.0
     _ahead: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(1, thread_name_prefix="swap"))
     _committed_at: float = field(default_factory=time.monotonic)
 
-    def run_pass(self, start: Position) -> None:
-        """Trains the rest of the pass that is being made, from `start`, and commits it."""
-        index, position = self.files.passes, start
-        self._committed_at = time.monotonic()
-        order = bucket_order(self.graph, self.edges, seed_of(self.config.seed, index))
-        ready = self._prepare(order, start.buckets)
-        for number in range(start.buckets, len(order)):
-            with located(self.epoch, order[number]):
-                began = time.perf_counter()
-                ready.result()
-                waited = time.perf_counter() - began
-                following = self._prepare(order, number + 1, order[number]) if self.config.overlap else None
-                position = self._train(order[number], number, following, position, waited)
-                ready = following or self._prepare(order, number + 1)
-        with located(self.epoch, order[-1]):
-            ready.result()
-            self._commit_pass(position)
+    def run(self, start: Position) -> None:
+        """Goes on from `start`, a position in the pass that is being made."""
+        self._validate()  # a kill may have come between a commit and its validation
+        while not self._finished:
+            self._run_pass(start)
+            start = Position()
+            self._validate()
+
+    def edges_left(self, start: Position) -> int:
+        """Edges that `run` will train."""
+        done = self.edges.passes_size(self.files.passes) + start.total_edges
+        return max(0, self.edges.passes_size(self.config.passes) - done)
 
     @property
     def epoch(self) -> int:
         """The one that is being trained, counted from 1."""
         return self.files.passes // self.edges.chunks + 1
 
-    def _prepare(self, order: list[Bucket], number: int, in_use: Bucket | None = None) -> Future[int]:
-        """Loads a bucket's partitions and edges in the thread that works ahead; the future tells the edges."""
+    @property
+    def _finished(self) -> bool:
+        return self.files.passes >= self.config.passes or self.validations.over
 
-        def load() -> int:
-            if number >= len(order):
-                return 0
-            bucket = order[number]
+    def _run_pass(self, start: Position) -> None:
+        """Trains the rest of the pass that is being made, from `start`, and commits it."""
+        self._committed_at = time.monotonic()
+        self.schedule.begin(self.files.passes, start.buckets)
+        position, last, ready = start, Bucket(0, 0), self._prepare(start.buckets)
+        while (taken := self._take(ready)) is not None:
+            number, (last, waited) = position.buckets, taken
+            following = self._prepare(number + 1, last) if self.config.overlap else None
+            with located(self.epoch, last):
+                position = self._train(last, number, following, position, waited)
+            self.schedule.release(last)
+            ready = following or self._prepare(number + 1)
+        with located(self.epoch, last):
+            self._commit_pass(position)
+
+    def _take(self, ready: "Future[Bucket | None]") -> tuple[Bucket, float] | None:
+        """The bucket that is ready, and the seconds that it was waited for; None at the end of the pass."""
+        began = time.perf_counter()
+        bucket = ready.result()
+        return None if bucket is None else (bucket, time.perf_counter() - began)
+
+    def _prepare(self, number: int, in_use: Bucket | None = None) -> "Future[Bucket | None]":
+        """Acquires the next bucket, the `number`-th of the pass, and loads its partitions and edges, in the thread that
+        works ahead. `in_use`: the bucket that is trained meanwhile."""
+        return self._ahead.submit(self._load, number, in_use)
+
+    def _load(self, number: int, in_use: Bucket | None) -> Bucket | None:
+        bucket = self.schedule.acquire()
+        if bucket is None:
+            return None
+        with located(self.epoch, bucket):
             self.residency.bring(needed(self.graph, bucket), needed(self.graph, in_use) if in_use else ())
-            chunk, seed = self.files.passes % self.edges.chunks, self._seed(number)
-            return self.edges.load(bucket, chunk, seed, self._buffer(number))
+            chunk, seed = self._chunk, self._seed(number)
+            count = self.edges.size(bucket, chunk)
+            self.backend.put_edges(self._buffer(number), count, lambda into: self.edges.load(bucket, chunk, seed, into))
+        return bucket
 
-        return self._ahead.submit(load)
+    @property
+    def _chunk(self) -> int:
+        return self.files.passes % self.edges.chunks
 
     def _seed(self, number: int, edge: int = 0) -> int:
         return seed_of(self.config.seed, self.files.passes, number, edge)
 
-    def _buffer(self, number: int) -> EdgeBuffer:
-        return self.buffers[number % len(self.buffers)]
+    def _buffer(self, number: int) -> int:
+        return number % (2 if self.config.overlap else 1)
 
     def _train(
-        self, bucket: Bucket, number: int, following: Future[int] | None, position: Position, waited: float
+        self, bucket: Bucket, number: int, following: "Future[Bucket | None] | None", position: Position, waited: float
     ) -> Position:
         """Trains what is left of a bucket, a segment at a time, and takes a snapshot when it is due."""
-        count = self.edges.size(bucket, self.files.passes % self.edges.chunks)
+        count = self.edges.size(bucket, self._chunk)
         first, lr, began = position, self._rates(position).entities, time.perf_counter()
         self.residency.mark(needed(self.graph, bucket))
         while position.edges < count:
             end = min(count, position.edges + SEGMENT)
-            buffer, seed = number % len(self.buffers), self._seed(number, end)
-            places, rates = self.residency.places(self.graph, bucket), self._rates(position)
-            self.workers.start(Task(places, buffer, position.edges, end, seed, rates))
-            stats = self.workers.finish()
-            loss = position.total_loss + stats.metrics.get("loss", 0.0)
-            position = Position(number, end, position.total_edges + stats.count, loss)
+            trained = self.backend.train(self._segment(bucket, number, position, end)).result()
+            edges, loss = position.total_edges + trained.edges, position.total_loss + trained.loss
+            position = Position(number, end, edges, loss)
             if time.monotonic() - self._committed_at > self.config.checkpoint_seconds:
                 waited += self._snapshot(position, following)
-        seconds = time.perf_counter() - began
         if edges := position.total_edges - first.total_edges:  # a snapshot may have been taken at the bucket's end
-            loss = (position.total_loss - first.total_loss) / edges
-            trained = self.edges.passes_size(self.files.passes) + position.total_edges
-            self.on_bucket(BucketDone(self.files.passes, bucket, edges, loss, seconds, waited, lr, trained))
+            seconds, loss = time.perf_counter() - began, (position.total_loss - first.total_loss) / edges
+            trained_edges = self.edges.passes_size(self.files.passes) + position.total_edges
+            self.swap_seconds += waited
+            self.on_bucket(BucketDone(self.files.passes, bucket, edges, loss, seconds, waited, lr, trained_edges))
         return replace(position, buckets=number + 1, edges=0)
+
+    def _segment(self, bucket: Bucket, number: int, position: Position, end: int) -> Segment:
+        heads, tails = (self.residency.on(bucket, side) for side in Side)
+        seed, rates = self._seed(number, end), self._rates(position)
+        return Segment(heads, tails, self._buffer(number), position.edges, end, seed, rates)
 
     def _rates(self, position: Position) -> Rates:
         """The learning rates of a segment that begins at a position; passes count alike."""
         of_pass = position.total_edges / max(1, self.edges.pass_size(self.files.passes))
         return rates_at(self.config, (self.files.passes + of_pass) / self.config.passes)
 
-    def _snapshot(self, position: Position, following: Future[int] | None) -> float:
+    def _snapshot(self, position: Position, following: "Future[Bucket | None] | None") -> float:
         """Saves everything trained so far as the point to go on from; returns the seconds that it took."""
         began = time.perf_counter()
         if following is not None:
@@ -153,8 +162,16 @@ class Loop:
         self.files.commit_pass(done)
 
     def _save(self) -> None:
-        for relation, operator in zip(self.graph.relations, self.model.rhs_operators, strict=True):
-            for name, parameter in operator.named_parameters():
-                require_finite(f"the {name} of relation '{relation.name}'", parameter.detach())
+        relations = self.backend.relations()
+        for (index, name), parameter in relations.parameters.items():
+            require_finite(f"the {name} of relation '{self.graph.relations[index].name}'", parameter)
         self.residency.save_all()
-        self.files.save_model(self.model.state_dict(), self.processor.global_optimizer.state_dict())
+        self.files.save_relations(relations, self.config.relation_lr)
+
+    def _validate(self) -> None:
+        began = time.perf_counter()
+        found, best = self.validations.validate(), self.validations.best
+        if found is not None and best is not None:
+            seconds, trained = time.perf_counter() - began, self.edges.passes_size(self.files.passes)
+            leave_out_(self.backend.counters, seconds)
+            self.on_validation(ValidationDone(found.epoch, found.mrr, best.epoch, seconds, trained))

@@ -27,17 +27,6 @@ class Validation:
     mrr: float
 
 
-@dataclass(frozen=True)
-class ValidationDone:
-    """What a validation gave; `best_epoch` is the best so far. `trained`: edges of the whole training until then."""
-
-    epoch: int
-    mrr: float
-    best_epoch: int
-    seconds: float
-    trained: int
-
-
 class Validations:
     """All of one training, in order; the checkpoint of the best is kept."""
 

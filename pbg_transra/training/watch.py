@@ -3,28 +3,20 @@
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 
-from pbg_transra.backends.reference import Processor, read_counters
+from torch import Tensor
+
+from pbg_transra.backends.processor import read_counters
+from pbg_transra.reports import TrainProgress
 
 INTERVAL = 0.5  # seconds
-
-
-@dataclass(frozen=True)
-class TrainProgress:
-    """Where training is: edges of this command, seconds since its first batch, mean loss per edge of late."""
-
-    edges: int
-    total_edges: int
-    seconds: float
-    loss: float
 
 
 class Watch:
     """Reads the counters and reports them. `rate` is in edges/s from the first batch on."""
 
-    def __init__(self, processor: Processor, total: int, report: Callable[[TrainProgress], None]) -> None:
-        self._counters = processor.counters
+    def __init__(self, counters: Tensor, total: int, report: Callable[[TrainProgress], None]) -> None:
+        self._counters = counters
         self._total = total
         self._report = report
         self._before = (0.0, 0.0)
@@ -41,8 +33,8 @@ class Watch:
 
 
 @contextmanager
-def watched(processor: Processor, total: int, report: Callable[[TrainProgress], None]) -> Iterator[Watch]:
-    watch, done = Watch(processor, total, report), threading.Event()
+def watched(counters: Tensor, total: int, report: Callable[[TrainProgress], None]) -> Iterator[Watch]:
+    watch, done = Watch(counters, total, report), threading.Event()
 
     def loop() -> None:
         while not done.wait(INTERVAL):

@@ -9,8 +9,7 @@ from tqdm import tqdm
 
 from artifacts.errors import ConfigError
 from artifacts.scalars import require_tensorboard
-from pbg_transra.training.loop import BucketDone
-from pbg_transra.training.validation import ValidationDone
+from pbg_transra.reports import BucketDone, ValidationDone
 from pipeline.train_events import train_events
 
 

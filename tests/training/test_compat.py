@@ -1,6 +1,8 @@
 """A test for each trap of torchbiggraph 1.0.0 that single-machine training meets; numbers: docs/architecture.md."""
 
 import configparser
+import subprocess
+import sys
 from pathlib import Path
 from typing import Optional
 
@@ -14,7 +16,7 @@ from artifacts.graph import load_graph
 from pbg_transra.backends.adagrad import HogwildAdagrad, HogwildRowAdagrad
 from pbg_transra.config import ModelConfig
 from pbg_transra.pbg.schema import pbg_config
-from pbg_transra.training.loop import BucketDone
+from pbg_transra.reports import BucketDone
 from pbg_transra.training.train import train
 from tests.worlds.small_graphs import block_graph
 
@@ -111,3 +113,34 @@ def test_trap_10_configs_are_read_whatever_else_is_imported(tmp_path: Path) -> N
     assert [Optional[kind] for kind in types]  # noqa: UP045
     assert kept is not Optional[float], "evicted"  # noqa: UP045
     assert ConfigSchema.from_dict(config.to_dict()) == config
+
+
+# As `transra config pbg` wrote it before modules moved.
+OLD_MODULE = """
+import sys
+
+sys.path.append({root!r})
+
+import pbg_transra.compat  # noqa: E402, F401  lets PBG read this config whatever else is imported
+import pbg_transra.operators  # noqa: E402, F401  makes TransRA's operators known to PBG
+
+
+def get_torchbiggraph_config():
+    return {config}
+"""
+READ_AS_PBG_DOES = """
+import sys
+from torchbiggraph.config import ConfigFileLoader
+from torchbiggraph.model import make_model
+config = ConfigFileLoader().load_config(sys.argv[1])
+print(*(type(operator).__name__ for operator in make_model(config).rhs_operators))
+"""
+
+
+def test_a_config_for_pbg_of_an_earlier_version_still_loads(tmp_path: Path) -> None:
+    graph = block_graph(tmp_path)
+    config = pbg_config(graph, tmp_path, "model", ModelConfig(anchors=("click",), dimension=4), 1).to_dict()
+    (tmp_path / "pbg.py").write_text(OLD_MODULE.format(root=str(REPOSITORY), config=config))
+    command = [sys.executable, "-W", "ignore", "-c", READ_AS_PBG_DOES, str(tmp_path / "pbg.py")]
+    run = subprocess.run(command, cwd=tmp_path, check=True, capture_output=True, text=True)
+    assert run.stdout.split() == ["AnchorOperator", "TiedOperator"]

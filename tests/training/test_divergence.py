@@ -5,13 +5,13 @@ from pathlib import Path
 import pytest
 import torch
 
-import pbg_transra.training.train
+import pbg_transra.backends.cpu
 from artifacts.graph import load_graph
 from pbg_transra.backends.divergence import Diverged, require_finite
 from pbg_transra.config import ModelConfig
 from pbg_transra.pbg.embedder import TransRAEmbedder, make_embedder
+from pbg_transra.reports import BucketDone
 from pbg_transra.training.checkpoint_files import CheckpointFiles
-from pbg_transra.training.loop import BucketDone
 from pbg_transra.training.train import train
 from tests.training.test_swapping import Killed, assert_equal, trained, vectors_of
 from tests.worlds.small_graphs import block_graph
@@ -81,7 +81,7 @@ def test_a_relation_with_a_nan_is_not_committed(tmp_path: Path, monkeypatch: pyt
     model_dir.mkdir()
     graph = block_graph(graph_dir)
     model: TransRAEmbedder = make_embedder(graph, CONFIG)
-    monkeypatch.setattr(pbg_transra.training.train, "make_embedder", lambda graph, config: model)
+    monkeypatch.setattr(pbg_transra.backends.cpu, "make_embedder", lambda graph, config: model)
     edges = graph.edges("train")
 
     def spoil(bucket: BucketDone) -> None:

@@ -15,9 +15,11 @@ from torchbiggraph.model import SimpleEmbedding
 from torchbiggraph.types import Side
 
 from artifacts.graph import EntityType, Graph, Relation
+from pbg_transra.backends.edges import Edges
 from pbg_transra.backends.reference import ReferenceProcessor
 from pbg_transra.config import ModelConfig, Operator, Similarity
 from pbg_transra.pbg.embedder import TransRAEmbedder, make_embedder
+from pbg_transra.pbg.losses import make_loss
 
 TWO_SIDED = ("transra", "transra_untied", "transe", "transr")
 GRAPH = Graph(
@@ -62,6 +64,11 @@ def batch(relation: int, count: int = 5) -> EdgeList:
     return EdgeList(heads, EntityList.from_tensor(torch.randint(5, (count,))), torch.tensor(relation))
 
 
+def edges_of(edges: EdgeList, weights: Tensor | None = None) -> Edges:
+    relations = edges.rel.expand(len(edges))
+    return Edges(edges.lhs.to_tensor(), edges.rhs.to_tensor(), relations, weights)
+
+
 def similarity_of(kind: str, left: Tensor, right: Tensor) -> Tensor:
     """The definition, row by row."""
     if kind == "dot":
@@ -101,12 +108,12 @@ class Loss(nn.Module):
         self.model = model
         self.processor = ReferenceProcessor(model, settings, workers=1)
 
-    def forward(self, edges: EdgeList) -> Tensor:
+    def forward(self, edges: Edges) -> Tensor:
         torch.manual_seed(0)  # the same negatives each time
-        return self.processor.loss(self.model, edges)
+        return self.processor.loss(edges)
 
 
-def check_gradients(settings: ModelConfig) -> None:
+def check_gradients(settings: ModelConfig, weights: Tensor | None = None) -> None:
     """autograd.gradcheck compares with central differences, for the anchor (0) and the projected relation (1).
 
     Five edges in chunks of three: the last chunk is padded.
@@ -119,9 +126,9 @@ def check_gradients(settings: ModelConfig) -> None:
     names = [name for name, _ in loss.named_parameters()]
     inputs = [parameter.detach().clone().requires_grad_() for parameter in loss.parameters()]
     for relation in (0, 1):
-        edges = batch(relation)
+        edges = edges_of(batch(relation), weights)
 
-        def loss_of(*values: Tensor, edges: EdgeList = edges) -> Tensor:
+        def loss_of(*values: Tensor, edges: Edges = edges) -> Tensor:
             return functional_call(loss, dict(zip(names, values, strict=True)), (edges,))
 
         assert torch.autograd.gradcheck(loss_of, inputs)
@@ -142,12 +149,53 @@ def test_gradients_of_the_other_losses(loss: str) -> None:
 
 
 @pytest.mark.parametrize("operator", get_args(Operator))
+@pytest.mark.parametrize("loss", ["softmax", "logistic", "ranking"])
+def test_an_edge_of_weight_three_is_three_edges(operator: str, loss: str) -> None:
+    """Its loss, and the loss's gradient by every vector and parameter. Uniform negatives, since copies of an edge
+    in one batch would be one another's."""
+    settings = config(operator, loss=loss, margin=0.5, batch_negatives=0, uniform_negatives=4)
+    few = edges_of(batch(1, 4), torch.tensor([1.0, 3.0, 1.0, 2.0]))
+    copies = Edges(*(column[[0, 1, 1, 1, 2, 3, 3]] for column in (few.heads, few.tails, few.relations)), None)
+    found = []
+    for edges in (few, copies):
+        model = random_model(settings)
+        for module in (model.lhs_embs["emb_user"], model.rhs_embs["emb_pin"]):
+            module.sample_entities = partial(same_rows, module)
+        loss_of = ReferenceProcessor(model, settings, workers=1).loss(edges)
+        pull = 0.0 if operator not in TWO_SIDED else (7 - 4) * settings.pull  # it counts edges, whatever they weigh
+        for projection in getattr(model.rhs_operators[1], "projections", list)():
+            loss_of = loss_of + (edges is few) * pull * (projection - torch.eye(len(projection))).square().sum()
+        loss_of.backward()
+        found.append([loss_of.detach(), *(p.grad.to_dense() for p in model.parameters() if p.grad is not None)])
+    torch.testing.assert_close(found[0], found[1])
+
+
+def same_rows(module: SimpleEmbedding, chunks: int, count: int) -> Tensor:
+    """Every chunk gets the same negatives, however many there are."""
+    return module.get(torch.arange(count).expand(chunks, count))
+
+
+@pytest.mark.parametrize("loss", ["softmax", "logistic", "ranking"])
+def test_weighted_losses_of_edges_add_up_to_pbgs(loss: str) -> None:
+    loss_of = make_loss(config("transra", loss=loss, margin=0.5))
+    positives, negatives = torch.randn(6), torch.randn(6, 5)
+    torch.testing.assert_close(loss_of(positives, negatives, torch.ones(6)), loss_of(positives, negatives))
+    each = sum(w * loss_of(positives[[i]], negatives[[i]]) for i, w in enumerate((1, 2, 0, 3, 1, 1)))
+    weights = torch.tensor([1.0, 2, 0, 3, 1, 1])
+    torch.testing.assert_close(loss_of(positives, negatives, weights), each)
+
+
+def test_gradients_of_weighted_edges() -> None:
+    check_gradients(config("transra", "cos", pull=0.3), torch.rand(5) + 0.5)
+
+
+@pytest.mark.parametrize("operator", get_args(Operator))
 @pytest.mark.parametrize("negatives", [(3, 2), (0, 4), (3, 0)])
 def test_every_parameter_gets_a_gradient(operator: str, negatives: tuple[int, int]) -> None:
     """Also those of relation operators that stock PBG defines: every operator is in the list by construction."""
     model = random_model(config(operator, batch_negatives=negatives[0], uniform_negatives=negatives[1]))
     processor = ReferenceProcessor(model, config(operator), workers=1)
-    sum(processor.loss(model, batch(relation, 12)) for relation in (0, 1)).backward()  # type: ignore[union-attr]
+    sum(processor.loss(edges_of(batch(relation, 12))) for relation in (0, 1)).backward()  # type: ignore[union-attr]
     without = [name for name, p in model.named_parameters() if p.grad is None or not p.grad.to_dense().abs().sum()]
     assert without == []
 

@@ -19,10 +19,11 @@ from artifacts.errors import ConfigError, DataError
 from artifacts.graph import EntityType, Graph, Relation, edge_path, ids_path, save_graph
 from artifacts.neighbors import neighbors
 from pbg_transra.config import ExportConfig, ModelConfig
-from pbg_transra.export import export as module
-from pbg_transra.export.export import ExportReport, export_embeddings
+from pbg_transra.export import blocks as module
+from pbg_transra.export.export import export_embeddings
 from pbg_transra.pbg.checkpoint import Checkpoint
 from pbg_transra.pbg.operators import TiedOperator
+from pbg_transra.reports import ExportReport
 
 D = 4
 IDS = {"user": [["u0", "tab\there", "🙂"], ["u3", "back\\slash"]], "pin": [["p0", "", "p2", "p3"]]}

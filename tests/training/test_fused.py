@@ -16,7 +16,8 @@ from torchbiggraph.types import Side
 
 from artifacts.graph import EntityType, Graph, Relation
 from pbg_transra.backends.adagrad import HogwildAdagrad
-from pbg_transra.backends.fused.batches import Batch, Batcher, Edges
+from pbg_transra.backends.edges import Edges
+from pbg_transra.backends.fused.batches import Batch, Batcher
 from pbg_transra.backends.fused.kernels import Kernels
 from pbg_transra.backends.fused.layout import Buffers
 from pbg_transra.backends.fused.native_kernels import NativeKernels, library_path
@@ -26,9 +27,10 @@ from pbg_transra.backends.fused.projection import Spaces
 from pbg_transra.backends.fused.relations import Relations
 from pbg_transra.backends.fused.step import Gradients, gradients
 from pbg_transra.backends.fused.torch_kernels import TorchKernels
-from pbg_transra.backends.reference import distance_from_identity, make_loss
+from pbg_transra.backends.reference import distance_from_identity
 from pbg_transra.config import ModelConfig, Similarity
 from pbg_transra.pbg.embedder import TransRAEmbedder, make_embedder
+from pbg_transra.pbg.losses import make_loss
 
 NATIVE = library_path()
 KERNELS: dict[str, Kernels] = {"torch": TorchKernels(), **({"native": NativeKernels(NATIVE)} if NATIVE else {})}

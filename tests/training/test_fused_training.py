@@ -2,6 +2,7 @@
 
 from collections import Counter
 from copy import deepcopy
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -9,22 +10,23 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from torch import Tensor, nn
-from torchbiggraph.edgelist import EdgeList
-from torchbiggraph.entitylist import EntityList
-from torchbiggraph.types import Side
+from torch import Tensor
+from torch.multiprocessing import get_context
 
 from artifacts.errors import DataError
 from artifacts.graph import EntityType, Graph, Relation
-from pbg_transra.backends.adagrad import HogwildRowAdagrad
-from pbg_transra.backends.fused.batches import Batcher, Edges
+from pbg_transra.backends.backend import Rates, Resident, Trained
+from pbg_transra.backends.cpu import make_processor
+from pbg_transra.backends.edges import Edges
+from pbg_transra.backends.fused.batches import Batcher
 from pbg_transra.backends.fused.processor import FusedProcessor
-from pbg_transra.backends.reference import Processor, ReferenceProcessor
+from pbg_transra.backends.processor import Processor
+from pbg_transra.backends.reference import ReferenceProcessor
+from pbg_transra.backends.tables import Ends, Partition
 from pbg_transra.config import ModelConfig
 from pbg_transra.pbg.checkpoint import Checkpoint
 from pbg_transra.pbg.embedder import make_embedder
-from pbg_transra.training.train import make_processor, train
-from pbg_transra.training.workers import context_of
+from pbg_transra.training.train import train
 from tests.training.test_fused import KERNELS
 from tests.worlds.small_graphs import block_graph
 
@@ -40,22 +42,42 @@ def world(relations: int) -> Graph:
     )
 
 
-def trainee(kind: type[Processor], config: ModelConfig, relations: int = 1) -> tuple[Any, Any]:
-    """A model with tables and its processor, the same for both kinds."""
+@dataclass(frozen=True)
+class Trainee:
+    """A processor with its model, and the tables that it trains."""
+
+    processor: Any
+    ends: Ends
+    rates: Rates
+
+    @property
+    def model(self) -> Any:
+        return self.processor.model
+
+    def train(self, edges: Edges) -> Trained:
+        return self.processor.process(edges, self.ends, self.rates)
+
+    def values(self) -> list[Tensor]:
+        """Everything that training moves."""
+        tables = [self.ends.heads["user"], self.ends.tails["pin"]]
+        relations = [p.detach() for p in self.model.relation_parameters().values()]
+        return [*relations, *(values for table in tables for values in (table.vectors, table.sums))]
+
+
+def trainee(kind: type[Processor], config: ModelConfig, relations: int = 1) -> Trainee:
+    """The same for both kinds."""
     torch.manual_seed(1)
-    model = make_embedder(world(relations), config)
-    processor = kind(model, config, 1)  # type: ignore[call-arg]
-    for name in ("user", "pin"):
-        table = nn.Parameter(torch.randn(ROWS, config.dimension))
-        processor.entity_optimizers[name, 0] = HogwildRowAdagrad([table], lr=config.lr)
-        for side in Side:
-            model.set_embeddings(name, table, side)
-    return model, processor
+    processor = kind(make_embedder(world(relations), config), config, 1)
+    user, pin = (
+        Partition(Resident(name, 0, 0), torch.randn(ROWS, config.dimension), torch.zeros(ROWS))
+        for name in ("user", "pin")
+    )
+    return Trainee(processor, Ends({"user": user}, {"pin": pin}), Rates(config.lr, config.relation_lr))
 
 
-def edges(count: int, relation: Tensor) -> EdgeList:
-    heads, tails = (EntityList.from_tensor(torch.randint(ROWS, (count,))) for _ in range(2))
-    return EdgeList(heads, tails, relation)
+def edges(relations: Tensor, weights: Tensor | None = None) -> Edges:
+    heads, tails = (torch.randint(ROWS, (len(relations),)) for _ in range(2))
+    return Edges(heads, tails, relations, weights)
 
 
 @pytest.mark.parametrize("kernels", KERNELS)
@@ -127,10 +149,11 @@ def repeated_randint(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch, "randint", randint)
 
 
+@pytest.mark.parametrize("weighted", [False, True])
 @pytest.mark.parametrize("negatives", [(0, 20), (20, 0), (20, 5)])
 @pytest.mark.parametrize("operator", ["transe", "transr"])
 def test_one_worker_trains_what_the_reference_trains(
-    monkeypatch: pytest.MonkeyPatch, operator: str, negatives: tuple[int, int]
+    monkeypatch: pytest.MonkeyPatch, operator: str, negatives: tuple[int, int], weighted: bool
 ) -> None:
     """One relation and a batch of one chunk, so that both take the same steps."""
     settings_ = ModelConfig(
@@ -141,43 +164,51 @@ def test_one_worker_trains_what_the_reference_trains(
         uniform_negatives=negatives[1],
         pull=0.01,
     )
-    batch, states = edges(20, torch.tensor(0)), []
+    weights = torch.arange(20.0) % 7 if weighted else None
+    batch, states = edges(torch.zeros(20, dtype=torch.long), weights), []
     repeated_randint(monkeypatch)
     for kind in (ReferenceProcessor, FusedProcessor):
-        model, processor = trainee(kind, settings_)
-        losses = [processor.process(model, batch, torch.arange(20)).metrics["loss"] for _ in range(10)]
-        states.append([torch.tensor(losses), *(p.detach() for p in model.parameters())])
+        learner = trainee(kind, settings_)
+        losses = [learner.train(batch).loss for _ in range(10)]
+        states.append([torch.tensor(losses), *learner.values()])
         assert losses[-1] < losses[0]
     torch.testing.assert_close(states[0], states[1], rtol=1e-3, atol=1e-4)
+    if weighted:
+        unweighted = trainee(FusedProcessor, settings_)
+        for _ in range(10):
+            unweighted.train(replace(batch, weights=None))
+        assert not torch.allclose(unweighted.values()[-2], states[1][-2], rtol=1e-2), "weights matter"
 
 
 def test_divergence_names_the_relation() -> None:
-    model, processor = trainee(FusedProcessor, ModelConfig(operator="transr", dimension=4, batch_size=100), relations=3)
-    model.get_parameter("rhs_operators.1.translation").data[0] = float("nan")
-    with pytest.raises(DataError, match="relation 'r1' has loss nan"):
-        processor.process(model, edges(300, torch.arange(3).repeat(100)), torch.randperm(300))
+    learner = trainee(FusedProcessor, ModelConfig(operator="transr", dimension=4, batch_size=100), relations=3)
+    learner.model.get_parameter("rhs_operators.1.translation").data[0] = float("nan")
+    with pytest.raises(DataError, match="relation 'r1' has loss nan in batch . of worker 0"):
+        learner.train(edges(torch.arange(3).repeat(100)))
 
 
 def test_parameters_are_views_of_few_tensors_also_after_a_resume() -> None:
     config = ModelConfig(operator="transra", anchors=("r0",), dimension=3, batch_size=100)
-    model, processor = trainee(FusedProcessor, config, relations=4)
+    learner = trainee(FusedProcessor, config, relations=4)
+    model, processor = learner.model, learner.processor
     model.share_memory()
     pieces = {p.untyped_storage().data_ptr() for n, p in model.named_parameters() if n.startswith("rhs_operators")}
     assert len(pieces) == 2
-    saved = deepcopy(processor.global_optimizer.state_dict())
+    saved = deepcopy(processor.optimizer.state_dict())
     for state in saved["state"].values():
         state["sum"] += 5
-    processor.global_optimizer.load_state_dict(saved)
+    processor.optimizer.load_state_dict(saved)
     assert (processor.relations.translations.sums == 5).all()
     model.load_state_dict({name: value + 1 for name, value in model.state_dict().items()})
     assert (processor.relations.translations.values == 1).all()
 
 
 def test_what_a_fork_trains_is_seen_here() -> None:
-    model, processor = trainee(FusedProcessor, ModelConfig(operator="transr", dimension=3), relations=4)
+    learner = trainee(FusedProcessor, ModelConfig(operator="transr", dimension=3), relations=4)
+    model, processor = learner.model, learner.processor
     before = {name: value.clone() for name, value in model.rhs_operators.state_dict().items()}
-    some, context = edges(10, torch.zeros(10, dtype=torch.long)), context_of(processor)
-    fork = context.Process(target=processor.process, args=(model, some, torch.arange(10)))
+    context: Any = get_context(processor.start_method)
+    fork = context.Process(target=learner.train, args=(edges(torch.zeros(10, dtype=torch.long)),))
     fork.start()
     fork.join()
     assert fork.exitcode == 0 and processor.counters[:, 0].sum() == 10

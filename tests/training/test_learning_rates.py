@@ -7,20 +7,22 @@ import pytest
 import torch
 
 from artifacts.graph import EntityType, load_graph
-from pbg_transra.config import ModelConfig, Schedule
+from pbg_transra.backends.backend import Rates, Resident, Segment
+from pbg_transra.backends.cpu import make_processor
+from pbg_transra.backends.tables import Table, shared_edges
+from pbg_transra.backends.workers import Bench
+from pbg_transra.config import Decay, ModelConfig
 from pbg_transra.pbg.embedder import make_embedder
-from pbg_transra.training.learning_rates import FACTORS, Rates, rates_at
-from pbg_transra.training.loop import BucketDone
-from pbg_transra.training.tables import EdgeBuffer, Table
-from pbg_transra.training.train import make_processor, train
-from pbg_transra.training.workers import Bench, Place, Task
+from pbg_transra.reports import BucketDone
+from pbg_transra.training.learning_rates import FACTORS, rates_at
+from pbg_transra.training.train import train
 from tests.training.test_fused_training import ROWS, world
 from tests.training.test_swapping import Killed, assert_equal, trained, vectors_of
 from tests.worlds.small_graphs import block_graph
 
 
 @pytest.mark.parametrize("schedule", FACTORS)
-def test_rates_begin_with_the_configs_and_never_rise(schedule: Schedule) -> None:
+def test_rates_begin_with_the_configs_and_never_rise(schedule: Decay) -> None:
     config = ModelConfig(operator="transe", lr=0.2, relation_lr=0.02, schedule=schedule)
     rates = [rates_at(config, done) for done in np.linspace(0, 1, 11)]
     assert rates[0] == (0.2, 0.02)
@@ -37,12 +39,14 @@ def test_a_task_is_trained_at_its_own_rates(processor: str, rates: Rates) -> Non
     tables = {name: Table.allocate(EntityType(name, (ROWS,)), config.dimension, 1) for name in ("user", "pin")}
     for table in tables.values():
         table.vectors.normal_(generator=torch.Generator().manual_seed(0))
-    buffer = EdgeBuffer.allocate(60, weighted=False)
-    buffer.columns[:2] = torch.randint(ROWS, (2, 60))
-    bench = Bench(model, make_processor(model, config, 1), tables, [buffer])
+    buffer = shared_edges(60, weighted=False)
+    for rows in (buffer.heads, buffer.tails):
+        rows.copy_(torch.randint(ROWS, (60,)))
+    bench = Bench(make_processor(model, config, 1), tables, [buffer])
     parameters = torch.nn.utils.parameters_to_vector(model.rhs_operators.parameters()).clone()
     vectors = {name: table.vectors.clone() for name, table in tables.items()}
-    bench.do(Task((Place("user", "lhs", 0, 0), Place("pin", "rhs", 0, 0)), 0, 0, 60, 0, rates), slice(0, 60))
+    heads, tails = ((Resident(name, 0, 0),) for name in ("user", "pin"))
+    bench.do(Segment(heads, tails, 0, 0, 60, 0, rates), slice(0, 60))
     moved = {name: not torch.equal(table.vectors, vectors[name]) for name, table in tables.items()}
     assert moved == dict.fromkeys(tables, rates.entities > 0)
     now = torch.nn.utils.parameters_to_vector(model.rhs_operators.parameters())

@@ -8,14 +8,14 @@ from typing import Any
 import pytest
 from torch import Tensor
 
-import pbg_transra.planning.step_rate
-import pbg_transra.training.tables
+import pbg_transra.backends.tables
 from artifacts.errors import TransraError
 from artifacts.graph import Graph, load_graph
+from pbg_transra.backends.fused.processor import FusedProcessor
 from pbg_transra.config import ModelConfig
 from pbg_transra.planning.calibration import Speed, measure
 from pbg_transra.planning.duration import FORK_START, expected_seconds, together
-from pbg_transra.planning.memory import FLOAT, plan_training
+from pbg_transra.planning.memory import FLOAT, needs_of
 from pbg_transra.training.edge_files import EdgeFiles, training_edges
 from pbg_transra.training.train import train
 from pipeline.expected import told
@@ -47,14 +47,14 @@ def test_shared_memory_and_disk_are_what_training_takes(
     graph_dir: Path, graph: Graph, edges: EdgeFiles, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, overlap: bool
 ) -> None:
     config = CONFIG.model_copy(update={"overlap": overlap, "validate_every": 1, "checkpoint_seconds": 1e-9})
-    original, shared, disk = pbg_transra.training.tables.shared_zeros, [], []
+    original, shared, disk = pbg_transra.backends.tables.shared_zeros, [], []
 
     def counted(*shape: int, **options: Any) -> Tensor:
         tensor = original(*shape, **options)
         shared.append(tensor.nbytes)
         return tensor
 
-    monkeypatch.setattr(pbg_transra.training.tables, "shared_zeros", counted)
+    monkeypatch.setattr(pbg_transra.backends.tables, "shared_zeros", counted)
     monkeypatch.setattr(os, "sync", lambda: None)  # it waits for whatever else writes on the machine
 
     def look(event: object) -> None:
@@ -62,7 +62,7 @@ def test_shared_memory_and_disk_are_what_training_takes(
         disk.append(sum(files.values()))
 
     train(graph_dir, tmp_path, config, lambda progress: None, look, look)
-    plan = plan_training(graph, edges, config, 1)
+    plan = needs_of(graph, edges, config, 1)
     relations = len(graph.relations) * 2 * config.dimension * (config.dimension + 1) * FLOAT * 2
     assert sum(shared) == plan.shared_memory - relations
     assert 0.5 * plan.disk < max(disk) < 1.1 * plan.disk
@@ -70,11 +70,11 @@ def test_shared_memory_and_disk_are_what_training_takes(
 
 def test_memory_grows_with_what_is_resident(graph: Graph, edges: EdgeFiles) -> None:
     def memory(**changes: object) -> int:
-        return plan_training(graph, edges, CONFIG.model_copy(update=changes), 1).memory
+        return needs_of(graph, edges, CONFIG.model_copy(update=changes), 1).memory
 
     assert memory(overlap=False) < memory() < memory(dimension=32)
     assert memory() < memory(validate_every=1)
-    assert plan_training(graph, edges, CONFIG, 2).memory > memory()
+    assert needs_of(graph, edges, CONFIG, 2).memory > memory()
 
 
 def test_time_is_that_of_the_edges_that_are_left(graph: Graph, edges: EdgeFiles) -> None:
@@ -110,7 +110,7 @@ def test_what_is_measured_is_measured_side_by_side_and_leaves_nothing(
 def test_a_worker_that_dies_while_it_is_measured_is_said(
     graph: Graph, edges: EdgeFiles, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(pbg_transra.planning.step_rate, "repeat", lambda *arguments: os._exit(3))
+    monkeypatch.setattr(FusedProcessor, "process", lambda *arguments: os._exit(3))
     with pytest.raises(TransraError, match="ended with status 3"):
         measure(graph, edges, CONFIG, 1, tmp_path)
 

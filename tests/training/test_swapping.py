@@ -10,21 +10,24 @@ import numpy as np
 import pytest
 import torch
 from torchbiggraph.checkpoint_manager import CheckpointManager
-from torchbiggraph.edgelist import EdgeList
-from torchbiggraph.types import Bucket
 
+import pbg_transra.training.train
 from artifacts.errors import DataError, TransraError
-from artifacts.graph import Graph, edge_path, load_graph
-from pbg_transra.backends.reference import Processor
+from artifacts.graph import Bucket, Graph, edge_path, load_graph
+from pbg_transra.backends.backend import Capacity, Rates, Segment
+from pbg_transra.backends.edges import Edges
+from pbg_transra.backends.processor import Processor
+from pbg_transra.backends.tables import Ends, shared_edges
+from pbg_transra.backends.workers import Bench, Workers
 from pbg_transra.config import ModelConfig
-from pbg_transra.pbg.embedder import TransRAEmbedder
+from pbg_transra.reports import BucketDone
+from pbg_transra.start.initial import random_initial
 from pbg_transra.training.checkpoint_files import CheckpointFiles, Position
-from pbg_transra.training.edge_files import training_edges
-from pbg_transra.training.learning_rates import Rates
+from pbg_transra.training.edge_files import EdgeFiles, training_edges
 from pbg_transra.training.residency import Residency, needed, slots_of
-from pbg_transra.training.tables import EdgeBuffer, Table, shared_zeros
+from pbg_transra.training.schedule import InOrder
 from pbg_transra.training.train import train
-from pbg_transra.training.workers import Bench, Task, Workers
+from tests.worlds.copying_backend import CopyingBackend
 from tests.worlds.small_graphs import Triples, block_graph, write_graph
 
 CONFIG = ModelConfig(anchors=("click",), dimension=8, scale=10, epochs=3, workers=1, batch_size=100)
@@ -120,30 +123,89 @@ def test_a_partition_without_an_edge_is_kept_as_it_began(tmp_path: Path) -> None
     assert not np.array_equal(once["user_0"], twice["user_0"])
 
 
-def residency(graph_dir: Path, model_dir: Path, slots: int) -> tuple[Residency, dict[str, Table]]:
-    graph = load_graph(graph_dir)
-    tables = {kind.name: Table.allocate(kind, 8, slots) for kind in graph.entity_types}
-    return Residency(tables, CheckpointFiles(model_dir, {}), CONFIG), tables
+def residency(graph: Graph, model_dir: Path, slots: int) -> tuple[Residency, CopyingBackend]:
+    backend = CopyingBackend(graph, CONFIG, 1)
+    capacity = Capacity({kind.name: slots for kind in graph.entity_types}, 1, 1)
+    backend.open(capacity)
+    files = CheckpointFiles(model_dir, {})
+    return Residency(graph, capacity.slots, backend, files, random_initial(graph, CONFIG), CONFIG.lr), backend
 
 
 def test_what_gives_way_is_saved_first(graph_dir: Path, tmp_path: Path) -> None:
-    holder, tables = residency(graph_dir, tmp_path, slots=2)
+    holder, backend = residency(load_graph(graph_dir), tmp_path, slots=2)
     holder.bring([("user", 0), ("user", 1)])
-    tables["user"].view(holder.slot(("user", 1)), 1)[0].fill_(7)
+    backend.load(holder.resident(("user", 1)), lambda vectors, sums: (vectors.fill_(7), sums.fill_(3)))
     holder.mark([("user", 1)])
     holder.bring([("user", 2)], in_use=[("user", 0)])
-    assert holder.slot(("user", 2)) != holder.slot(("user", 0))
+    assert holder.resident(("user", 2)).slot != holder.resident(("user", 0)).slot
     holder.bring([("user", 1)])
-    assert tables["user"].view(holder.slot(("user", 1)), 1)[0].eq(7).all()
+    vectors, sums = backend.read(holder.resident(("user", 1)))
+    assert vectors.eq(7).all() and sums.eq(3).all()
+
+
+@pytest.mark.parametrize("processor", ["fused", "reference"])
+def test_a_backend_that_copies_trains_the_same(
+    graph_dir: Path,
+    uninterrupted: dict[str, np.ndarray],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    processor: str,
+) -> None:
+    """Nothing but the backend knows where vectors and edges lie, so that a device may have memory of its own."""
+    config = CONFIG.model_copy(update={"processor": processor, "checkpoint_seconds": 1e-9})
+    expected = uninterrupted if processor == "fused" else trained(graph_dir, tmp_path / "shared", config)
+    monkeypatch.setattr(pbg_transra.training.train, "CPUBackend", CopyingBackend)
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        assert_equal(trained(graph_dir, tmp_path / "m", config), expected)
+    finally:
+        torch.set_num_threads(threads)
+
+
+class TwoMachines(InOrder):
+    """Another machine has every other bucket."""
+
+    def __init__(self, graph: Graph, edges: EdgeFiles, seed: int) -> None:
+        super().__init__(graph, edges, seed)
+        self.held: list[Bucket] = []
+        self.done: list[Bucket] = []
+
+    def acquire(self) -> Bucket | None:
+        super().acquire()
+        if (bucket := super().acquire()) is not None:
+            self.held.append(bucket)
+        return bucket
+
+    def release(self, bucket: Bucket) -> None:
+        assert self.held[len(self.done)] == bucket, "buckets are released in the order in which they were acquired"
+        assert len(self.held) - len(self.done) <= 2, "one is trained, and one is loaded ahead"
+        self.done.append(bucket)
+
+
+def test_the_schedule_says_which_buckets_are_trained(
+    graph_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    schedules: list[TwoMachines] = []
+
+    def make(graph: Graph, edges: EdgeFiles, seed: int) -> TwoMachines:
+        schedules.append(TwoMachines(graph, edges, seed))
+        return schedules[-1]
+
+    monkeypatch.setattr(pbg_transra.training.train, "InOrder", make)
+    done: list[BucketDone] = []
+    train(graph_dir, tmp_path, CONFIG.model_copy(update={"epochs": 1}), lambda progress: None, done.append)
+    assert len(done) == 8, "of sixteen"
+    assert [bucket.bucket for bucket in done] == schedules[0].done == schedules[0].held
 
 
 def test_first_vectors_depend_on_the_partition_and_not_on_the_order(graph_dir: Path, tmp_path: Path) -> None:
     draws = []
     for order in ((0, 1), (1, 0)):
-        holder, tables = residency(graph_dir, tmp_path, slots=2)
+        holder, backend = residency(load_graph(graph_dir), tmp_path, slots=2)
         for part in order:
             holder.bring([("user", part)])
-        draws.append([tables["user"].view(holder.slot(("user", part)), part)[0].clone() for part in (0, 1)])
+        draws.append([backend.read(holder.resident(("user", part)))[0] for part in (0, 1)])
     assert torch.equal(draws[0][0], draws[1][0])
     assert not torch.equal(draws[0][0], draws[0][1])
     assert float(torch.cat(draws[0]).std()) == pytest.approx(CONFIG.init_scale, rel=0.2)
@@ -152,9 +214,9 @@ def test_first_vectors_depend_on_the_partition_and_not_on_the_order(graph_dir: P
 def test_first_vectors_do_not_repeat_a_block(tmp_path: Path) -> None:
     """PBG's block is 1,000,003 numbers long."""
     graph = write_graph(tmp_path, {"n": [2_000_006]}, {"r": ("n", "n")}, [])
-    tables = {"n": Table.allocate(graph.entity_types[0], 1, 1)}
-    Residency(tables, CheckpointFiles(tmp_path, {}), CONFIG).bring([("n", 0)])
-    vectors = tables["n"].view(0, 0)[0].flatten()
+    vectors = torch.empty(2_000_006, 1)
+    random_initial(graph, CONFIG).fill("n", 0, vectors, torch.empty(2_000_006))
+    vectors = vectors.flatten()
     assert not torch.equal(vectors[:1_000_003], vectors[1_000_003:])
 
 
@@ -167,20 +229,21 @@ def test_edges_come_shuffled_by_seed_and_whole(graph_dir: Path) -> None:
     graph = load_graph(graph_dir)
     edges = training_edges(graph_dir, graph, chunks=3)
     bucket = Bucket(1, 2)
-    buffer = EdgeBuffer.allocate(edges.largest(), weighted=True)
-    parts = []
-    for chunk in range(3):
-        count = edges.load(bucket, chunk, 5, buffer)
-        parts.append(buffer.columns[:, :count].clone())
-        assert count == edges.size(bucket, chunk)
-        assert buffer.weights is not None
-        assert buffer.weights[:count].eq(1).all(), "a relation without weights has ones"
+    parts = [loaded_edges(edges, bucket, chunk, 5) for chunk in range(3)]
     with h5py.File(edge_path(graph_dir, "train") / "edges_1_2.h5") as file:
         expected = np.stack([file["lhs"][...], file["rhs"][...], file["rel"][...]])
     found = torch.cat(parts, 1).numpy()
     assert sorted(map(tuple, found.T)) == sorted(map(tuple, expected.T))
-    edges.load(bucket, 0, 6, buffer)
-    assert not torch.equal(parts[0], buffer.columns[:, : parts[0].shape[1]])
+    assert not torch.equal(parts[0], loaded_edges(edges, bucket, 0, 6))
+
+
+def loaded_edges(files: EdgeFiles, bucket: Bucket, chunk: int, seed: int) -> torch.Tensor:
+    """Heads, tails and relations (3, E)."""
+    into = shared_edges(files.largest(), weighted=True)[: files.size(bucket, chunk)]
+    files.load(bucket, chunk, seed, into)
+    assert into.weights is not None
+    assert into.weights.eq(1).all(), "a relation without weights has ones"
+    return torch.stack([into.heads, into.tails, into.relations])
 
 
 def test_snapshot_and_pass(tmp_path: Path) -> None:
@@ -215,34 +278,30 @@ def test_snapshot_and_pass(tmp_path: Path) -> None:
 class Faulty:
     """A processor that fails, or whose process dies, where the edges begin with row 13 or 66."""
 
-    def __init__(self) -> None:
-        self.entity_optimizers: dict[object, object] = {}
+    start_method, worker = "fork", 0
 
-    def set_relation_lr(self, lr: float) -> None:
-        pass
-
-    def process(self, model: object, edges: EdgeList, indices: object) -> None:
-        if int(edges.lhs.to_tensor()[0]) == 66:
+    def process(self, edges: Edges, ends: Ends, rates: Rates) -> None:
+        if int(edges.heads[0]) == 66:
             os._exit(3)
         raise DataError("relation 'click' diverged")
 
 
 @pytest.mark.parametrize(("row", "error", "text"), [(13, DataError, "diverged"), (66, TransraError, "status 3")])
 def test_what_goes_wrong_in_a_worker_reaches_the_command(row: int, error: type, text: str) -> None:
-    buffer = EdgeBuffer(shared_zeros(3, 4, dtype=torch.long), None)
-    buffer.columns[0] = row
-    no_model, faulty = cast(TransRAEmbedder, None), cast(Processor, Faulty())
-    bench = Bench(no_model, faulty, {}, [buffer])
-    with Workers(2, bench) as team:
-        team.start(Task((), 0, 0, 4, 0, Rates(0.1, 0.1)))
+    buffer = shared_edges(4, weighted=False)
+    buffer.heads.fill_(row)
+    with Workers(2, Bench(cast(Processor, Faulty()), {}, [buffer])) as team:
+        pending = team.train(Segment((), (), 0, 0, 4, 0, Rates(0.1, 0.1)))
         with pytest.raises(error, match=text):
-            team.finish()
+            pending.result()
 
 
 def test_a_checkpoint_of_another_model_is_refused(graph_dir: Path, tmp_path: Path) -> None:
     trained(graph_dir, tmp_path / "m")
     other = replace_config(operator="transr", anchors=())
-    with pytest.raises(DataError, match="is in the checkpoint or in the model, not in both"):
+    with pytest.raises(
+        DataError, match="another model: relation 0, parameter 'projection': found nothing, expected .64,."
+    ):
         trained(graph_dir, tmp_path / "m", other)
 
 

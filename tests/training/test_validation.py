@@ -13,13 +13,14 @@ import torch
 import pbg_transra.training.validation
 from artifacts.errors import DataError
 from artifacts.graph import load_graph
-from pbg_transra.backends.reference import leave_out_, read_counters
+from pbg_transra.backends.processor import leave_out_, read_counters
 from pbg_transra.config import ModelConfig
 from pbg_transra.evaluation.report import Validator
 from pbg_transra.planning.memory import check_names
+from pbg_transra.reports import TrainReport, ValidationDone
 from pbg_transra.training.checkpoint_files import CheckpointFiles, Position
-from pbg_transra.training.train import TrainReport, train
-from pbg_transra.training.validation import Validation, ValidationDone, Validations
+from pbg_transra.training.train import train
+from pbg_transra.training.validation import Validation, Validations
 from tests.training.test_swapping import Killed, assert_equal, vectors_of
 from tests.worlds.small_graphs import Triples, block_graph, write_graph
 

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from artifacts.errors import DataError
-from pbg_transra.training.worker_failure import WorkerFailure
-from pbg_transra.training.workers import Bench
+from pbg_transra.backends.worker_failure import WorkerFailure
+from pbg_transra.backends.workers import Bench
 from pipeline.cli import main
 from tests.pipeline.test_status import command, write_root
 

@@ -13,12 +13,16 @@ from artifacts.graph import SPLITS, EntityType, Graph, Relation, edge_path, ids_
 
 @dataclass(frozen=True)
 class Triples:
-    """Edges of one relation in one split: (E,) global rows of heads and tails, partition by partition."""
+    """Edges of one relation in one split, (E,) each: global rows of heads and tails, by partition, and weights.
+
+    Where any edge of a graph has a weight, all have: 1 by default.
+    """
 
     relation: str
     split: str
     heads: np.ndarray
     tails: np.ndarray
+    weights: np.ndarray | None = None
 
 
 def write_graph(
@@ -38,18 +42,22 @@ def write_graph(
     for split in SPLITS:
         located = [_locate(edge, relations[edge.relation], starts, names) for edge in edges if edge.split == split]
         table = np.concatenate([*located, np.empty((0, 5), np.int64)])
+        weights = np.concatenate([_weights(edge) for edge in edges if edge.split == split] or [np.empty(0)])
         edge_path(directory, split).mkdir(parents=True)
         for i in range(lhs_parts):
             for j in range(rhs_parts):
-                bucket = table[(table[:, 0] == i) & (table[:, 2] == j)]
+                inside = (table[:, 0] == i) & (table[:, 2] == j)
+                bucket = table[inside]
                 with h5py.File(edge_path(directory, split) / f"edges_{i}_{j}.h5", "w") as file:
                     file.attrs["format_version"] = 1
                     for name, column in (("lhs", 1), ("rhs", 3), ("rel", 4)):
                         file[name] = bucket[:, column]
+                    if any(edge.weights is not None for edge in edges):
+                        file["weight"] = weights[inside].astype(np.float32)
     graph = Graph(
         entity_types=tuple(EntityType(kind, tuple(parts)) for kind, parts in counts.items()),
         relations=tuple(
-            Relation(name, lhs, rhs, "onsite", {s: _count(edges, name, s) for s in SPLITS})
+            Relation(name, lhs, rhs, "onsite", {s: _count(edges, name, s) for s in SPLITS}, _weighted(edges, name))
             for name, (lhs, rhs) in relations.items()
         ),
         consent={},
@@ -66,6 +74,14 @@ def _locate(edge: Triples, sides: tuple[str, str], starts: dict[str, np.ndarray]
         part = np.searchsorted(starts[kind], rows, side="right") - 1
         columns += [part, rows - starts[kind][part]]
     return np.stack([*columns, np.full(len(edge.heads), names.index(edge.relation))], axis=1)
+
+
+def _weights(edge: Triples) -> np.ndarray:
+    return np.ones(len(edge.heads)) if edge.weights is None else edge.weights
+
+
+def _weighted(edges: list[Triples], relation: str) -> bool:
+    return any(edge.weights is not None for edge in edges if edge.relation == relation)
 
 
 def _count(edges: list[Triples], relation: str, split: str) -> int:

@@ -8,27 +8,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from pbg_transra.backends.edges import Edges
 from pbg_transra.backends.fused.layout import Layout
 from pbg_transra.config import ModelConfig
 
 Indices = NDArray[np.int64]
-
-
-@dataclass(frozen=True)
-class Edges:
-    """E edges: rows of heads and tails in their partitions, relations, and, if any, weights; each (E,)."""
-
-    heads: Tensor
-    tails: Tensor
-    relations: Tensor
-    weights: Tensor | None
-
-    def __len__(self) -> int:
-        return len(self.heads)
-
-    def __getitem__(self, rows: Tensor) -> "Edges":
-        weights = None if self.weights is None else self.weights[rows]
-        return Edges(self.heads[rows], self.tails[rows], self.relations[rows], weights)
 
 
 @dataclass(frozen=True)

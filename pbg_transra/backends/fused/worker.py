@@ -2,57 +2,52 @@
 
 import math
 from collections import OrderedDict
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Sequence
+from typing import Protocol
 
 import torch
 from torch import Tensor
 
-from pbg_transra.backends.adagrad import HogwildOptimizer
+from pbg_transra.backends.divergence import bad_loss
 from pbg_transra.backends.fused.batches import Batch
 from pbg_transra.backends.fused.kernels import Kernels, fastest_kernels
 from pbg_transra.backends.fused.layout import Buffers, Layout
 from pbg_transra.backends.fused.objective import Objective
 from pbg_transra.backends.fused.relations import Relations
 from pbg_transra.backends.fused.step import gradients
-from pbg_transra.backends.reference import diverged
-from pbg_transra.pbg.embedder import TransRAEmbedder
+from pbg_transra.backends.tables import Ends, Partition
 
 KEPT_LAYOUTS = 8  # what full batches need, and the last ones of what is left of relations
 
 
-@dataclass(frozen=True)
-class Table:
-    """A resident partition of a type: vectors (N, D) and sums of row-wise Adagrad (N,), in shared memory."""
+class RelationTypes(Protocol):
+    """A relation's name, and the types on its sides."""
 
-    vectors: Tensor
-    sums: Tensor
-    lr: float
+    name: str
+    lhs: str
+    rhs: str
 
 
 class Worker:
-    """One process's share of a bucket: the resident tables, and memory that batches use one after the other."""
+    """One process's share of a segment: the partitions, and memory that batches use one after the other."""
 
     def __init__(
         self,
-        model: TransRAEmbedder,
+        types: Sequence[RelationTypes],
         objective: Objective,
         relations: Relations,
         weights: Tensor,
-        entity_optimizers: Iterable[HogwildOptimizer],
+        ends: Ends,
+        lr: float,
     ) -> None:
-        """`weights` (R,) of the relations' losses."""
-        self.model = model
+        """`weights` (R,) of the relations' losses. `lr` of entities' vectors."""
+        self.types = types
         self.objective = objective
         self.relations = relations
         self.weights = weights
+        self.ends = ends
+        self.lr = lr
         self.kernels: Kernels = fastest_kernels()
-        self._tables = {
-            parameter.data_ptr(): Table(parameter.detach(), state["sum"], optimizer.param_groups[0]["lr"])
-            for optimizer in entity_optimizers
-            for parameter, state in optimizer.state.items()
-        }
-        self._known_sides: dict[int, tuple[Table, Table]] = {}
         self._buffers: OrderedDict[Layout, Buffers] = OrderedDict()
 
     def train(self, batch: Batch) -> float:
@@ -69,13 +64,9 @@ class Worker:
         self.relations.update_(batch.relations, found.spaces, self.kernels)
         return loss
 
-    def _sides(self, relation: int) -> tuple[Table, Table]:
-        if relation not in self._known_sides:
-            schema, prefix = self.model.relations[relation], self.model.EMB_PREFIX
-            heads = self.model.lhs_embs[prefix + schema.lhs].weight
-            tails = self.model.rhs_embs[prefix + schema.rhs].weight
-            self._known_sides[relation] = self._tables[heads.data_ptr()], self._tables[tails.data_ptr()]
-        return self._known_sides[relation]
+    def _sides(self, relation: int) -> tuple[Partition, Partition]:
+        types = self.types[relation]
+        return self.ends.heads[types.lhs], self.ends.tails[types.rhs]
 
     def _buffers_of(self, layout: Layout, vectors: Tensor) -> Buffers:
         if layout not in self._buffers:
@@ -85,7 +76,7 @@ class Worker:
         self._buffers.move_to_end(layout)
         return self._buffers[layout]
 
-    def _gather(self, batch: Batch, heads: Table, tails: Table, buffers: Buffers) -> Tensor:
+    def _gather(self, batch: Batch, heads: Partition, tails: Partition, buffers: Buffers) -> Tensor:
         """Draws the uniform negatives and copies all vectors into `buffers`; returns their rows (N,)."""
         layout, drawn = batch.layout, (batch.layout.groups * batch.layout.uniform,)
         sides = []
@@ -103,15 +94,16 @@ class Worker:
             return of_relations * batch.weights
         return of_relations.expand_as(batch.heads).contiguous()
 
-    def _step_rows(self, heads: Table, tails: Table, rows: Tensor, by_vectors: Tensor) -> None:
+    def _step_rows(self, heads: Partition, tails: Partition, rows: Tensor, by_vectors: Tensor) -> None:
         """Both sides at once where they are one table: the update is not linear, so each row may move only once."""
         step, half = self.kernels.step_rows_, len(rows) // 2
         if heads is tails:
-            step(heads.vectors, heads.sums, rows, by_vectors, heads.lr)
+            step(heads.vectors, heads.sums, rows, by_vectors, self.lr)
             return
-        step(heads.vectors, heads.sums, rows[:half], by_vectors[:half], heads.lr)
-        step(tails.vectors, tails.sums, rows[half:], by_vectors[half:], tails.lr)
+        step(heads.vectors, heads.sums, rows[:half], by_vectors[:half], self.lr)
+        step(tails.vectors, tails.sums, rows[half:], by_vectors[half:], self.lr)
 
     def _raise_diverged(self, batch: Batch, losses: Tensor) -> None:
         group = int((~losses.isfinite()).nonzero()[0])
-        raise diverged(self.model, int(batch.relations.expand(len(losses))[group]), float(losses[group]))
+        relation = int(batch.relations.expand(len(losses))[group])
+        raise bad_loss(self.types[relation].name, float(losses[group]))

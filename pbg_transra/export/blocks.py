@@ -1,0 +1,65 @@
+"""Entities of a type as they stream out of a checkpoint: block by block, in row order."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from artifacts.errors import DataError
+from artifacts.graph import EntityType, Graph, ids_path
+from pbg_transra.config import ExportConfig
+from pbg_transra.export.degrees import training_degrees
+from pbg_transra.pbg.checkpoint import Checkpoint, require_finite
+
+BLOCK_ROWS = 1 << 16
+
+
+class Block(NamedTuple):
+    """Consecutive entities of a type: B ids, (B, D) vectors in the export's dtype and (B, K) degrees."""
+
+    ids: pa.Array
+    vectors: NDArray[Any]
+    degrees: NDArray[np.int32] | None
+
+
+def entity_blocks(
+    graph_dir: Path, graph: Graph, entity_type: EntityType, checkpoint: Checkpoint, export: ExportConfig
+) -> Iterator[Block]:
+    """Yields the entities of a type in row order: partition by partition, offset by offset."""
+    for partition, count in enumerate(entity_type.counts):
+        path, offset = ids_path(graph_dir, entity_type.name, partition), 0
+        degrees = training_degrees(graph_dir, graph, entity_type, partition) if export.degrees else None
+        with checkpoint.vectors(entity_type.name, partition) as dataset, pq.ParquetFile(path) as file:
+            if file.metadata.num_rows != count:
+                raise DataError(f"{path}: {file.metadata.num_rows} ids, graph.json says {count}")
+            for batch in file.iter_batches(BLOCK_ROWS, columns=["id"]):
+                vectors = dataset[offset : offset + len(batch)]
+                require_finite(vectors, graph_dir, entity_type, partition, offset)
+                rows = slice(offset, offset + len(batch))
+                part = None if degrees is None else degrees[rows]
+                yield Block(batch["id"], _converted(vectors, export.dtype, entity_type.name), part)
+                offset = rows.stop
+
+
+def _converted(vectors: NDArray[Any], dtype: str, entity_type: str) -> NDArray[Any]:
+    """Returns vectors (B, D) as `dtype`. Raises DataError for components that only float32 can hold."""
+    with np.errstate(over="ignore"):
+        converted = vectors.astype(dtype, copy=False)
+    if not np.isfinite(converted).all():
+        raise DataError(f"entity type '{entity_type}': a component exceeds {dtype}; expected export.dtype 'float32'")
+    return converted
+
+
+def id_bytes(graph_dir: Path, entity_type: EntityType) -> int:
+    """Returns the bytes of UTF-8 in all ids of a type: HDF5 must know the size of a contiguous array beforehand."""
+    total = 0
+    for partition in range(entity_type.partitions):
+        with pq.ParquetFile(ids_path(graph_dir, entity_type.name, partition)) as file:
+            for batch in file.iter_batches(BLOCK_ROWS, columns=["id"]):
+                total += pc.sum(pc.binary_length(batch["id"])).as_py() or 0
+    return total

@@ -1,0 +1,18 @@
+"""How large an export becomes."""
+
+from pathlib import Path
+
+from artifacts.graph import load_graph
+from pbg_transra.config import ExportConfig, ModelConfig
+from pbg_transra.export.degrees import degree_names
+
+WIDTH = {"hdf5": 4, "parquet": 4, "tsv": 12}  # bytes of a component
+ENTITY, DEGREE = 64, 4  # bytes of an id with its index, and of a count
+
+
+def export_bytes(graph_dir: Path, model: ModelConfig, export: ExportConfig) -> int:
+    """About how much disk an export takes."""
+    graph = load_graph(graph_dir)
+    components = graph.entities * model.dimension
+    counts = sum(kind.count * len(degree_names(graph, kind)) for kind in graph.entity_types) * export.degrees
+    return sum(WIDTH[kind] for kind in export.formats) * components + ENTITY * graph.entities + DEGREE * counts

@@ -1,0 +1,33 @@
+"""The plan of a training: what is counted, what is measured, and what is refused before it starts."""
+
+from pathlib import Path
+
+from artifacts.graph import load_graph
+from artifacts.resources import cpu_count
+from pbg_transra.config import ModelConfig
+from pbg_transra.planning.calibration import measure
+from pbg_transra.planning.duration import expected_seconds
+from pbg_transra.planning.memory import check_names, needs_of
+from pbg_transra.reports import TrainingPlan
+from pbg_transra.start.from_pbg import check_start
+from pbg_transra.training.checkpoint_files import CheckpointFiles
+from pbg_transra.training.edge_files import training_edges
+
+
+def plan_training(
+    graph_dir: Path, config: ModelConfig, start: Path | None, interrupted: Path | None, scratch: Path
+) -> TrainingPlan:
+    """`start`: the checkpoint of stock PBG to begin with. `interrupted`: the training to go on with. `scratch`: where
+    the model will lie. Raises DataError for names that the graph lacks and for a start that does not fit, ResourceError
+    where the machine is too small."""
+    graph = load_graph(graph_dir)
+    check_names(graph, config)
+    if start:
+        check_start(start, graph_dir, config)
+    edges, workers = training_edges(graph_dir, graph, config.edge_chunks), config.workers or cpu_count()
+    needs = needs_of(graph, edges, config, workers)
+    needs.require(scratch)
+    done = CheckpointFiles(interrupted, {}).passes if interrupted else 0
+    speed = measure(graph, edges, config, workers, scratch)
+    seconds = round(expected_seconds(graph, edges, config, workers, speed, done))
+    return TrainingPlan(needs.memory, needs.shared_memory, needs.disk, seconds)

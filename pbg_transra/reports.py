@@ -1,0 +1,99 @@
+"""What a training or an export tells: plain numbers, so that reading them needs no torch."""
+
+from dataclasses import dataclass
+
+from artifacts.graph import Bucket
+
+
+@dataclass(frozen=True)
+class TrainProgress:
+    """Where training is: edges of this command, seconds since its first batch, mean loss per edge of late."""
+
+    edges: int
+    total_edges: int
+    seconds: float
+    loss: float
+
+
+@dataclass(frozen=True)
+class BucketDone:
+    """What training a bucket gave. `loss` is per edge; `waited`: seconds that the workers stood still for files.
+
+    `lr`: of entity vectors, at its begin. `trained`: edges of the whole training so far, those of earlier commands too.
+    """
+
+    pass_index: int
+    bucket: Bucket
+    edges: int
+    loss: float
+    seconds: float
+    waited: float
+    lr: float
+    trained: int
+
+
+@dataclass(frozen=True)
+class ValidationDone:
+    """What a validation gave; `best_epoch` is the best so far. `trained`: edges of the whole training until then."""
+
+    epoch: int
+    mrr: float
+    best_epoch: int
+    seconds: float
+    trained: int
+
+
+@dataclass(frozen=True)
+class TrainReport:
+    """What training did. `edges_per_second` counts from the first batch: starting the workers is not training, nor is
+    validation.
+
+    `epochs` were trained, `loss` is that of the last one. `swap_seconds`: the workers stood still so long, waiting for
+    partitions, edges and checkpoints. `validation_mrr`: pairs of epoch and MRR; the model is that of `best_epoch`.
+    """
+
+    epochs: int
+    resumed_epochs: int
+    edges_per_second: float
+    loss: float
+    swap_seconds: float
+    stopped_early: bool
+    best_epoch: int | None
+    validation_mrr: list[tuple[int, float]]
+
+
+@dataclass(frozen=True)
+class TrainingPlan:
+    """What a training will take: bytes of memory, of shared memory (a part of it) and of disk, and seconds."""
+
+    memory: int
+    shared_memory: int
+    disk: int
+    seconds: int
+
+
+@dataclass(frozen=True)
+class Adoption:
+    """What a start from stock PBG is worth: relations whose scores are PBG's (times `model.scale`), and those that only
+    start near.
+
+    `ids_compared` tells whether the names of the entities were there to be compared; counts always are.
+    """
+
+    exact: tuple[str, ...]
+    start_only: tuple[str, ...]
+    ids_compared: bool
+
+    def told(self) -> str:
+        """One line for a person."""
+        ids = "ids compared" if self.ids_compared else "only counts of entities compared, as it has no names"
+        near = f"; only a start, other scores: {', '.join(self.start_only)}" if self.start_only else ""
+        return f"{ids}; scores kept: {', '.join(self.exact) or 'none'}{near}"
+
+
+@dataclass(frozen=True)
+class ExportReport:
+    """What was written: entities of all types, and the bytes of all files."""
+
+    entities: int
+    bytes: int
