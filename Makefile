@@ -21,7 +21,7 @@ ifneq ($(filter $(CONFIG),configs/demo.json configs/demo_rank.json),)
 INPUT := $(DEMO_DATA)
 endif
 
-.PHONY: help venv partition train evaluate export rank nightly status test test-slow lint wheel check-wheel schema real-impressions bench-rank bench-append bench-import bench-train bench-swap bench-kill clean
+.PHONY: help venv partition train evaluate export rank nightly status test test-slow lint wheel check-wheel schema real-impressions bench-rank bench-append bench-import bench-train bench-swap bench-kill byte-rail clean
 
 help:  ## This list
 	@echo "usage: make TARGET [CONFIG=configs/demo.json] [ARGS='--set model.epochs=3']"
@@ -99,6 +99,9 @@ bench-swap: venv  ## Training of 100 M edges in 16 partitions: waiting for files
 
 bench-kill: venv  ## A hundred random kills, and what is published in the end
 	$(BIN)/python -m benchmarks.bench_kill $(ARGS)
+
+byte-rail: venv  ## Digests of what three runs make, to hold a change of structure to the same bytes
+	$(BIN)/python -m benchmarks.byte_rail $(ARGS)
 
 bench-append: venv  ## A night that adds 1 % to append-only logs against a full build
 	$(BIN)/python -m benchmarks.bench_append $(ARGS)

@@ -2,7 +2,7 @@
 
     make byte-rail                                             digests of this state of the code
     python -m benchmarks.byte_rail --checkout ../before        digests of another checkout's
-    python -m benchmarks.byte_rail --against benchmarks/out/byte_rail_before.json
+    make byte-rail ARGS="--against benchmarks/out/byte_rail_before.json"
 
 Runs `configs/demo.json`, `configs/fb15k237.json` (where its data is there) and two nights of an append-only log, each
 with one worker and one epoch, and takes digests of every file of the graph, of every array of the checkpoint and of

@@ -7,6 +7,7 @@ a remark.
 
 import argparse
 import configparser
+import json
 import os
 import re
 import shlex
@@ -15,10 +16,13 @@ from collections.abc import Callable, Iterator
 from importlib.metadata import distribution
 from itertools import product
 from pathlib import Path
+from typing import Any
 
+import json5
 import pytest
 
 from pipeline.cli import main, parser
+from pipeline.loading import validate
 from ranker.__main__ import parser as ranker_parser
 
 REPOSITORY = Path(__file__).resolve().parents[1]
@@ -187,3 +191,35 @@ def test_a_night_by_make_prints_failures_only(tmp_path: Path, status: int, expec
     assert (done.returncode, done.stdout, done.stderr[: len(said)]) == (expected, "", said)
     assert bool(done.stderr) == bool(said)
     assert (tmp_path / "called").read_text() == "run configs/mine.json --quiet --set model.epochs=1\n"
+
+
+SCHEMA = json.loads((REPOSITORY / "configs/schema.json").read_text())
+SECTIONS = tuple(name for name in SCHEMA["properties"] if name != "$schema")
+
+
+def known_keys(node: dict[str, Any], keys: list[str]) -> bool:
+    """Whether a dotted path leads to a key of the schema. `<name>` stands for a name of one's own."""
+    node = SCHEMA["$defs"][node["$ref"].split("/")[-1]] if "$ref" in node else node
+    if not keys:
+        return True
+    choices = [known_keys(choice, keys) for choice in (*node.get("anyOf", ()), *node.get("allOf", ()))]
+    below = node.get("properties", {}).get(keys[0]) or node.get("additionalProperties") or node.get("items")
+    return any(choices) or (isinstance(below, dict) and known_keys(below, keys[1:]))
+
+
+def dotted_keys() -> list[tuple[str, str]]:
+    """Page and config path, each once, of code spans such as `graph.memory_limit` and `model.patience: 3`."""
+    span = re.compile(rf"`((?:{'|'.join(SECTIONS)})(?:\.[\w<>]+)+)[`:=]")
+    found = {(page.name, key) for page in PAGES for key in span.findall(page.read_text())}
+    return sorted((page, key) for page, key in found if not key.endswith((".json", ".partial")))  # files
+
+
+@pytest.mark.parametrize(("page", "key"), dotted_keys())
+def test_a_documented_key_is_in_the_schema(page: str, key: str) -> None:
+    assert known_keys(SCHEMA, key.split("."))
+
+
+def test_the_config_of_the_readme_is_one() -> None:
+    (text,) = re.findall(r"```js\n(\{.*?)```", (REPOSITORY / "README.md").read_text(), flags=re.DOTALL)
+    config = validate(json5.loads(text))
+    assert [relation.label for relation in config.graph.relations] == ["click", "ad_of"]
