@@ -89,7 +89,7 @@ def test_a_log_whose_name_is_no_text_is_bad_data(tmp_path: Path, capsys) -> None
     with open(os.fsencode(tmp_path) + b"/log-\xff.csv", "wb") as file:
         file.write(b"user,pin\n1,2\n")
     assert main(["partition", str(tmp_path / "c.json"), "--root", str(tmp_path)]) == 65
-    assert "log-\\udcff.csv: the name is no UTF-8; rename it" in capsys.readouterr().err
+    assert "log-\\udcff.csv': the name of the file is not UTF-8; rename it" in capsys.readouterr().err
 
 
 def minimal() -> dict:
