@@ -109,17 +109,44 @@ class ForgetConfig(Section):
 
 
 class ConsentConfig(Section):
-    """Who opted in: a source and its column of people, or the statement that all of them did."""
+    """Who opted in: a source of people's answers and what in it says yes, or the statement that all of them did."""
 
-    source: str | None = Field(None, description="Source that lists people.")
+    source: str | None = Field(None, description="Source of answers, a row for each; whoever has none did not agree.")
     type: str | None = Field(None, description="Entity type of those people.")
     column: str | None = Field(None, description="Column of the source that holds their ids.")
-    where: str | None = Field(None, description="SQL condition on the source: true for those who opted in.")
+    about: str | None = Field(
+        None, description="SQL condition on the source: the rows that answer this question. By default all."
+    )
+    where: str | None = Field(
+        None,
+        description="SQL condition on the source: a row says yes where it is true, else no. Without where and answer, "
+        "every row is a yes.",
+    )
+    answer: str | None = Field(
+        None, description="In place of where: the column with the answer, compared as text with `yes` and `no`."
+    )
+    yes: tuple[str, ...] = Field((), description="Answers that say yes.")
+    no: tuple[str, ...] = Field((), description="Answers that say no; any other is refused.")
+    time_column: str | None = Field(
+        None,
+        description="When the answer was given: a person's latest counts, and no where yes and no are of one time. By "
+        "default the source's time_column; without either, a person who says both is refused.",
+    )
     assumed: str | None = Field(
         None,
         min_length=1,
         description="Why all rows may be used without a consent source; the report repeats it.",
     )
+
+    @property
+    def text(self) -> str:
+        """What the graph says of it."""
+        if self.assumed:
+            return f"assumed: {self.assumed}"
+        says = f" where {self.where}" if self.where else ""
+        says = f" where {self.answer} is {' or '.join(self.yes)}" if self.answer else says
+        about = f", about {self.about}" if self.about else ""
+        return f"source {self.source}, {self.type} in column {self.column}{says}{about}"
 
 
 class RelationConfig(Section):
@@ -244,3 +271,7 @@ class GraphConfig(Section):
     def consent_of(self, relation: RelationConfig) -> ConsentConfig | None:
         """What says that people agreed to this relation's rows; None for relations that need no consent."""
         return (relation.consent or self.consent) if relation.domain == "offsite" else None
+
+    def consent_path(self, index: int) -> str:
+        """Where the config says who agreed to a relation's rows."""
+        return f"graph.relations[{index}].consent" if self.relations[index].consent else "graph.consent"

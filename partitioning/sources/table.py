@@ -5,9 +5,11 @@ from dataclasses import dataclass
 
 from artifacts.errors import ConfigError, DataError
 from artifacts.source_files import Files
-from partitioning.config.sections import Format, GraphConfig, SourceConfig
+from partitioning.config.sections import Format, GraphConfig, SourceConfig, TimeUnit
 from partitioning.sources.delimited import open_delimited
 from partitioning.sources.engine import Engine, quoted
+from partitioning.sources.expression_types import check_types
+from partitioning.sources.expressions import parse
 from partitioning.sources.files import check_file, file_format
 from partitioning.sources.frames import Frames, frame_label, open_frame
 from partitioning.sources.json_lines import open_json_lines
@@ -70,6 +72,11 @@ def has_rows(engine: Engine, source: Source) -> bool:
     return engine.rows(f"SELECT 1 FROM {source.table} LIMIT 1") != []
 
 
+def check_expression(engine: Engine, source: Source, sql: str, path: str, wanted: str) -> None:
+    """Raises ConfigError unless `sql` is a boolean or a number over the source's columns, without guessing types."""
+    check_types(engine, parse(engine, sql, path), source.types, wanted, source.name, source.declarable)
+
+
 def _open(
     engine: Engine,
     config: GraphConfig,
@@ -99,7 +106,7 @@ def _source(config: GraphConfig, name: str, label: str, opened: Opened, use: Use
         table=opened.table,
         reader=opened.reader,
         place=opened.place,
-        time=_time(source, opened.types),
+        time=epoch_of(column, source.time_unit, opened.types[column]) if (column := source.time_column) else None,
     )
 
 
@@ -139,14 +146,11 @@ def _check_types(name: str, source: SourceConfig, label: str, types: dict[str, s
             )
 
 
-def _time(source: SourceConfig, types: dict[str, str]) -> str | None:
-    """SQL of epoch seconds; fractions are floored, where DuckDB's division would cut them off."""
-    if not source.time_column:
-        return None
-    column = quoted(source.time_column)
-    kind = types[source.time_column]
-    if kind in (*INTEGERS, *UNSIGNED) and source.time_unit:
-        return _floored(f"CAST({column} AS BIGINT)", _DIVISOR[source.time_unit])
+def epoch_of(column: str, unit: TimeUnit | None, kind: str) -> str:
+    """SQL of a time column's epoch seconds; fractions are floored, where DuckDB's division would cut them off."""
+    column = quoted(column)
+    if kind in (*INTEGERS, *UNSIGNED) and unit:
+        return _floored(f"CAST({column} AS BIGINT)", _DIVISOR[unit])
     if kind == NO_TYPE:
         return "CAST(NULL AS BIGINT)"
     if kind in ("TIMESTAMP_NS", "TIMESTAMPTZ_NS"):

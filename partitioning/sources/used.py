@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from partitioning.config.sections import GraphConfig
-from partitioning.sources.engine import Engine
+from partitioning.sources.engine import Engine, quoted
 from partitioning.sources.expressions import Expression, parse, resolve
 
 Role = Literal["id", "relation", "time"]
@@ -42,9 +42,12 @@ def used(engine: Engine, config: GraphConfig) -> dict[str, Use]:
         if consent and consent.source and consent.column:
             use = uses.setdefault(consent.source, Use())
             use.roles[consent.column] = "id"
-            if consent.where:
-                owner = f"{path}.consent" if relation.consent else "graph.consent"
-                use.expressions.append(parse(engine, consent.where, f"{owner}.where"))
+            if consent.time_column:
+                use.roles[consent.time_column] = "time"
+            answer = quoted(consent.answer) if consent.answer else None
+            for key, sql in (("about", consent.about), ("where", consent.where), ("answer", answer)):
+                if sql is not None:
+                    use.expressions.append(parse(engine, sql, f"{config.consent_path(index)}.{key}"))
     if config.forget:
         forget = uses.setdefault(config.forget.source, Use())
         forget.roles.update({config.forget.type_column: "id", config.forget.column: "id"})
