@@ -23,6 +23,7 @@ __all__ = [
     "GraphConfig",
     "GraphReport",
     "build_graph",
+    "forgotten_ids",
     "graph_problems",
     "plan_graph",
     "relation_names",
@@ -49,6 +50,16 @@ def relation_names(config: GraphConfig, files: SourceFiles) -> list[str]:
     from partitioning import names
 
     return names.relation_names(config, files)
+
+
+def forgotten_ids(config: GraphConfig, files: SourceFiles) -> dict[str, list[str]]:
+    """The ids on the config's list of those to forget, by entity type; none without a list.
+
+    `files` are those of `source_files`. Raises DataError for a list that is not as the config says.
+    """
+    from partitioning import forgetting
+
+    return forgetting.forgotten_ids(config, files)
 
 
 def build_graph(

@@ -272,6 +272,11 @@ class GraphConfig(Section):
         """What says that people agreed to this relation's rows; None for relations that need no consent."""
         return (relation.consent or self.consent) if relation.domain == "offsite" else None
 
+    def needs_consent(self, type: str) -> bool:
+        """Whether ids of a type occur in rows that are used only if somebody agreed."""
+        agreed = [relation for relation in self.relations if (one := self.consent_of(relation)) and one.source]
+        return any(side.type == type for relation in agreed for side in relation.sides.values())
+
     def consent_path(self, index: int) -> str:
         """Where the config says who agreed to a relation's rows."""
         return f"graph.relations[{index}].consent" if self.relations[index].consent else "graph.consent"
