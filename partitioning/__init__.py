@@ -25,6 +25,7 @@ __all__ = [
     "build_graph",
     "forgotten_ids",
     "graph_problems",
+    "id_key",
     "plan_graph",
     "relation_names",
     "source_files",
@@ -60,6 +61,13 @@ def forgotten_ids(config: GraphConfig, files: SourceFiles) -> dict[str, list[str
     from partitioning import forgetting
 
     return forgetting.forgotten_ids(config, files)
+
+
+def id_key(config: GraphConfig) -> bytes | None:
+    """The key of the graph's pseudonyms; None where ids are kept. Raises ConfigError where the environment has none."""
+    from artifacts.pseudonyms import read_key
+
+    return read_key(config.ids.key_env, "graph.ids.key_env") if config.ids else None
 
 
 def build_graph(

@@ -23,6 +23,7 @@ from partitioning.events.relations import named_relations
 from partitioning.events.times import check_times
 from partitioning.ledger.continuation import Continuation
 from partitioning.sources.engine import Engine
+from partitioning.sources.pseudonyms import know_key
 from partitioning.sources.table import open_sources
 
 _BATCH = 1 << 20
@@ -32,6 +33,7 @@ _BATCH = 1 << 20
 def open_duckdb(config: GraphConfig, continuation: Continuation, spill: Path, threads: int) -> Iterator["DuckDBReader"]:
     """See `event_reader.OpenEvents`."""
     engine = Engine(spill / "duckdb", memory_bytes(config.memory_limit), threads)
+    know_key(engine, config)
     engine.lock((path for files in continuation.files.values() for path in files), _directories(continuation, spill))
     try:
         yield DuckDBReader(engine, config, continuation)

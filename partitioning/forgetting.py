@@ -8,6 +8,7 @@ from artifacts.source_files import Files
 from partitioning.config.sections import GraphConfig
 from partitioning.events.forget import TABLE, read_forgotten
 from partitioning.sources.engine import Engine
+from partitioning.sources.pseudonyms import know_key
 from partitioning.sources.table import open_sources
 
 
@@ -18,6 +19,7 @@ def forgotten_ids(config: GraphConfig, files: dict[str, Files]) -> dict[str, lis
     lists = config.model_copy(update={"relations": []})
     with TemporaryDirectory() as spill:
         engine = Engine(Path(spill), config.memory_bytes, config.threads or cpu_count())
+        know_key(engine, config)
         engine.lock((path for found in files.values() for path in found), [Path(spill)])
         try:
             read_forgotten(engine, config, open_sources(engine, lists, files, {}, {}))

@@ -213,6 +213,8 @@ def show_status(options: argparse.Namespace) -> dict[str, Any]:
 
 def show_neighbors(options: argparse.Namespace) -> dict[str, Any]:
     from artifacts.neighbors import neighbors
+    from artifacts.pseudonyms import pseudonym
+    from partitioning import id_key
     from pipeline.owner import require_own
     from pipeline.status import published_vectors
 
@@ -220,7 +222,9 @@ def show_neighbors(options: argparse.Namespace) -> dict[str, Any]:
     require_own(context)
     to_type = options.to or options.type
     embeddings = published_vectors(context)
-    found = neighbors(embeddings, options.type, options.id, options.k, to_type)
+    key = id_key(context.config.graph)
+    id = pseudonym(options.id, key) if key else options.id
+    found = neighbors(embeddings, options.type, id, options.k, to_type)
     for neighbor in found:
         context.console.say(f"{neighbor.similarity:10.4f}  {one_line(neighbor.id)}")
     return {"neighbors": [neighbor._asdict() for neighbor in found]}

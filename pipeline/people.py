@@ -3,6 +3,7 @@
 from typing import Any
 
 from pipeline.context import Context
+from pipeline.entity_map import key_of_ids
 from pipeline.workspace import DIRECTORIES, Run
 
 
@@ -31,6 +32,7 @@ def made_with_present_lists(context: Context, run: Run, version: int) -> bool:
     same_files = all(parts["inputs"].get(path) == context.source_states[path] for path in listed)
     return (
         same_files
+        and parts.get("ids") == key_of_ids(context.config.graph)
         and parts["inputs"].keys() <= context.source_states.keys()
         and _says(parts["config"], sources) == _says(graph, sources)
     )
@@ -56,5 +58,5 @@ def _lists(context: Context) -> list[str]:
 
 def _says(graph: dict[str, Any], sources: list[str]) -> list[Any]:
     """What a graph's config says of people."""
-    found = [graph.get(key) for key in ("forget", "consent", "relations")]
+    found = [graph.get(key) for key in ("forget", "consent", "relations", "ids")]
     return [*found, *(graph["sources"].get(name) for name in sources)]

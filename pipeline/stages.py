@@ -71,10 +71,10 @@ class Partition(Stage):
         return context.source_states
 
     def state(self, context: Context) -> dict[str, Any]:
-        from pipeline.entity_map import map_since
+        from pipeline.entity_map import key_of_ids, map_since
 
-        since = map_since(context)
-        return {"map": since} if since else {}
+        since, key = map_since(context), key_of_ids(context.config.graph)
+        return ({"map": since} if since else {}) | ({"ids": key} if key else {})
 
     def plan(self, context: Context, run: Run | None) -> dict[str, int]:
         from partitioning import plan_graph
@@ -272,7 +272,7 @@ class Rank(Stage):
         return {}
 
     def make(self, context: Context, run: Run, partial: Path) -> dict[str, Any]:
-        from partitioning import forgotten_ids
+        from partitioning import forgotten_ids, id_key
         from ranker import export_of, rank
 
         keep_trainings(run, partial, self.version)
@@ -283,8 +283,9 @@ class Rank(Stage):
             runs, config = {run.id: run.path}, expecting(context, config, run)
         exports = {name: export_of(path) for name, path in runs.items()}
         with context.console.steps(self.name) as progress:
+            key = id_key(graph)
             curves, forgotten = run.path / "tensorboard" / self.name, forgotten_ids(graph, context.source_files)
-            return rank(config, context.root, exports, partial, progress, curves, forgotten=forgotten)
+            return rank(config, context.root, exports, partial, progress, curves, forgotten=forgotten, id_key=key)
 
     def summary(self, metrics: dict[str, Any]) -> str:
         from ranker import metrics_table

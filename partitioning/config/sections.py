@@ -108,6 +108,13 @@ class ForgetConfig(Section):
     column: str = Field("id", description="Its column with the id.")
 
 
+class IdsConfig(Section):
+    """Ids become pseudonyms while they are read: nothing that is written holds an id of the logs."""
+
+    hash: Literal["hmac-sha256"] = Field(description="HMAC of the id's text, in hexadecimal.")
+    key_env: str = Field(min_length=1, description="Environment variable with the key, of 16 bytes or more.")
+
+
 class ConsentConfig(Section):
     """Who opted in: a source of people's answers and what in it says yes, or the statement that all of them did."""
 
@@ -229,6 +236,7 @@ class GraphConfig(Section):
     )
     consent: ConsentConfig | None = Field(None, description="Who opted in, for every offsite relation.")
     forget: ForgetConfig | None = Field(None, description="Entities to remove, also from the entity map.")
+    ids: IdsConfig | None = Field(None, description="Pseudonyms in place of ids; by default ids are kept as they are.")
     split: SplitConfig = Field(SplitConfig(), description="Train, validation and test.")
 
     def with_inverses(self) -> "GraphConfig":

@@ -15,6 +15,7 @@ from partitioning.sources.frames import Frames, frame_label, open_frame
 from partitioning.sources.json_lines import open_json_lines
 from partitioning.sources.layout import INTEGERS, NO_TYPE, UNSIGNED, Opened
 from partitioning.sources.parquet import open_parquet
+from partitioning.sources.pseudonyms import replaced
 from partitioning.sources.used import Use, used
 
 _ID_TYPES = {*INTEGERS, *UNSIGNED, NO_TYPE, "VARCHAR", "UUID", "DATE"}
@@ -123,10 +124,19 @@ def _opened(
     if format == "parquet":
         if source.types:
             raise ConfigError(f"graph.sources.{name}.types: a Parquet source has its own types; remove this")
-        return open_parquet(engine, name, files, use, counted)
+        return _with_pseudonyms(open_parquet(engine, name, files, use, counted), use)
     if format == "jsonl":
         return open_json_lines(engine, name, source, files, use, counted)
     return open_delimited(engine, name, source, format, files, use, staged)
+
+
+def _with_pseudonyms(opened: Opened, use: Use) -> Opened:
+    """Types stay those of the files, since no expression names a column of ids."""
+    if not use.hashed:
+        return opened
+    select = replaced(use.hashed)
+    table, reader = f"({select} FROM {opened.table})", f"({select} FROM {opened.reader})"
+    return Opened(opened.types, table, reader, opened.place)
 
 
 def _check_types(name: str, source: SourceConfig, label: str, types: dict[str, str], use: Use) -> None:

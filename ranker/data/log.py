@@ -1,7 +1,7 @@
 """The log of impressions: streamed block by block, and what its columns must be."""
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from artifacts.errors import DataError
 from artifacts.frame import Frame, arrow_table
 from artifacts.moment import YEAR_2200, epoch_seconds
+from artifacts.pseudonyms import pseudonyms
 from ranker.config.columns import DAY
 from ranker.config.sections import RankerConfig
 from ranker.data.files import impression_files
@@ -60,9 +61,14 @@ class ImpressionLog:
     """
 
     def __init__(
-        self, config: RankerConfig, root: Path, frame: Frame | None = None, forgotten: Forgotten | None = None
+        self,
+        config: RankerConfig,
+        root: Path,
+        frame: Frame | None = None,
+        forgotten: Forgotten | None = None,
+        id_key: bytes | None = None,
     ) -> None:
-        self.config, self.forgotten = config, forgotten or Forgotten()
+        self.config, self.forgotten, self._id_key = config, forgotten or Forgotten(), id_key
         self.parts: list[Part] = (
             [FilePart(path, keys) for path, keys in impression_files(config, root).items()]
             if frame is None
@@ -91,10 +97,21 @@ class ImpressionLog:
         for part in self.parts:
             first = 0
             for table in part.batches(wanted, BLOCK_ROWS):
-                block = self._without_forgotten(LogBlock(part.name, first, table))
+                block = self._without_forgotten(self._with_pseudonyms(LogBlock(part.name, first, table)))
                 if len(block.table):
                     yield block
                 first += len(table)
+
+    def _with_pseudonyms(self, block: LogBlock) -> LogBlock:
+        """The block with the ids of the graph's types as the graph has them."""
+        if self._id_key is None:
+            return block
+        table = block.table
+        for name, slot in self.config.slots.items():
+            if slot.type and name in table.column_names:
+                ids = pseudonymous(block, name, self._id_key)
+                table = table.set_column(table.column_names.index(name), name, ids)
+        return replace(block, table=table)
 
     @property
     def _forgetting(self) -> Iterable[str]:
@@ -199,6 +216,16 @@ def _parsed(block: LogBlock, name: str, column: pa.Array) -> pa.Array:
         return column.cast(pa.timestamp("us"))
     except pa.ArrowInvalid:
         return block.cast(name, column, pa.timestamp("us", "UTC"), "ISO dates or times, all with a zone or all without")
+
+
+def pseudonymous(block: LogBlock, name: str, key: bytes) -> pa.Array:
+    """A column of ids, or of lists of ids, as pseudonyms."""
+    column = block.column(name)
+    if not (pa.types.is_list(column.type) or pa.types.is_large_list(column.type)):
+        return pseudonyms(block.cast(name, column, pa.large_string(), "ids"), key)
+    lengths = pc.fill_null(pc.list_value_length(column), 0).to_numpy(zero_copy_only=False)
+    ids = pseudonyms(block.cast(name, column.flatten(), pa.large_string(), "ids"), key)
+    return pa.LargeListArray.from_arrays(pa.array(np.cumsum([0, *lengths]), pa.int64()), ids)
 
 
 def _labels(block: LogBlock, name: str, null_means: str) -> NDArray[np.int8]:

@@ -35,10 +35,11 @@ def rank_arms(
     scalars: Path,
     impressions: Frame | None,
     forgotten: Forgotten,
+    id_key: bytes | None,
 ) -> dict[str, Any]:
     """See `ranker.rank`."""
     contestants = line_up(config, list(exports))
-    log = ImpressionLog(config, root, impressions, forgotten)
+    log = ImpressionLog(config, root, impressions, forgotten, id_key)
     windows = Windows(**distributed.from_first(lambda: asdict(Windows.of(log))))
     windows.check({name: export.window_end for name, export in exports.items()})
     opened = open_exports(exports, config)

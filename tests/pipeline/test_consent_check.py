@@ -4,6 +4,7 @@ Marked people of every kind go through every format and every stage, some of whi
 and `purge` removes the first. Those who agreed are the control: the search must find them.
 """
 
+import json
 import os
 import signal
 import subprocess
@@ -35,14 +36,14 @@ def transra(world: MarkedWorld, command: str, *more: str) -> int:
     return main([command, str(world.root / "marked.json"), "--root", str(world.root), "--quiet", *more])
 
 
-def killed(world: MarkedWorld, stage: str) -> None:
+def killed(world: MarkedWorld, stage: str, *more: str) -> None:
     """Runs a stage that is killed where KILLS says."""
     module, name = KILLS[stage]
     script = (
         f"import os, signal, sys, {module} as module; from pipeline.cli import main;"
         f"module.{name} = lambda *a, **k: os.kill(os.getpid(), signal.SIGKILL); sys.exit(main(sys.argv[1:]))"
     )
-    words = [stage, str(world.root / "marked.json"), "--root", str(world.root), "--quiet"]
+    words = [stage, str(world.root / "marked.json"), "--root", str(world.root), "--quiet", *more]
     environment = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
     done = subprocess.run([sys.executable, "-c", script, *words], cwd=REPOSITORY, env=environment, check=False)
     assert done.returncode == -signal.SIGKILL
@@ -78,6 +79,34 @@ def test_nobody_is_in_any_byte_who_should_not_be(world: MarkedWorld) -> None:
     assert transra(world, "purge") == 0
     assert set(traces(workspace)) == agreed(2)
     assert transra(world, "run") == 0, "what is kept is whole"
+
+
+def test_with_pseudonyms_no_id_is_in_any_byte(
+    world: MarkedWorld, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Also not of those who agreed; the impressions still find their vectors, and `neighbors` takes ids as they are."""
+    workspace = world.root / "runs/marked"
+    pseudonyms = ("--set", "graph.ids={hash: 'hmac-sha256', key_env: 'TRANSRA_TEST_KEY'}")
+    assert transra(world, "run", *pseudonyms) == 2
+    assert "environment variable TRANSRA_TEST_KEY is not set" in capsys.readouterr().err
+    monkeypatch.setenv("TRANSRA_TEST_KEY", "a key of enough bytes")
+    killed(world, "partition", *pseudonyms)
+    assert traces(workspace) == {}
+    assert transra(world, "run", *pseudonyms) == 0
+    assert traces(workspace) == {}
+    metrics = json.loads((latest(world) / "metrics.json").read_text())
+    assert metrics["partition"]["forgotten"]["user"] == {"found": 1, "not_found": 0}
+    left_out = metrics["rank"]["mended"]["impressions of forgotten ids left out"]
+    rates = next(iter(metrics["rank"]["match_rates"].values()))
+    assert left_out == 300 and rates["user_id"]["traffic"] > 0.9 and rates["recent"]["traffic"] > 0.9
+    assert transra(world, "neighbors", "user", person("no-yes"), "--k", "1", *pseudonyms) == 0
+    assert transra(world, "neighbors", "user", person("no"), "--k", "1", *pseudonyms) != 0
+
+    monkeypatch.setenv("TRANSRA_TEST_KEY", "another key of enough bytes")
+    assert transra(world, "partition", *pseudonyms) == 0
+    newest = max(path for path in workspace.glob("2*"))
+    assert set(json.loads((newest / "metrics.json").read_text())["partition"]["known"].values()) == {0}
+    assert transra(world, "purge", *pseudonyms) == 2, "what is published has the other key's pseudonyms"
 
 
 def test_the_search_finds_what_is_planted(tmp_path: Path) -> None:
