@@ -193,13 +193,15 @@ def run_stages(options: argparse.Namespace) -> dict[str, Any]:
 def purge_runs(options: argparse.Namespace) -> dict[str, Any]:
     from pipeline.lock import locked
     from pipeline.owner import require_own
-    from pipeline.purge import purge
+    from pipeline.purge import kept_run, purge
 
     context = context_of(options)
     require_own(context)
-    context.workspace.create()
+    if options.dry_run:
+        return purge(context, dry_run=True)
+    kept_run(context)  # there may be no workspace to lock
     with locked(context.workspace.path):
-        return purge(context, options.dry_run)
+        return purge(context, dry_run=False)
 
 
 def show_status(options: argparse.Namespace) -> dict[str, Any]:

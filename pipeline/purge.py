@@ -22,12 +22,12 @@ _LEFT_BEHIND = (f"{_PURGED}*", ".calibration-*", ".*.partial")
 
 
 def purge(context: Context, dry_run: bool) -> dict[str, Any]:
-    """Lists and, unless it is a dry run, removes everything but the published run. Held under the lock.
+    """Lists and, unless it is a dry run, removes everything but the published run.
 
     Raises ConfigError where nothing is published, or the published run was made with other lists of consent or of ids
     to forget than those of now: it would keep what is to go.
     """
-    paths = list(_doomed(context, _kept(context)))
+    paths = list(_doomed(context, kept_run(context)))
     for path in paths:
         context.console.say(f"purge: {'would remove' if dry_run else 'removes'} {path}")
     if not dry_run:
@@ -37,7 +37,8 @@ def purge(context: Context, dry_run: bool) -> dict[str, Any]:
     return {"removed" if not dry_run else "to_remove": [str(path) for path in paths]}
 
 
-def _kept(context: Context) -> Run:
+def kept_run(context: Context) -> Run:
+    """The published run. Raises as `purge`."""
     latest = context.workspace.latest
     again = f"run `{context.command('run')}` first"
     if latest is None:

@@ -124,19 +124,23 @@ def _opened(
     if format == "parquet":
         if source.types:
             raise ConfigError(f"graph.sources.{name}.types: a Parquet source has its own types; remove this")
-        return _with_pseudonyms(open_parquet(engine, name, files, use, counted), use)
+        return _with_pseudonyms(engine, name, open_parquet(engine, name, files, use, counted), use)
     if format == "jsonl":
         return open_json_lines(engine, name, source, files, use, counted)
     return open_delimited(engine, name, source, format, files, use, staged)
 
 
-def _with_pseudonyms(opened: Opened, use: Use) -> Opened:
-    """Types stay those of the files, since no expression names a column of ids."""
+def _with_pseudonyms(engine: Engine, name: str, opened: Opened, use: Use) -> Opened:
+    """A scan as a table with pseudonyms: to make them in each pass would take many times what a pass takes.
+
+    Types stay those of the files, since no expression names a column of ids.
+    """
     if not use.hashed:
         return opened
-    select = replaced(use.hashed)
-    table, reader = f"({select} FROM {opened.table})", f"({select} FROM {opened.reader})"
-    return Opened(opened.types, table, reader, opened.place)
+    select, table = replaced(use.hashed), quoted(f"source_{name}")
+    columns = ", ".join(map(quoted, opened.types))
+    engine.run(f"CREATE TEMP TABLE {table} AS {select} FROM (SELECT {columns} FROM {opened.table})")
+    return Opened(opened.types, table, f"({select} FROM {opened.reader})", opened.place)
 
 
 def _check_types(name: str, source: SourceConfig, label: str, types: dict[str, str], use: Use) -> None:
