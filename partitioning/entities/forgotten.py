@@ -45,20 +45,23 @@ def refuse_mistaken(
     """Raises DataError for a listed id that is nowhere and has spaces around, or is another type's.
 
     Types that share ids (numbers, say) are not compared: an id that was forgotten long ago looks the same there.
+    Messages name the row and not the id, since the log of a run keeps them.
     """
     absent = _ABSENT.format(there)
     for type, id in engine.rows(
         f"SELECT type, id FROM {absent} WHERE regexp_matches(id, {_SPACES}) ORDER BY ALL LIMIT 1"
     ):
         row = forget_row(engine, config, sources, type, id)
-        raise DataError(f"{row}: '{id}' has spaces around, and no {type} is called so; expected the id as it is")
+        raise DataError(
+            f"{row}: the id has spaces around, and no {type} is called so; expected it as it is in the logs"
+        )
     pairs = engine.rows(
         f"SELECT a.type, t.type, min(a.id) FROM {absent} a JOIN {there} t ON t.id = a.id GROUP BY ALL ORDER BY ALL"
     )
     for type, other, id in pairs:
         if not _share_ids(engine, events, type, other):
             row = forget_row(engine, config, sources, type, id)
-            raise DataError(f"{row}: no {type} is called '{id}', but a {other} is; expected the type of the id")
+            raise DataError(f"{row}: no {type} has this id, but a {other} has; expected the type of the id")
 
 
 def _share_ids(engine: Engine, events: list[Events], type: str, other: str) -> bool:

@@ -89,14 +89,17 @@ class _Answers:
             raise DataError(f"{where}: no value in column '{column}' of the answers; expected one ({self._path})")
 
     def _check_agreement(self) -> None:
-        """Raises DataError for a person who says yes and no: nobody knows which came last."""
+        """Raises DataError for a person who says yes and no: nobody knows which came last.
+
+        The message names the row and not the person, since the log of a run keeps it.
+        """
         both = self._people("bool_or(yes) AND NOT bool_and(yes)")
         (id,) = self._engine.row(f"SELECT min(id) FROM ({both})")
         if id is not None:
             where = self._first(f"{self._id} = {literal(id)} AND NOT {self._yes}")
             raise DataError(
-                f"{where}: '{id}' does not agree here, but does in another row; expected one answer each, or "
-                f"{self._path}.time_column, so that the latest counts"
+                f"{where}: does not agree, but another row of the same '{self._consent.column}' does; expected one "
+                f"answer each, or {self._path}.time_column, so that the latest counts"
             )
 
     def _check_times(self, time: str) -> None:

@@ -99,14 +99,14 @@ def test_both_answers_without_times_are_refused(tmp_path: Path, format: str, ans
     people = [("b", "yes", ""), *(("a", answer, "") for answer in answers)]
     error = failure(tmp_path, consented(tmp_path, people, consent, format))
     row = 2 + answers.index("no")
-    check(error, DataError, f"people.{format}, row {row}: 'a' does not agree here, but does in another row")
+    check(error, DataError, f"people.{format}, row {row}: does not agree, but another row of the same 'person' does")
 
 
 @pytest.mark.parametrize("where", ["answer", "answer = true"])
 def test_a_missing_answer_beside_a_yes_is_refused(tmp_path: Path, where: str) -> None:
     people = [("a", True, ""), ("a", None, ""), ("b", None, "")]
     error = failure(tmp_path, consented(tmp_path, people, {**PEOPLE, "where": where}))
-    check(error, DataError, "people.parquet, row 2: 'a' does not agree here")
+    check(error, DataError, "people.parquet, row 2: does not agree, but another row")
 
 
 @pytest.mark.parametrize("format", FORMATS)
@@ -244,10 +244,10 @@ def test_ids_are_found_in_the_previous_map_too(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("entry", "told"),
     [
-        (("user", "a "), "'a ' has spaces around, and no user is called so"),
+        (("user", "a "), "the id has spaces around, and no user is called so"),
         (("user", "\ta"), "has spaces around"),
-        (("user", "pin of a"), "no user is called 'pin of a', but a pin is"),
-        (("pin", "b"), "no pin is called 'b', but a user is"),
+        (("user", "pin of a"), "no user has this id, but a pin has"),
+        (("pin", "b"), "no pin has this id, but a user has"),
     ],
 )
 def test_an_entry_that_cannot_be_meant_is_refused(tmp_path: Path, format: str, entry: tuple, told: str) -> None:

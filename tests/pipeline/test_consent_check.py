@@ -109,6 +109,19 @@ def test_with_pseudonyms_no_id_is_in_any_byte(
     assert transra(world, "purge", *pseudonyms) == 2, "what is published has the other key's pseudonyms"
 
 
+def test_what_is_refused_leaves_no_id_either(world: MarkedWorld) -> None:
+    """The log of a run keeps its errors."""
+    untimed = ("--set", "graph.consent.time_column=null")
+    assert transra(world, "partition", *untimed) == 65
+    lists = ("--set", "graph.consent.where=null", "--set", "graph.consent.answer='answer'")
+    words = ("--set", "graph.consent.yes=['yes']", "--set", "graph.consent.no=['no']")
+    assert transra(world, "partition", *lists, *words) == 65
+    for entry in (("user", f" {person('no-yes')}"), ("user", item("no-yes"))):
+        world.write_forget([entry])
+        assert transra(world, "partition") == 65
+    assert traces(world.root / "runs") == {} and list((world.root / "runs").rglob("log.jsonl"))
+
+
 def test_the_search_finds_what_is_planted(tmp_path: Path) -> None:
     world = MarkedWorld(tmp_path, "parquet")
     world.write()

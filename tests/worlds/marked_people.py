@@ -71,7 +71,10 @@ class MarkedWorld:
             for text, answer, time in [*first, *(second if night > 1 else [])]:
                 rows.append((text.format(person(kind), upper=person(kind).upper(), item=item(kind)), answer, time))
         self._table("consent", ["person", "answer", "at"], rows)
-        self._table("forget", ["type", "id"], [("user", person("forgotten")), ("item", item("forgotten"))])
+        self.write_forget([("user", person("forgotten")), ("item", item("forgotten"))])
+
+    def write_forget(self, entries: list[tuple[str, str]]) -> None:
+        self._table("forget", ["type", "id"], entries)
 
     def config(self) -> dict[str, Any]:
         when = {"time_column": "ts", "time_unit": "s"}
