@@ -1,12 +1,17 @@
-"""Ids by which nobody is found without a key: HMAC-SHA-256 (RFC 2104) of an id's text, as lower-case hexadecimal."""
+"""Ids by which nobody is found without a key: HMAC-SHA-256 (RFC 2104) of an id's text, as lower-case hexadecimal.
+
+Importing this is light: a command asks for the key before it knows whether there is anything to do.
+"""
 
 import hmac
 import os
 from hashlib import sha256
-
-import pyarrow as pa
+from typing import TYPE_CHECKING
 
 from artifacts.errors import ConfigError
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 _BLOCK = 64  # bytes of SHA-256
 _LEAST = 16  # bytes of a key: a shorter one can be tried out
@@ -41,8 +46,10 @@ def pseudonym(id: str, key: bytes) -> str:
     return hmac.digest(key, id.encode(), "sha256").hex()
 
 
-def pseudonyms(ids: pa.Array, key: bytes) -> pa.LargeStringArray:
+def pseudonyms(ids: "pa.Array", key: bytes) -> "pa.LargeStringArray":
     """Texts (N,) as pseudonyms (N,), nulls kept; each distinct text once."""
+    import pyarrow as pa
+
     encoded = ids.cast(pa.large_string()).dictionary_encode()
     known = [None if id is None else pseudonym(id, key) for id in encoded.dictionary.to_pylist()]
     return pa.array(known, pa.large_string()).take(encoded.indices)

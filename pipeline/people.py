@@ -1,9 +1,8 @@
 """Lists of people, those who agreed and those to forget: what a run was made with, and what it has come to."""
 
-from typing import Any
-
 from pipeline.context import Context
 from pipeline.entity_map import key_of_ids
+from pipeline.fingerprint import digest_of
 from pipeline.workspace import DIRECTORIES, Run
 
 
@@ -14,28 +13,29 @@ def forgotten_line(forgotten: dict[str, dict[str, int]]) -> str:
     return f"forgot {found} of {found + missing} listed ids ({by_type}); not found: {missing}"
 
 
-def has_lists(context: Context) -> bool:
-    return bool(_lists(context))
+def lists_digest(context: Context) -> str | None:
+    """A digest of all that says who may be in the graph and under which name; None where nothing does.
+
+    It becomes part of what a graph is made from, so that a run can be asked whether it was made with the present lists.
+    """
+    graph = context.config.graph
+    asked = [(relation.label, graph.consent_of(relation)) for relation in graph.relations]
+    sources = sorted({one.source for _, one in [*asked, ("", graph.forget)] if one and one.source})
+    if not sources and graph.ids is None:
+        return None
+    listed = {name: [context.source_states[str(path)] for path in context.source_files[name]] for name in sources}
+    says = [(label, consent.model_dump()) for label, consent in asked if consent]
+    told = graph.model_dump(mode="json", include={"forget", "ids"})
+    configs = [graph.sources[name].model_dump(mode="json") for name in sources]
+    return digest_of([says, told, configs, listed, key_of_ids(graph)])
 
 
 def made_with_present_lists(context: Context, run: Run, version: int) -> bool:
-    """Whether a run's graph follows from the lists as they are now, by a `version` of partitioning.
-
-    A file that is gone may have been one of a list, so then it does not.
-    """
+    """Whether a run's graph follows from the lists as they are now, by a `version` of partitioning."""
     record = run.record("partition")
     if record is None or record["parts"]["version"] != version:
         return False
-    parts, graph = record["parts"], context.config.graph.model_dump(mode="json")
-    sources = _lists(context)
-    listed = [str(path) for name in sources for path in context.source_files[name]]
-    same_files = all(parts["inputs"].get(path) == context.source_states[path] for path in listed)
-    return (
-        same_files
-        and parts.get("ids") == key_of_ids(context.config.graph)
-        and parts["inputs"].keys() <= context.source_states.keys()
-        and _says(parts["config"], sources) == _says(graph, sources)
-    )
+    return bool(record["parts"].get("lists") == lists_digest(context))
 
 
 def runs_with_other_lists(context: Context, but: Run, version: int) -> list[Run]:
@@ -47,16 +47,3 @@ def runs_with_other_lists(context: Context, but: Run, version: int) -> list[Run]
         and any(run.directory(stage).exists() or run.partial(stage).exists() for stage in DIRECTORIES)
         and not made_with_present_lists(context, run, version)
     ]
-
-
-def _lists(context: Context) -> list[str]:
-    """The sources that list people."""
-    graph = context.config.graph
-    asked = [*(graph.consent_of(relation) for relation in graph.relations), graph.forget]
-    return sorted({one.source for one in asked if one and one.source})
-
-
-def _says(graph: dict[str, Any], sources: list[str]) -> list[Any]:
-    """What a graph's config says of people."""
-    found = [graph.get(key) for key in ("forget", "consent", "relations", "ids")]
-    return [*found, *(graph["sources"].get(name) for name in sources)]

@@ -11,7 +11,7 @@ from artifacts.section import Section
 from pipeline.context import Context
 from pipeline.fingerprint import input_state
 from pipeline.log import log_event
-from pipeline.people import forgotten_line, has_lists, runs_with_other_lists
+from pipeline.people import forgotten_line, lists_digest, runs_with_other_lists
 from pipeline.ranking import compared_runs, expecting, keep_trainings, require_exports_intact
 from pipeline.workspace import Run
 
@@ -73,8 +73,12 @@ class Partition(Stage):
     def state(self, context: Context) -> dict[str, Any]:
         from pipeline.entity_map import key_of_ids, map_since
 
-        since, key = map_since(context), key_of_ids(context.config.graph)
-        return ({"map": since} if since else {}) | ({"ids": key} if key else {})
+        state = {
+            "map": map_since(context),
+            "ids": key_of_ids(context.config.graph),
+            "lists": lists_digest(context),
+        }
+        return {name: value for name, value in state.items() if value}
 
     def plan(self, context: Context, run: Run | None) -> dict[str, int]:
         from partitioning import plan_graph
@@ -95,7 +99,7 @@ class Partition(Stage):
             context.console.say(f"{self.name}: {forgotten_line(report.forgotten)}")
         if report.recounted:
             context.console.say(f"{self.name}: counted all files again, since {'; '.join(report.recounted[:3])}")
-        if left := runs_with_other_lists(context, run, self.version) if has_lists(context) else []:
+        if left := runs_with_other_lists(context, run, self.version) if self.state(context).get("lists") else []:
             context.console.say(
                 f"{self.name}: earlier runs with other lists of consent or of ids to forget: {len(left)}; "
                 f"once this one is published, `{context.command('purge')}` removes them"
