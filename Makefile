@@ -21,7 +21,7 @@ ifneq ($(filter $(CONFIG),configs/demo.json configs/demo_rank.json),)
 INPUT := $(DEMO_DATA)
 endif
 
-.PHONY: help venv partition train evaluate export rank nightly status test test-slow lint wheel check-wheel schema real-impressions bench-rank bench-append bench-import bench-train bench-swap bench-kill byte-rail clean
+.PHONY: help venv partition train evaluate export rank nightly status test test-slow consent-check lint wheel check-wheel schema real-impressions bench-rank bench-append bench-import bench-train bench-swap bench-kill byte-rail clean
 
 help:  ## This list
 	@echo "usage: make TARGET [CONFIG=configs/demo.json] [ARGS='--set model.epochs=3']"
@@ -67,6 +67,9 @@ test: venv  ## The test suite
 
 test-slow: venv  ## The large and long tests
 	$(BIN)/python -m pytest -q -m slow $(ARGS)
+
+consent-check: venv  ## Marked people through every format and stage: who did not agree or left is in no byte of a workspace
+	$(BIN)/python -m pytest -q -m "slow or not slow" tests/pipeline/test_consent_check.py tests/partitioning/test_consent.py $(ARGS)
 
 lint: venv  ## ruff and mypy
 	$(BIN)/ruff check .

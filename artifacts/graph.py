@@ -105,6 +105,11 @@ class Graph:
         """Partitions of the types that are split at all (all of them have the same number)."""
         return max(entity_type.partitions for entity_type in self.entity_types)
 
+    def needs_consent(self, type: str) -> bool:
+        """Whether ids of a type occur in rows that were used only of people who had agreed."""
+        agreed = [relation for relation in self.relations if self.consent.get(relation.name, "").startswith("source ")]
+        return any(type in (relation.lhs, relation.rhs) for relation in agreed)
+
     @property
     def entities(self) -> int:
         return sum(entity_type.count for entity_type in self.entity_types)

@@ -23,7 +23,9 @@ __all__ = [
     "GraphConfig",
     "GraphReport",
     "build_graph",
+    "forgotten_ids",
     "graph_problems",
+    "id_key",
     "plan_graph",
     "relation_names",
     "source_files",
@@ -49,6 +51,23 @@ def relation_names(config: GraphConfig, files: SourceFiles) -> list[str]:
     from partitioning import names
 
     return names.relation_names(config, files)
+
+
+def forgotten_ids(config: GraphConfig, files: SourceFiles) -> dict[str, list[str]]:
+    """The ids on the config's list of those to forget, by entity type; none without a list.
+
+    `files` are those of `source_files`. Raises DataError for a list that is not as the config says.
+    """
+    from partitioning import forgetting
+
+    return forgetting.forgotten_ids(config, files)
+
+
+def id_key(config: GraphConfig) -> bytes | None:
+    """The key of the graph's pseudonyms; None where ids are kept. Raises ConfigError where the environment has none."""
+    from artifacts.pseudonyms import read_key
+
+    return read_key(config.ids.key_env, "graph.ids.key_env") if config.ids else None
 
 
 def build_graph(

@@ -14,6 +14,7 @@ from partitioning.edges.key import Keys
 from partitioning.edges.query import edge_batches
 from partitioning.edges.stream import EdgeBatch
 from partitioning.entities.entity_map import EntityMap
+from partitioning.entities.forgotten import forgotten_counts, refuse_mistaken, where_forgotten
 from partitioning.entities.id_table import IdTable, add_ids, map_ids
 from partitioning.event_reader import ReadTotals
 from partitioning.events.events import Events, declared_events
@@ -22,6 +23,7 @@ from partitioning.events.relations import named_relations
 from partitioning.events.times import check_times
 from partitioning.ledger.continuation import Continuation
 from partitioning.sources.engine import Engine
+from partitioning.sources.pseudonyms import know_key
 from partitioning.sources.table import open_sources
 
 _BATCH = 1 << 20
@@ -31,6 +33,7 @@ _BATCH = 1 << 20
 def open_duckdb(config: GraphConfig, continuation: Continuation, spill: Path, threads: int) -> Iterator["DuckDBReader"]:
     """See `event_reader.OpenEvents`."""
     engine = Engine(spill / "duckdb", memory_bytes(config.memory_limit), threads)
+    know_key(engine, config)
     engine.lock((path for files in continuation.files.values() for path in files), _directories(continuation, spill))
     try:
         yield DuckDBReader(engine, config, continuation)
@@ -51,11 +54,20 @@ class DuckDBReader:
         self._sources = open_sources(
             engine, continuation.config, continuation.files, continuation.frames, counted.types
         )
-        read_forgotten(engine, config, self._sources)
+        forgets = read_forgotten(engine, config, self._sources)
         self._events = declared_events(engine, continuation.config, self._sources)
         check_times(engine, self._events)
+        self._forgotten = self._match_forgotten() if forgets else {}
         self.relations = named_relations(engine, config, self._events, counted.relations)
         self._ids: dict[str, IdTable] = {}
+
+    def _match_forgotten(self) -> dict[str, dict[str, int]]:
+        """A list that was judged when a graph was built in full is not judged by the events of a night."""
+        continuation = self._continuation
+        there = where_forgotten(self._engine, self._config, self._events, continuation.previous)
+        if continuation.counted_graph is None:
+            refuse_mistaken(self._engine, self._config, self._events, self._sources, there)
+        return forgotten_counts(self._engine, there)
 
     def map_entities(self, type: str, hashed: bool) -> EntityMap:
         config, previous, counted = self._config, self._continuation.previous, self._continuation.counted_graph
@@ -79,7 +91,7 @@ class DuckDBReader:
     def totals(self) -> ReadTotals:
         rows = {name: self._count(source.table, "true") for name, source in self._sources.items()}
         types = {name: source.types for name, source in self._sources.items()}
-        return ReadTotals(rows, types, self._without_consent())
+        return ReadTotals(rows, types, self._without_consent(), self._forgotten)
 
     def _without_consent(self) -> dict[str, int]:
         """Also those that were counted before."""

@@ -6,13 +6,15 @@ DuckDB is the engine today (`duckdb_reader`, with the rooms sources/ and events/
 - partition and offset of an id are those that `entities/id_table.py` names: md5 of its text, order of (md5, id); ids of
   the previous graph keep theirs;
 - relations are in the order of the config, those of a `relation_column` sorted by code point in its place;
+- of a type that occurs in rows which need consent (there or here), ids of the previous graph that no event has any more
+  leave, and the last ids of their partition take their offsets; of other types they stay;
 - an id without a partner in the entity map (forgotten) takes its edges with it;
 - the order of edges is free: bucket files are sorted.
 """
 
 from collections.abc import Generator, Iterator
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
@@ -35,11 +37,14 @@ class ReadTotals:
         rows: by source
         types: of the columns of each source, in the engine's words
         without_consent: rows that are no edges for want of consent, by declared relation that needs some
+        forgotten: of the ids to forget, how many were `found` (in events or in the previous graph) and `not_found`, by
+            type
     """
 
     rows: dict[str, int]
     types: dict[str, dict[str, str]]
     without_consent: dict[str, int]
+    forgotten: dict[str, dict[str, int]] = field(default_factory=dict)
 
 
 class EventReader(Protocol):

@@ -9,6 +9,7 @@ from partitioning.config.sections import GraphConfig
 from partitioning.events.events import declared_events
 from partitioning.events.relations import named_relations
 from partitioning.sources.engine import Engine
+from partitioning.sources.pseudonyms import know_key
 from partitioning.sources.table import open_sources
 
 
@@ -17,6 +18,7 @@ def relation_names(config: GraphConfig, files: dict[str, Files]) -> list[str]:
     expanded = config.model_copy(update={"relations": [r for r in config.relations if r.relation_column]})
     with TemporaryDirectory() as spill:
         engine = Engine(Path(spill), config.memory_bytes, config.threads or cpu_count())
+        know_key(engine, config)
         engine.lock((path for found in files.values() for path in found), [Path(spill)])
         try:
             sources = open_sources(engine, expanded, files, {}, {}, staged=False)

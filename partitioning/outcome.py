@@ -59,6 +59,7 @@ def graph_report(
         files_settled=continuation.files_settled,
         recounted=continuation.recounted,
         without_consent=scan.totals.without_consent,
+        forgotten=scan.totals.forgotten,
         edges_left_out=statistics["edges_left_out"],
         known={name: sum(map.previous) for name, map in entities.items()},
         cold={name: statistics["entities"][name]["cold"] for name in entities},

@@ -19,6 +19,7 @@ _SAMPLE_BYTES = 1 << 16
 # Bytes on disk for each edge: 24 in its bucket, 8 as a key, 16 for distinct ends, and 60 for DuckDB's spill and the
 # entity files, supposing an id for each edge.
 _DISK_PER_EDGE = 24 + 8 + 16 + 60
+_DISK_PER_PSEUDONYMS = 2 * 80  # for each row, of both ids
 _DISK_PER_LEDGER_EDGE = 16 + 8  # distinct ends that stay, and exact weights
 # Of a bucket, while it is sorted and written: keys and what is unpacked from them; also weights and an order of both.
 _MEMORY_PER_EDGE = 6 * 8
@@ -62,11 +63,12 @@ def plan_graph(config: GraphConfig, files_by_source: dict[str, Files], frames: F
         rows += found
         size += sum(path.stat().st_size for path in files)
         staged += 0 if format == "parquet" else sum(map(_plain_bytes, files))
+        staged += found * _DISK_PER_PSEUDONYMS * (config.ids is not None)
         edges += found * _relations_on(config, name)
     for name, table in frames.items():
         rows += table.num_rows
         size += table.nbytes
-        staged += table.nbytes
+        staged += table.nbytes + table.num_rows * _DISK_PER_PSEUDONYMS * (config.ids is not None)
         edges += table.num_rows * _relations_on(config, name)
     buckets = _most_partitions(config, Side.LHS) * _most_partitions(config, Side.RHS)
     at_once = min(config.threads or cpu_count(), buckets)

@@ -63,6 +63,8 @@ def parser() -> argparse.ArgumentParser:
             stage.add_argument("--arms", default="all", metavar="all|a,b,c", help="which arms of the config (all)")
     everything = commands.add_parser("run", help="every stale stage, in order (what cron calls)", parents=[common])
     everything.set_defaults(action=run_stages, stages=[], restart=False)
+    removing = commands.add_parser("purge", help="remove every run but the published one", parents=[common])
+    removing.set_defaults(action=purge_runs)
     commands.add_parser("status", help="what the workspace holds", parents=[common]).set_defaults(action=show_status)
     add_neighbors(commands, common)
     add_config(commands, common)
@@ -170,35 +172,61 @@ def is_plain(path: Path) -> bool:
 
 def run_stages(options: argparse.Namespace) -> dict[str, Any]:
     from pipeline.lock import locked
+    from pipeline.owner import claim, require_own
     from pipeline.runner import bring_up_to_date
     from pipeline.stages import STAGES
     from pipeline.status import dry_run
 
     context = context_of(options)
     asked = options.stages or [name for name, stage in STAGES.items() if stage.applies(context)]
+    require_own(context)
     if options.dry_run:
         return {"stages": [dry_run(context, name) for name in asked]}
     context.workspace.create()
     with locked(context.workspace.path):
+        claim(context)
         outcomes = [bring_up_to_date(context, name) for name in asked]
     made = {outcome.stage: {"made": outcome.made, "metrics": outcome.metrics} for outcome in outcomes}
     return {"run": outcomes[-1].run.id, "stages": made}
 
 
+def purge_runs(options: argparse.Namespace) -> dict[str, Any]:
+    from pipeline.lock import locked
+    from pipeline.owner import require_own
+    from pipeline.purge import kept_run, purge
+
+    context = context_of(options)
+    require_own(context)
+    if options.dry_run:
+        return purge(context, dry_run=True)
+    kept_run(context)  # there may be no workspace to lock
+    with locked(context.workspace.path):
+        return purge(context, dry_run=False)
+
+
 def show_status(options: argparse.Namespace) -> dict[str, Any]:
+    from pipeline.owner import require_own
     from pipeline.status import status
 
-    return status(context_of(options))
+    context = context_of(options)
+    require_own(context)
+    return status(context)
 
 
 def show_neighbors(options: argparse.Namespace) -> dict[str, Any]:
     from artifacts.neighbors import neighbors
+    from artifacts.pseudonyms import pseudonym
+    from partitioning import id_key
+    from pipeline.owner import require_own
     from pipeline.status import published_vectors
 
     context = context_of(options)
+    require_own(context)
     to_type = options.to or options.type
     embeddings = published_vectors(context)
-    found = neighbors(embeddings, options.type, options.id, options.k, to_type)
+    key = id_key(context.config.graph)
+    id = pseudonym(options.id, key) if key else options.id
+    found = neighbors(embeddings, options.type, id, options.k, to_type)
     for neighbor in found:
         context.console.say(f"{neighbor.similarity:10.4f}  {one_line(neighbor.id)}")
     return {"neighbors": [neighbor._asdict() for neighbor in found]}
@@ -219,9 +247,11 @@ def show_config(options: argparse.Namespace) -> dict[str, Any]:
 def show_pbg_config(options: argparse.Namespace) -> dict[str, Any]:
     from artifacts.publish import write_text
     from pbg_transra import ModelConfig, config_module, names_note
+    from pipeline.owner import require_own
     from pipeline.status import trained_run
 
     context = context_of(options)
+    require_own(context)
     run, record = trained_run(context)
     graph_dir, model = run.directory("partition"), ModelConfig.model_validate(record["parts"]["config"])
     text = config_module(graph_dir, run.directory("train"), model, context.config.evaluate.split)

@@ -7,6 +7,8 @@ from pathlib import Path
 
 from artifacts.graph import load_graph
 from artifacts.intact import require_intact
+from artifacts.pseudonyms import key_mark
+from partitioning import GraphConfig, id_key
 from pipeline.context import Context
 
 
@@ -17,6 +19,12 @@ def map_since(context: Context) -> str | None:
     records = (record for run in context.workspace.runs() if (record := run.record("partition")))
     newest = next(records, None)
     return newest["parts"].get("map") if newest else None
+
+
+def key_of_ids(graph: GraphConfig) -> str | None:
+    """What tells the key of the graph's pseudonyms from another; None where ids are kept as they are."""
+    key = id_key(graph)
+    return key_mark(key) if key else None
 
 
 def previous_graph(context: Context) -> Path | None:
@@ -32,6 +40,9 @@ def previous_graph(context: Context) -> Path | None:
         context.console.say("partition: a fresh entity map (--rebuild)")
         return None
     config = context.config.graph
+    if record["parts"].get("ids") != key_of_ids(config):
+        context.console.say("partition: a fresh entity map, since graph.ids or its key changed")
+        return None
     reads = ("graph.json", "entities/", *(("ledger/", "edges/train/") if config.append_only else ()))
     way_out = f"begin a fresh entity map with `{context.command('partition', '--rebuild')}`"
     require_intact(latest.directory("partition"), record["outputs"], reads, way_out)

@@ -11,6 +11,7 @@ from artifacts.section import Section
 from pipeline.context import Context
 from pipeline.fingerprint import input_state
 from pipeline.log import log_event
+from pipeline.people import forgotten_line, lists_digest, runs_with_other_lists
 from pipeline.ranking import compared_runs, expecting, keep_trainings, require_exports_intact
 from pipeline.workspace import Run
 
@@ -61,7 +62,7 @@ class Stage(ABC):
 
 
 class Partition(Stage):
-    name, version = "partition", 3
+    name, version = "partition", 4
 
     def section(self, context: Context) -> Section:
         return context.config.graph
@@ -70,10 +71,14 @@ class Partition(Stage):
         return context.source_states
 
     def state(self, context: Context) -> dict[str, Any]:
-        from pipeline.entity_map import map_since
+        from pipeline.entity_map import key_of_ids, map_since
 
-        since = map_since(context)
-        return {"map": since} if since else {}
+        state = {
+            "map": map_since(context),
+            "ids": key_of_ids(context.config.graph),
+            "lists": lists_digest(context),
+        }
+        return {name: value for name, value in state.items() if value}
 
     def plan(self, context: Context, run: Run | None) -> dict[str, int]:
         from partitioning import plan_graph
@@ -90,8 +95,15 @@ class Partition(Stage):
         with context.console.steps(self.name) as progress:
             files = context.source_files
             report = build_graph(context.config.graph, context.root, partial, progress, previous, None, files)
+        if report.forgotten:
+            context.console.say(f"{self.name}: {forgotten_line(report.forgotten)}")
         if report.recounted:
             context.console.say(f"{self.name}: counted all files again, since {'; '.join(report.recounted[:3])}")
+        if left := runs_with_other_lists(context, run, self.version) if self.state(context).get("lists") else []:
+            context.console.say(
+                f"{self.name}: earlier runs with other lists of consent or of ids to forget: {len(left)}; "
+                f"once this one is published, `{context.command('purge')}` removes them"
+            )
         if previous and report.unbalanced:
             types = ", ".join(report.unbalanced)
             context.console.say(
@@ -237,7 +249,7 @@ class Evaluate(Stage):
 
 
 class Rank(Stage):
-    name, version, upstream, resumable, adds_to_published = "rank", 6, "export", True, True
+    name, version, upstream, resumable, adds_to_published = "rank", 7, "export", True, True
     knows_its_work = True
     reads: ClassVar = {"partition": ("graph.json",), "export": (EMBEDDINGS,)}
 
@@ -264,17 +276,20 @@ class Rank(Stage):
         return {}
 
     def make(self, context: Context, run: Run, partial: Path) -> dict[str, Any]:
+        from partitioning import forgotten_ids, id_key
         from ranker import export_of, rank
 
         keep_trainings(run, partial, self.version)
-        config = self.section(context)
+        config, graph = self.section(context), context.config.graph
         runs = compared_runs(context, config)
         require_exports_intact(runs)
         if not runs:
             runs, config = {run.id: run.path}, expecting(context, config, run)
         exports = {name: export_of(path) for name, path in runs.items()}
         with context.console.steps(self.name) as progress:
-            return rank(config, context.root, exports, partial, progress, run.path / "tensorboard" / self.name)
+            key = id_key(graph)
+            curves, forgotten = run.path / "tensorboard" / self.name, forgotten_ids(graph, context.source_files)
+            return rank(config, context.root, exports, partial, progress, curves, forgotten=forgotten, id_key=key)
 
     def summary(self, metrics: dict[str, Any]) -> str:
         from ranker import metrics_table

@@ -3,7 +3,7 @@
 Importing this package is light; torch is loaded by `rank`.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -40,6 +40,8 @@ def rank(
     progress: Callable[[str, float], None],
     scalars: Path,
     impressions: "Frame | None" = None,
+    forgotten: "Mapping[str, Sequence[str]] | None" = None,
+    id_key: bytes | None = None,
 ) -> dict[str, Any]:
     """Trains and judges the arms of a config in the existing directory `destination`.
 
@@ -47,10 +49,14 @@ def rank(
     `progress` is told what is being done and its fraction done; `scalars` is where curves for TensorBoard go, if the
     config asks for them. `impressions` is a table in memory (a pandas DataFrame, an Arrow table, whatever has
     `__arrow_c_stream__`) that stands for the files of the config's `impressions`; it is read in blocks as they are, and
-    errors call it `impressions`. If a run is killed, the same call with the same destination resumes it, and a call
-    with more arms, seeds or exports trains only those. Returns the metrics tree below `rank`. Raises ConfigError for a
-    graph that has seen the training labels, DataError for bad input.
+    errors call it `impressions`. `forgotten` are ids by entity type, as the graph has them: impressions of one in a
+    slot of that type are left out, and in a list it counts as no id. `id_key` is the key of the graph's pseudonyms.
+    If a run is killed, the same call with the same destination resumes it, and a call with more arms, seeds or exports
+    trains only those. Returns the metrics tree below `rank`. Raises ConfigError for a graph that has seen the training
+    labels, DataError for bad input.
     """
+    from ranker.data.forgotten import Forgotten
     from ranker.experiment.ranking import rank_arms
 
-    return rank_arms(config, root, exports, destination, progress, scalars, impressions)
+    ids = Forgotten.of(forgotten or {})
+    return rank_arms(config, root, exports, destination, progress, scalars, impressions, ids, id_key)

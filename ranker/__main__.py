@@ -39,12 +39,17 @@ def parser() -> argparse.ArgumentParser:
 def load(path: Path, arms: Sequence[str]) -> RankerConfig:
     """The `ranker` section of a resolved config, with some of its arms. Raises ConfigError, a line per problem."""
     try:
-        config = RankerConfig.model_validate(json.loads(path.read_text())["ranker"])
+        whole = json.loads(path.read_text())
+        config, graph = RankerConfig.model_validate(whole["ranker"]), whole.get("graph", {})
     except ValidationError as error:
         lines = [f"{path}: ranker.{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in error.errors()]
         raise ConfigError(*lines) from error
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ConfigError(f"{path}: expected what `transra config show` prints, with `ranker` ({error})") from error
+    if graph.get("forget"):
+        raise ConfigError(f"{path}: graph.forget: only `transra rank` leaves out impressions of ids to forget")
+    if graph.get("ids"):
+        raise ConfigError(f"{path}: graph.ids: only `transra rank` knows the graph's pseudonyms")
     if lines := [f"{path}: ranker.{'.'.join(map(str, p.path))}: {p.message}" for p in config.problems()]:
         raise ConfigError(*lines)
     return config.model_copy(update={"arms": chosen(config.arms, arms)})

@@ -32,7 +32,9 @@ FACES = ("partitioning", "pbg_transra", "ranker")
 DUCKDB = {"sources", "events"}
 DUCKDB_MODULES = {
     "partitioning.duckdb_reader",
+    "partitioning.forgetting",
     "partitioning.names",
+    "partitioning.entities.forgotten",
     "partitioning.entities.id_table",
     "partitioning.entities.published_ids",
     "partitioning.edges.query",

@@ -42,17 +42,7 @@ def write_graph_files(
                 )
                 for index, relation in enumerate(relations)
             ),
-            consent={r.name: text for r in relations if (text := _consent_text(config, r))},
+            consent={r.name: consent.text for r in relations if (consent := config.consent_of(r.config))},
             window=window,
         ),
     )
-
-
-def _consent_text(config: GraphConfig, relation: NamedRelation) -> str | None:
-    consent = config.consent_of(relation.config)
-    if consent is None:
-        return None
-    if consent.assumed:
-        return f"assumed: {consent.assumed}"
-    condition = f" where {consent.where}" if consent.where else ""
-    return f"source {consent.source}, {consent.type} in column {consent.column}{condition}"

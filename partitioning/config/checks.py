@@ -115,11 +115,27 @@ def _consent(graph: GraphConfig, consent: ConsentConfig, path: Path) -> Iterator
     if consent.source is None:
         return
     yield from _unknown("source", consent.source, graph.sources, (*path, "source"))
+    yield from _answers(consent, path)
     for key in ("type", "column"):
         if getattr(consent, key) is None:
             yield Problem((*path, key), "a consent source needs it")
     if consent.type is not None:
         yield from _unknown("entity type", consent.type, graph.entities, (*path, "type"))
+
+
+def _answers(consent: ConsentConfig, path: Path) -> Iterator[Problem]:
+    if consent.answer is None:
+        for key in ("yes", "no"):
+            if getattr(consent, key):
+                yield Problem((*path, key), "has no meaning without answer")
+        return
+    if consent.where:
+        yield Problem((*path, "where"), "answer, yes and no say who agreed; remove one of both")
+    for key in ("yes", "no"):
+        if not getattr(consent, key):
+            yield Problem((*path, key), "expected at least one answer: what is neither yes nor no is refused")
+    for answer in sorted({*consent.yes} & {*consent.no}):
+        yield Problem((*path, "no"), f"'{answer}' is listed as yes, too")
 
 
 def _names(graph: GraphConfig) -> Iterator[Problem]:

@@ -108,18 +108,52 @@ class ForgetConfig(Section):
     column: str = Field("id", description="Its column with the id.")
 
 
-class ConsentConfig(Section):
-    """Who opted in: a source and its column of people, or the statement that all of them did."""
+class IdsConfig(Section):
+    """Ids become pseudonyms while they are read: nothing that is written holds an id of the logs."""
 
-    source: str | None = Field(None, description="Source that lists people.")
+    hash: Literal["hmac-sha256"] = Field(description="HMAC of the id's text, in hexadecimal.")
+    key_env: str = Field(min_length=1, description="Environment variable with the key, of 16 bytes or more.")
+
+
+class ConsentConfig(Section):
+    """Who opted in: a source of people's answers and what in it says yes, or the statement that all of them did."""
+
+    source: str | None = Field(None, description="Source of answers, a row for each; whoever has none did not agree.")
     type: str | None = Field(None, description="Entity type of those people.")
     column: str | None = Field(None, description="Column of the source that holds their ids.")
-    where: str | None = Field(None, description="SQL condition on the source: true for those who opted in.")
+    about: str | None = Field(
+        None, description="SQL condition on the source: the rows that answer this question. By default all."
+    )
+    where: str | None = Field(
+        None,
+        description="SQL condition on the source: a row says yes where it is true, else no. Without where and answer, "
+        "every row is a yes.",
+    )
+    answer: str | None = Field(
+        None, description="In place of where: the column with the answer, compared as text with `yes` and `no`."
+    )
+    yes: tuple[str, ...] = Field((), description="Answers that say yes.")
+    no: tuple[str, ...] = Field((), description="Answers that say no; any other is refused.")
+    time_column: str | None = Field(
+        None,
+        description="When the answer was given: a person's latest counts, and no where yes and no are of one time. By "
+        "default the source's time_column; without either, a person who says both is refused.",
+    )
     assumed: str | None = Field(
         None,
         min_length=1,
         description="Why all rows may be used without a consent source; the report repeats it.",
     )
+
+    @property
+    def text(self) -> str:
+        """What the graph says of it."""
+        if self.assumed:
+            return f"assumed: {self.assumed}"
+        says = f" where {self.where}" if self.where else ""
+        says = f" where {self.answer} is {' or '.join(self.yes)}" if self.answer else says
+        about = f", about {self.about}" if self.about else ""
+        return f"source {self.source}, {self.type} in column {self.column}{says}{about}"
 
 
 class RelationConfig(Section):
@@ -202,6 +236,7 @@ class GraphConfig(Section):
     )
     consent: ConsentConfig | None = Field(None, description="Who opted in, for every offsite relation.")
     forget: ForgetConfig | None = Field(None, description="Entities to remove, also from the entity map.")
+    ids: IdsConfig | None = Field(None, description="Pseudonyms in place of ids; by default ids are kept as they are.")
     split: SplitConfig = Field(SplitConfig(), description="Train, validation and test.")
 
     def with_inverses(self) -> "GraphConfig":
@@ -244,3 +279,12 @@ class GraphConfig(Section):
     def consent_of(self, relation: RelationConfig) -> ConsentConfig | None:
         """What says that people agreed to this relation's rows; None for relations that need no consent."""
         return (relation.consent or self.consent) if relation.domain == "offsite" else None
+
+    def needs_consent(self, type: str) -> bool:
+        """Whether ids of a type occur in rows that are used only if somebody agreed."""
+        agreed = [relation for relation in self.relations if (one := self.consent_of(relation)) and one.source]
+        return any(side.type == type for relation in agreed for side in relation.sides.values())
+
+    def consent_path(self, index: int) -> str:
+        """Where the config says who agreed to a relation's rows."""
+        return f"graph.relations[{index}].consent" if self.relations[index].consent else "graph.consent"

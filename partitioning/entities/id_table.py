@@ -8,6 +8,7 @@ the previous graph come first and keep their offsets.
 from dataclasses import dataclass
 from pathlib import Path
 
+from artifacts.graph import load_graph
 from partitioning.config.sections import GraphConfig
 from partitioning.entities.entity_map import EntityMap
 from partitioning.entities.published_ids import published_ids
@@ -40,14 +41,20 @@ def map_ids(
 ) -> IdTable:
     """Collects and orders the ids of a type. `hashed` keeps the hash column.
 
-    Ids of the graph in `previous` keep partition and offset, new ones follow them; ids to forget get no offset, so
-    their edges find none either. Raises DataError for a missing id and for a previous graph with another number of
-    partitions.
+    Ids of the graph in `previous` keep partition and offset, new ones follow them. Two kinds get none: ids to forget,
+    whose edges find none either, and, of a type that occurs in rows which need consent, ids that no event has any more:
+    what made them known may have been withdrawn, and the map does not say what it was. Raises DataError for a missing
+    id and for a previous graph with another number of partitions.
     """
     partitions, name = config.partitions_of(type), quoted(f"entities_{type}")
     found, forgotten = _found(config, events, type), forgotten_ids(type) if config.forget else None
     order = "part, hash, id"
-    published = published_ids(engine, previous, type, partitions, forgotten)
+    met = None
+    if previous and (config.needs_consent(type) or load_graph(previous).needs_consent(type)):
+        table = quoted(f"met_{type}")
+        engine.run(f"CREATE TEMP TABLE {table} AS {found}")
+        found, met = f"SELECT * FROM {table}", f"SELECT id FROM {table}"
+    published = published_ids(engine, previous, type, partitions, forgotten, met)
     if any(published.counts):
         found = (
             f"SELECT id, part, {_HASH} AS hash, false AS new, id_offset AS rank FROM ({published.sql}) "
@@ -96,7 +103,9 @@ def add_ids(engine: Engine, config: GraphConfig, events: list[Events], type: str
 def _found(config: GraphConfig, events: list[Events], type: str) -> str:
     """SQL of (id, hash, part) of the ids of events; those to forget are left out, and with them their edges."""
     part = f"CAST(hash % {config.partitions_of(type)} AS USMALLINT) AS part"
-    ids = _distinct(events, type) + (f" ANTI JOIN ({forgotten_ids(type)}) USING (id)" if config.forget else "")
+    ids = f"SELECT DISTINCT id FROM ({occurring(events, type)})"
+    if config.forget:
+        ids += f" ANTI JOIN ({forgotten_ids(type)}) USING (id)"
     return f"SELECT id, hash, {part} FROM (SELECT id, {_HASH} AS hash FROM ({ids}))"
 
 
@@ -108,13 +117,13 @@ def _counts(engine: Engine, events: list[Events], type: str, sql: str, partition
     return tuple(counts.get(part, 0) for part in range(partitions))
 
 
-def _distinct(events: list[Events], type: str) -> str:
-    """SQL of the distinct ids of a type; a missing id is among them."""
+def occurring(events: list[Events], type: str) -> str:
+    """SQL of the ids of a type, one for each place where it occurs; a missing id is among them."""
     rows = [
         f"SELECT {text(column)} AS id FROM {table} WHERE {' OR '.join(sorted(conditions))}"
         for (table, column), conditions in _columns(events, type).items()
     ]
-    return f"SELECT DISTINCT id FROM ({' UNION ALL '.join(rows or ['SELECT CAST(NULL AS VARCHAR) AS id WHERE false'])})"
+    return " UNION ALL ".join(rows or ["SELECT CAST(NULL AS VARCHAR) AS id WHERE false"])
 
 
 def _columns(events: list[Events], type: str) -> dict[tuple[str, str], set[str]]:

@@ -15,13 +15,22 @@ class PublishedIds(NamedTuple):
     counts: tuple[int, ...]
 
 
+def published_rows(previous: Path, type: str) -> str:
+    """SQL of (id, part, id_offset) of a type that the graph in `previous` has."""
+    return " UNION ALL ".join(
+        f"SELECT id, CAST({part} AS USMALLINT) AS part, CAST(file_row_number AS UBIGINT) AS id_offset "
+        f"FROM read_parquet({file_list([ids_path(previous, type, part)])})"
+        for part in range(load_graph(previous).entity_type(type).partitions)
+    )
+
+
 def published_ids(
-    engine: Engine, previous: Path | None, type: str, partitions: int, forgotten: str | None
+    engine: Engine, previous: Path | None, type: str, partitions: int, gone: str | None, met: str | None = None
 ) -> PublishedIds:
     """The ids of a type that keep their offsets in a graph that follows the one in `previous`.
 
-    `forgotten` is SQL of the ids that must leave; the last ids of the partition move to their offsets. Raises DataError
-    for a graph with another number of partitions.
+    `gone` is SQL of ids that must leave; with `met`, SQL of ids, all others must. The last ids of the partition move to
+    their offsets. Raises DataError for a graph with another number of partitions.
     """
     graph = load_graph(previous) if previous else None
     before = {entity_type.name: entity_type for entity_type in graph.entity_types} if graph else {}
@@ -33,20 +42,18 @@ def published_ids(
             f"{previous}: type '{type}' has {before[type].partitions} partitions there and {partitions} in the "
             "config; ids keep their offsets only with the same number, else rebuild the map"
         )
-    rows = " UNION ALL ".join(
-        f"SELECT id, CAST({part} AS USMALLINT) AS part, CAST(file_row_number AS UBIGINT) AS id_offset "
-        f"FROM read_parquet({file_list([ids_path(previous, type, part)])})"
-        for part in range(partitions)
-    )
-    return _without(engine, type, rows, partitions, forgotten) if forgotten else PublishedIds(rows, before[type].counts)
+    rows = published_rows(previous, type)
+    if met:
+        gone = f"SELECT id FROM ({rows}) ANTI JOIN ({met}) USING (id)"
+    return _without(engine, type, rows, partitions, gone) if gone else PublishedIds(rows, before[type].counts)
 
 
-def _without(engine: Engine, type: str, rows: str, partitions: int, forgotten: str) -> PublishedIds:
+def _without(engine: Engine, type: str, rows: str, partitions: int, gone: str) -> PublishedIds:
     """The ids that remain; as many of the last ones as are needed move to the offsets that became free."""
     table = quoted(f"published_{type}")
     nth = "row_number() OVER (PARTITION BY part ORDER BY id_offset) AS nth"
     engine.run(
-        f"CREATE TEMP TABLE {table} AS WITH published AS ({rows}), gone AS ({forgotten}), "
+        f"CREATE TEMP TABLE {table} AS WITH published AS ({rows}), gone AS ({gone}), "
         "kept AS (SELECT * FROM published ANTI JOIN gone USING (id)), "
         "sizes AS (SELECT part, count(*) AS size FROM kept GROUP BY part), "
         f"free AS (SELECT part, id_offset, {nth} FROM published SEMI JOIN gone USING (id) JOIN sizes USING (part) "

@@ -5,14 +5,13 @@ from dataclasses import dataclass
 
 from artifacts.graph import SPLITS, Side
 from artifacts.moment import epoch_seconds
-from partitioning.config.sections import ConsentConfig, GraphConfig, RelationConfig
+from partitioning.config.sections import GraphConfig, RelationConfig
+from partitioning.events.consent import agreeing
 from partitioning.events.lookups import derived
 from partitioning.events.time_split import NO_MOMENT, SplitByTime
 from partitioning.events.weights import reference_time, weight_units
-from partitioning.sources.engine import Engine, quoted, text
-from partitioning.sources.expression_types import check_types
-from partitioning.sources.expressions import parse
-from partitioning.sources.table import Source, has_rows
+from partitioning.sources.engine import Engine, text
+from partitioning.sources.table import Source, check_expression, has_rows
 
 # The split code of events whose split the hash of the edge decides, once the entities are mapped.
 BY_HASH = len(SPLITS)
@@ -47,18 +46,17 @@ def declared_events(engine: Engine, config: GraphConfig, sources: dict[str, Sour
     for index, relation in enumerate(config.relations):
         for name in (name for name in relation.sources if name in filled):
             _check_relation(engine, sources[name], relation, f"graph.relations[{index}]")
-    consents: dict[ConsentConfig, str] = {}
+    agreed = agreeing(engine, config, sources)
     reference = reference_time(engine, config, {name: sources[name] for name in filled})
     events = []
     for index, relation in enumerate(config.relations):
-        people = _people(engine, config, relation, sources, index, consents)
+        consent = config.consent_of(relation)
         for name in (name for name in relation.sources if name in filled):
             looked_up, source = derived(engine, relation, sources[name], sources)
             consented = tuple(
-                f"{text(side.column)} IN (SELECT id FROM {table})"
-                for kind, table in people
+                f"{text(side.column)} IN (SELECT id FROM {agreed[consent]})"
                 for side in looked_up.sides.values()
-                if side.type == kind
+                if consent and consent in agreed and side.type == consent.type
             )
             selected = tuple(_selected(config, relation, source))
             split, moment = _split(config, source)
@@ -71,36 +69,6 @@ def _check_relation(engine: Engine, source: Source, relation: RelationConfig, pa
     for key, sql, wanted in (("where", relation.where, "a boolean"), ("weight", relation.weight, "a number")):
         if sql is not None:
             check_expression(engine, source, sql, f"{path}.{key}", wanted)
-
-
-def check_expression(engine: Engine, source: Source, sql: str, path: str, wanted: str) -> None:
-    """Raises ConfigError unless `sql` is a boolean or a number over the source's columns, without guessing types."""
-    check_types(engine, parse(engine, sql, path), source.types, wanted, source.name, source.declarable)
-
-
-def _people(
-    engine: Engine,
-    config: GraphConfig,
-    relation: RelationConfig,
-    sources: dict[str, Source],
-    index: int,
-    consents: dict[ConsentConfig, str],
-) -> list[tuple[str, str]]:
-    """Entity type and table of those who opted in; the table is made once for each consent."""
-    consent = config.consent_of(relation)
-    if consent is None or consent.source is None or consent.type is None or consent.column is None:
-        return []
-    if consent not in consents:
-        source = sources[consent.source]
-        if consent.where:
-            path = f"graph.relations[{index}].consent.where" if relation.consent else "graph.consent.where"
-            check_expression(engine, source, consent.where, path, "a boolean")
-        consents[consent] = f"consent_{len(consents)}"
-        engine.run(
-            f"CREATE TEMP TABLE {consents[consent]} AS SELECT DISTINCT {text(consent.column)} AS id "
-            f"FROM {source.table} WHERE ({consent.where or 'true'}) AND {quoted(consent.column)} IS NOT NULL"
-        )
-    return [(consent.type, consents[consent])]
 
 
 def _selected(config: GraphConfig, relation: RelationConfig, source: Source) -> Iterator[str]:

@@ -32,6 +32,13 @@ def read_forgotten(engine: Engine, config: GraphConfig, sources: dict[str, Sourc
     return True
 
 
+def forget_row(engine: Engine, config: GraphConfig, sources: dict[str, Source], type: str, id: str) -> str:
+    """File and row of an entry of the list."""
+    assert config.forget is not None
+    entry = f"{text(config.forget.type_column)} = {literal(type)} AND {text(config.forget.column)} = {literal(id)}"
+    return row_of(engine, sources[config.forget.source], entry)
+
+
 def forgotten_ids(type: str) -> str:
     """SQL of the ids of a type that must leave."""
     return f"SELECT id FROM {TABLE} WHERE type = {literal(type)}"

@@ -22,7 +22,7 @@ from artifacts.moment import epoch_seconds
 from artifacts.publish import write_json
 from partitioning.config.sections import GraphConfig
 
-FORMAT = 2  # raised, too, when the same files would be counted otherwise
+FORMAT = 3  # raised, too, when the same files would be counted otherwise
 # What may change from graph to graph: files are compared one by one, and the dates of a split may move on.
 _MAY_CHANGE = {"sources": {"__all__": {"path"}}, "split": {"time": {"valid_from", "test_from"}}}
 

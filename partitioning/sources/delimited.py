@@ -13,7 +13,7 @@ from artifacts.source_files import Files
 from partitioning.config.sections import Format, SourceConfig
 from partitioning.sources.engine import Engine, file_list, literal
 from partitioning.sources.layout import Opened, require_column
-from partitioning.sources.staged import Kind, Stage, declared_kind, scanned, stage
+from partitioning.sources.staged import Kind, Stage, declared_kind, kind_of_ids, scanned, stage
 from partitioning.sources.used import Use
 
 _TEXT = Kind("VARCHAR", "{0}")
@@ -43,6 +43,7 @@ def open_delimited(
         for path, members in _runs(files, headers)
     ]
     kinds = {column: declared_kind(source, column, use.roles.get(column)) or _TEXT for column in columns}
+    kinds |= {column: kind_of_ids(kinds[column]) for column in use.hashed}
     return stage(engine, name, stages, kinds) if staged else scanned(stages, kinds)
 
 

@@ -11,6 +11,7 @@ from artifacts.section import did_you_mean
 from partitioning.config.sections import GraphConfig
 from partitioning.sources.engine import Engine, literal, quoted, translated
 from partitioning.sources.layout import Opened, free_names, require_column
+from partitioning.sources.pseudonyms import replaced
 from partitioning.sources.used import Use
 
 Frames: TypeAlias = Mapping[str, pa.Table]  # by source
@@ -53,7 +54,8 @@ def open_frame(engine: Engine, name: str, frame: pa.Table, use: Use) -> Opened:
         require_column(label, column, types)
     place, table = free_names(columns), quoted(f"source_{name}")
     kept = ", ".join(map(quoted, columns)) or "1"
-    engine.run(f"CREATE TEMP TABLE {table} AS SELECT {kept} FROM {view}")
+    select = replaced(use.hashed)
+    engine.run(f"CREATE TEMP TABLE {table} AS {select} FROM (SELECT {kept} FROM {view})")
     file, row = map(quoted, place)
-    reader = f"(SELECT {kept}, {literal(label)} AS {file}, row_number() OVER () AS {row} FROM {view})"
+    reader = f"({select} FROM (SELECT {kept}, {literal(label)} AS {file}, row_number() OVER () AS {row} FROM {view}))"
     return Opened({column: types[column] for column in columns}, table, reader, place)

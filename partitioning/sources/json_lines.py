@@ -11,6 +11,7 @@ from artifacts.source_files import Files
 from partitioning.config.sections import SourceConfig
 from partitioning.sources.engine import Engine, file_list, literal, quoted
 from partitioning.sources.layout import NO_TYPE, Opened, key_of, require_column
+from partitioning.sources.pseudonyms import pseudonym_of
 from partitioning.sources.staged import Kind, Stage, declared_kind, stage
 from partitioning.sources.used import Use
 
@@ -37,7 +38,7 @@ def open_json_lines(
     columns = use.columns([*known, *(column for column in named if column.casefold() not in folded)], name)
     for column in (column for column in source.types if column not in columns and column not in known):
         raise ConfigError(f"graph.sources.{name}.types.{column}: nothing uses such a column")
-    raw = _Raw(engine, quoted(f"json_{name}"), files, columns)
+    raw = _Raw(engine, quoted(f"json_{name}"), files, columns, use.hashed)
     raw.read()
     kinds = {}
     for column in columns:
@@ -60,6 +61,7 @@ class _Raw:
     table: str
     files: Files
     columns: list[str]
+    hashed: set[str]
 
     def of(self, column: str) -> str:
         return f"c{self.columns.index(column)}"
@@ -73,7 +75,19 @@ class _Raw:
 
     @property
     def _kept(self) -> str:
-        return ", ".join(f"{quoted(column)} AS {self.of(column)}" for column in self.columns)
+        return ", ".join(f"{self._value(column)} AS {self.of(column)}" for column in self.columns)
+
+    def _value(self, column: str) -> str:
+        """SQL of a column's JSON, of ids a pseudonym; what can be no id keeps the type that it is refused for."""
+        value = quoted(column)
+        if column not in self.hashed:
+            return value
+        text = f"({value} ->> '$')"
+        pseudonym = f"CAST(to_json({pseudonym_of(text)}) AS JSON)"
+        return (
+            f"CASE WHEN json_type({value}) IN ('VARCHAR', 'UBIGINT', 'BIGINT') THEN {pseudonym} "
+            f"WHEN json_type({value}) IN ('OBJECT', 'ARRAY') THEN CAST('{{}}' AS JSON) ELSE {value} END"
+        )
 
     def _scan(self, files: list[Path]) -> str:
         struct = ", ".join(f"{literal(column)}: 'JSON'" for column in self.columns)
@@ -89,8 +103,10 @@ class _Raw:
     def text(self, column: str, kind: Kind) -> str:
         """SQL of a column's text, of an object's JSON; where a line is without, of what the directory says."""
         value = self.of(column) if kind.type == "JSON" else f"({self.of(column)} ->> '$')"
-        named = any(column in keys for keys in self.files.values())
-        return f"coalesce({value}, {key_of(self.files, column, 'file')})" if named else value
+        if not any(column in keys for keys in self.files.values()):
+            return value
+        key = key_of(self.files, column, "file")
+        return f"coalesce({value}, {pseudonym_of(key) if column in self.hashed else key})"
 
     def types(self, column: str, source: SourceConfig) -> dict[str, int]:
         """JSON's types of a column's values, with the first row of each.

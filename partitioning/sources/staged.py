@@ -9,6 +9,7 @@ from artifacts.source_files import Files
 from partitioning.config.sections import SourceConfig
 from partitioning.sources.engine import Engine, literal, quoted
 from partitioning.sources.layout import Opened, file_of, free_names, key_of, require_same_key
+from partitioning.sources.pseudonyms import pseudonym_of
 from partitioning.sources.used import Role
 from partitioning.sources.values import EXPECTED, MARK, required, time_of, typed
 
@@ -43,6 +44,11 @@ class Stage:
 
     def text(self, column: str) -> str:
         return self.stored[column] if column in self.stored else key_of(self.files, column, self.file)
+
+
+def kind_of_ids(kind: Kind) -> Kind:
+    """What the text of a column of ids becomes where pseudonyms are asked for."""
+    return Kind("VARCHAR", pseudonym_of(f"CAST({kind.value} AS VARCHAR)"), kind.checked)
 
 
 def declared_kind(source: SourceConfig, column: str, role: Role | None) -> Kind | None:
@@ -114,7 +120,8 @@ def _wrong_value(
     engine: Engine, table: str, stages: list[Stage], place: tuple[str, str], kinds: Mapping[str, Kind]
 ) -> DataError:
     """The error for the first value that is not of its type; reads the files again, as text."""
-    for sql in _statements(table, stages, place[0], {column: Kind("VARCHAR", "{0}") for column in kinds}):
+    texts = {column: Kind("VARCHAR", "{0}") if kind.checked else kind for column, kind in kinds.items()}
+    for sql in _statements(table, stages, place[0], texts):
         engine.run(sql)
     file, row = map(quoted, place)
     for column, kind in ((column, kind) for column, kind in kinds.items() if kind.checked):

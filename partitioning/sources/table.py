@@ -5,14 +5,17 @@ from dataclasses import dataclass
 
 from artifacts.errors import ConfigError, DataError
 from artifacts.source_files import Files
-from partitioning.config.sections import Format, GraphConfig, SourceConfig
+from partitioning.config.sections import Format, GraphConfig, SourceConfig, TimeUnit
 from partitioning.sources.delimited import open_delimited
 from partitioning.sources.engine import Engine, quoted
+from partitioning.sources.expression_types import check_types
+from partitioning.sources.expressions import parse
 from partitioning.sources.files import check_file, file_format
 from partitioning.sources.frames import Frames, frame_label, open_frame
 from partitioning.sources.json_lines import open_json_lines
 from partitioning.sources.layout import INTEGERS, NO_TYPE, UNSIGNED, Opened
 from partitioning.sources.parquet import open_parquet
+from partitioning.sources.pseudonyms import replaced
 from partitioning.sources.used import Use, used
 
 _ID_TYPES = {*INTEGERS, *UNSIGNED, NO_TYPE, "VARCHAR", "UUID", "DATE"}
@@ -70,6 +73,11 @@ def has_rows(engine: Engine, source: Source) -> bool:
     return engine.rows(f"SELECT 1 FROM {source.table} LIMIT 1") != []
 
 
+def check_expression(engine: Engine, source: Source, sql: str, path: str, wanted: str) -> None:
+    """Raises ConfigError unless `sql` is a boolean or a number over the source's columns, without guessing types."""
+    check_types(engine, parse(engine, sql, path), source.types, wanted, source.name, source.declarable)
+
+
 def _open(
     engine: Engine,
     config: GraphConfig,
@@ -99,7 +107,7 @@ def _source(config: GraphConfig, name: str, label: str, opened: Opened, use: Use
         table=opened.table,
         reader=opened.reader,
         place=opened.place,
-        time=_time(source, opened.types),
+        time=epoch_of(column, source.time_unit, opened.types[column]) if (column := source.time_column) else None,
     )
 
 
@@ -116,10 +124,23 @@ def _opened(
     if format == "parquet":
         if source.types:
             raise ConfigError(f"graph.sources.{name}.types: a Parquet source has its own types; remove this")
-        return open_parquet(engine, name, files, use, counted)
+        return _with_pseudonyms(engine, name, open_parquet(engine, name, files, use, counted), use)
     if format == "jsonl":
         return open_json_lines(engine, name, source, files, use, counted)
     return open_delimited(engine, name, source, format, files, use, staged)
+
+
+def _with_pseudonyms(engine: Engine, name: str, opened: Opened, use: Use) -> Opened:
+    """A scan as a table with pseudonyms: to make them in each pass would take many times what a pass takes.
+
+    Types stay those of the files, since no expression names a column of ids.
+    """
+    if not use.hashed:
+        return opened
+    select, table = replaced(use.hashed), quoted(f"source_{name}")
+    columns = ", ".join(map(quoted, opened.types))
+    engine.run(f"CREATE TEMP TABLE {table} AS {select} FROM (SELECT {columns} FROM {opened.table})")
+    return Opened(opened.types, table, f"({select} FROM {opened.reader})", opened.place)
 
 
 def _check_types(name: str, source: SourceConfig, label: str, types: dict[str, str], use: Use) -> None:
@@ -139,14 +160,11 @@ def _check_types(name: str, source: SourceConfig, label: str, types: dict[str, s
             )
 
 
-def _time(source: SourceConfig, types: dict[str, str]) -> str | None:
-    """SQL of epoch seconds; fractions are floored, where DuckDB's division would cut them off."""
-    if not source.time_column:
-        return None
-    column = quoted(source.time_column)
-    kind = types[source.time_column]
-    if kind in (*INTEGERS, *UNSIGNED) and source.time_unit:
-        return _floored(f"CAST({column} AS BIGINT)", _DIVISOR[source.time_unit])
+def epoch_of(column: str, unit: TimeUnit | None, kind: str) -> str:
+    """SQL of a time column's epoch seconds; fractions are floored, where DuckDB's division would cut them off."""
+    column = quoted(column)
+    if kind in (*INTEGERS, *UNSIGNED) and unit:
+        return _floored(f"CAST({column} AS BIGINT)", _DIVISOR[unit])
     if kind == NO_TYPE:
         return "CAST(NULL AS BIGINT)"
     if kind in ("TIMESTAMP_NS", "TIMESTAMPTZ_NS"):

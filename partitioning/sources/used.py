@@ -3,8 +3,9 @@
 from dataclasses import dataclass, field
 from typing import Literal
 
+from artifacts.errors import ConfigError
 from partitioning.config.sections import GraphConfig
-from partitioning.sources.engine import Engine
+from partitioning.sources.engine import Engine, quoted
 from partitioning.sources.expressions import Expression, parse, resolve
 
 Role = Literal["id", "relation", "time"]
@@ -16,10 +17,18 @@ class Use:
 
     roles: dict[str, Role] = field(default_factory=dict)
     expressions: list[Expression] = field(default_factory=list)
+    hashed: set[str] = field(default_factory=set)  # columns of ids that are read as pseudonyms
 
     def columns(self, known: list[str], source: str) -> list[str]:
         """Every column of the source that is used. Raises ConfigError for one that an expression does not find."""
-        named = [column for expression in self.expressions for column in resolve(expression, known, source)]
+        named = []
+        for expression in self.expressions:
+            columns = resolve(expression, known, source)
+            if ids := sorted(self.hashed & set(columns)):
+                raise ConfigError(
+                    f"{expression.path}: column '{ids[0]}' holds ids, of which graph.ids leaves pseudonyms only"
+                )
+            named += columns
         return list(dict.fromkeys([*self.roles, *named]))
 
 
@@ -42,13 +51,30 @@ def used(engine: Engine, config: GraphConfig) -> dict[str, Use]:
         if consent and consent.source and consent.column:
             use = uses.setdefault(consent.source, Use())
             use.roles[consent.column] = "id"
-            if consent.where:
-                owner = f"{path}.consent" if relation.consent else "graph.consent"
-                use.expressions.append(parse(engine, consent.where, f"{owner}.where"))
+            if consent.time_column:
+                use.roles[consent.time_column] = "time"
+            answer = quoted(consent.answer) if consent.answer else None
+            for key, sql in (("about", consent.about), ("where", consent.where), ("answer", answer)):
+                if sql is not None:
+                    use.expressions.append(parse(engine, sql, f"{config.consent_path(index)}.{key}"))
     if config.forget:
         forget = uses.setdefault(config.forget.source, Use())
-        forget.roles.update({config.forget.type_column: "id", config.forget.column: "id"})
+        forget.roles.update({config.forget.type_column: "relation", config.forget.column: "id"})
     for name, use in uses.items():
         if column := config.sources[name].time_column:
             use.roles[column] = "time"
+        if config.ids:
+            use.hashed = {column for column, role in use.roles.items() if role == "id"}
+    if config.ids:
+        _require_ids_apart(config)
     return uses
+
+
+def _require_ids_apart(config: GraphConfig) -> None:
+    """Raises ConfigError for a column that holds ids and something else, which a pseudonym would not be."""
+    for index, relation in enumerate(config.relations):
+        times = [config.sources[name].time_column for name in relation.sources]
+        for side, end in relation.sides.items():
+            if end.column in (relation.relation_column, *times):
+                path = f"graph.relations[{index}].{side.value}.column"
+                raise ConfigError(f"{path}: '{end.column}' is no id alone; with graph.ids, expected a column of ids")

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from artifacts.embeddings import Embeddings, hash_ids
 from artifacts.errors import DataError
 from artifacts.ordered import unique
+from ranker.data.forgotten import Forgotten
 from ranker.data.log import LogBlock
 from ranker.data.slots import Slot
 
@@ -30,10 +31,10 @@ class JoinedSlot:
     rows: Rows
 
 
-def join_slot(block: LogBlock, slot: Slot, exports: Sequence[Embeddings]) -> JoinedSlot:
-    """Raises DataError for a column that holds no ids, and for a list longer than its cap."""
+def join_slot(block: LogBlock, slot: Slot, exports: Sequence[Embeddings], forgotten: Forgotten) -> JoinedSlot:
+    """Ids to forget are none. Raises DataError for a column that holds no ids, and for a list longer than its cap."""
     places, values = _places(block, slot)
-    encoded = values.dictionary_encode()
+    encoded = forgotten.without(slot.type, values).dictionary_encode()
     codes = encoded.indices.fill_null(-1).to_numpy(zero_copy_only=False)
     ids = encoded.dictionary
     hashes = np.append(np.maximum(hash_ids(ids) >> np.uint64(32), 1), NO_ID).astype(np.uint32)

@@ -1,7 +1,7 @@
 """The log of impressions: streamed block by block, and what its columns must be."""
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +13,11 @@ from numpy.typing import NDArray
 from artifacts.errors import DataError
 from artifacts.frame import Frame, arrow_table
 from artifacts.moment import YEAR_2200, epoch_seconds
+from artifacts.pseudonyms import pseudonyms
 from ranker.config.columns import DAY
 from ranker.config.sections import RankerConfig
 from ranker.data.files import impression_files
+from ranker.data.forgotten import Forgotten
 from ranker.data.parts import FRAME, FilePart, FramePart, Part
 from ranker.data.schemas import as_text, require_schemas
 
@@ -26,11 +28,12 @@ UNKNOWN = -1  # a conversion that may still come, or was never known
 
 @dataclass(frozen=True)
 class LogBlock:
-    """Consecutive rows of one part of the log; `first` is the number of the first of them in it."""
+    """Rows of one part of the log: its rows from number `first` on, or those of them that `kept` (N,) counts."""
 
     part: str
     first: int
     table: pa.Table
+    kept: NDArray[np.int64] | None = None
 
     def column(self, name: str) -> pa.Array:
         column = self.table.column(name)
@@ -47,17 +50,25 @@ class LogBlock:
 
     def row(self, mask: NDArray[np.bool_]) -> str:
         """Names the first row that `mask` (N,) marks."""
-        return f"{self.part}: row {self.first + int(np.argmax(mask))}"
+        at = int(np.argmax(mask))
+        return f"{self.part}: row {self.first + int(at if self.kept is None else self.kept[at])}"
 
 
 class ImpressionLog:
-    """Streams the impressions of a config, or those of a table in memory.
+    """Streams the impressions of a config, or those of a table in memory; those of ids to forget are left out.
 
     Raises DataError when files or columns are missing.
     """
 
-    def __init__(self, config: RankerConfig, root: Path, frame: Frame | None = None) -> None:
-        self.config = config
+    def __init__(
+        self,
+        config: RankerConfig,
+        root: Path,
+        frame: Frame | None = None,
+        forgotten: Forgotten | None = None,
+        id_key: bytes | None = None,
+    ) -> None:
+        self.config, self.forgotten, self._id_key = config, forgotten or Forgotten(), id_key
         self.parts: list[Part] = (
             [FilePart(path, keys) for path, keys in impression_files(config, root).items()]
             if frame is None
@@ -77,20 +88,47 @@ class ImpressionLog:
 
     @property
     def rows(self) -> int:
+        """All rows, also those that are left out."""
         return sum(part.rows for part in self.parts)
 
     def blocks(self, columns: Sequence[str] | None = None) -> Iterator[LogBlock]:
         """Yields the log in order of its parts, with `columns` or all that the config names."""
-        wanted = list(self._columns() if columns is None else columns)
+        wanted = list(self._columns() if columns is None else dict.fromkeys([*columns, *self._forgetting]))
         for part in self.parts:
             first = 0
             for table in part.batches(wanted, BLOCK_ROWS):
-                yield LogBlock(part.name, first, table)
+                block = self._without_forgotten(self._with_pseudonyms(LogBlock(part.name, first, table)))
+                if len(block.table):
+                    yield block
                 first += len(table)
+
+    def _with_pseudonyms(self, block: LogBlock) -> LogBlock:
+        """The block with the ids of the graph's types as the graph has them."""
+        if self._id_key is None:
+            return block
+        table = block.table
+        for name, slot in self.config.slots.items():
+            if slot.type and name in table.column_names:
+                ids = pseudonymous(block, name, self._id_key)
+                table = table.set_column(table.column_names.index(name), name, ids)
+        return replace(block, table=table)
+
+    @property
+    def _forgetting(self) -> Iterable[str]:
+        return self.forgotten.columns(self.config)
+
+    def _without_forgotten(self, block: LogBlock) -> LogBlock:
+        kept = np.ones(len(block.table), bool)
+        for name, type in self.forgotten.columns(self.config).items():
+            ids = block.cast(name, block.column(name), pa.large_string(), "ids")
+            kept &= ~self.forgotten.among(type, ids)
+        if kept.all():
+            return block
+        return LogBlock(block.part, block.first, block.table.filter(pa.array(kept)), np.flatnonzero(kept))
 
     def identity(self) -> list[Any]:
         """What tells this log from another, as JSON: state of its files, or the digest of the columns of a table."""
-        return [part.identity(list(self._columns())) for part in self.parts]
+        return [self.forgotten.identity(), *(part.identity(list(self._columns())) for part in self.parts)]
 
     def times(self, block: LogBlock) -> NDArray[np.int64]:
         """When each impression was shown, epoch seconds (N,).
@@ -178,6 +216,16 @@ def _parsed(block: LogBlock, name: str, column: pa.Array) -> pa.Array:
         return column.cast(pa.timestamp("us"))
     except pa.ArrowInvalid:
         return block.cast(name, column, pa.timestamp("us", "UTC"), "ISO dates or times, all with a zone or all without")
+
+
+def pseudonymous(block: LogBlock, name: str, key: bytes) -> pa.Array:
+    """A column of ids, or of lists of ids, as pseudonyms."""
+    column = block.column(name)
+    if not (pa.types.is_list(column.type) or pa.types.is_large_list(column.type)):
+        return pseudonyms(block.cast(name, column, pa.large_string(), "ids"), key)
+    lengths = pc.fill_null(pc.list_value_length(column), 0).to_numpy(zero_copy_only=False)
+    ids = pseudonyms(block.cast(name, column.flatten(), pa.large_string(), "ids"), key)
+    return pa.LargeListArray.from_arrays(pa.array(np.cumsum([0, *lengths]), pa.int64()), ids)
 
 
 def _labels(block: LogBlock, name: str, null_means: str) -> NDArray[np.int8]:

@@ -33,7 +33,7 @@ class Preparation:
         self.transforms: list[Categorical | Numeric] = [*self.categoricals, *self.numerics]
         self.rates = {name: {slot.name: MatchRate() for slot in self.layout.graph()} for name in exports}
         self.counts = {split: dict.fromkeys(("rows", "clicks", "conversions", "known"), 0) for split in SPLITS}
-        self.too_early = 0
+        self.too_early, self.forgotten = 0, 0
         self.missing = np.zeros(len(self.numerics), bool)
         self.shape = {
             "numerics": len(self.numerics),
@@ -68,6 +68,7 @@ class Preparation:
                     self._write(files[index], name, records[splits == index])
                 done += len(records)
                 progress("encode", done / total)
+        self.forgotten = self.log.rows - done
 
     def summary(self, key: str) -> Summary:
         """Raises DataError for an empty split and for a label of one class."""
@@ -87,7 +88,11 @@ class Preparation:
 
     def _mended(self) -> dict[str, int]:
         clipped = {f"{one.name} clipped to {LARGEST:g}": one.clipped for one in self.numerics}
-        return {"conversions before their impression dropped": self.too_early, **clipped}
+        return {
+            "conversions before their impression dropped": self.too_early,
+            "impressions of forgotten ids left out": self.forgotten,
+            **clipped,
+        }
 
     def _records(self, block: LogBlock) -> Records:
         records = np.zeros(len(block.table), record_type(**self.shape))
@@ -106,7 +111,7 @@ class Preparation:
 
     def _join(self, block: LogBlock, records: Records) -> None:
         for slot in self.layout.slots:
-            joined = join_slot(block, slot, list(self.exports.values()))
+            joined = join_slot(block, slot, list(self.exports.values()), self.log.forgotten)
             records["hashes"][:, slot.tokens] = joined.hashes
             records["rows"][:, :, slot.tokens] = joined.rows.transpose(1, 0, 2)
             for layer, name in enumerate(self.exports):

@@ -13,6 +13,7 @@ from artifacts.moment import iso
 from artifacts.publish import write_json
 from ranker.config.sections import RankerConfig
 from ranker.data.exports import Export, open_exports
+from ranker.data.forgotten import Forgotten
 from ranker.data.join import require_match_rates
 from ranker.data.log import ImpressionLog
 from ranker.data.prepare import Progress, prepare
@@ -33,10 +34,12 @@ def rank_arms(
     progress: Progress,
     scalars: Path,
     impressions: Frame | None,
+    forgotten: Forgotten,
+    id_key: bytes | None,
 ) -> dict[str, Any]:
     """See `ranker.rank`."""
     contestants = line_up(config, list(exports))
-    log = ImpressionLog(config, root, impressions)
+    log = ImpressionLog(config, root, impressions, forgotten, id_key)
     windows = Windows(**distributed.from_first(lambda: asdict(Windows.of(log))))
     windows.check({name: export.window_end for name, export in exports.items()})
     opened = open_exports(exports, config)

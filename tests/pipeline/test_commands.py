@@ -40,6 +40,7 @@ FITS = {
     "rank": RANKED,
     "run": ALL,
     "status": ALL,
+    "purge": PUBLISHED,
     "neighbors": PUBLISHED,
     "config check": ALL,
     "config show": ALL,

@@ -1,0 +1,114 @@
+"""Consent is a history of answers: of each person the latest counts."""
+
+from artifacts.errors import DataError
+from artifacts.moment import YEAR_2200
+from partitioning.config.sections import ConsentConfig, GraphConfig
+from partitioning.sources.diagnosis import row_of
+from partitioning.sources.engine import Engine, literal, quoted, text
+from partitioning.sources.table import Source, check_expression, epoch_of
+
+
+def agreeing(engine: Engine, config: GraphConfig, sources: dict[str, Source]) -> dict[ConsentConfig, str]:
+    """The table `(id)` of those who agree, by consent: whoever has no answer, or another than a yes, is in none.
+
+    Raises ConfigError for a condition that is not one, and DataError, naming the row, for an answer that is neither yes
+    nor no, one without a time where times count, and a person who says both where they do not.
+    """
+    tables: dict[ConsentConfig, str] = {}
+    for index, relation in enumerate(config.relations):
+        consent = config.consent_of(relation)
+        if consent is None or consent.source is None or consent in tables:
+            continue
+        tables[consent] = f"consent_{len(tables)}"
+        answers = _Answers(engine, consent, sources[consent.source], config.consent_path(index))
+        engine.run(f"CREATE TEMP TABLE {tables[consent]} AS {answers.checked()}")
+    return tables
+
+
+class _Answers:
+    """The answers to a consent's question in its source, as SQL on the columns of that."""
+
+    def __init__(self, engine: Engine, consent: ConsentConfig, source: Source, path: str) -> None:
+        assert consent.column is not None
+        for key, sql in (("about", consent.about), ("where", consent.where)):
+            if sql is not None:
+                check_expression(engine, source, sql, f"{path}.{key}", "a boolean")
+        self._engine, self._consent, self._source, self._path = engine, consent, source, path
+        self._id = text(consent.column)
+        self._rows = f"({consent.about or 'true'}) AND {quoted(consent.column)} IS NOT NULL"
+        self._yes, self._time = self._says_yes(), source.time
+        if column := consent.time_column:
+            self._time = epoch_of(column, source.config.time_unit, source.types[column])
+
+    def checked(self) -> str:
+        """A query of the ids of those who agree. Raises DataError for what is no answer."""
+        self._check_listed()
+        if self._time is None:
+            self._check_agreement()
+            return self._people("bool_and(yes)")
+        self._check_times(self._time)
+        return self._people("max(time) FILTER (WHERE yes) > coalesce(max(time) FILTER (WHERE NOT yes), 0)")
+
+    def _says_yes(self) -> str:
+        consent = self._consent
+        if consent.answer:
+            return f"({text(consent.answer)} IN ({', '.join(map(literal, consent.yes))}))"
+        return f"coalesce(CAST(({consent.where}) AS BOOLEAN), false)" if consent.where else "true"
+
+    def _people(self, condition: str) -> str:
+        return (
+            f"SELECT id FROM (SELECT {self._id} AS id, {self._yes} AS yes, {self._time or 'NULL'} AS time "
+            f"FROM {self._source.table} WHERE {self._rows}) GROUP BY id HAVING {condition}"
+        )
+
+    def _first(self, condition: str) -> str:
+        return row_of(self._engine, self._source, f"{self._rows} AND {condition}")
+
+    def _value(self, sql: str, condition: str) -> str | None:
+        """The value of the first row that meets a condition, in the order of values; None if none does."""
+        rows = f"SELECT min({sql}) FROM {self._source.table} WHERE {self._rows} AND {condition}"
+        value: str | None = self._engine.row(rows)[0]
+        return value
+
+    def _check_listed(self) -> None:
+        consent = self._consent
+        if consent.answer is None:
+            return
+        answer, listed = text(consent.answer), [*consent.yes, *consent.no]
+        other = f"{answer} NOT IN ({', '.join(map(literal, listed))})"
+        if (value := self._value(answer, other)) is not None:
+            where = self._first(f"{answer} = {literal(value)}")
+            expected = f"one of {self._path}.yes ({', '.join(consent.yes)}) and no ({', '.join(consent.no)})"
+            raise DataError(f"{where}: column '{consent.answer}' has '{value}'; expected {expected}")
+        self._check_missing(consent.answer)
+
+    def _check_missing(self, column: str) -> None:
+        missing = f"{quoted(column)} IS NULL"
+        if self._engine.rows(f"SELECT 1 FROM {self._source.table} WHERE {self._rows} AND {missing} LIMIT 1"):
+            where = self._first(missing)
+            raise DataError(f"{where}: no value in column '{column}' of the answers; expected one ({self._path})")
+
+    def _check_agreement(self) -> None:
+        """Raises DataError for a person who says yes and no: nobody knows which came last.
+
+        The message names the row and not the person, since the log of a run keeps it.
+        """
+        both = self._people("bool_or(yes) AND NOT bool_and(yes)")
+        (id,) = self._engine.row(f"SELECT min(id) FROM ({both})")
+        if id is not None:
+            where = self._first(f"{self._id} = {literal(id)} AND NOT {self._yes}")
+            raise DataError(
+                f"{where}: does not agree, but another row of the same '{self._consent.column}' does; expected one "
+                f"answer each, or {self._path}.time_column, so that the latest counts"
+            )
+
+    def _check_times(self, time: str) -> None:
+        column = self._consent.time_column or self._source.config.time_column or ""
+        self._check_missing(column)
+        # A 0 stands for no time in many logs, and would make a no older than any yes.
+        odd = f"({time} IS NULL OR {time} NOT BETWEEN 1 AND {YEAR_2200 - 1})"
+        if (value := self._value(text(column), odd)) is not None:
+            where = self._first(f"{odd} AND {text(column)} = {literal(value)}")
+            raise DataError(
+                f"{where}: column '{column}' has '{value}'; expected a time after 1970-01-01 and before 2200"
+            )

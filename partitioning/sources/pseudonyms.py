@@ -1,0 +1,29 @@
+"""Ids replaced by pseudonyms while they are read (`graph.ids`), so that no table that may spill holds them."""
+
+from artifacts.pseudonyms import pads, read_key
+from partitioning.config.sections import GraphConfig
+from partitioning.sources.engine import Engine, quoted
+
+
+def know_key(engine: Engine, config: GraphConfig) -> None:
+    """Gives the engine the key, if the config asks for pseudonyms: as variables, so that it stands in no SQL.
+
+    Raises ConfigError where the environment has none.
+    """
+    if config.ids is None:
+        return
+    inner, outer = pads(read_key(config.ids.key_env, "graph.ids.key_env"))
+    for name, pad in (("inner_pad", inner), ("outer_pad", outer)):
+        engine.run(f"SET VARIABLE {name} = unhex('{pad.hex()}')")
+
+
+def pseudonym_of(text: str) -> str:
+    """SQL of the pseudonym of a text, null for null; `artifacts.pseudonyms` in DuckDB's words."""
+    inner = f"unhex(sha256(getvariable('inner_pad') || encode({text})))"
+    return f"sha256(getvariable('outer_pad') || {inner})"
+
+
+def replaced(columns: set[str]) -> str:
+    """SQL that selects all columns, those with ids as pseudonyms."""
+    ids = [f"{pseudonym_of(f'CAST({quoted(column)} AS VARCHAR)')} AS {quoted(column)}" for column in sorted(columns)]
+    return f"SELECT * REPLACE ({', '.join(ids)})" if ids else "SELECT *"
