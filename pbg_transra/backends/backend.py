@@ -81,6 +81,10 @@ class Pending(Protocol):
         process of the backend died; and whatever else training raised."""
         ...
 
+    def wait(self, seconds: float) -> bool:
+        """Waits for its end, but no longer than so; says whether it has ended. Raises what `result` does."""
+        ...
+
 
 class Backend(Protocol):
     """Opened once, closed once. One thread may load, read and put edges while a segment trains that needs neither those

@@ -5,6 +5,7 @@ import ctypes
 import multiprocessing
 import os
 import signal
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
@@ -95,20 +96,34 @@ class Workers:
             process.terminate()
             process.join()
 
-    def train(self, segment: Segment) -> "Workers":
-        """Hands every worker its share; `result` waits for them."""
+    def train(self, segment: Segment) -> "Shares":
+        """Hands every worker its share."""
         for connection in self._connections:
             connection.send(segment)
-        return self
+        return Shares(dict(zip(self._connections, self._processes, strict=True)))
+
+
+class Shares:
+    """A segment that workers are training; a Pending (see backend.py)."""
+
+    def __init__(self, waiting: dict[Connection, BaseProcess]) -> None:
+        self._waiting = waiting
+        self._found: list[Trained] = []
 
     def result(self) -> Trained:
-        """Waits for all shares. Raises what a worker raised, and TransraError when one died."""
-        waiting, found = dict(zip(self._connections, self._processes, strict=True)), []
-        while waiting:
-            for ready in wait([*waiting, *(process.sentinel for process in waiting.values())]):
-                if isinstance(ready, Connection):
-                    found.append(self._receive(ready, waiting.pop(ready)))
-        return Trained(sum(each.edges for each in found), sum(each.loss for each in found))
+        self.wait(None)
+        return Trained(sum(each.edges for each in self._found), sum(each.loss for each in self._found))
+
+    def wait(self, seconds: float | None) -> bool:
+        until = None if seconds is None else time.monotonic() + seconds
+        while self._waiting:
+            left = None if until is None else max(0.0, until - time.monotonic())
+            ready = wait([*self._waiting, *(process.sentinel for process in self._waiting.values())], left)
+            for connection in (each for each in ready if isinstance(each, Connection)):
+                self._found.append(self._receive(connection, self._waiting.pop(connection)))
+            if not ready:
+                return False
+        return True
 
     def _receive(self, connection: Connection, process: BaseProcess) -> Trained:
         """The one place where workers' answers come in."""

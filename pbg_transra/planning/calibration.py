@@ -64,7 +64,7 @@ def measure(graph: Graph, edges: EdgeFiles, config: ModelConfig, workers: int, d
         swapped, synced = disk_speed(files, *max(map(backend.read, (*heads, *tails)), key=lambda rows: rows[0].nbytes))
         backend.put_edges(0, few.largest(), put)
         segment = Segment(heads, tails, 0, 0, few.largest(), config.seed, Rates(0.0, 0.0))
-        return Speed(step_rate(backend, segment, workers * config.batch_size), read / few.largest(), swapped, synced)
+        return Speed(step_rate(backend, segment), read / few.largest(), swapped, synced)
 
 
 def small(graph: Graph, rows: int) -> Graph:

@@ -1,42 +1,63 @@
 """How many edges a second a backend trains, looked at for half a second."""
 
 import time
-from dataclasses import replace
+
+import torch
+from torch import Tensor
 
 from pbg_transra.backends.backend import Backend, Segment
 from pbg_transra.backends.divergence import Diverged
 
 SECONDS = 0.5
 WARM_UP = 0.2  # seconds: caches, and pages that a process touches for the first time
-PART = 0.05  # seconds that a part should take at least: handing it out then costs next to nothing
+LOOK = 0.01  # seconds between two looks at workers that have not trained a batch yet
 
 
-def step_rate(backend: Backend, segment: Segment, first: int) -> float:
-    """Edges/s. Trains parts of the segment again and again, the first ones of `first` edges. Raises what training does,
-    and TransraError when a process of the backend dies."""
+def step_rate(backend: Backend, segment: Segment) -> float:
+    """Edges/s. Trains the segment again and again; when this returns, it is still being trained.
+
+    The counters are looked at, and not how long a part of the segment takes: fewer edges would make other batches, the
+    more relations there are the dearer ones. Raises what training does, and TransraError when a process of the backend
+    dies.
+    """
     try:
-        return measured(backend, segment, first)
+        return _measured(_Repeated(backend, segment))
     except Diverged as error:
         rates = "model.lr, model.relation_lr or model.scale"
         raise Diverged(f"training diverges in its first steps: {error}; lower {rates}") from error
 
 
-def measured(backend: Backend, segment: Segment, first: int) -> float:
-    edges = min(first, segment.end)
-    seconds_of(backend, segment, edges)  # processes may have to start
-    until, seconds = time.perf_counter() + WARM_UP, 0.0
-    while time.perf_counter() < until or (seconds < PART and edges < segment.end):
-        seconds = seconds_of(backend, segment, edges)
-        edges = min(2 * edges, segment.end) if seconds < PART else edges
-    trained, began = 0, time.perf_counter()
-    while (passed := time.perf_counter() - began) < SECONDS:
-        seconds_of(backend, segment, edges)
-        trained += edges
-    return trained / passed
+class _Repeated:
+    """A segment that is trained until the backend is closed."""
+
+    def __init__(self, backend: Backend, segment: Segment) -> None:
+        self._backend, self._segment = backend, segment
+        self._pending = backend.train(segment)
+
+    def go_on(self, seconds: float) -> None:
+        until = time.perf_counter() + seconds
+        while (left := until - time.perf_counter()) > 0:
+            if self._pending.wait(left):
+                self._pending = self._backend.train(self._segment)
+
+    def counters(self) -> Tensor:
+        return self._backend.counters.clone()
+
+    def progress(self, before: Tensor) -> Tensor:
+        """The counters, once every worker that has any edges has trained a batch since `before`."""
+        while (now := self.counters())[:, 0].le(before[:, 0]).logical_and(self._has_edges(before)).any():
+            self.go_on(LOOK)
+        return now
+
+    def _has_edges(self, before: Tensor) -> Tensor:
+        return torch.arange(len(before)) < self._segment.end - self._segment.begin
 
 
-def seconds_of(backend: Backend, segment: Segment, edges: int) -> float:
-    """How long its first edges take."""
-    began = time.perf_counter()
-    backend.train(replace(segment, end=edges)).result()
-    return time.perf_counter() - began
+def _measured(repeated: _Repeated) -> float:
+    repeated.progress(torch.zeros_like(repeated.counters()))
+    repeated.go_on(WARM_UP)
+    before = repeated.counters()
+    repeated.go_on(SECONDS)
+    done = repeated.progress(before) - before
+    done = done[done[:, 0] > 0]
+    return float((done[:, 0] / done[:, 3]).sum())
