@@ -179,6 +179,8 @@ def run_stages(options: argparse.Namespace) -> dict[str, Any]:
 
     context = context_of(options)
     asked = options.stages or [name for name, stage in STAGES.items() if stage.applies(context)]
+    if asked == ["partition"] and context.config.checks:
+        asked = ["partition", "checks"]  # whoever makes a graph by hand wants to know what it is like
     require_own(context)
     if options.dry_run:
         return {"stages": [dry_run(context, name) for name in asked]}

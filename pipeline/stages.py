@@ -1,6 +1,7 @@
 """The stages: what each is made from, what it takes, and how it is made. Heavy imports wait until one really runs."""
 
 from abc import ABC, abstractmethod
+from collections import Counter
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -8,7 +9,9 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from artifacts.errors import ConfigError
 from artifacts.run import EMBEDDINGS, EXPORT
 from artifacts.section import Section
+from partitioning import CheckConfig
 from pipeline.context import Context
+from pipeline.data_checks import as_metrics, require_checks, table, verdicts
 from pipeline.fingerprint import input_state
 from pipeline.log import log_event
 from pipeline.people import forgotten_line, lists_digest, runs_with_other_lists
@@ -77,6 +80,7 @@ class Partition(Stage):
             "map": map_since(context),
             "ids": key_of_ids(context.config.graph),
             "lists": lists_digest(context),
+            "measured": list(dict.fromkeys(check.label for check in context.config.checks)),
         }
         return {name: value for name, value in state.items() if value}
 
@@ -94,7 +98,8 @@ class Partition(Stage):
         previous = previous_graph(context)
         with context.console.steps(self.name) as progress:
             files = context.source_files
-            report = build_graph(context.config.graph, context.root, partial, progress, previous, None, files)
+            graph, checks = context.config.graph, context.config.checks
+            report = build_graph(graph, context.root, partial, progress, previous, None, files, checks)
         if report.forgotten:
             context.console.say(f"{self.name}: {forgotten_line(report.forgotten)}")
         if report.recounted:
@@ -117,6 +122,36 @@ class Partition(Stage):
         return f"{metrics['edges']:,} edges, {metrics['entities']:,} entities{settled}"
 
 
+class ChecksSection(Section):
+    """The checks of a config, as a section."""
+
+    checks: tuple[CheckConfig, ...]
+
+
+class Checks(Stage):
+    name, version, upstream, adds_to_published = "checks", 1, "partition", True
+
+    def applies(self, context: Context) -> bool:
+        return bool(context.config.checks)
+
+    def section(self, context: Context) -> Section:
+        return ChecksSection(checks=context.config.checks)
+
+    def plan(self, context: Context, run: Run | None) -> dict[str, int]:
+        return {}
+
+    def make(self, context: Context, run: Run, partial: Path) -> dict[str, Any]:
+        found = verdicts(context, run)
+        context.console.say(table(found))
+        log_event("checks", **as_metrics(found))
+        require_checks(context, run)
+        return as_metrics(found)
+
+    def summary(self, metrics: dict[str, Any]) -> str:
+        outcomes = Counter(one["outcome"] for one in metrics["checks"])
+        return ", ".join(f"{count} {outcome}" for outcome, count in outcomes.items())
+
+
 class Train(Stage):
     name, version, upstream, resumable = "train", 1, "partition", True
     reads: ClassVar = {"partition": ("graph.json", "edges/", "entities/")}
@@ -134,6 +169,8 @@ class Train(Stage):
         if run is None:
             return {}
         from pbg_transra import plan_training
+
+        require_checks(context, run)
 
         model = context.config.model
         if model.tensorboard:
@@ -297,7 +334,7 @@ class Rank(Stage):
         return "\n" + metrics_table(metrics) + "\nrank:"
 
 
-STAGES: dict[str, Stage] = {s.name: s for s in (Partition(), Train(), Evaluate(), Export(), Rank())}
+STAGES: dict[str, Stage] = {s.name: s for s in (Partition(), Checks(), Train(), Evaluate(), Export(), Rank())}
 
 
 def chain(stage: Stage) -> list[Stage]:

@@ -1,10 +1,11 @@
 """A source as a table that DuckDB can scan, its columns and types checked."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from artifacts.errors import ConfigError, DataError
 from artifacts.source_files import Files
+from partitioning.config.data_checks import CheckConfig
 from partitioning.config.sections import Format, GraphConfig, SourceConfig, TimeUnit
 from partitioning.sources.delimited import open_delimited
 from partitioning.sources.engine import Engine, quoted
@@ -50,14 +51,15 @@ def open_sources(
     frames: Frames,
     counted: Mapping[str, dict[str, str]],
     staged: bool = True,
+    checks: Iterable[CheckConfig] = (),
 ) -> dict[str, Source]:
-    """Opens the sources that the config uses, from `frames` or else from `files`.
+    """Opens the sources that the config and the checks of its data use, from `frames` or else from `files`.
 
     Raises DataError for broken files, columns and types, and ConfigError for an expression that is not one.
     `counted` has the column types of sources of which other files were counted before: those of all files agree.
     `staged` reads CSV and TSV into tables at once; a look at a single column needs none, and knows of no rows.
     """
-    uses = used(engine, config)
+    uses = used(engine, config, checks)
     sources = {}
     for name in (name for name in config.sources if name in uses):
         if name in frames:
