@@ -105,9 +105,20 @@ def add_neighbors(commands: Any, common: argparse.ArgumentParser) -> None:
     command = commands.add_parser("neighbors", help="nearest entities in the anchor space, exactly", parents=[common])
     command.add_argument("type", metavar="TYPE", help="entity type")
     command.add_argument("id", metavar="ID")
-    command.add_argument("--k", type=int, default=10, help="how many (default 10)")
+    command.add_argument("--k", type=positive, default=10, help="how many (default 10)")
     command.add_argument("--to", metavar="TYPE", help="entity type of the neighbours (default: TYPE)")
     command.set_defaults(action=show_neighbors)
+
+
+def positive(text: str) -> int:
+    """A number of things; argparse says what was wrong with another."""
+    try:
+        number = int(text)
+    except ValueError:
+        number = 0
+    if not 0 < number < 1 << 31:
+        raise argparse.ArgumentTypeError(f"{text!r}: expected a whole number from 1 to {(1 << 31) - 1}")
+    return number
 
 
 def add_config(commands: Any, common: argparse.ArgumentParser) -> None:

@@ -16,6 +16,7 @@ from pipeline.fingerprint import input_state
 from pipeline.log import log_event
 from pipeline.people import forgotten_line, lists_digest, runs_with_other_lists
 from pipeline.ranking import compared_runs, expecting, keep_trainings, require_exports_intact
+from pipeline.split_notes import split_notes
 from pipeline.workspace import Run
 
 if TYPE_CHECKING:
@@ -104,6 +105,8 @@ class Partition(Stage):
             context.console.say(f"{self.name}: {forgotten_line(report.forgotten)}")
         if report.recounted:
             context.console.say(f"{self.name}: counted all files again, since {'; '.join(report.recounted[:3])}")
+        for line in split_notes(graph, report):
+            context.console.say(f"{self.name}: {line}")
         if left := runs_with_other_lists(context, run, self.version) if self.state(context).get("lists") else []:
             context.console.say(
                 f"{self.name}: earlier runs with other lists of consent or of ids to forget: {len(left)}; "
@@ -119,7 +122,11 @@ class Partition(Stage):
 
     def summary(self, metrics: dict[str, Any]) -> str:
         settled = f" ({metrics['files_settled']} files were counted before)" if metrics["files_settled"] else ""
-        return f"{metrics['edges']:,} edges, {metrics['entities']:,} entities{settled}"
+        by_split = ", ".join(f"{split} {count:,}" for split, count in metrics["edges_by_split"].items())
+        reasons = {**metrics["edges_left_out"], "without consent": sum(metrics["without_consent"].values())}
+        left_out = ", ".join(f"{count:,} {why.replace('_', ' ')}" for why, count in reasons.items() if count)
+        why = f"; left out: {left_out}" if left_out else ""
+        return f"{metrics['edges']:,} edges ({by_split}{why}), {metrics['entities']:,} entities{settled}"
 
 
 class ChecksSection(Section):
@@ -193,6 +200,10 @@ class Train(Stage):
 
         self._start(context, run, partial)
         graph_dir, model = run.directory("partition"), context.config.model
+        if model.validate_every and not load_graph(graph_dir).edges("valid"):
+            context.console.say(
+                f"{self.name}: nothing to validate: the valid split has no edges; the last epoch is the model"
+            )
         scalars = run.path / "tensorboard" if model.tensorboard else None
         with context.console.bar(self.name, " edges") as bar, train_events(bar, scalars) as to:
             return asdict(train(graph_dir, partial, model, to.progress, to.bucket, to.validation))
@@ -257,7 +268,7 @@ class Export(Stage):
 
 
 class Evaluate(Stage):
-    name, version, upstream, adds_to_published = "evaluate", 1, "train", True
+    name, version, upstream, adds_to_published = "evaluate", 2, "train", True
     reads: ClassVar = {"partition": ("graph.json", "edges/"), "train": ("",)}
 
     def applies(self, context: Context) -> bool:
@@ -281,8 +292,15 @@ class Evaluate(Stage):
             return evaluate(graph_dir, model_dir, config.model, config.evaluate, progress)
 
     def summary(self, metrics: dict[str, Any]) -> str:
+        left_out = "".join(
+            f"; {count:,} {metrics['split']} edges of '{name}' left out, which has no training edges"
+            for name, count in metrics["untrained_relations"].items()
+        )
+        if not metrics["triples"]:
+            return metrics["protocol"] + left_out
         numbers = ", ".join(f"{key} {metrics[key]:.4f}" for key in metrics if key == "mrr" or key.startswith("hits@"))
-        return f"{numbers}, AUC {metrics['auc']:.4f} ({metrics['protocol']})"
+        auc = "n/a" if metrics["auc"] is None else f"{metrics['auc']:.4f}"
+        return f"{numbers}, AUC {auc} ({metrics['protocol']}{left_out})"
 
 
 class Rank(Stage):

@@ -76,6 +76,14 @@ def _relation(graph: GraphConfig, relation: RelationConfig, path: Path) -> Itera
         yield from _unknown("entity type", end.type, graph.entities, (*path, side, "type"))
         if end.join:
             yield from _unknown("source", end.join.source, graph.sources, (*path, side, "join", "source"))
+    if relation.without:
+        yield from _unknown("source", relation.without.source, graph.sources, (*path, "without", "source"))
+        if relation.without.source in relation.sources:
+            yield Problem((*path, "without", "source"), "is the relation's own source, so that no row would be left")
+    if not relation.split and relation.domain != "side":
+        yield Problem(
+            (*path, "split"), f"only side information may be in training for good; this relation is {relation.domain}"
+        )
     if relation.inverse and relation.relation_column:
         yield Problem((*path, "inverse"), "only a relation with a name can have an inverse")
     if relation.half_life_days:

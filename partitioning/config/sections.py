@@ -100,6 +100,15 @@ class SideConfig(Section):
     )
 
 
+class WithoutConfig(Section):
+    """Rows to leave out: those that another source has, too."""
+
+    source: str = Field(description="The source that lists them.")
+    columns: tuple[str, ...] = Field(
+        min_length=1, description="Columns of both sources; a row goes if all of them are as in a row of the list."
+    )
+
+
 class ForgetConfig(Section):
     """Entities that must not be in the graph, nor in what is made from it."""
 
@@ -163,6 +172,7 @@ class RelationConfig(Section):
     relation_column: str | None = Field(None, description="One relation for each value of this column.")
     source: str | list[str] = Field(description="The source, or a list of sources, whose rows are edges.")
     where: str | None = Field(None, description="SQL condition on the source's columns.")
+    without: WithoutConfig | None = Field(None, description="Leaves out rows that another source has, too.")
     lhs: SideConfig = Field(description="Left-hand side: the head.")
     rhs: SideConfig = Field(description="Right-hand side: the tail.")
     weight: str | None = Field(
@@ -175,6 +185,11 @@ class RelationConfig(Section):
     )
     inverse: str | None = Field(None, min_length=1, description="Name of a relation with the same edges turned around.")
     domain: Domain = Field("onsite", description="offsite needs consent; side: side information such as pin to topic.")
+    split: bool = Field(
+        True,
+        description="false: graph.split holds none of its edges out. Only of side information, which says nothing of "
+        "what the test asks; the graph's window of time does not count them",
+    )
     allow_empty: bool = Field(False, description="Accept a relation without a single edge.")
     consent: ConsentConfig | None = Field(None, description="Overrides graph.consent for this offsite relation.")
 
@@ -270,7 +285,8 @@ class GraphConfig(Section):
         """Sources in which something is looked up: who agreed, which ids belong together, whom to forget."""
         consents = [self.consent_of(relation) for relation in self.relations]
         joins = [side.join for relation in self.relations for side in relation.sides.values()]
-        return {one.source for one in (*consents, *joins, self.forget) if one and one.source}
+        without = [relation.without for relation in self.relations]
+        return {one.source for one in (*consents, *joins, *without, self.forget) if one and one.source}
 
     def partitions_of(self, entity_type: str) -> int:
         """Number of partitions of an entity type."""

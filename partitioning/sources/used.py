@@ -18,7 +18,8 @@ Role = Literal["id", "relation", "time"]
 class Use:
     """The columns that the config names of a source, and the expressions over its rows.
 
-    `checked` are columns that checks name; `queried` may be columns in the SQL of checks, None: all are wanted.
+    `checked` are columns that are compared or measured; `queried` may be columns in the SQL of checks, None: all of
+    them are wanted.
     """
 
     roles: dict[str, Role] = field(default_factory=dict)
@@ -56,6 +57,9 @@ def used(engine: Engine, config: GraphConfig, checks: Iterable[CheckConfig] = ()
                     use.expressions.append(parse(engine, sql, f"{path}.{key}"))
         for join in (side.join for side in relation.sides.values() if side.join):
             uses.setdefault(join.source, Use()).roles.update({join.column: "id", join.to: "id"})
+        if relation.without:
+            for name in (relation.without.source, *relation.sources):
+                uses.setdefault(name, Use()).checked.extend(relation.without.columns)
         consent = config.consent_of(relation)
         if consent and consent.source and consent.column:
             use = uses.setdefault(consent.source, Use())
