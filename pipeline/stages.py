@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from artifacts.errors import ConfigError
+from artifacts.graph import load_graph
 from artifacts.run import EMBEDDINGS, EXPORT
 from artifacts.section import Section
 from partitioning import CheckConfig
@@ -328,7 +329,14 @@ class Rank(Stage):
             from artifacts.scalars import require_tensorboard
 
             require_tensorboard("ranker.tensorboard")
-        return {}
+        if run is None:
+            return {}
+        from ranker import export_of, plan_ranking
+
+        runs = compared_runs(context, config := self.section(context)) or {run.id: run.path}
+        plan = plan_ranking(config, context.root, map(export_of, runs.values()))
+        plan.require(context.workspace.path)
+        return {"disk_bytes": plan.disk, "memory_bytes": plan.memory}
 
     def make(self, context: Context, run: Run, partial: Path) -> dict[str, Any]:
         from partitioning import forgotten_ids, id_key

@@ -9,7 +9,7 @@ from artifacts.graph import TYPE_NAME_PATTERN, Side
 from artifacts.moment import Moment
 from artifacts.section import Section
 
-_MEMORY = re.compile(r"^\s*(\d+(?:\.\d+)?)\s*(KB|MB|GB|TB|KiB|MiB|GiB|TiB)\s*$")
+_MEMORY = re.compile(r"^\s*(\d{1,15}(?:\.\d{1,15})?)\s*(KB|MB|GB|TB|KiB|MiB|GiB|TiB)\s*$")
 _POWER = {"K": 1, "M": 2, "G": 3, "T": 4}
 LEAST_MEMORY = 512_000_000  # bytes that a build of any size needs: the one floor of graph.memory_limit
 
@@ -68,10 +68,11 @@ class SourceConfig(Section):
 class EntityConfig(Section):
     """An entity type."""
 
-    partitions: int | None = Field(None, ge=1, description="1, or as many as graph.partitions (the default).")
+    partitions: int | None = Field(None, ge=1, le=4096, description="1, or as many as graph.partitions (the default).")
     min_degree: int | None = Field(
         None,
         ge=1,
+        le=1 << 31,
         description="Entities with fewer training edges are left out with all their edges, until none is left. "
         "Edges of an inverse do not count.",
     )
@@ -96,6 +97,7 @@ class SideConfig(Section):
     max_degree: int | None = Field(
         None,
         ge=1,
+        le=1 << 31,
         description="Training edges of this relation that an entity keeps on this side, chosen by a portable hash.",
     )
 
@@ -181,7 +183,10 @@ class RelationConfig(Section):
         "their sum and which belongs to the earliest split that it occurs in. By default every event is an edge.",
     )
     half_life_days: float | None = Field(
-        None, gt=0, description="Age at which an event's weight has halved, counted from the end of training."
+        None,
+        ge=1e-6,
+        le=1e6,
+        description="Age at which an event's weight has halved, counted from the end of training.",
     )
     inverse: str | None = Field(None, min_length=1, description="Name of a relation with the same edges turned around.")
     domain: Domain = Field("onsite", description="offsite needs consent; side: side information such as pin to topic.")
@@ -237,10 +242,12 @@ class GraphConfig(Section):
 
     without_effect = frozenset({"memory_limit", "threads"})
 
-    partitions: int = Field(1, ge=1, description="Partitions of every entity type not declared otherwise.")
+    partitions: int = Field(1, ge=1, le=4096, description="Partitions of every entity type not declared otherwise.")
     memory_limit: Memory = Field("4GB", description="Memory that partitioning may use, such as 4GB.")
-    threads: int | None = Field(None, ge=1, description="By default one for each core.")
-    seed: int = Field(0, ge=0, description="Of the random split and of the order of edges in a bucket.")
+    threads: int | None = Field(None, ge=1, le=1024, description="By default one for each core.")
+    seed: int = Field(
+        0, ge=0, le=(1 << 63) - 1, description="Of the random split and of the order of edges in a bucket."
+    )
     write_names: bool = Field(False, description="Also write PBG's entity_names files, which its own export needs.")
     sources: dict[str, SourceConfig] = Field(min_length=1, description="Where rows come from, by name.")
     entities: dict[TypeName, EntityConfig] = Field(min_length=1, description="Entity types, by name.")
