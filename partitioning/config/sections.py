@@ -1,13 +1,14 @@
 """The `graph` section of the run config: sources, entity types, relations, consent and splits."""
 
 import re
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, model_validator
 
 from artifacts.graph import TYPE_NAME_PATTERN, Side
 from artifacts.moment import Moment
 from artifacts.section import Section
+from partitioning.config.benchmark import benchmark_graph
 
 _MEMORY = re.compile(r"^\s*(\d{1,15}(?:\.\d{1,15})?)\s*(KB|MB|GB|TB|KiB|MiB|GiB|TiB)\s*$")
 _POWER = {"K": 1, "M": 2, "G": 3, "T": 4}
@@ -242,6 +243,12 @@ class GraphConfig(Section):
 
     without_effect = frozenset({"memory_limit", "threads"})
 
+    benchmark: str | None = Field(
+        None,
+        min_length=1,
+        description="Directory of a knowledge-graph benchmark, relative to the root: train, valid and test as .tsv or "
+        ".txt of head, relation and tail. It stands for sources, entities and relations; those that are given win.",
+    )
     partitions: int = Field(1, ge=1, le=4096, description="Partitions of every entity type not declared otherwise.")
     memory_limit: Memory = Field("4GB", description="Memory that partitioning may use, such as 4GB.")
     threads: int | None = Field(None, ge=1, le=1024, description="By default one for each core.")
@@ -260,6 +267,13 @@ class GraphConfig(Section):
     forget: ForgetConfig | None = Field(None, description="Entities to remove, also from the entity map.")
     ids: IdsConfig | None = Field(None, description="Pseudonyms in place of ids; by default ids are kept as they are.")
     split: SplitConfig = Field(SplitConfig(), description="Train, validation and test.")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _expand_benchmark(cls, given: Any) -> Any:
+        if isinstance(given, dict) and isinstance(directory := given.get("benchmark"), str) and directory:
+            return {**benchmark_graph(directory), **given}
+        return given
 
     def with_inverses(self) -> "GraphConfig":
         """The same graph with each `inverse` as a relation of its own, after all others."""

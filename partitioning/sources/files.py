@@ -24,6 +24,9 @@ def source_files(config: GraphConfig, root: Path, frames: Container[str] = ()) -
     for name, source in config.sources.items():
         files, missing = find_files(root, source.patterns if name not in frames else [])
         lines += [f"graph.sources.{name}.path: no file matches '{one}' (looked in {root})" for one in missing]
+        if config.benchmark and len(files) > 1:
+            named = ", ".join(map(str, files))
+            lines.append(f"graph.benchmark: the {name} split may be any of {named}; expected one file")
         may_be_empty = _may_be_empty(config, name)
         sources[name] = {path: keys for path, keys in files.items() if not (may_be_empty and path.stat().st_size == 0)}
     if lines:

@@ -131,6 +131,12 @@ class RankerConfig(Section):
     segments: dict[str, SegmentConfig] = Field({}, description="Rows that are also judged apart, by name.")
     vectors: tuple[str, ...] = Field((), description="Runs whose exports are compared; empty: the config's own.")
     expect: ExpectedExport = Field(ExpectedExport(), description="What the exports must be.")
+    on_bad_rows: Literal["refuse", "drop"] = Field(
+        "refuse", description="A row without a time or a label, or with one that cannot be: refuse the log, or drop it."
+    )
+    max_bad_share: float = Field(
+        0.01, ge=0, le=1, description="With on_bad_rows 'drop': the largest share of rows that may be bad."
+    )
     min_match_rate: float = Field(
         0.5, ge=0, le=1, description="Least share of a slot's ids (of its traffic) that the export must know."
     )

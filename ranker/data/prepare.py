@@ -88,9 +88,11 @@ class Preparation:
 
     def _mended(self) -> dict[str, int]:
         clipped = {f"{one.name} clipped to {LARGEST:g}": one.clipped for one in self.numerics}
+        dropped = {f"rows dropped, as {reason}": count for reason, count in self.log.bad.reasons.items()}
         return {
             "conversions before their impression dropped": self.too_early,
             "impressions of forgotten ids left out": self.forgotten,
+            **dropped,
             **clipped,
         }
 
