@@ -10,10 +10,11 @@ from artifacts.errors import ResourceError
 from artifacts.graph import SPLITS, Side
 from artifacts.resources import GIB, cpu_count, require_disk, require_memory
 from artifacts.source_files import Files
-from partitioning.config.sections import LEAST_MEMORY, GraphConfig
+from partitioning.config.sections import LEAST_MEMORY, Format, GraphConfig, SourceConfig
 from partitioning.sources.compressed import plain
 from partitioning.sources.files import COMPRESSED, check_file, damaged, file_format
 from partitioning.sources.frames import Frames
+from partitioning.sources.sqlite import count_rows
 
 _SAMPLE_BYTES = 1 << 16
 _FEW_BUCKETS = 16_384  # that any graph may have, whether or not it has as many edges
@@ -67,7 +68,7 @@ def plan_graph(config: GraphConfig, files_by_source: dict[str, Files], frames: F
         format = file_format(name, config.sources[name], files)
         for path in files:
             check_file(path, format)
-        found = sum(map(_parquet_rows if format == "parquet" else _text_rows, files))
+        found = sum(_rows(name, config.sources[name], format, path) for path in files)
         rows += found
         size += sum(path.stat().st_size for path in files)
         staged += 0 if format == "parquet" else sum(map(_plain_bytes, files))
@@ -132,6 +133,12 @@ def _relations_on(config: GraphConfig, source: str) -> int:
     """How many edges a row becomes at most, supposing that relations with a `where` share the rows between them."""
     conditions = [relation.where for relation in config.relations if source in relation.sources]
     return sum(condition is None for condition in conditions) + any(condition is not None for condition in conditions)
+
+
+def _rows(name: str, source: SourceConfig, format: Format, path: Path) -> int:
+    if format == "sqlite":
+        return count_rows(name, source, path)
+    return _parquet_rows(path) if format == "parquet" else _text_rows(path)
 
 
 def _parquet_rows(path: Path) -> int:

@@ -15,7 +15,8 @@ _POWER = {"K": 1, "M": 2, "G": 3, "T": 4}
 LEAST_MEMORY = 512_000_000  # bytes that a build of any size needs: the one floor of graph.memory_limit
 
 Split = Literal["train", "valid", "test"]
-Format = Literal["parquet", "csv", "tsv", "jsonl"]
+Format = Literal["parquet", "csv", "tsv", "jsonl", "sqlite"]
+SQLITE = "sqlite:///"  # before a path: how database URLs name a file
 TimeUnit = Literal["s", "ms", "us"]
 ColumnType = Literal["BIGINT", "DOUBLE", "BOOLEAN", "TIMESTAMP", "DATE", "VARCHAR"]
 Domain = Literal["onsite", "offsite", "side"]
@@ -46,6 +47,8 @@ class SourceConfig(Section):
         "Directories named key=value below its first glob, or below a directory that it names, become columns."
     )
     format: Format | None = Field(None, description="By default from the suffix, also before .gz or .zst.")
+    table: str | None = Field(None, min_length=1, description="Of a SQLite database: the table or view to read.")
+    query: str | None = Field(None, min_length=1, description="Of a SQLite database: one SELECT to read instead.")
     columns: list[str] | None = Field(None, min_length=1, description="Column names of a CSV or TSV without header.")
     types: dict[str, ColumnType] = Field(
         {},
@@ -63,7 +66,15 @@ class SourceConfig(Section):
 
     @property
     def patterns(self) -> list[str]:
-        return [self.path] if isinstance(self.path, str) else self.path
+        paths = [self.path] if isinstance(self.path, str) else self.path
+        return [path.removeprefix(SQLITE) for path in paths]
+
+    @property
+    def is_database(self) -> bool:
+        """Whether the config says that the source lies in a database: by its format, its table or query, or its URL."""
+        paths = [self.path] if isinstance(self.path, str) else self.path
+        by_url = any(path.startswith(SQLITE) for path in paths)
+        return self.format == "sqlite" or by_url or self.table is not None or self.query is not None
 
 
 class EntityConfig(Section):

@@ -17,6 +17,7 @@ from partitioning.sources.json_lines import open_json_lines
 from partitioning.sources.layout import INTEGERS, NO_TYPE, UNSIGNED, Opened
 from partitioning.sources.parquet import open_parquet
 from partitioning.sources.pseudonyms import replaced
+from partitioning.sources.sqlite import open_sqlite
 from partitioning.sources.used import Use, used
 
 _ID_TYPES = {*INTEGERS, *UNSIGNED, NO_TYPE, "VARCHAR", "UUID", "DATE"}
@@ -94,7 +95,7 @@ def _open(
     for path in files:
         check_file(path, format)
     opened = _opened(engine, name, source, format, files, use, counted, staged)
-    return _source(config, name, str(next(iter(files))), opened, use, declarable=format != "parquet")
+    return _source(config, name, str(next(iter(files))), opened, use, declarable=format not in ("parquet", "sqlite"))
 
 
 def _source(config: GraphConfig, name: str, label: str, opened: Opened, use: Use, declarable: bool) -> Source:
@@ -129,6 +130,8 @@ def _opened(
         return _with_pseudonyms(engine, name, open_parquet(engine, name, files, use, counted), use)
     if format == "jsonl":
         return open_json_lines(engine, name, source, files, use, counted)
+    if format == "sqlite":
+        return open_sqlite(engine, name, source, files, use)
     return open_delimited(engine, name, source, format, files, use, staged)
 
 

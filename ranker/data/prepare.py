@@ -68,7 +68,7 @@ class Preparation:
                     self._write(files[index], name, records[splits == index])
                 done += len(records)
                 progress("encode", done / total)
-        self.forgotten = self.log.rows - done
+        self.forgotten = self.log.rows - done - self.log.bad.dropped
 
     def summary(self, key: str) -> Summary:
         """Raises DataError for an empty split and for a label of one class."""
