@@ -449,3 +449,19 @@ def test_rows_keep_their_numbers_where_others_are_dropped(world: SmallWorld) -> 
     world.write(**columns, recent=pa.array(recent))
     with pytest.raises(DataError, match="row 20: recent has 9 ids"):
         prepared(world, on_bad_rows="drop")
+
+
+@pytest.mark.parametrize("ids", [pa.null(), pa.string()])
+def test_a_list_slot_may_be_empty_everywhere(world: SmallWorld, ids: pa.DataType) -> None:
+    """A new column has no ids yet; a slot of single ids without one is refused, as a wrong column is."""
+    world.write(recent=pa.array([[]] * 3000, pa.list_(ids)))
+    destination = world.root / "ranked"
+    destination.mkdir()
+    settings = config(arms={"attention": {"ids": True, "vectors": "attention"}})
+    export = {"base": Export(world.export, START - 1)}
+    found = rank(settings, world.root, export, destination, lambda text, done: None, world.root / "scalars")
+    assert found["match_rates"]["base"]["recent"]["rows_without_id"] == 1
+    assert 0 < found["arms"]["attention"]["ctr"]["auc"] < 1
+    world.write(user_id=pa.array([None] * 3000, pa.string()))
+    with pytest.raises(DataError, match="slot user_id: 0.0% of its traffic is known"):
+        rank(settings, world.root, export, destination, lambda text, done: None, world.root / "scalars")
