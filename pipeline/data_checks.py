@@ -33,13 +33,17 @@ def verdicts(context: Context, run: Run) -> list[Verdict]:
 
 def require_checks(context: Context, run: Run) -> None:
     """Raises DataError with a line for each check that fails."""
-    lines = [
-        f"checks[{index}]: {verdict.check} is {_told(verdict.value)}; expected {verdict.expected}"
-        for index, verdict in enumerate(verdicts(context, run))
-        if verdict.outcome == "fail"
-    ]
-    if lines:
+    if lines := lines_of(verdicts(context, run), "fail"):
         raise DataError(*lines)
+
+
+def lines_of(found: list[Verdict], outcome: str) -> list[str]:
+    """A line for each verdict of an outcome."""
+    return [
+        f"checks[{index}]: {verdict.check} is {_told(verdict.value)}; expected {verdict.expected}"
+        for index, verdict in enumerate(found)
+        if verdict.outcome == outcome
+    ]
 
 
 def as_metrics(found: list[Verdict]) -> dict[str, Any]:
@@ -96,7 +100,9 @@ def _rows(
         files = [metrics.get("files_read", {}).get(source, 0) for metrics in (earlier, now)]
         if not files[1]:
             return None, "no new file was read"
-        each = [rows / max(count, 1) for rows, count in zip(each, files, strict=True)]
+        if not files[0]:
+            return None, "the last published run read no file of it"
+        each = [rows / count for rows, count in zip(each, files, strict=True)]
     return (each[1] / each[0], "") if each[0] else (None, "the last published run read no rows of it")
 
 

@@ -12,7 +12,7 @@ from artifacts.run import EMBEDDINGS, EXPORT
 from artifacts.section import Section
 from partitioning import CheckConfig
 from pipeline.context import Context
-from pipeline.data_checks import as_metrics, require_checks, table, verdicts
+from pipeline.data_checks import as_metrics, lines_of, require_checks, table, verdicts
 from pipeline.fingerprint import input_state
 from pipeline.log import log_event
 from pipeline.people import forgotten_line, lists_digest, runs_with_other_lists
@@ -152,6 +152,8 @@ class Checks(Stage):
         found = verdicts(context, run)
         context.console.say(table(found))
         log_event("checks", **as_metrics(found))
+        for line in lines_of(found, "warn"):
+            context.console.warn(line)
         require_checks(context, run)
         return as_metrics(found)
 

@@ -67,7 +67,10 @@ def test_what_breaks_a_bound_is_not_published(
     assert newest(root).record("train") is None
     assert transra(root, "train") == 65, "nor by hand"
     write_config(root, {**kind, **bound, "level": "warn"})
-    assert transra(root, "run") == 0
+    capsys.readouterr()
+    assert transra(root, "run", "--quiet") == 0
+    out, err = capsys.readouterr()
+    assert out == "" and err.startswith("transra: warning: checks[0]: ") and err.count("\n") == 1
     (verdict,) = newest(root).metrics()["checks"]["checks"]
     assert verdict["value"] == pytest.approx(value) and verdict["outcome"] == "warn"
     assert Workspace(root / "runs/c").latest == newest(root)
