@@ -56,7 +56,7 @@ def graph_report(
         edges_by_split=dict(zip(SPLITS, by_split, strict=True)),
         entities_by_type=by_type,
         rows_read=scan.totals.rows,
-        files_read={name: len(continuation.files[name]) for name in scan.totals.rows},
+        files_read={name: len(continuation.files[name]) or 1 for name in scan.totals.rows},
         files_settled=continuation.files_settled,
         recounted=continuation.recounted,
         without_consent=scan.totals.without_consent,

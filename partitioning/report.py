@@ -9,7 +9,7 @@ class GraphReport:
 
     Attributes:
         rows_read: rows of each source that was read
-        files_read: files of each source that was read; none of one given as a table
+        files_read: files of each source that was read; a table in memory is one
         files_settled: files that were not read again, since the ledger of the previous graph has them
         recounted: why all files were read although the previous graph has a ledger
         without_consent: rows left out, by declared relation
