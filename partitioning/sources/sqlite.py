@@ -70,9 +70,7 @@ def _stage(
     select: str,
 ) -> None:
     schema = pa.schema([(column, arrow) for column, (_, arrow) in kinds.items()] or [("none", pa.int64())])
-    declared = ", ".join(
-        f"{quoted(column)} {'INTEGER' if type == NO_TYPE else type}" for column, type in types.items()
-    )
+    declared = ", ".join(f"{quoted(column)} {'INTEGER' if type == NO_TYPE else type}" for column, type in types.items())
     engine.run(f"CREATE TEMP TABLE {table} ({declared or 'one INTEGER'})")
     cursor = database.execute(f"SELECT {', '.join(map(quoted, kinds)) or '1'} FROM {_table(source)}")
     while rows := cursor.fetchmany(_BATCH):

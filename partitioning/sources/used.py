@@ -60,6 +60,8 @@ def used(engine: Engine, config: GraphConfig, checks: Iterable[CheckConfig] = ()
         if relation.without:
             for name in (relation.without.source, *relation.sources):
                 uses.setdefault(name, Use()).checked.extend(relation.without.columns)
+            ids = {side.column for side in relation.sides.values()} & {*relation.without.columns}
+            uses[relation.without.source].roles.update(dict.fromkeys(ids, "id"))
         consent = config.consent_of(relation)
         if consent and consent.source and consent.column:
             use = uses.setdefault(consent.source, Use())

@@ -53,9 +53,13 @@ def test_only_side_information_is_trained_on_whole() -> None:
     ]
 
 
+@pytest.mark.parametrize("ids", [{}, {"ids": {"hash": "hmac-sha256", "key_env": "KEY"}}])
 @pytest.mark.parametrize("suffix", ["parquet", "csv"])
-def test_rows_of_another_source_are_left_out(tmp_path: Path, suffix: str) -> None:
+def test_rows_of_another_source_are_left_out(
+    tmp_path: Path, suffix: str, ids: dict, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A row goes where all columns are alike, as often as it is there; so do rows without a value."""
+    monkeypatch.setenv("KEY", "0123456789abcdef")
     rows = pd.DataFrame({"user": [1, 1, 2, 3], "pin": ["a", "a", "b", "c"], "shop": ["x", "x", None, "z"]})
     listed = pd.DataFrame({"pin": ["a", "b", "c"], "user": [1, 2, 3], "shop": ["x", None, "y"]})
     for name, frame in (("log", rows), ("valid", listed)):
@@ -67,7 +71,7 @@ def test_rows_of_another_source_are_left_out(tmp_path: Path, suffix: str) -> Non
         relation(source="log", without={"source": "valid", "columns": ["user", "pin", "shop"]}),
         relation(name="held", source="valid"),
     ]
-    report = build(tmp_path, config(sources=sources, relations=both))
+    report = build(tmp_path, config(sources=sources, relations=both, **ids))
     assert report.edges_by_split == {"train": 1, "valid": 3, "test": 0}
 
 

@@ -62,6 +62,15 @@ def test_a_database_gives_the_graph_of_its_rows(tmp_path: Path, source: dict, mo
     assert not list(tmp_path.glob("logs.db-*"))
 
 
+def test_ids_become_pseudonyms_before_they_are_staged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("KEY", "0123456789abcdef")
+    write(tmp_path)
+    pd.DataFrame(ROWS, columns=COLUMNS).to_parquet(tmp_path / "log.parquet")
+    ids = {"ids": {"hash": "hmac-sha256", "key_env": "KEY"}}
+    expected = build(tmp_path, {**raw(path="log.parquet"), **ids}, "parquet")
+    assert_same_bytes(build(tmp_path, {**raw(**TABLE), **ids}, "sqlite"), expected)
+
+
 TABLE = {"path": "logs.db", "table": "clicks"}
 
 
