@@ -3,12 +3,14 @@
 Importing this package is light; DuckDB and Arrow are loaded by the functions that need them.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
 from artifacts.source_files import Files
 from partitioning.config.checks import graph_problems
+from partitioning.config.data_checks import CheckConfig, check_problems
 from partitioning.config.sections import GraphConfig
 from partitioning.report import GraphReport
 from partitioning.sources.files import source_files
@@ -20,9 +22,11 @@ if TYPE_CHECKING:
 SourceFiles: TypeAlias = dict[str, Files]  # by source
 
 __all__ = [
+    "CheckConfig",
     "GraphConfig",
     "GraphReport",
     "build_graph",
+    "check_problems",
     "forgotten_ids",
     "graph_problems",
     "id_key",
@@ -78,6 +82,7 @@ def build_graph(
     previous: Path | None = None,
     sources: "Mapping[str, Frame] | None" = None,
     files: SourceFiles | None = None,
+    checks: Sequence[CheckConfig] = (),
 ) -> GraphReport:
     """Builds the graph of `config` in the existing empty directory `destination`.
 
@@ -88,11 +93,14 @@ def build_graph(
     `__arrow_c_stream__`. Their `path`, `format` and `columns` are not looked at, types are those of Arrow's schema, and
     the graph is that of a Parquet file of the same table; an index of pandas is a column if it has a name, as in such a
     file. They stay in memory, and what the graph needs of them is copied within `graph.memory_limit`, or spilled.
-    `files` are those of `source_files`; without them they are looked up.
+    `files` are those of `source_files`; without them they are looked up. What `checks` ask of the sources is measured
+    on the rows that this build reads.
 
     Raises ConfigError for a condition that DuckDB does not accept or an unknown source, DataError for bad input (naming
     file and row, or `source '<name>', row <n>`) and ResourceError for too little memory or disk.
     """
     from partitioning import build
+    from partitioning.duckdb_reader import open_duckdb
 
-    return build.build_graph(config, root, destination, progress, previous, sources or {}, files)
+    open_events = partial(open_duckdb, checks=checks)
+    return build.build_graph(config, root, destination, progress, previous, sources or {}, files, open_events)

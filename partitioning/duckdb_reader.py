@@ -1,13 +1,14 @@
 """DuckDB as the engine that reads events (see `event_reader`)."""
 
 from collections import Counter
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 
+from partitioning.config.data_checks import CheckConfig
 from partitioning.config.sections import GraphConfig, memory_bytes
 from partitioning.edges.grid import Grid
 from partitioning.edges.key import Keys
@@ -23,6 +24,7 @@ from partitioning.events.relations import named_relations
 from partitioning.events.times import check_times
 from partitioning.ledger.continuation import Continuation
 from partitioning.sources.engine import Engine
+from partitioning.sources.measures import measure
 from partitioning.sources.pseudonyms import know_key
 from partitioning.sources.table import open_sources
 
@@ -30,13 +32,15 @@ _BATCH = 1 << 20
 
 
 @contextmanager
-def open_duckdb(config: GraphConfig, continuation: Continuation, spill: Path, threads: int) -> Iterator["DuckDBReader"]:
-    """See `event_reader.OpenEvents`."""
+def open_duckdb(
+    config: GraphConfig, continuation: Continuation, spill: Path, threads: int, checks: Sequence[CheckConfig] = ()
+) -> Iterator["DuckDBReader"]:
+    """See `event_reader.OpenEvents`. `checks` are measured, too."""
     engine = Engine(spill / "duckdb", memory_bytes(config.memory_limit), threads)
     know_key(engine, config)
     engine.lock((path for files in continuation.files.values() for path in files), _directories(continuation, spill))
     try:
-        yield DuckDBReader(engine, config, continuation)
+        yield DuckDBReader(engine, config, continuation, checks)
     finally:
         engine.close()
 
@@ -48,12 +52,15 @@ def _directories(continuation: Continuation, spill: Path) -> list[Path]:
 class DuckDBReader:
     """The `EventReader` of DuckDB."""
 
-    def __init__(self, engine: Engine, config: GraphConfig, continuation: Continuation) -> None:
+    def __init__(
+        self, engine: Engine, config: GraphConfig, continuation: Continuation, checks: Sequence[CheckConfig]
+    ) -> None:
         counted = continuation.counted
         self._engine, self._config, self._continuation = engine, config, continuation
         self._sources = open_sources(
-            engine, continuation.config, continuation.files, continuation.frames, counted.types
+            engine, continuation.config, continuation.files, continuation.frames, counted.types, checks=checks
         )
+        self._measured = measure(engine, checks, self._sources, config.sources)
         forgets = read_forgotten(engine, config, self._sources)
         self._events = declared_events(engine, continuation.config, self._sources)
         check_times(engine, self._events)
@@ -91,7 +98,7 @@ class DuckDBReader:
     def totals(self) -> ReadTotals:
         rows = {name: self._count(source.table, "true") for name, source in self._sources.items()}
         types = {name: source.types for name, source in self._sources.items()}
-        return ReadTotals(rows, types, self._without_consent(), self._forgotten)
+        return ReadTotals(rows, types, self._without_consent(), self._forgotten, self._measured)
 
     def _without_consent(self) -> dict[str, int]:
         """Also those that were counted before."""

@@ -12,7 +12,7 @@ DuckDB is the engine today (`duckdb_reader`, with the rooms sources/ and events/
 - the order of edges is free: bucket files are sorted.
 """
 
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -39,12 +39,14 @@ class ReadTotals:
         without_consent: rows that are no edges for want of consent, by declared relation that needs some
         forgotten: of the ids to forget, how many were `found` (in events or in the previous graph) and `not_found`, by
             type
+        measured: what checks ask of the sources, by label; None where SQL gives no number
     """
 
     rows: dict[str, int]
     types: dict[str, dict[str, str]]
     without_consent: dict[str, int]
     forgotten: dict[str, dict[str, int]] = field(default_factory=dict)
+    measured: Mapping[str, float | None] = field(default_factory=dict)
 
 
 class EventReader(Protocol):

@@ -56,6 +56,7 @@ def graph_report(
         edges_by_split=dict(zip(SPLITS, by_split, strict=True)),
         entities_by_type=by_type,
         rows_read=scan.totals.rows,
+        files_read={name: len(continuation.files[name]) or 1 for name in scan.totals.rows},
         files_settled=continuation.files_settled,
         recounted=continuation.recounted,
         without_consent=scan.totals.without_consent,
@@ -63,5 +64,7 @@ def graph_report(
         edges_left_out=statistics["edges_left_out"],
         known={name: sum(map.previous) for name, map in entities.items()},
         cold={name: statistics["entities"][name]["cold"] for name in entities},
+        absent={name: statistics["entities"][name]["absent"] for name in entities},
+        measured=dict(scan.totals.measured),
         unbalanced=[name for name, map in entities.items() if not balanced(map.counts)],
     )

@@ -7,15 +7,18 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from artifacts.errors import ResourceError
-from artifacts.graph import Side
+from artifacts.graph import SPLITS, Side
 from artifacts.resources import GIB, cpu_count, require_disk, require_memory
 from artifacts.source_files import Files
-from partitioning.config.sections import LEAST_MEMORY, GraphConfig
+from partitioning.config.sections import LEAST_MEMORY, Format, GraphConfig, SourceConfig
 from partitioning.sources.compressed import plain
 from partitioning.sources.files import COMPRESSED, check_file, damaged, file_format
 from partitioning.sources.frames import Frames
+from partitioning.sources.sqlite import count_rows
 
 _SAMPLE_BYTES = 1 << 16
+_FEW_BUCKETS = 16_384  # that any graph may have, whether or not it has as many edges
+_FILE_BYTES = 4096  # of an empty bucket's file
 # Bytes on disk for each edge: 24 in its bucket, 8 as a key, 16 for distinct ends, and 60 for DuckDB's spill and the
 # entity files, supposing an id for each edge.
 _DISK_PER_EDGE = 24 + 8 + 16 + 60
@@ -30,16 +33,22 @@ _MEMORY_PER_END = 2 * 8  # of the edges of a partition, while its distinct ends 
 
 @dataclass(frozen=True)
 class Plan:
-    """Estimates: rows and bytes of the sources, edges, and the bytes of disk and memory that a build needs."""
+    """Estimates: rows and bytes of the sources, edges, the bytes of disk and memory that a build needs, and buckets."""
 
     rows: int
     input_bytes: int
     edges: int
     disk_bytes: int
     memory_bytes: int
+    buckets: int = 1
 
     def require(self, config: GraphConfig, destination: Path) -> None:
         """Raises ResourceError when the disk, the machine or graph.memory_limit is too small."""
+        if self.buckets > max(_FEW_BUCKETS, self.edges):
+            raise ResourceError(
+                f"graph.partitions: {config.partitions} make {self.buckets:,} buckets of about {self.edges:,} edges, "
+                f"with a file for each and split; lower it"
+            )
         limit = config.memory_bytes
         if limit < self.memory_bytes:
             raise ResourceError(
@@ -59,7 +68,7 @@ def plan_graph(config: GraphConfig, files_by_source: dict[str, Files], frames: F
         format = file_format(name, config.sources[name], files)
         for path in files:
             check_file(path, format)
-        found = sum(map(_parquet_rows if format == "parquet" else _text_rows, files))
+        found = sum(_rows(name, config.sources[name], format, path) for path in files)
         rows += found
         size += sum(path.stat().st_size for path in files)
         staged += 0 if format == "parquet" else sum(map(_plain_bytes, files))
@@ -80,7 +89,10 @@ def plan_graph(config: GraphConfig, files_by_source: dict[str, Files], frames: F
         rows=rows,
         input_bytes=size,
         edges=edges,
-        disk_bytes=edges * (_DISK_PER_EDGE + config.append_only * _DISK_PER_LEDGER_EDGE) + staged,
+        disk_bytes=edges * (_DISK_PER_EDGE + config.append_only * _DISK_PER_LEDGER_EDGE)
+        + staged
+        + len(SPLITS) * buckets * _FILE_BYTES,
+        buckets=buckets,
         memory_bytes=LEAST_MEMORY + max(at_once * bucket, ends, capped),
     )
 
@@ -121,6 +133,12 @@ def _relations_on(config: GraphConfig, source: str) -> int:
     """How many edges a row becomes at most, supposing that relations with a `where` share the rows between them."""
     conditions = [relation.where for relation in config.relations if source in relation.sources]
     return sum(condition is None for condition in conditions) + any(condition is not None for condition in conditions)
+
+
+def _rows(name: str, source: SourceConfig, format: Format, path: Path) -> int:
+    if format == "sqlite":
+        return count_rows(name, source, path)
+    return _parquet_rows(path) if format == "parquet" else _text_rows(path)
 
 
 def _parquet_rows(path: Path) -> int:

@@ -98,8 +98,8 @@ def evaluate(
 ) -> dict[str, Any]:
     """Ranks held-out edges by the checkpoint in `model_dir`; returns the tree of metrics (`evaluation/report.py`).
 
-    `progress` is told a label and the fraction of that label's work done. Raises DataError for an empty split, a
-    relation unknown to training, a checkpoint of another graph and a NaN.
+    `progress` is told a label and the fraction of that label's work done. Raises DataError for a graph
+    without training edges, a checkpoint of another graph and a NaN.
     """
     from pbg_transra.evaluation import report
 

@@ -1,9 +1,9 @@
 """The config sections `model`, `export` and `evaluate`."""
 
 from collections.abc import Iterator
-from typing import ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
-from pydantic import Field, PositiveInt
+from pydantic import Field
 
 from artifacts.section import Problem, Section
 
@@ -19,6 +19,8 @@ Operator = Literal[
     "affine",
     "complex_diagonal",
 ]
+MOST_WEIGHT = 1e6  # of a relation
+K = Annotated[int, Field(gt=0, le=1 << 31)]
 Similarity = Literal["l2", "squared_l2", "cos", "dot"]
 Decay = Literal["constant", "linear", "cosine"]
 ANCHORED: tuple[Operator, ...] = ("transra", "transra_untied")
@@ -44,16 +46,20 @@ class ModelConfig(Section):
     anchors: tuple[str, ...] = Field(
         (), description="relations whose projection is the identity: the entity table is their space"
     )
-    dimension: int = Field(64, gt=0, description="length of an entity's vector")
+    dimension: int = Field(64, gt=0, le=1 << 16, description="length of an entity's vector")
     similarity: Similarity = Field("cos", description="how two projected vectors are compared")
     scale: float = Field(
-        8.0, gt=0, description="factor on the similarity before the loss; cos, in [-1, 1], hardly trains without"
+        8.0,
+        gt=0,
+        le=1e6,
+        description="factor on the similarity before the loss; cos, in [-1, 1], hardly trains without",
     )
     loss: Literal["softmax", "logistic", "ranking"] = Field("softmax", description="positive against its negatives")
-    margin: float = Field(0.1, ge=0, description="only for loss 'ranking': how far a positive must be ahead")
+    margin: float = Field(0.1, ge=0, le=1e6, description="only for loss 'ranking': how far a positive must be ahead")
     pull: float = Field(
         0.1,
         ge=0,
+        le=1e6,
         description="weight of ||M_r - I||^2 per edge: holds projections near the identity, the more so the fewer "
         "edges a relation has to learn them from; 0: free, much more than 1: nearly 'transe'",
     )
@@ -66,25 +72,31 @@ class ModelConfig(Section):
         description="directory of a checkpoint that stock PyTorch-BigGraph wrote for this graph, relative to the root: "
         "training begins with its vectors, operators and Adagrad sums",
     )
-    epochs: int = Field(10, gt=0, description="passes over all training edges")
-    lr: float = Field(0.1, gt=0, description="learning rate of entity vectors (row-wise Adagrad)")
-    relation_lr: float = Field(0.01, gt=0, description="learning rate of projections and translations (Adagrad)")
+    epochs: int = Field(10, gt=0, le=100_000, description="passes over all training edges")
+    lr: float = Field(0.1, gt=0, le=1e3, description="learning rate of entity vectors (row-wise Adagrad)")
+    relation_lr: float = Field(
+        0.01, gt=0, le=1e3, description="learning rate of projections and translations (Adagrad)"
+    )
     schedule: Decay = Field(
         "constant",
         description="how both learning rates fall to 0 by the end of the last epoch, bucket by bucket; constant: not",
     )
-    init_scale: float = Field(0.1, gt=0, description="standard deviation of the components of a new entity vector")
-    batch_size: int = Field(1000, gt=0, description="edges per step; full batches hold one relation")
+    init_scale: float = Field(
+        0.1, gt=0, le=1e3, description="standard deviation of the components of a new entity vector"
+    )
+    batch_size: int = Field(1000, gt=0, le=1 << 24, description="edges per step; full batches hold one relation")
     batch_negatives: int = Field(
         0,
         ge=0,
+        le=1 << 16,
         description="negatives per positive and side taken from the same batch: faster than uniform ones, but as "
         "popular as the positives, so that what is popular is pushed down",
     )
-    uniform_negatives: int = Field(100, ge=0, description="negatives per positive and side drawn uniformly")
+    uniform_negatives: int = Field(100, ge=0, le=1 << 16, description="negatives per positive and side drawn uniformly")
     edge_chunks: int = Field(
         1,
         gt=0,
+        le=1000,
         description="parts that each epoch is cut into, each through all buckets and into a checkpoint: with several "
         "partitions, more parts mix the buckets better, and swap more",
     )
@@ -97,25 +109,29 @@ class ModelConfig(Section):
         True, description="load the next partitions and save the last ones while a bucket trains; off: half the memory"
     )
     checkpoint_seconds: float = Field(
-        180, gt=0, description="how much work a kill may cost; a snapshot is taken when so much has passed"
+        180, ge=1e-9, le=1e9, description="how much work a kill may cost; a snapshot is taken when so much has passed"
     )
     validate_every: int | None = Field(
         None,
         gt=0,
+        le=100_000,
         description="epochs between two validations; the last epoch has one, too, and the checkpoint of the best "
         "validation MRR becomes the model. null: no validation, the last checkpoint is the model",
     )
     validation_edges: int = Field(
-        5000, gt=0, description="edges of the valid split, drawn with `seed`, that each validation ranks"
+        5000, gt=0, le=1 << 31, description="edges of the valid split, drawn with `seed`, that each validation ranks"
     )
     patience: int | None = Field(
-        None, gt=0, description="validations without a better MRR after which training stops; null: it never does"
+        None,
+        gt=0,
+        le=100_000,
+        description="validations without a better MRR after which training stops; null: it never does",
     )
     tensorboard: bool = Field(
         False, description="write scalars for TensorBoard into <run>/tensorboard (needs `pip install '.[tensorboard]'`)"
     )
-    workers: int | None = Field(None, gt=0, description="training processes (HOGWILD); default: one per core")
-    seed: int = Field(0, ge=0, description="with one worker, the same seed gives the same vectors")
+    workers: int | None = Field(None, gt=0, le=1024, description="training processes (HOGWILD); default: one per core")
+    seed: int = Field(0, ge=0, le=(1 << 63) - 1, description="with one worker, the same seed gives the same vectors")
 
     @property
     def fused(self) -> bool:
@@ -138,8 +154,9 @@ class ModelConfig(Section):
         if len(set(self.anchors)) < len(self.anchors):
             yield Problem(("anchors",), "a relation is named twice")
         for name, weight in self.relation_weights.items():
-            if weight <= 0:
-                yield Problem(("relation_weights", name), f"{weight}: expected a number above 0")
+            if not 0 < weight <= MOST_WEIGHT:
+                expected = f"expected a number above 0, at most {MOST_WEIGHT:g}"
+                yield Problem(("relation_weights", name), f"{weight:g}: {expected}")
         if self.patience is not None and self.validate_every is None:
             yield Problem(("patience",), "it counts validations; expected validate_every beside it")
         if self.batch_negatives + self.uniform_negatives == 0:
@@ -169,10 +186,16 @@ class EvaluateConfig(Section):
 
     split: Literal["test", "valid"] = Field("test", description="edges to rank; choose on valid, read test once")
     max_edges: int | None = Field(
-        100_000, gt=0, description="rank at most so many edges of the split, drawn with `seed`; null: all of them"
+        100_000,
+        gt=0,
+        le=1 << 40,
+        description="rank at most so many edges of the split, drawn with `seed`; null: all of them",
     )
     candidates: int | None = Field(
-        None, gt=0, description="rank among so many entities of the type, drawn with `seed`; null: all of them"
+        None,
+        gt=0,
+        le=1 << 31,
+        description="rank among so many entities of the type, drawn with `seed`; null: all of them",
     )
-    ks: tuple[PositiveInt, ...] = Field((1, 3, 10), description="the k of hits@k and recall@k")
-    seed: int = Field(0, ge=0, description="of what is drawn")
+    ks: tuple[K, ...] = Field((1, 3, 10), description="the k of hits@k and recall@k")
+    seed: int = Field(0, ge=0, le=(1 << 63) - 1, description="of what is drawn")

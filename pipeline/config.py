@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from pydantic import Field
 
 from artifacts.section import Problem, Section, did_you_mean
-from partitioning import GraphConfig, graph_problems
+from partitioning import CheckConfig, GraphConfig, check_problems, graph_problems
 from pbg_transra import EvaluateConfig, ExportConfig, ModelConfig
 from ranker import RankerConfig, chosen
 
@@ -15,6 +15,9 @@ class RunConfig(Section):
 
     schema_url: str = Field("", alias="$schema", description="for editors: where configs/schema.json lies")
     graph: GraphConfig = Field(description="how events become a graph")
+    checks: tuple[CheckConfig, ...] = Field(
+        (), description="what the data of a graph must be like before it is trained on"
+    )
     model: ModelConfig = Field(description="what is trained on it, and how")
     evaluate: EvaluateConfig = Field(EvaluateConfig(), description="how the vectors are judged")
     export: ExportConfig = Field(ExportConfig(), description="how vectors leave")
@@ -32,6 +35,7 @@ class RunConfig(Section):
         sections += [("export", self.export), ("ranker", self.ranker)]
         found = [("graph", problem) for problem in graph_problems(self.graph)]
         found += [(name, problem) for name, section in sections if section for problem in section.problems()]
+        found += [("checks", problem) for problem in check_problems(self.checks, self.graph)]
         for name, problem in found:
             yield Problem((name, *problem.path), problem.message)
         if self._declares_all:

@@ -37,6 +37,10 @@ class Console:
         """Whether nobody watches."""
         return self.quiet or self.as_json or not sys.stderr.isatty()
 
+    def warn(self, text: str) -> None:
+        """Prints a line on stderr, also with --quiet: what a person should see, though work goes on."""
+        write(f"transra: warning: {one_line(text)}", sys.stderr)
+
     @contextmanager
     def bar(self, stage: str, unit: str, total: float | None = None) -> Iterator["tqdm"]:
         """A progress bar on stderr; silent where nobody watches."""

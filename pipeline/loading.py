@@ -1,7 +1,8 @@
 """Reads a run config: JSON5, `extends`, `--set`, and all errors at once, each with its path."""
 
 import json
-from collections.abc import Iterable, Sequence
+import re
+from collections.abc import Iterable, Iterator, Sequence
 from copy import deepcopy
 from pathlib import Path
 from typing import Any, get_args
@@ -15,6 +16,7 @@ from pipeline.config import RunConfig
 from pipeline.extends import patched
 
 Location = tuple[str | int, ...]
+MOST_LEVELS = 100  # of brackets in a config; the deepest of ours has 7
 
 
 def load_config(path: Path, overrides: Sequence[str] = ()) -> RunConfig:
@@ -22,6 +24,8 @@ def load_config(path: Path, overrides: Sequence[str] = ()) -> RunConfig:
     raw = read_raw(path)
     for override in overrides:
         apply_override(raw, override)
+    if lines := list(odd_texts(raw)):
+        raise ConfigError(*lines)
     return validate(raw)
 
 
@@ -30,7 +34,7 @@ def read_raw(path: Path, children: tuple[Path, ...] = ()) -> dict[str, Any]:
     if path in children:
         raise ConfigError(f"{path}: extends itself through {' -> '.join(p.name for p in children)}")
     try:
-        raw = json5.loads(path.read_text(encoding="utf-8"), allow_duplicate_keys=False)
+        raw = parsed(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read ({error.strerror})") from error
     except (ValueError, UnicodeDecodeError) as error:
@@ -44,6 +48,42 @@ def read_raw(path: Path, children: tuple[Path, ...] = ()) -> dict[str, Any]:
     return patched(read_raw((path.parent / base).resolve(), (*children, path)), raw)
 
 
+class TooDeep(ValueError):
+    """JSON5 with more levels than any config has."""
+
+
+def parsed(text: str) -> Any:
+    """The value of a JSON5 text. Raises TooDeep before the parser, which is recursive, goes down; ValueError."""
+    depth = deepest = 0
+    for bracket in re.finditer(r"[\[{\]}]", text):
+        depth += 1 if bracket[0] in "[{" else -1
+        deepest = max(deepest, depth)
+    if deepest > MOST_LEVELS:
+        raise TooDeep(f"nested {deepest:,} levels deep; expected at most {MOST_LEVELS}")
+    return json5.loads(text, allow_duplicate_keys=False)
+
+
+def is_text(value: str) -> bool:
+    """Whether a text can be written as UTF-8 and named as a path: neither lone surrogates nor NUL."""
+    return "\0" not in value and not any("\ud800" <= letter <= "\udfff" for letter in value)
+
+
+def odd_texts(raw: Any, location: Location = ()) -> Iterator[str]:
+    """A line for each text, key or value, that is none."""
+    if isinstance(raw, str) and not is_text(raw):
+        yield f"{printable(dotted(location))}: {shorten(raw)}: expected text without NUL and without lone surrogates"
+    pairs: Iterable[Any] = raw.items() if isinstance(raw, dict) else enumerate(raw) if isinstance(raw, list) else ()
+    for key, value in pairs:
+        if isinstance(key, str) and not is_text(key):
+            yield f"{printable(dotted((*location, key)))}: expected a key without NUL and without lone surrogates"
+        else:
+            yield from odd_texts(value, (*location, key))
+
+
+def printable(text: str) -> str:
+    return text.encode("ascii", "backslashreplace").decode()
+
+
 def apply_override(raw: dict[str, Any], override: str) -> None:
     """Sets one value in place, `key.path=value`; the value is JSON5, or else a string."""
     path, separator, text = override.partition("=")
@@ -51,9 +91,13 @@ def apply_override(raw: dict[str, Any], override: str) -> None:
     if not separator or not all(keys):
         raise ConfigError(f"--set {override}: expected key.path=value")
     try:
-        value = json5.loads(text)
+        value = parsed(text)
+    except TooDeep as error:
+        raise ConfigError(f"--set {shorten(override)}: {error}") from error
     except ValueError:
         value = text
+    if not is_text(override):
+        raise ConfigError(f"--set {shorten(override)}: expected UTF-8 text without NUL")
     target: Any = raw
     for depth, key in enumerate(keys):
         index: Any = int(key) if isinstance(target, list) and key.isdigit() else key

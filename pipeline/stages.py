@@ -1,18 +1,23 @@
 """The stages: what each is made from, what it takes, and how it is made. Heavy imports wait until one really runs."""
 
 from abc import ABC, abstractmethod
+from collections import Counter
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from artifacts.errors import ConfigError
+from artifacts.graph import load_graph
 from artifacts.run import EMBEDDINGS, EXPORT
 from artifacts.section import Section
+from partitioning import CheckConfig
 from pipeline.context import Context
+from pipeline.data_checks import as_metrics, lines_of, require_checks, table, verdicts
 from pipeline.fingerprint import input_state
 from pipeline.log import log_event
 from pipeline.people import forgotten_line, lists_digest, runs_with_other_lists
 from pipeline.ranking import compared_runs, expecting, keep_trainings, require_exports_intact
+from pipeline.split_notes import split_notes
 from pipeline.workspace import Run
 
 if TYPE_CHECKING:
@@ -77,6 +82,7 @@ class Partition(Stage):
             "map": map_since(context),
             "ids": key_of_ids(context.config.graph),
             "lists": lists_digest(context),
+            "measured": list(dict.fromkeys(check.label for check in context.config.checks)),
         }
         return {name: value for name, value in state.items() if value}
 
@@ -94,11 +100,14 @@ class Partition(Stage):
         previous = previous_graph(context)
         with context.console.steps(self.name) as progress:
             files = context.source_files
-            report = build_graph(context.config.graph, context.root, partial, progress, previous, None, files)
+            graph, checks = context.config.graph, context.config.checks
+            report = build_graph(graph, context.root, partial, progress, previous, None, files, checks)
         if report.forgotten:
             context.console.say(f"{self.name}: {forgotten_line(report.forgotten)}")
         if report.recounted:
             context.console.say(f"{self.name}: counted all files again, since {'; '.join(report.recounted[:3])}")
+        for line in split_notes(graph, report):
+            context.console.say(f"{self.name}: {line}")
         if left := runs_with_other_lists(context, run, self.version) if self.state(context).get("lists") else []:
             context.console.say(
                 f"{self.name}: earlier runs with other lists of consent or of ids to forget: {len(left)}; "
@@ -114,7 +123,43 @@ class Partition(Stage):
 
     def summary(self, metrics: dict[str, Any]) -> str:
         settled = f" ({metrics['files_settled']} files were counted before)" if metrics["files_settled"] else ""
-        return f"{metrics['edges']:,} edges, {metrics['entities']:,} entities{settled}"
+        by_split = ", ".join(f"{split} {count:,}" for split, count in metrics["edges_by_split"].items())
+        reasons = {**metrics["edges_left_out"], "without consent": sum(metrics["without_consent"].values())}
+        left_out = ", ".join(f"{count:,} {why.replace('_', ' ')}" for why, count in reasons.items() if count)
+        why = f"; left out: {left_out}" if left_out else ""
+        return f"{metrics['edges']:,} edges ({by_split}{why}), {metrics['entities']:,} entities{settled}"
+
+
+class ChecksSection(Section):
+    """The checks of a config, as a section."""
+
+    checks: tuple[CheckConfig, ...]
+
+
+class Checks(Stage):
+    name, version, upstream, adds_to_published = "checks", 1, "partition", True
+
+    def applies(self, context: Context) -> bool:
+        return bool(context.config.checks)
+
+    def section(self, context: Context) -> Section:
+        return ChecksSection(checks=context.config.checks)
+
+    def plan(self, context: Context, run: Run | None) -> dict[str, int]:
+        return {}
+
+    def make(self, context: Context, run: Run, partial: Path) -> dict[str, Any]:
+        found = verdicts(context, run)
+        context.console.say(table(found))
+        log_event("checks", **as_metrics(found))
+        for line in lines_of(found, "warn"):
+            context.console.warn(line)
+        require_checks(context, run)
+        return as_metrics(found)
+
+    def summary(self, metrics: dict[str, Any]) -> str:
+        outcomes = Counter(one["outcome"] for one in metrics["checks"])
+        return ", ".join(f"{count} {outcome}" for outcome, count in outcomes.items())
 
 
 class Train(Stage):
@@ -134,6 +179,8 @@ class Train(Stage):
         if run is None:
             return {}
         from pbg_transra import plan_training
+
+        require_checks(context, run)
 
         model = context.config.model
         if model.tensorboard:
@@ -156,6 +203,10 @@ class Train(Stage):
 
         self._start(context, run, partial)
         graph_dir, model = run.directory("partition"), context.config.model
+        if model.validate_every and not load_graph(graph_dir).edges("valid"):
+            context.console.say(
+                f"{self.name}: nothing to validate: the valid split has no edges; the last epoch is the model"
+            )
         scalars = run.path / "tensorboard" if model.tensorboard else None
         with context.console.bar(self.name, " edges") as bar, train_events(bar, scalars) as to:
             return asdict(train(graph_dir, partial, model, to.progress, to.bucket, to.validation))
@@ -220,7 +271,7 @@ class Export(Stage):
 
 
 class Evaluate(Stage):
-    name, version, upstream, adds_to_published = "evaluate", 1, "train", True
+    name, version, upstream, adds_to_published = "evaluate", 2, "train", True
     reads: ClassVar = {"partition": ("graph.json", "edges/"), "train": ("",)}
 
     def applies(self, context: Context) -> bool:
@@ -244,8 +295,15 @@ class Evaluate(Stage):
             return evaluate(graph_dir, model_dir, config.model, config.evaluate, progress)
 
     def summary(self, metrics: dict[str, Any]) -> str:
+        left_out = "".join(
+            f"; {count:,} {metrics['split']} edges of '{name}' left out, which has no training edges"
+            for name, count in metrics["untrained_relations"].items()
+        )
+        if not metrics["triples"]:
+            return metrics["protocol"] + left_out
         numbers = ", ".join(f"{key} {metrics[key]:.4f}" for key in metrics if key == "mrr" or key.startswith("hits@"))
-        return f"{numbers}, AUC {metrics['auc']:.4f} ({metrics['protocol']})"
+        auc = "n/a" if metrics["auc"] is None else f"{metrics['auc']:.4f}"
+        return f"{numbers}, AUC {auc} ({metrics['protocol']}{left_out})"
 
 
 class Rank(Stage):
@@ -273,7 +331,14 @@ class Rank(Stage):
             from artifacts.scalars import require_tensorboard
 
             require_tensorboard("ranker.tensorboard")
-        return {}
+        if run is None:
+            return {}
+        from ranker import export_of, plan_ranking
+
+        runs = compared_runs(context, config := self.section(context)) or {run.id: run.path}
+        plan = plan_ranking(config, context.root, map(export_of, runs.values()))
+        plan.require(context.workspace.path)
+        return {"disk_bytes": plan.disk, "memory_bytes": plan.memory}
 
     def make(self, context: Context, run: Run, partial: Path) -> dict[str, Any]:
         from partitioning import forgotten_ids, id_key
@@ -297,7 +362,7 @@ class Rank(Stage):
         return "\n" + metrics_table(metrics) + "\nrank:"
 
 
-STAGES: dict[str, Stage] = {s.name: s for s in (Partition(), Train(), Evaluate(), Export(), Rank())}
+STAGES: dict[str, Stage] = {s.name: s for s in (Partition(), Checks(), Train(), Evaluate(), Export(), Rank())}
 
 
 def chain(stage: Stage) -> list[Stage]:

@@ -25,7 +25,14 @@ from artifacts.run import EXPORT, GRAPH
 RECORD = "stage.json"
 METRICS = "metrics.json"
 OWN_FILES = ("latest", ".latest.partial", ".lock", ".holder.json", "..holder.json.partial")
-DIRECTORIES = {"partition": GRAPH, "train": "model", "export": EXPORT, "evaluate": "evaluate", "rank": "ranker"}
+DIRECTORIES = {
+    "partition": GRAPH,
+    "checks": "checks",
+    "train": "model",
+    "export": EXPORT,
+    "evaluate": "evaluate",
+    "rank": "ranker",
+}
 
 
 class Parts(BaseModel, extra="allow"):

@@ -3,7 +3,7 @@
 Importing this package is light; torch is loaded by `rank`.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,8 +14,9 @@ from ranker.data.files import impression_files
 if TYPE_CHECKING:
     from artifacts.frame import Frame
     from ranker.data.exports import Export
+    from ranker.plan import Plan
 
-__all__ = ["RankerConfig", "chosen", "export_of", "impression_files", "metrics_table", "rank"]
+__all__ = ["RankerConfig", "chosen", "export_of", "impression_files", "metrics_table", "plan_ranking", "rank"]
 
 
 def export_of(run: Path) -> "Export":
@@ -23,6 +24,13 @@ def export_of(run: Path) -> "Export":
     from ranker.data.exports import Export
 
     return Export.of_run(run)
+
+
+def plan_ranking(config: RankerConfig, root: Path, exports: "Iterable[Export]") -> "Plan":
+    """Estimates what `rank` needs. Raises DataError for a log or an export that is missing or broken."""
+    from ranker import plan
+
+    return plan.plan_ranking(config, root, [export.path for export in exports])
 
 
 def metrics_table(metrics: dict[str, Any]) -> str:

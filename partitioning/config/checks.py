@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 from artifacts.moment import epoch_seconds
 from artifacts.section import Problem, did_you_mean
 from partitioning.config.append_only import append_only_problems
-from partitioning.config.sections import ConsentConfig, GraphConfig, RelationConfig
+from partitioning.config.sections import ConsentConfig, GraphConfig, RelationConfig, SourceConfig
 
 Path = tuple[str | int, ...]
 
@@ -35,6 +35,8 @@ def _sources(graph: GraphConfig) -> Iterator[Problem]:
         path: Path = ("sources", name)
         if not source.patterns:
             yield Problem((*path, "path"), "expected at least one path")
+        if source.is_database:
+            yield from _database(source, path)
         if source.columns and source.format in ("parquet", "jsonl"):
             yield Problem((*path, "columns"), f"a {source.format} source names its own columns; remove this")
         if source.types and source.format == "parquet":
@@ -51,6 +53,16 @@ def _sources(graph: GraphConfig) -> Iterator[Problem]:
             yield Problem((*path, "time_column"), f"'{source.time_column}' is not in columns{hint}")
         if source.time_unit and not source.time_column:
             yield Problem((*path, "time_unit"), "has no meaning without time_column")
+
+
+def _database(source: SourceConfig, path: Path) -> Iterator[Problem]:
+    if source.format not in (None, "sqlite"):
+        yield Problem((*path, "format"), f"'{source.format}' has neither table nor query; expected sqlite")
+    if (source.table is None) == (source.query is None):
+        yield Problem(path, "a database needs exactly one of table and query")
+    for key in ("columns", "types", "append_only"):
+        if getattr(source, key):
+            yield Problem((*path, key), "has no meaning for a database; remove this")
 
 
 def _partitions(graph: GraphConfig) -> Iterator[Problem]:
@@ -76,6 +88,14 @@ def _relation(graph: GraphConfig, relation: RelationConfig, path: Path) -> Itera
         yield from _unknown("entity type", end.type, graph.entities, (*path, side, "type"))
         if end.join:
             yield from _unknown("source", end.join.source, graph.sources, (*path, side, "join", "source"))
+    if relation.without:
+        yield from _unknown("source", relation.without.source, graph.sources, (*path, "without", "source"))
+        if relation.without.source in relation.sources:
+            yield Problem((*path, "without", "source"), "is the relation's own source, so that no row would be left")
+    if not relation.split and relation.domain != "side":
+        yield Problem(
+            (*path, "split"), f"only side information may be in training for good; this relation is {relation.domain}"
+        )
     if relation.inverse and relation.relation_column:
         yield Problem((*path, "inverse"), "only a relation with a name can have an inverse")
     if relation.half_life_days:

@@ -1,20 +1,22 @@
 """The `graph` section of the run config: sources, entity types, relations, consent and splits."""
 
 import re
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, model_validator
 
 from artifacts.graph import TYPE_NAME_PATTERN, Side
 from artifacts.moment import Moment
 from artifacts.section import Section
+from partitioning.config.benchmark import benchmark_graph
 
-_MEMORY = re.compile(r"^\s*(\d+(?:\.\d+)?)\s*(KB|MB|GB|TB|KiB|MiB|GiB|TiB)\s*$")
+_MEMORY = re.compile(r"^\s*(\d{1,15}(?:\.\d{1,15})?)\s*(KB|MB|GB|TB|KiB|MiB|GiB|TiB)\s*$")
 _POWER = {"K": 1, "M": 2, "G": 3, "T": 4}
 LEAST_MEMORY = 512_000_000  # bytes that a build of any size needs: the one floor of graph.memory_limit
 
 Split = Literal["train", "valid", "test"]
-Format = Literal["parquet", "csv", "tsv", "jsonl"]
+Format = Literal["parquet", "csv", "tsv", "jsonl", "sqlite"]
+SQLITE = "sqlite:///"  # before a path: how database URLs name a file
 TimeUnit = Literal["s", "ms", "us"]
 ColumnType = Literal["BIGINT", "DOUBLE", "BOOLEAN", "TIMESTAMP", "DATE", "VARCHAR"]
 Domain = Literal["onsite", "offsite", "side"]
@@ -45,6 +47,8 @@ class SourceConfig(Section):
         "Directories named key=value below its first glob, or below a directory that it names, become columns."
     )
     format: Format | None = Field(None, description="By default from the suffix, also before .gz or .zst.")
+    table: str | None = Field(None, min_length=1, description="Of a SQLite database: the table or view to read.")
+    query: str | None = Field(None, min_length=1, description="Of a SQLite database: one SELECT to read instead.")
     columns: list[str] | None = Field(None, min_length=1, description="Column names of a CSV or TSV without header.")
     types: dict[str, ColumnType] = Field(
         {},
@@ -62,16 +66,25 @@ class SourceConfig(Section):
 
     @property
     def patterns(self) -> list[str]:
-        return [self.path] if isinstance(self.path, str) else self.path
+        paths = [self.path] if isinstance(self.path, str) else self.path
+        return [path.removeprefix(SQLITE) for path in paths]
+
+    @property
+    def is_database(self) -> bool:
+        """Whether the config says that the source lies in a database: by its format, its table or query, or its URL."""
+        paths = [self.path] if isinstance(self.path, str) else self.path
+        by_url = any(path.startswith(SQLITE) for path in paths)
+        return self.format == "sqlite" or by_url or self.table is not None or self.query is not None
 
 
 class EntityConfig(Section):
     """An entity type."""
 
-    partitions: int | None = Field(None, ge=1, description="1, or as many as graph.partitions (the default).")
+    partitions: int | None = Field(None, ge=1, le=4096, description="1, or as many as graph.partitions (the default).")
     min_degree: int | None = Field(
         None,
         ge=1,
+        le=1 << 31,
         description="Entities with fewer training edges are left out with all their edges, until none is left. "
         "Edges of an inverse do not count.",
     )
@@ -96,7 +109,17 @@ class SideConfig(Section):
     max_degree: int | None = Field(
         None,
         ge=1,
+        le=1 << 31,
         description="Training edges of this relation that an entity keeps on this side, chosen by a portable hash.",
+    )
+
+
+class WithoutConfig(Section):
+    """Rows to leave out: those that another source has, too."""
+
+    source: str = Field(description="The source that lists them.")
+    columns: tuple[str, ...] = Field(
+        min_length=1, description="Columns of both sources; a row goes if all of them are as in a row of the list."
     )
 
 
@@ -163,6 +186,7 @@ class RelationConfig(Section):
     relation_column: str | None = Field(None, description="One relation for each value of this column.")
     source: str | list[str] = Field(description="The source, or a list of sources, whose rows are edges.")
     where: str | None = Field(None, description="SQL condition on the source's columns.")
+    without: WithoutConfig | None = Field(None, description="Leaves out rows that another source has, too.")
     lhs: SideConfig = Field(description="Left-hand side: the head.")
     rhs: SideConfig = Field(description="Right-hand side: the tail.")
     weight: str | None = Field(
@@ -171,10 +195,18 @@ class RelationConfig(Section):
         "their sum and which belongs to the earliest split that it occurs in. By default every event is an edge.",
     )
     half_life_days: float | None = Field(
-        None, gt=0, description="Age at which an event's weight has halved, counted from the end of training."
+        None,
+        ge=1e-6,
+        le=1e6,
+        description="Age at which an event's weight has halved, counted from the end of training.",
     )
     inverse: str | None = Field(None, min_length=1, description="Name of a relation with the same edges turned around.")
     domain: Domain = Field("onsite", description="offsite needs consent; side: side information such as pin to topic.")
+    split: bool = Field(
+        True,
+        description="false: graph.split holds none of its edges out. Only of side information, which says nothing of "
+        "what the test asks; the graph's window of time does not count them",
+    )
     allow_empty: bool = Field(False, description="Accept a relation without a single edge.")
     consent: ConsentConfig | None = Field(None, description="Overrides graph.consent for this offsite relation.")
 
@@ -222,10 +254,18 @@ class GraphConfig(Section):
 
     without_effect = frozenset({"memory_limit", "threads"})
 
-    partitions: int = Field(1, ge=1, description="Partitions of every entity type not declared otherwise.")
+    benchmark: str | None = Field(
+        None,
+        min_length=1,
+        description="Directory of a knowledge-graph benchmark, relative to the root: train, valid and test as .tsv or "
+        ".txt of head, relation and tail. It stands for sources, entities and relations; those that are given win.",
+    )
+    partitions: int = Field(1, ge=1, le=4096, description="Partitions of every entity type not declared otherwise.")
     memory_limit: Memory = Field("4GB", description="Memory that partitioning may use, such as 4GB.")
-    threads: int | None = Field(None, ge=1, description="By default one for each core.")
-    seed: int = Field(0, ge=0, description="Of the random split and of the order of edges in a bucket.")
+    threads: int | None = Field(None, ge=1, le=1024, description="By default one for each core.")
+    seed: int = Field(
+        0, ge=0, le=(1 << 63) - 1, description="Of the random split and of the order of edges in a bucket."
+    )
     write_names: bool = Field(False, description="Also write PBG's entity_names files, which its own export needs.")
     sources: dict[str, SourceConfig] = Field(min_length=1, description="Where rows come from, by name.")
     entities: dict[TypeName, EntityConfig] = Field(min_length=1, description="Entity types, by name.")
@@ -238,6 +278,13 @@ class GraphConfig(Section):
     forget: ForgetConfig | None = Field(None, description="Entities to remove, also from the entity map.")
     ids: IdsConfig | None = Field(None, description="Pseudonyms in place of ids; by default ids are kept as they are.")
     split: SplitConfig = Field(SplitConfig(), description="Train, validation and test.")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _expand_benchmark(cls, given: Any) -> Any:
+        if isinstance(given, dict) and isinstance(directory := given.get("benchmark"), str) and directory:
+            return {**benchmark_graph(directory), **given}
+        return given
 
     def with_inverses(self) -> "GraphConfig":
         """The same graph with each `inverse` as a relation of its own, after all others."""
@@ -270,7 +317,8 @@ class GraphConfig(Section):
         """Sources in which something is looked up: who agreed, which ids belong together, whom to forget."""
         consents = [self.consent_of(relation) for relation in self.relations]
         joins = [side.join for relation in self.relations for side in relation.sides.values()]
-        return {one.source for one in (*consents, *joins, self.forget) if one and one.source}
+        without = [relation.without for relation in self.relations]
+        return {one.source for one in (*consents, *joins, *without, self.forget) if one and one.source}
 
     def partitions_of(self, entity_type: str) -> int:
         """Number of partitions of an entity type."""

@@ -105,7 +105,8 @@ def _event_query(engine: Engine, events: Events, relations: list[NamedRelation])
     indices = [index for index, relation in enumerate(relations) if relation.declared == events.declared]
     if not indices:
         return None
-    time = f"CASE WHEN {events.split} IN (0, {BY_HASH}) THEN {events.source.time} END" if events.source.time else "NULL"
+    timed = events.source.time and events.relation.split
+    time = f"CASE WHEN {events.split} IN (0, {BY_HASH}) THEN {events.source.time} END" if timed else "NULL"
     columns = (
         f"{events.id(Side.LHS)} AS lhs, {events.id(Side.RHS)} AS rhs, CAST({events.split} AS UTINYINT) AS split, "
         f"CAST({time} AS BIGINT) AS time, CAST({events.moment} AS BIGINT) AS moment, "

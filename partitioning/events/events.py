@@ -7,7 +7,7 @@ from artifacts.graph import SPLITS, Side
 from artifacts.moment import epoch_seconds
 from partitioning.config.sections import GraphConfig, RelationConfig
 from partitioning.events.consent import agreeing
-from partitioning.events.lookups import derived
+from partitioning.events.lookups import derived, remaining
 from partitioning.events.time_split import NO_MOMENT, SplitByTime
 from partitioning.events.weights import reference_time, weight_units
 from partitioning.sources.engine import Engine, text
@@ -52,14 +52,15 @@ def declared_events(engine: Engine, config: GraphConfig, sources: dict[str, Sour
     for index, relation in enumerate(config.relations):
         consent = config.consent_of(relation)
         for name in (name for name in relation.sources if name in filled):
-            looked_up, source = derived(engine, relation, sources[name], sources)
+            left = remaining(engine, relation, sources[name], sources, f"graph.relations[{index}]")
+            looked_up, source = derived(engine, relation, left, sources)
             consented = tuple(
                 f"{text(side.column)} IN (SELECT id FROM {agreed[consent]})"
                 for side in looked_up.sides.values()
                 if consent and consent in agreed and side.type == consent.type
             )
             selected = tuple(_selected(config, relation, source))
-            split, moment = _split(config, source)
+            split, moment = _split(config, relation, source)
             weight = weight_units(relation, source, reference)
             events.append(Events(index, looked_up, source, selected, consented, split, moment, weight))
     return events
@@ -74,14 +75,17 @@ def _check_relation(engine: Engine, source: Source, relation: RelationConfig, pa
 def _selected(config: GraphConfig, relation: RelationConfig, source: Source) -> Iterator[str]:
     if relation.where:
         yield f"({relation.where})"
-    if config.split.time and config.split.time.until is not None and source.time and not source.config.split:
-        yield f"{source.time} < {epoch_seconds(config.split.time.until)}"
+    until = config.split.time.until if config.split.time and relation.split and not source.config.split else None
+    if until is not None and source.time:
+        yield f"{source.time} < {epoch_seconds(until)}"
 
 
-def _split(config: GraphConfig, source: Source) -> tuple[str, str]:
+def _split(config: GraphConfig, relation: RelationConfig, source: Source) -> tuple[str, str]:
     """SQL of the split's code, a position in SPLITS or BY_HASH, and of the moment that decides it."""
     if source.config.split:
         return str(SPLITS.index(source.config.split)), str(NO_MOMENT)
+    if not relation.split:
+        return "0", str(NO_MOMENT)
     if config.split.time and source.time:
         return SplitByTime.of(config.split.time).sql(source.time), source.time
     return str(BY_HASH if config.split.random else 0), str(NO_MOMENT)

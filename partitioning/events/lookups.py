@@ -1,7 +1,8 @@
-"""Derived relations: an id of a source is looked up in another source, which gives the id of the edge."""
+"""Other sources that rows are looked up in: for the id of an edge, or to be left out."""
 
 from dataclasses import replace
 
+from artifacts.errors import ConfigError
 from partitioning.config.sections import RelationConfig, SideConfig
 from partitioning.sources.engine import Engine, quoted, text
 from partitioning.sources.table import Source
@@ -36,3 +37,29 @@ def _partners(engine: Engine, end: SideConfig, source: Source) -> str:
         f"WHERE {quoted(join.column)} IS NOT NULL AND {quoted(join.to)} IS NOT NULL"
     )
     return table
+
+
+def remaining(
+    engine: Engine, relation: RelationConfig, source: Source, sources: dict[str, Source], path: str
+) -> Source:
+    """The source without the rows that another one has, too. Raises ConfigError for columns of different types.
+
+    Values are compared as text, as ids are, and no value is like no value.
+    """
+    if relation.without is None or (other := sources.get(relation.without.source)) is None:
+        return source
+    columns = relation.without.columns
+    for column in columns:
+        if (here := source.types[column]) != (there := other.types[column]):
+            raise ConfigError(
+                f"{path}.without.columns: '{column}' is {here} in source '{source.name}', but {there} in "
+                f"'{other.name}'; give both the same types (graph.sources.<name>.types, time_column and time_unit)"
+            )
+    table = quoted(" ".join(("without", other.name, *columns)))
+    listed = ", ".join(f"{text(column)} AS c{at}" for at, column in enumerate(columns))
+    engine.run(f"CREATE TEMP TABLE IF NOT EXISTS {table} AS SELECT DISTINCT {listed} FROM {other.table}")
+    same = " AND ".join(
+        f"w.c{at} IS NOT DISTINCT FROM CAST(e.{quoted(column)} AS VARCHAR)" for at, column in enumerate(columns)
+    )
+    select, rest = "(SELECT e.* FROM ", f" e ANTI JOIN {table} w ON {same})"
+    return replace(source, table=select + source.table + rest, reader=select + source.reader + rest)

@@ -12,7 +12,7 @@ _FORMATS: dict[str, Format] = {
     ".parquet": "parquet", ".pq": "parquet", ".csv": "csv", ".tsv": "tsv", ".jsonl": "jsonl", ".ndjson": "jsonl",
 }  # fmt: skip
 COMPRESSED = (".gz", ".zst")
-_PARQUET_MAGIC = b"PAR1"
+_PARQUET_MAGIC, _SQLITE_MAGIC = b"PAR1", b"SQLi"
 
 
 def source_files(config: GraphConfig, root: Path, frames: Container[str] = ()) -> dict[str, Files]:
@@ -24,6 +24,9 @@ def source_files(config: GraphConfig, root: Path, frames: Container[str] = ()) -
     for name, source in config.sources.items():
         files, missing = find_files(root, source.patterns if name not in frames else [])
         lines += [f"graph.sources.{name}.path: no file matches '{one}' (looked in {root})" for one in missing]
+        if config.benchmark and len(files) > 1:
+            named = ", ".join(map(str, files))
+            lines.append(f"graph.benchmark: the {name} split may be any of {named}; expected one file")
         may_be_empty = _may_be_empty(config, name)
         sources[name] = {path: keys for path, keys in files.items() if not (may_be_empty and path.stat().st_size == 0)}
     if lines:
@@ -39,6 +42,10 @@ def _may_be_empty(config: GraphConfig, source: str) -> bool:
 
 def file_format(name: str, source: SourceConfig, files: Iterable[Path]) -> Format:
     """Format of a source, from the config or from the suffix of its files. Raises DataError when they disagree."""
+    if source.is_database:
+        if len(list(files)) > 1:
+            raise DataError(f"graph.sources.{name}.path: names {len(list(files))} files; expected one database")
+        return "sqlite"
     if source.format:
         return source.format
     formats = {}
@@ -68,6 +75,8 @@ def check_file(path: Path, format: Format) -> None:
         raise DataError(f"{path}: cannot be read ({error.strerror})") from error
     if size == 0:
         raise DataError(f"{path}: the file is empty; if a log may be, set allow_empty on the relations that read it")
+    if format == "sqlite" and head != _SQLITE_MAGIC:
+        raise DataError(f"{path}: is not a SQLite database (it does not start with 'SQLite format 3')")
     if format == "parquet" and head != _PARQUET_MAGIC:
         raise DataError(f"{path}: is not a Parquet file (it does not start with PAR1)")
     if format == "parquet" and (foot != _PARQUET_MAGIC or size < 12):

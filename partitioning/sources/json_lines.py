@@ -33,7 +33,7 @@ def open_json_lines(
     seen, first = [*counted, *_first_names(next(iter(files)))], next(iter(files))
     keys = {key for of_file in files.values() for key in of_file}
     named = [column for expression in use.expressions for column in expression.columns]
-    known = list(dict.fromkeys([*seen, *sorted(keys), *use.roles]))
+    known = list(dict.fromkeys([*seen, *sorted(keys), *use.roles, *use.checked]))
     folded = {column.casefold() for column in known}
     columns = use.columns([*known, *(column for column in named if column.casefold() not in folded)], name)
     for column in (column for column in source.types if column not in columns and column not in known):

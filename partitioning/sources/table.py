@@ -1,10 +1,11 @@
 """A source as a table that DuckDB can scan, its columns and types checked."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from artifacts.errors import ConfigError, DataError
 from artifacts.source_files import Files
+from partitioning.config.data_checks import CheckConfig
 from partitioning.config.sections import Format, GraphConfig, SourceConfig, TimeUnit
 from partitioning.sources.delimited import open_delimited
 from partitioning.sources.engine import Engine, quoted
@@ -16,6 +17,7 @@ from partitioning.sources.json_lines import open_json_lines
 from partitioning.sources.layout import INTEGERS, NO_TYPE, UNSIGNED, Opened
 from partitioning.sources.parquet import open_parquet
 from partitioning.sources.pseudonyms import replaced
+from partitioning.sources.sqlite import open_sqlite
 from partitioning.sources.used import Use, used
 
 _ID_TYPES = {*INTEGERS, *UNSIGNED, NO_TYPE, "VARCHAR", "UUID", "DATE"}
@@ -50,14 +52,15 @@ def open_sources(
     frames: Frames,
     counted: Mapping[str, dict[str, str]],
     staged: bool = True,
+    checks: Iterable[CheckConfig] = (),
 ) -> dict[str, Source]:
-    """Opens the sources that the config uses, from `frames` or else from `files`.
+    """Opens the sources that the config and the checks of its data use, from `frames` or else from `files`.
 
     Raises DataError for broken files, columns and types, and ConfigError for an expression that is not one.
     `counted` has the column types of sources of which other files were counted before: those of all files agree.
     `staged` reads CSV and TSV into tables at once; a look at a single column needs none, and knows of no rows.
     """
-    uses = used(engine, config)
+    uses = used(engine, config, checks)
     sources = {}
     for name in (name for name in config.sources if name in uses):
         if name in frames:
@@ -92,7 +95,7 @@ def _open(
     for path in files:
         check_file(path, format)
     opened = _opened(engine, name, source, format, files, use, counted, staged)
-    return _source(config, name, str(next(iter(files))), opened, use, declarable=format != "parquet")
+    return _source(config, name, str(next(iter(files))), opened, use, declarable=format not in ("parquet", "sqlite"))
 
 
 def _source(config: GraphConfig, name: str, label: str, opened: Opened, use: Use, declarable: bool) -> Source:
@@ -127,6 +130,8 @@ def _opened(
         return _with_pseudonyms(engine, name, open_parquet(engine, name, files, use, counted), use)
     if format == "jsonl":
         return open_json_lines(engine, name, source, files, use, counted)
+    if format == "sqlite":
+        return open_sqlite(engine, name, source, files, use)
     return open_delimited(engine, name, source, format, files, use, staged)
 
 

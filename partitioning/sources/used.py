@@ -1,23 +1,32 @@
 """What a config asks of each source: which columns in which roles, and which expressions."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Literal
 
 from artifacts.errors import ConfigError
+from partitioning.config.data_checks import CheckConfig
 from partitioning.config.sections import GraphConfig
 from partitioning.sources.engine import Engine, quoted
 from partitioning.sources.expressions import Expression, parse, resolve
+from partitioning.sources.queries import query_columns, query_tables
 
 Role = Literal["id", "relation", "time"]
 
 
 @dataclass
 class Use:
-    """The columns that the config names of a source, and the expressions over its rows."""
+    """The columns that the config names of a source, and the expressions over its rows.
+
+    `checked` are columns that are compared or measured; `queried` may be columns in the SQL of checks, None: all of
+    them are wanted.
+    """
 
     roles: dict[str, Role] = field(default_factory=dict)
     expressions: list[Expression] = field(default_factory=list)
     hashed: set[str] = field(default_factory=set)  # columns of ids that are read as pseudonyms
+    checked: list[str] = field(default_factory=list)
+    queried: set[str] | None = field(default_factory=set)
 
     def columns(self, known: list[str], source: str) -> list[str]:
         """Every column of the source that is used. Raises ConfigError for one that an expression does not find."""
@@ -29,10 +38,11 @@ class Use:
                     f"{expression.path}: column '{ids[0]}' holds ids, of which graph.ids leaves pseudonyms only"
                 )
             named += columns
-        return list(dict.fromkeys([*self.roles, *named]))
+        queried = [c for c in known if self.queried is None or c.casefold() in self.queried]
+        return list(dict.fromkeys([*self.roles, *named, *self.checked, *queried]))
 
 
-def used(engine: Engine, config: GraphConfig) -> dict[str, Use]:
+def used(engine: Engine, config: GraphConfig, checks: Iterable[CheckConfig] = ()) -> dict[str, Use]:
     """What each source that is used is used for. Raises ConfigError for an expression that is not one."""
     uses: dict[str, Use] = {}
     for index, relation in enumerate(config.relations):
@@ -47,6 +57,11 @@ def used(engine: Engine, config: GraphConfig) -> dict[str, Use]:
                     use.expressions.append(parse(engine, sql, f"{path}.{key}"))
         for join in (side.join for side in relation.sides.values() if side.join):
             uses.setdefault(join.source, Use()).roles.update({join.column: "id", join.to: "id"})
+        if relation.without:
+            for name in (relation.without.source, *relation.sources):
+                uses.setdefault(name, Use()).checked.extend(relation.without.columns)
+            ids = {side.column for side in relation.sides.values()} & {*relation.without.columns}
+            uses[relation.without.source].roles.update(dict.fromkeys(ids, "id"))
         consent = config.consent_of(relation)
         if consent and consent.source and consent.column:
             use = uses.setdefault(consent.source, Use())
@@ -60,6 +75,7 @@ def used(engine: Engine, config: GraphConfig) -> dict[str, Use]:
     if config.forget:
         forget = uses.setdefault(config.forget.source, Use())
         forget.roles.update({config.forget.type_column: "relation", config.forget.column: "id"})
+    _add_checks(engine, config, checks, uses)
     for name, use in uses.items():
         if column := config.sources[name].time_column:
             use.roles[column] = "time"
@@ -78,3 +94,16 @@ def _require_ids_apart(config: GraphConfig) -> None:
             if end.column in (relation.relation_column, *times):
                 path = f"graph.relations[{index}].{side.value}.column"
                 raise ConfigError(f"{path}: '{end.column}' is no id alone; with graph.ids, expected a column of ids")
+
+
+def _add_checks(engine: Engine, config: GraphConfig, checks: Iterable[CheckConfig], uses: dict[str, Use]) -> None:
+    for index, check in enumerate(checks):
+        if check.source is not None:
+            named = [check.column] if check.column else check.columns
+            uses.setdefault(check.source, Use()).checked.extend(named)
+        if check.sql is not None:
+            path = f"checks[{index}].sql"
+            columns = query_columns(engine, check.sql, path)
+            for name in query_tables(engine, check.sql, path, config.sources):
+                use = uses.setdefault(name, Use())
+                use.queried = None if columns is None or use.queried is None else use.queried | columns

@@ -37,12 +37,26 @@ class Questions:
         return warm
 
 
+def rankable(graph: Graph, split: str) -> int:
+    """Edges of a split whose relation training has seen: the others have no parameters to rank by."""
+    return sum(relation.edges[split] for relation in graph.relations if relation.edges["train"])
+
+
+def untrained(graph: Graph, split: str) -> dict[str, int]:
+    """Edges of a split by relation, where training has not seen the relation."""
+    return {r.name: r.edges[split] for r in graph.relations if r.edges[split] and not r.edges["train"]}
+
+
 def load_questions(graph_dir: Path, graph: Graph, config: EvaluateConfig) -> Questions:
-    """Reads every edge once. Raises DataError for an empty split, and for one that training knows nothing of."""
+    """Reads every edge once; triples of relations that training knows nothing of are left out (see `rankable`).
+
+    Raises DataError for a graph without training edges, and for one that has nothing to rank.
+    """
     if not graph.edges("train"):
         raise DataError(f"{graph_dir}: no entity has a training edge; expected a graph to train on")
     every = load_edges(graph_dir, graph, config.split)
-    _require_known_relations(graph, every, config.split)
+    trained = np.array([bool(relation.edges["train"]) for relation in graph.relations])
+    every = every.take(np.flatnonzero(trained[every.relation]))
     test = _sampled(every, config)
     found = directions(graph, test)
     builders = [KnownAnswersBuilder(graph, direction) for direction in found]
@@ -55,16 +69,6 @@ def load_questions(graph_dir: Path, graph: Graph, config: EvaluateConfig) -> Que
                 _mark_(warm, graph, block)
     known = [builder.build() for builder in builders]
     return Questions(graph, test, len(every.relation), list(zip(found, known, strict=True)), warm)
-
-
-def _require_known_relations(graph: Graph, test: Edges, split: str) -> None:
-    problems = [
-        f"relation '{graph.relations[index].name}': its {split} edges are unknown to training, where it has none"
-        for index in np.unique(test.relation)
-        if not graph.relations[index].edges["train"]
-    ]
-    if problems:
-        raise DataError(*problems)
 
 
 def _sampled(test: Edges, config: EvaluateConfig) -> Edges:

@@ -82,5 +82,3 @@ def check_names(graph: Graph, config: ModelConfig) -> None:
         raise DataError(*lines)
     if not graph.edges("train"):
         raise DataError("the graph has no training edge; widen graph.split or the sources")
-    if config.validate_every and not graph.edges("valid"):
-        raise DataError("model.validate_every: the graph has no valid edge; widen graph.split, or set it to null")

@@ -8,7 +8,7 @@ from artifacts.resources import cpu_count
 from pbg_transra.backends.backend import Backend, opened
 from pbg_transra.backends.cpu import CPUBackend
 from pbg_transra.config import ModelConfig
-from pbg_transra.evaluation.report import Validator
+from pbg_transra.evaluation.report import validation
 from pbg_transra.pbg.schema import config_text
 from pbg_transra.reports import BucketDone, TrainProgress, TrainReport, ValidationDone
 from pbg_transra.start.initial import random_initial
@@ -41,7 +41,7 @@ def train(
     edges = training_edges(graph_dir, graph, config.edge_chunks)
     start = files.restore()
     resumed = files.passes // config.edge_chunks
-    validations = Validations(files, config, Validator(graph_dir, config).mrr if config.validate_every else None)
+    validations = Validations(files, config, validation(graph_dir, config))
     capacity = capacity_of(graph, edges, config)
     with opened(CPUBackend(graph, config, workers), capacity) as backend:
         restore_relations(files, backend)

@@ -20,7 +20,7 @@ class SlotConfig(Section):
 
     type: TypeName | None = Field(None, description="Entity type of the graph; null: the graph does not know these.")
     side: Literal["user", "ad"] = Field(description="Whom it describes: ads attend to and are matched with the user.")
-    cap: int | None = Field(None, gt=0, description="A list column, latest first, of at most so many ids.")
+    cap: int | None = Field(None, gt=0, le=1 << 16, description="A list column, latest first, of at most so many ids.")
 
 
 class LabelsConfig(Section):
@@ -30,7 +30,7 @@ class LabelsConfig(Section):
     conversion: str | None = Field(None, description="Column of 0 and 1; null: not known.")
     conversion_time: str | None = Field(None, description="When it converted, in the unit of `time_column`.")
     attribution_days: float | None = Field(
-        None, gt=0, description="A conversion later than this after the impression does not count."
+        None, gt=0, le=1e6, description="A conversion later than this after the impression does not count."
     )
     observed_until: Moment | None = Field(
         None,

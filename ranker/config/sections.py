@@ -1,19 +1,22 @@
 """The `ranker` section of the run config: the log, the arms, the model and how it is trained."""
 
 from collections.abc import Iterator
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import Field, PositiveInt
+from pydantic import Field
 
 from artifacts.section import Problem, Section, did_you_mean
 from ranker.config.arms import ALL, ARMS, ArmConfig
 from ranker.config.columns import LabelsConfig, SegmentConfig, SlotConfig, SplitConfig, Transform
 
+Width = Annotated[int, Field(gt=0, le=1 << 20)]
+Seed = Annotated[int, Field(ge=0, le=(1 << 63) - 1)]
+
 
 class ExpectedExport(Section):
     """What every export must be; a null is not checked."""
 
-    dimension: int | None = Field(None, gt=0, description="Length of its vectors.")
+    dimension: int | None = Field(None, gt=0, le=1 << 16, description="Length of its vectors.")
     anchors: tuple[str, ...] | None = Field(None, description="Its anchor relations, in any order.")
     run: str | None = Field(None, description="The run id that it was exported from.")
 
@@ -21,10 +24,10 @@ class ExpectedExport(Section):
 class IdsConfig(Section):
     """The ID table: an id is the sum of `hashes` rows, so two ids rarely share all of theirs."""
 
-    rows: int = Field(1 << 18, ge=2, description="Rows of the one table that all slots share.")
+    rows: int = Field(1 << 18, ge=2, le=1 << 32, description="Rows of the one table that all slots share.")
     hashes: int = Field(2, ge=1, le=8, description="Rows that make up one id.")
-    dim: int = Field(16, gt=0, description="Length of an id's embedding.")
-    lr: float = Field(0.03, gt=0, description="First learning rate of its row-wise Adagrad.")
+    dim: int = Field(16, gt=0, le=1 << 16, description="Length of an id's embedding.")
+    lr: float = Field(0.03, gt=0, le=1e3, description="First learning rate of its row-wise Adagrad.")
     dropout: float = Field(
         0.0, ge=0, lt=1, description="Share of ids that a step hides, where many of those to come will be new."
     )
@@ -33,15 +36,17 @@ class IdsConfig(Section):
 class KgeConfig(Section):
     """The graph vectors where an arm fine-tunes them."""
 
-    lr: float = Field(0.01, gt=0, description="First learning rate of their row-wise Adagrad.")
+    lr: float = Field(0.01, gt=0, le=1e3, description="First learning rate of their row-wise Adagrad.")
 
 
 class AttentionConfig(Section):
     """How graph vectors are adapted, matched and attended to."""
 
-    width: int = Field(64, gt=0, description="Length of an adapted vector.")
-    heads: int = Field(4, gt=0, description="Attention heads.")
-    groups: int = Field(8, gt=0, description="Partial inner products of each user vector with each ad vector.")
+    width: int = Field(64, gt=0, le=1 << 16, description="Length of an adapted vector.")
+    heads: int = Field(4, gt=0, le=1 << 10, description="Attention heads.")
+    groups: int = Field(
+        8, gt=0, le=1 << 16, description="Partial inner products of each user vector with each ad vector."
+    )
 
     def problems(self) -> Iterator[Problem]:
         for name in ("heads", "groups"):
@@ -52,9 +57,11 @@ class AttentionConfig(Section):
 class BackboneConfig(Section):
     """DCN-v2 (arXiv 2008.13535): low-rank cross layers, then a perceptron."""
 
-    cross_layers: int = Field(2, ge=0, description="Cross layers.")
-    cross_rank: int = Field(32, gt=0, description="Rank of a cross layer's matrix.")
-    hidden: tuple[PositiveInt, ...] = Field((128, 64), min_length=1, description="Widths of the hidden layers.")
+    cross_layers: int = Field(2, ge=0, le=100, description="Cross layers.")
+    cross_rank: int = Field(32, gt=0, le=1 << 16, description="Rank of a cross layer's matrix.")
+    hidden: tuple[Width, ...] = Field(
+        (128, 64), min_length=1, max_length=100, description="Widths of the hidden layers."
+    )
     dropout: float = Field(0.1, ge=0, lt=1, description="Share of hidden units dropped in training.")
 
 
@@ -64,34 +71,42 @@ class HeadsConfig(Section):
     kind: Literal["shared_bottom", "mmoe"] = Field(
         "shared_bottom", description="One perceptron for all tasks, or a gated mixture of experts (MMoE)."
     )
-    experts: int = Field(4, ge=2, description="Experts of MMoE.")
+    experts: int = Field(4, ge=2, le=1000, description="Experts of MMoE.")
     cvr: Literal["esmm", "clicks"] = Field(
         "esmm", description="esmm: from click-and-convert over all impressions (arXiv 1804.07931); clicks: from clicks."
     )
-    ctr_weight: float = Field(1.0, gt=0, description="Weight of the click loss.")
-    cvr_weight: float = Field(1.0, gt=0, description="Weight of the conversion loss.")
+    ctr_weight: float = Field(1.0, gt=0, le=1e6, description="Weight of the click loss.")
+    cvr_weight: float = Field(1.0, gt=0, le=1e6, description="Weight of the conversion loss.")
 
 
 class TrainingConfig(Section):
     """How a model is trained; the same seed gives the same model."""
 
-    epochs: int = Field(1, gt=0, description="CTR models overfit in their second epoch (arXiv 2209.06053).")
+    epochs: int = Field(1, gt=0, le=100_000, description="CTR models overfit in their second epoch (arXiv 2209.06053).")
     batch_size: int | None = Field(
         None,
         gt=0,
+        le=1 << 24,
         description="Impressions a step and process; null: a thousandth of an epoch, between 256 and 2048.",
     )
     lr: float = Field(
-        0.002, gt=0, description="First learning rate of everything but the tables (AdamW); all fall to 0 by the end."
+        0.002,
+        gt=0,
+        le=1e3,
+        description="First learning rate of everything but the tables (AdamW); all fall to 0 by the end.",
     )
-    weight_decay: float = Field(0.01, ge=0, description="Of AdamW.")
-    eval_every: int | None = Field(None, gt=0, description="Steps between validations; null: four in an epoch.")
-    patience: int = Field(3, gt=0, description="Validations without a better loss after which a task is done.")
+    weight_decay: float = Field(0.01, ge=0, le=1e3, description="Of AdamW.")
+    eval_every: int | None = Field(
+        None, gt=0, le=1 << 40, description="Steps between validations; null: four in an epoch."
+    )
+    patience: int = Field(
+        3, gt=0, le=100_000, description="Validations without a better loss after which a task is done."
+    )
     keep_negatives: float = Field(
         1.0, gt=0, le=1, description="Share of rows without a click that are trained on; predictions stay calibrated."
     )
-    buffer_rows: int = Field(1 << 18, gt=0, description="Rows among which the order is shuffled.")
-    seeds: tuple[int, ...] = Field((0,), min_length=1, description="One training per arm and seed.")
+    buffer_rows: int = Field(1 << 18, gt=0, le=1 << 31, description="Rows among which the order is shuffled.")
+    seeds: tuple[Seed, ...] = Field((0,), min_length=1, max_length=10_000, description="One training per arm and seed.")
 
 
 class RankerConfig(Section):
@@ -116,6 +131,12 @@ class RankerConfig(Section):
     segments: dict[str, SegmentConfig] = Field({}, description="Rows that are also judged apart, by name.")
     vectors: tuple[str, ...] = Field((), description="Runs whose exports are compared; empty: the config's own.")
     expect: ExpectedExport = Field(ExpectedExport(), description="What the exports must be.")
+    on_bad_rows: Literal["refuse", "drop"] = Field(
+        "refuse", description="A row without a time or a label, or with one that cannot be: refuse the log, or drop it."
+    )
+    max_bad_share: float = Field(
+        0.01, ge=0, le=1, description="With on_bad_rows 'drop': the largest share of rows that may be bad."
+    )
     min_match_rate: float = Field(
         0.5, ge=0, le=1, description="Least share of a slot's ids (of its traffic) that the export must know."
     )
@@ -131,7 +152,7 @@ class RankerConfig(Section):
         description="write every validation for TensorBoard, into <run>/tensorboard/rank "
         "(needs `pip install '.[tensorboard]'`)",
     )
-    bootstrap: int = Field(200, ge=20, description="Resamples of users behind each interval.")
+    bootstrap: int = Field(200, ge=20, le=1_000_000, description="Resamples of users behind each interval.")
 
     @property
     def patterns(self) -> list[str]:

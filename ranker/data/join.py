@@ -1,6 +1,6 @@
 """Ids to graph rows and hashes: each distinct id of a block once, vectorised."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -100,14 +100,19 @@ class MatchRate:
         }
 
 
-def require_match_rates(rates: Mapping[str, Mapping[str, Mapping[str, float]]], least: float) -> None:
-    """Raises DataError for each export and slot of which the export knows less than `least` of the traffic."""
+def require_match_rates(
+    rates: Mapping[str, Mapping[str, Mapping[str, float]]], least: float, lists: Set[str] = frozenset()
+) -> None:
+    """Raises DataError for each export and slot of which the export knows less than `least` of the traffic.
+
+    The `lists` among the slots may be empty in every row: then there is nothing to know.
+    """
     lines = [
         f"slot {slot}: {rate['traffic']:.1%} of its traffic is known to export {name}, "
         f"expected at least {least:.1%} (ranker.min_match_rate)"
         for name, slots in rates.items()
         for slot, rate in slots.items()
-        if rate["traffic"] < least
+        if rate["traffic"] < least and (rate["distinct"] or slot not in lists)
     ]
     if lines:
         raise DataError(*lines)

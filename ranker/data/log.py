@@ -16,6 +16,7 @@ from artifacts.moment import YEAR_2200, epoch_seconds
 from artifacts.pseudonyms import pseudonyms
 from ranker.config.columns import DAY
 from ranker.config.sections import RankerConfig
+from ranker.data.bad_rows import BadRows
 from ranker.data.files import impression_files
 from ranker.data.forgotten import Forgotten
 from ranker.data.parts import FRAME, FilePart, FramePart, Part
@@ -69,6 +70,7 @@ class ImpressionLog:
         id_key: bytes | None = None,
     ) -> None:
         self.config, self.forgotten, self._id_key = config, forgotten or Forgotten(), id_key
+        self.bad = BadRows()
         self.parts: list[Part] = (
             [FilePart(path, keys) for path, keys in impression_files(config, root).items()]
             if frame is None
@@ -92,15 +94,48 @@ class ImpressionLog:
         return sum(part.rows for part in self.parts)
 
     def blocks(self, columns: Sequence[str] | None = None) -> Iterator[LogBlock]:
-        """Yields the log in order of its parts, with `columns` or all that the config names."""
-        wanted = list(self._columns() if columns is None else dict.fromkeys([*columns, *self._forgetting]))
+        """Yields the log in order of its parts, with `columns` or all that the config names.
+
+        Bad rows are left out if the config says so, the same ones whichever columns are read. Raises DataError where
+        they are more than it allows.
+        """
+        dropping = self.config.on_bad_rows == "drop"
+        beside = [*self._forgetting, *(self._judged if dropping else ())]
+        wanted = list(dict.fromkeys([*(columns or self._columns()), *beside]))
+        self.bad = BadRows()
         for part in self.parts:
             first = 0
             for table in part.batches(wanted, BLOCK_ROWS):
                 block = self._without_forgotten(self._with_pseudonyms(LogBlock(part.name, first, table)))
+                first += len(table)
+                block = self._good(block) if dropping else block
                 if len(block.table):
                     yield block
-                first += len(table)
+        self.bad.require(self.config.max_bad_share)
+
+    @property
+    def _judged(self) -> list[str]:
+        """The columns that make a row good or bad."""
+        labels = self.config.labels
+        return [c for c in (self.config.time_column, labels.click, labels.conversion) if c is not None]
+
+    def _good(self, block: LogBlock) -> LogBlock:
+        """The good rows of a block."""
+        labels, name = self.config.labels, self.config.time_column
+        seconds = epoch_seconds_of(block, name, self.config.time_unit)
+        missing = seconds.is_null().to_numpy(zero_copy_only=False)
+        times = seconds.fill_null(0).to_numpy(zero_copy_only=False)
+        wrong = {f"{name} is missing": missing, f"{name} is not in 1970 to 2200": (times < 0) | (times >= YEAR_2200)}
+        if labels.click is not None:
+            numbers, missing = _label_numbers(block, labels.click)
+            wrong[f"{labels.click} is missing"] = missing
+            wrong[f"{labels.click} is neither 0 nor 1"] = (numbers != 0) & (numbers != 1)
+        if labels.conversion is not None:
+            numbers, missing = _label_numbers(block, labels.conversion)
+            wrong[f"{labels.conversion} is neither 0 nor 1"] = ~missing & (numbers != 0) & (numbers != 1)
+        good = np.flatnonzero(self.bad.good(block.row, len(block.table), wrong))
+        kept = good if block.kept is None else block.kept[good]
+        return LogBlock(block.part, block.first, block.table.take(pa.array(good)), kept)
 
     def _with_pseudonyms(self, block: LogBlock) -> LogBlock:
         """The block with the ids of the graph's types as the graph has them."""
@@ -229,15 +264,19 @@ def pseudonymous(block: LogBlock, name: str, key: bytes) -> pa.Array:
 
 
 def _labels(block: LogBlock, name: str, null_means: str) -> NDArray[np.int8]:
-    column = block.column(name)
-    if pa.types.is_boolean(column.type):
-        column = column.cast(pa.int8())  # there is no cast to float
-    values = block.cast(name, column, pa.float64(), "0 and 1")
-    numbers = values.to_numpy(zero_copy_only=False)
-    missing = values.is_null().to_numpy(zero_copy_only=False)
+    numbers, missing = _label_numbers(block, name)
     wrong = ~missing & (numbers != 0) & (numbers != 1)
     if wrong.any():
         raise DataError(f"{block.row(wrong)}: {name} is {numbers[wrong][0]:g}, expected 0 or 1")
     if null_means == "an error" and missing.any():
         raise DataError(f"{block.row(missing)}: {name} is missing, expected 0 or 1")
     return np.where(missing, UNKNOWN, numbers).astype(np.int8)
+
+
+def _label_numbers(block: LogBlock, name: str) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+    """A column of labels as numbers (N,), and which of them are missing (N,)."""
+    column = block.column(name)
+    if pa.types.is_boolean(column.type):
+        column = column.cast(pa.int8())  # there is no cast to float
+    values = block.cast(name, column, pa.float64(), "0 and 1")
+    return values.to_numpy(zero_copy_only=False), values.is_null().to_numpy(zero_copy_only=False)

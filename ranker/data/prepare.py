@@ -68,7 +68,7 @@ class Preparation:
                     self._write(files[index], name, records[splits == index])
                 done += len(records)
                 progress("encode", done / total)
-        self.forgotten = self.log.rows - done
+        self.forgotten = self.log.rows - done - self.log.bad.dropped
 
     def summary(self, key: str) -> Summary:
         """Raises DataError for an empty split and for a label of one class."""
@@ -88,9 +88,11 @@ class Preparation:
 
     def _mended(self) -> dict[str, int]:
         clipped = {f"{one.name} clipped to {LARGEST:g}": one.clipped for one in self.numerics}
+        dropped = {f"rows dropped, as {reason}": count for reason, count in self.log.bad.reasons.items()}
         return {
             "conversions before their impression dropped": self.too_early,
             "impressions of forgotten ids left out": self.forgotten,
+            **dropped,
             **clipped,
         }
 

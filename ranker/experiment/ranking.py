@@ -50,7 +50,8 @@ def rank_arms(
         progress(step, fraction * PREPARED_SHARE)
 
     summary = Summary(**distributed.from_first(lambda: asdict(prepare(log, windows, opened, key, prepared, watch))))
-    require_match_rates(summary.match_rates, config.min_match_rate)
+    lists = {name for name, slot in config.slots.items() if slot.cap is not None}
+    require_match_rates(summary.match_rates, config.min_match_rate, lists)
     trials = Trials(config, summary, list(opened.values()), prepared, destination / "arms", scalars, of_log)
     total = len(contestants) * len(config.training.seeds)
     for index, (contestant, seed) in enumerate((c, s) for c in contestants for s in config.training.seeds):

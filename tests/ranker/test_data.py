@@ -403,3 +403,65 @@ def test_what_was_mended_is_said(world: SmallWorld) -> None:
     lines = match_lines(report)
     assert "pin_id 100.0% (distinct ids 100.0%, 0.1% of rows without an id)" in lines[0]
     assert lines[1:] == ["conversions before their impression dropped: 1", "age clipped to 1e+15: 1"]
+
+
+def spoilt(world: SmallWorld) -> dict[str, Any]:
+    """The log with three rows that cannot be read."""
+    columns = {name: list(world.columns[name]) for name in ("click", "conversion", "ts")}
+    columns["click"][10], columns["ts"][1500], columns["conversion"][2999] = None, -5, 7
+    return columns
+
+
+def test_bad_rows_are_refused_or_dropped(world: SmallWorld, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is left is the log without them; they are counted by what was wrong."""
+    monkeypatch.setattr("ranker.data.log.BLOCK_ROWS", 700)
+    world.write(**spoilt(world))
+    with pytest.raises(DataError):
+        prepared(world)
+    summary, found = prepared(world, on_bad_rows="drop")
+    dropped = {what: count for what, count in summary.mended.items() if what.startswith("rows dropped")}
+    assert dropped == {
+        "rows dropped, as click is missing": 1,
+        "rows dropped, as ts is not in 1970 to 2200": 1,
+        "rows dropped, as conversion is neither 0 nor 1": 1,
+    }
+    good = [row for row in range(3000) if row not in (10, 1500, 2999)]
+    for path in world.root.glob("log/*"):
+        path.unlink()
+    (world.root / "prepared" / "summary.json").unlink()
+    whole = {name: [values[row] for row in good] for name, values in world.columns.items()}
+    world.write(**whole)
+    _, expected = prepared(world)
+    for name in SPLITS:
+        assert found[name].tobytes() == expected[name].tobytes()
+
+
+def test_too_many_bad_rows_are_refused(world: SmallWorld) -> None:
+    world.write(**spoilt(world))
+    with pytest.raises(DataError, match=r"row 10: click is missing; 3 of 3,000 rows are bad, expected at most 0.05%"):
+        prepared(world, on_bad_rows="drop", max_bad_share=0.0005)
+
+
+def test_rows_keep_their_numbers_where_others_are_dropped(world: SmallWorld) -> None:
+    columns = spoilt(world)
+    recent = [list(ids) if ids is not None else None for ids in world.columns["recent"]]
+    recent[20] = ["p"] * 9
+    world.write(**columns, recent=pa.array(recent))
+    with pytest.raises(DataError, match="row 20: recent has 9 ids"):
+        prepared(world, on_bad_rows="drop")
+
+
+@pytest.mark.parametrize("ids", [pa.null(), pa.string()])
+def test_a_list_slot_may_be_empty_everywhere(world: SmallWorld, ids: pa.DataType) -> None:
+    """A new column has no ids yet; a slot of single ids without one is refused, as a wrong column is."""
+    world.write(recent=pa.array([[]] * 3000, pa.list_(ids)))
+    destination = world.root / "ranked"
+    destination.mkdir()
+    settings = config(arms={"attention": {"ids": True, "vectors": "attention"}})
+    export = {"base": Export(world.export, START - 1)}
+    found = rank(settings, world.root, export, destination, lambda text, done: None, world.root / "scalars")
+    assert found["match_rates"]["base"]["recent"]["rows_without_id"] == 1
+    assert 0 < found["arms"]["attention"]["ctr"]["auc"] < 1
+    world.write(user_id=pa.array([None] * 3000, pa.string()))
+    with pytest.raises(DataError, match="slot user_id: 0.0% of its traffic is known"):
+        rank(settings, world.root, export, destination, lambda text, done: None, world.root / "scalars")

@@ -109,12 +109,49 @@ def test_the_good_one_is_good(root: Path, tmp_path: Path) -> None:
     assert transra(root, "evaluate", "good", "--workspace", str(tmp_path / "runs"), *VALID) == 0
 
 
-def test_an_empty_test_split(refused: Refused) -> None:
-    refused("evaluate", "other", says="edges/test: the test split has no edge; expected some to evaluate on")
+@pytest.mark.parametrize("options", [[], ["--set", "model.validate_every=1"]])
+def test_a_window_with_nothing_new_is_published(
+    root: Path, tmp_path: Path, options: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The other graph has neither a valid nor a test split; a rule that would hold edges out makes `run` evaluate."""
+    split = ["--set", 'graph.split={"random": {"test": 0.5}}', *options]
+    workspace = tmp_path / "runs"
+    arguments = ["run", str(root / "other.json"), "--root", str(root), "--workspace", str(workspace), *split]
+    assert main(arguments) == 0
+    said = capsys.readouterr().out
+    assert "evaluate: nothing to rank: the test split has no edges" in said
+    assert ("train: nothing to validate: the valid split has no edges" in said) == bool(options)
+    metrics = json.loads((workspace / "latest/metrics.json").read_text())
+    assert metrics["evaluate"]["triples"] == 0 and "mrr" not in metrics["evaluate"]
+    assert metrics["train"]["best_epoch"] is None
 
 
-def test_a_test_relation_unknown_to_training(refused: Refused) -> None:
-    refused("evaluate", "good", says="relation 'late': its test edges are unknown to training, where it has none")
+def test_a_relation_unknown_to_training_is_left_out_and_said(
+    root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    workspace = tmp_path / "runs"
+    shutil.copytree(root / "runs" / "good", workspace, symlinks=True)
+    assert main(["evaluate", str(root / "good.json"), "--root", str(root), "--workspace", str(workspace)]) == 0
+    metrics = json.loads((run_of(workspace) / "metrics.json").read_text())
+    late = metrics["evaluate"]["untrained_relations"]["late"]
+    assert late and metrics["evaluate"]["triples"] + late == metrics["partition"]["edges_by_split"]["test"]
+    assert f"{late} test edges of 'late' left out, which has no training edges" in capsys.readouterr().out
+    assert list(metrics["evaluate"]["relations"]) == ["click"]
+
+
+def test_a_type_of_one_entity_has_no_auc(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Whoever else could be the head is a known answer, so that no false candidate is left on either side."""
+    for name, user in (("past", "ann"), ("future", "bob")):
+        (tmp_path / f"{name}.csv").write_text(f"user,country\n{user},here\n")
+    sources = {name: {"path": f"{name}.csv", "split": split} for name, split in (("past", "train"), ("future", "test"))}
+    sides = {side: {"type": type, "column": type} for side, type in (("lhs", "user"), ("rhs", "country"))}
+    relations = [{"name": "in", "source": list(sources), **sides}]
+    graph = {"memory_limit": "1GB", "sources": sources, "entities": {"user": {}, "country": {}}, "relations": relations}
+    model = {"operator": "transr", "dimension": 4, "epochs": 1, "workers": 1}
+    (tmp_path / "c.json").write_text(json.dumps({"graph": graph, "model": model}))
+    assert main(["run", str(tmp_path / "c.json"), "--root", str(tmp_path)]) == 0
+    assert "AUC n/a" in capsys.readouterr().out
+    assert json.loads((tmp_path / "runs/c/latest/metrics.json").read_text())["evaluate"]["auc"] is None
 
 
 def test_a_checkpoint_of_another_graph(root: Path, refused: Refused) -> None:

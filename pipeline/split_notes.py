@@ -1,0 +1,34 @@
+"""What a person should hear of a graph's split: parts that are empty, or that have lost most of their events."""
+
+from collections.abc import Iterator
+
+from partitioning import GraphConfig, GraphReport
+
+
+def split_notes(config: GraphConfig, report: GraphReport) -> Iterator[str]:
+    """Yields a line for each split that is wanted and has no edge, and one where most held-out edges were left out."""
+    for split in wanted_splits(config):
+        if not report.edges_by_split[split]:
+            yield f"the {split} split is empty{_why(config, report)}"
+    held, seen = sum(report.edges_by_split[split] for split in ("valid", "test")), report.edges_left_out["seen_before"]
+    if held and seen > held:
+        yield f"most held-out edges were left out, since an earlier split has them ({seen:,} of {seen + held:,})"
+
+
+def wanted_splits(config: GraphConfig) -> list[str]:
+    """The splits that a config means to fill."""
+    time, random = config.split.time, config.split.random
+    by_source = {source.split for source in config.sources.values()}
+    fractions = {"train": 1.0, "valid": random.valid if random else 0.0, "test": random.test if random else 0.0}
+    return [split for split, fraction in fractions.items() if fraction or time or split in by_source]
+
+
+def _why(config: GraphConfig, report: GraphReport) -> str:
+    reasons = []
+    if config.split.time:
+        reasons.append("no event lies in its window")
+    if seen := report.edges_left_out["seen_before"]:
+        reasons.append(f"{seen:,} held-out edges were left out, since an earlier split has them")
+    if other := sum(count for why, count in report.edges_left_out.items() if why != "seen_before"):
+        reasons.append(f"{other:,} edges were left out by min_degree or max_degree")
+    return f" ({' or '.join(reasons)})" if reasons else ""
