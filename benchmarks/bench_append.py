@@ -23,7 +23,7 @@ import pyarrow.parquet as pq
 
 from benchmarks.bench_import_scale import DISK_PER_EDGE, ENTITIES_PER_EDGE, REPOSITORY, command
 from benchmarks.environment import save, surroundings, timed_process
-from pipeline.workspace import Workspace
+from pipeline.workspace.workspace import Workspace
 
 DAYS = 100  # before the night that is measured
 DAY = 86_400

@@ -25,7 +25,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from benchmarks.environment import save, surroundings
-from pipeline.workspace import Workspace
+from pipeline.workspace.workspace import Workspace
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 SHARED = REPOSITORY.parent / "shared"

@@ -23,7 +23,7 @@ from typing import Any, NoReturn
 from artifacts.errors import ConfigError, ResourceError, TransraError
 from artifacts.exhausted import exhausted
 from artifacts.printable import one_line
-from pipeline.console import Console, open_streams, write
+from pipeline.output.console import Console, open_streams, write
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 UNWRITABLE = {
@@ -149,9 +149,9 @@ def add_demo_data(commands: Any) -> None:
 
 
 def context_of(options: argparse.Namespace) -> Any:
-    from pipeline.context import Context
-    from pipeline.loading import load_config
-    from pipeline.workspace import Workspace
+    from pipeline.config.loading import load_config
+    from pipeline.workspace.context import Context
+    from pipeline.workspace.workspace import Workspace
 
     for path in (options.config, options.root, options.workspace):
         if path is not None and not is_plain(path):
@@ -182,11 +182,11 @@ def is_plain(path: Path) -> bool:
 
 
 def run_stages(options: argparse.Namespace) -> dict[str, Any]:
-    from pipeline.lock import locked
-    from pipeline.owner import claim, require_own
     from pipeline.runner import bring_up_to_date
     from pipeline.stages import STAGES
     from pipeline.status import dry_run
+    from pipeline.workspace.lock import locked
+    from pipeline.workspace.owner import claim, require_own
 
     context = context_of(options)
     asked = options.stages or [name for name, stage in STAGES.items() if stage.applies(context)]
@@ -204,9 +204,9 @@ def run_stages(options: argparse.Namespace) -> dict[str, Any]:
 
 
 def purge_runs(options: argparse.Namespace) -> dict[str, Any]:
-    from pipeline.lock import locked
-    from pipeline.owner import require_own
     from pipeline.purge import kept_run, purge
+    from pipeline.workspace.lock import locked
+    from pipeline.workspace.owner import require_own
 
     context = context_of(options)
     require_own(context)
@@ -218,8 +218,8 @@ def purge_runs(options: argparse.Namespace) -> dict[str, Any]:
 
 
 def show_status(options: argparse.Namespace) -> dict[str, Any]:
-    from pipeline.owner import require_own
     from pipeline.status import status
+    from pipeline.workspace.owner import require_own
 
     context = context_of(options)
     require_own(context)
@@ -230,8 +230,8 @@ def show_neighbors(options: argparse.Namespace) -> dict[str, Any]:
     from artifacts.neighbors import neighbors
     from artifacts.pseudonyms import pseudonym
     from partitioning import id_key
-    from pipeline.owner import require_own
     from pipeline.status import published_vectors
+    from pipeline.workspace.owner import require_own
 
     context = context_of(options)
     require_own(context)
@@ -246,7 +246,7 @@ def show_neighbors(options: argparse.Namespace) -> dict[str, Any]:
 
 
 def show_config(options: argparse.Namespace) -> dict[str, Any]:
-    from pipeline.names import check_names
+    from pipeline.stages.names import check_names
 
     context = context_of(options)
     if options.kind == "show":
@@ -260,8 +260,8 @@ def show_config(options: argparse.Namespace) -> dict[str, Any]:
 def show_pbg_config(options: argparse.Namespace) -> dict[str, Any]:
     from artifacts.publish import write_text
     from pbg_transra import ModelConfig, config_module, names_note
-    from pipeline.owner import require_own
     from pipeline.status import trained_run
+    from pipeline.workspace.owner import require_own
 
     context = context_of(options)
     require_own(context)
@@ -280,7 +280,7 @@ def show_pbg_config(options: argparse.Namespace) -> dict[str, Any]:
 
 
 def show_schema(options: argparse.Namespace) -> dict[str, Any]:
-    from pipeline.schema import config_schema
+    from pipeline.config.schema import config_schema
 
     Console(options.quiet, options.json).say(json.dumps(config_schema(), indent=2))
     return {"schema": config_schema()}

@@ -11,10 +11,10 @@ from typing import Any
 
 from artifacts.errors import ConfigError
 from artifacts.publish import sync
-from pipeline.context import Context
-from pipeline.people import made_with_present_lists
 from pipeline.stages import STAGES
-from pipeline.workspace import Run
+from pipeline.stages.people import made_with_present_lists
+from pipeline.workspace.context import Context
+from pipeline.workspace.workspace import Run
 
 _PURGED = ".purged-"
 # What a killed command leaves behind beside runs: a calibration's vectors, files and links that were being replaced.

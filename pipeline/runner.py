@@ -15,12 +15,12 @@ from artifacts.intact import file_digest, require_intact
 from artifacts.json_file import read_json
 from artifacts.publish import publish, sync_files, write_json
 from artifacts.resources import Meter
-from pipeline.context import Context
 from pipeline.expected import told
-from pipeline.fingerprint import digest_of, input_digests, tree_digests
-from pipeline.log import log_event, logged, logger
+from pipeline.output.log import log_event, logged, logger
 from pipeline.stages import STAGES, Stage, chain
-from pipeline.workspace import RECORD, Parts, Run, adopt
+from pipeline.workspace.context import Context
+from pipeline.workspace.fingerprint import digest_of, input_digests, tree_digests
+from pipeline.workspace.workspace import RECORD, Parts, Run, adopt
 
 IDENTITY = "identity.json"  # in a partial stage that can be resumed: what it was begun with
 PACKAGES = ("torchbiggraph", "torch", "duckdb", "pyarrow", "h5py", "numpy")

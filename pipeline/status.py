@@ -5,13 +5,13 @@ from typing import TYPE_CHECKING, Any
 from artifacts.errors import ConfigError
 from artifacts.graph import load_graph
 from artifacts.run import EMBEDDINGS
-from pipeline.context import Context
 from pipeline.expected import told
-from pipeline.lock import holder_of
-from pipeline.ranking import require_exports_intact
 from pipeline.runner import find_done, find_upstream, targets, why_stale
 from pipeline.stages import STAGES
-from pipeline.workspace import Run
+from pipeline.stages.compared_runs import require_exports_intact
+from pipeline.workspace.context import Context
+from pipeline.workspace.lock import holder_of
+from pipeline.workspace.workspace import Run
 
 if TYPE_CHECKING:
     from artifacts.embeddings import Embeddings

@@ -22,7 +22,7 @@ import json5
 import pytest
 
 from pipeline.cli import main, parser
-from pipeline.loading import validate
+from pipeline.config.loading import validate
 from ranker.__main__ import parser as ranker_parser
 
 REPOSITORY = Path(__file__).resolve().parents[1]

@@ -25,6 +25,7 @@ FLOORS = {
         *("config", "seeds", "reports", "pbg", "backends", "evaluation", "start", "training", "planning", "export")
     ],
     "ranker": ["config", "data", "model", "evaluation", "training", "experiment"],
+    "pipeline": ["config", "output", "workspace", "stages"],
 }
 # What `pipeline` imports the face of, alone.
 FACES = ("partitioning", "pbg_transra", "ranker")

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from pipeline.cli import main
-from pipeline.schema import config_schema
+from pipeline.config.schema import config_schema
 from tests.partitioning.test_errors import config
 
 # Numbers without an upper bound, and why.

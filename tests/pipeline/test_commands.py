@@ -11,7 +11,7 @@ import pytest
 from benchmarks import complete_journey_impressions
 from demo_world import WorldParameters, generate
 from pipeline.cli import main, parser
-from pipeline.loading import load_config
+from pipeline.config.loading import load_config
 from ranker.__main__ import load as load_ranker
 from tests.conftest import SHARED_DATA
 

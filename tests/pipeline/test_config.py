@@ -10,9 +10,9 @@ import pytest
 
 from artifacts.errors import ConfigError
 from pipeline.cli import main
-from pipeline.config import RunConfig
-from pipeline.loading import load_config
-from pipeline.schema import config_schema
+from pipeline.config.loading import load_config
+from pipeline.config.run_config import RunConfig
+from pipeline.config.schema import config_schema
 
 CONFIGS = Path(__file__).resolve().parents[2] / "configs"
 RUN_CONFIGS = sorted(path for path in CONFIGS.glob("*.json") if path.name != "schema.json")

@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from pipeline.console import Console
+from pipeline.output.console import Console
 
 
 class Terminal(io.StringIO):

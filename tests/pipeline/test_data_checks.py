@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from pipeline.cli import main
-from pipeline.workspace import Run, Workspace
+from pipeline.workspace.workspace import Run, Workspace
 from tests.partitioning.test_errors import PIN, USER, config, relation
 
 MODEL = {"operator": "transr", "dimension": 4, "epochs": 1, "workers": 1}

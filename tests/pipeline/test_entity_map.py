@@ -9,7 +9,7 @@ import pytest
 from artifacts.graph import load_graph
 from partitioning import outcome
 from pipeline.cli import main
-from pipeline.workspace import Run, Workspace
+from pipeline.workspace.workspace import Run, Workspace
 from tests.partitioning.test_errors import config
 from tests.worlds.partitioning_reference import ids
 

@@ -11,9 +11,8 @@ import pytest
 
 from artifacts.graph import load_graph
 from partitioning import build as build_module
-from pipeline import fingerprint
 from pipeline.cli import main
-from pipeline.workspace import Run, Workspace
+from pipeline.workspace.workspace import Run, Workspace, fingerprint
 from tests.worlds.ledger_world import ledger_config, rows_of, write_day, write_tables
 
 REPOSITORY = Path(__file__).resolve().parents[2]

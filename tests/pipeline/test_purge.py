@@ -10,7 +10,7 @@ import pytest
 
 from pipeline import purge as purge_module
 from pipeline.cli import main
-from pipeline.workspace import Run, Workspace
+from pipeline.workspace.workspace import Run, Workspace
 from tests.partitioning.test_errors import config
 
 CONSENT = {"source": "people", "type": "user", "column": "user"}

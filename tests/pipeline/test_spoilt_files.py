@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.cli import main
-from pipeline.workspace import Workspace
+from pipeline.workspace.workspace import Workspace
 from tests.worlds.ledger_world import rows_of, weighted_config, write_day, write_tables
 
 MODEL = {"dimension": 8, "epochs": 1, "workers": 1, "operator": "transr"}

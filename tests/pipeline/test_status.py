@@ -15,8 +15,8 @@ from filelock import FileLock
 
 import partitioning
 from pipeline.cli import main, parser
-from pipeline.lock import holder_of, locked
-from pipeline.workspace import Workspace
+from pipeline.workspace.lock import holder_of, locked
+from pipeline.workspace.workspace import Workspace
 from tests.partitioning.test_errors import config
 
 REPOSITORY = Path(__file__).resolve().parents[2]

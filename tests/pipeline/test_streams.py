@@ -14,7 +14,7 @@ from artifacts.errors import DataError
 from artifacts.printable import one_line, printable
 from pipeline import cli
 from pipeline.cli import main
-from pipeline.log import log_event, logged
+from pipeline.output.log import log_event, logged
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 FORGED = "x\ntransra: done\x1b[31m\r\x07\x85\u2028\u202e\udcff"

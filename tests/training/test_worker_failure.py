@@ -62,7 +62,7 @@ def test_the_log_has_the_place_in_the_worker(
     """Nothing of it is printed but one line."""
     root = write_root(tmp_path)
     assert main(command(root, "partition")) == 0
-    monkeypatch.setattr("pipeline.stages.Train.plan", lambda *arguments: {})
+    monkeypatch.setattr("pipeline.stages.train.Train.plan", lambda *arguments: {})
     monkeypatch.setattr(Bench, "do", broken)
     capfd.readouterr()
     assert main(command(root, "train")) == 70

@@ -12,8 +12,8 @@ from pydantic import BaseModel, ValidationError
 
 from artifacts.errors import ConfigError
 from artifacts.section import Problem, did_you_mean
-from pipeline.config import RunConfig
-from pipeline.extends import patched
+from pipeline.config.extends import patched
+from pipeline.config.run_config import RunConfig
 
 Location = tuple[str | int, ...]
 MOST_LEVELS = 100  # of brackets in a config; the deepest of ours has 7

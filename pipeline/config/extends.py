@@ -12,7 +12,7 @@ from pydantic import BaseModel
 
 from artifacts.errors import ConfigError
 from artifacts.section import did_you_mean
-from pipeline.config import RunConfig
+from pipeline.config.run_config import RunConfig
 
 Location = tuple[str, ...]
 RELATIONS = ("graph", "relations")

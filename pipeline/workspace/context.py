@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from artifacts.source_files import Files
-from pipeline.config import RunConfig
-from pipeline.console import Console
-from pipeline.fingerprint import digest_of, input_state
-from pipeline.workspace import Workspace
+from pipeline.config.run_config import RunConfig
+from pipeline.output.console import Console
+from pipeline.workspace.fingerprint import digest_of, input_state
+from pipeline.workspace.workspace import Workspace
 
 
 @dataclass(frozen=True)

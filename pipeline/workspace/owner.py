@@ -6,7 +6,7 @@ from typing import Any
 
 from artifacts.errors import ConfigError
 from artifacts.publish import write_json
-from pipeline.context import Context
+from pipeline.workspace.context import Context
 
 OWNER = ".config.json"
 

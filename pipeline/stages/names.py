@@ -2,8 +2,8 @@
 
 from artifacts.errors import ConfigError, DataError
 from partitioning import relation_names
-from pipeline.context import Context
-from pipeline.loading import problem_lines
+from pipeline.config.loading import problem_lines
+from pipeline.workspace.context import Context
 
 
 def check_names(context: Context) -> list[str]:

@@ -6,8 +6,8 @@ from artifacts.errors import ConfigError
 from artifacts.intact import require_intact
 from artifacts.publish import link_tree
 from artifacts.run import EMBEDDINGS, EXPORT
-from pipeline.context import Context
-from pipeline.workspace import Run
+from pipeline.workspace.context import Context
+from pipeline.workspace.workspace import Run
 from ranker import RankerConfig
 
 TRAININGS = "arms"  # in the directory of a ranking

@@ -7,8 +7,8 @@ from typing import Any
 from artifacts.errors import DataError
 from artifacts.graph import load_graph
 from partitioning import CheckConfig
-from pipeline.context import Context
-from pipeline.workspace import Run
+from pipeline.workspace.context import Context
+from pipeline.workspace.workspace import Run
 
 _WIDTH = 60  # of a check's label in the table
 

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from pipeline.config import RunConfig
+from pipeline.config.run_config import RunConfig
 
 
 def config_schema() -> dict[str, Any]:

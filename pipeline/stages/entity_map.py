@@ -9,7 +9,7 @@ from artifacts.graph import load_graph
 from artifacts.intact import require_intact
 from artifacts.pseudonyms import key_mark
 from partitioning import GraphConfig, id_key
-from pipeline.context import Context
+from pipeline.workspace.context import Context
 
 
 def map_since(context: Context) -> str | None:

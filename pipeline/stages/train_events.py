@@ -9,8 +9,8 @@ from tqdm import tqdm
 
 from artifacts.resources import tree_memory
 from pbg_transra import BucketDone, TrainProgress, ValidationDone
-from pipeline.log import log_event
-from pipeline.scalars import Scalars
+from pipeline.output.log import log_event
+from pipeline.output.scalars import Scalars
 
 
 class TrainEvents:

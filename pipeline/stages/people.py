@@ -1,9 +1,9 @@
 """Lists of people, those who agreed and those to forget: what a run was made with, and what it has come to."""
 
-from pipeline.context import Context
-from pipeline.entity_map import key_of_ids
-from pipeline.fingerprint import digest_of
-from pipeline.workspace import DIRECTORIES, Run
+from pipeline.stages.entity_map import key_of_ids
+from pipeline.workspace.context import Context
+from pipeline.workspace.fingerprint import digest_of
+from pipeline.workspace.workspace import DIRECTORIES, Run
 
 
 def forgotten_line(forgotten: dict[str, dict[str, int]]) -> str:

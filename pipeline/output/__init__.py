@@ -1,0 +1,1 @@
+"""What people and machines are told: the console, log.jsonl, curves."""

@@ -1,0 +1,48 @@
+"""Held-out edges are ranked."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from artifacts.section import Section
+from pipeline.workspace.context import Context
+from pipeline.workspace.workspace import Run
+
+if TYPE_CHECKING:
+    pass
+from pipeline.stages.stage import Stage
+
+
+class Evaluate(Stage):
+    name, version, upstream, adds_to_published = "evaluate", 2, "train", True
+    reads: ClassVar = {"partition": ("graph.json", "edges/"), "train": ("",)}
+
+    def applies(self, context: Context) -> bool:
+        """Without a split that keeps edges out of training there is nothing to rank."""
+        graph = context.config.graph
+        by_rule = graph.split.time is not None or graph.split.random is not None
+        return by_rule or any(source.split == context.config.evaluate.split for source in graph.sources.values())
+
+    def section(self, context: Context) -> Section:
+        return context.config.evaluate
+
+    def plan(self, context: Context, run: Run | None) -> dict[str, int]:
+        return {}
+
+    def make(self, context: Context, run: Run, partial: Path) -> dict[str, Any]:
+        from pbg_transra import evaluate
+
+        config = context.config
+        with context.console.steps(self.name) as progress:
+            graph_dir, model_dir = run.directory("partition"), run.directory("train")
+            return evaluate(graph_dir, model_dir, config.model, config.evaluate, progress)
+
+    def summary(self, metrics: dict[str, Any]) -> str:
+        left_out = "".join(
+            f"; {count:,} {metrics['split']} edges of '{name}' left out, which has no training edges"
+            for name, count in metrics["untrained_relations"].items()
+        )
+        if not metrics["triples"]:
+            return metrics["protocol"] + left_out
+        numbers = ", ".join(f"{key} {metrics[key]:.4f}" for key in metrics if key == "mrr" or key.startswith("hits@"))
+        auc = "n/a" if metrics["auc"] is None else f"{metrics['auc']:.4f}"
+        return f"{numbers}, AUC {auc} ({metrics['protocol']}{left_out})"

@@ -1,0 +1,79 @@
+"""Events on disk become a partitioned graph."""
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from artifacts.section import Section
+from pipeline.stages.people import forgotten_line, lists_digest, runs_with_other_lists
+from pipeline.stages.split_notes import split_notes
+from pipeline.workspace.context import Context
+from pipeline.workspace.workspace import Run
+
+if TYPE_CHECKING:
+    pass
+from pipeline.stages.stage import Stage
+
+
+class Partition(Stage):
+    name, version = "partition", 4
+
+    def section(self, context: Context) -> Section:
+        return context.config.graph
+
+    def inputs(self, context: Context) -> dict[str, dict[str, Any]]:
+        return context.source_states
+
+    def state(self, context: Context) -> dict[str, Any]:
+        from pipeline.stages.entity_map import key_of_ids, map_since
+
+        state = {
+            "map": map_since(context),
+            "ids": key_of_ids(context.config.graph),
+            "lists": lists_digest(context),
+            "measured": list(dict.fromkeys(check.label for check in context.config.checks)),
+        }
+        return {name: value for name, value in state.items() if value}
+
+    def plan(self, context: Context, run: Run | None) -> dict[str, int]:
+        from partitioning import plan_graph
+
+        plan = plan_graph(context.config.graph, context.root, context.source_files)
+        plan.require(context.config.graph, context.workspace.path)
+        return {"disk_bytes": plan.disk_bytes, "memory_bytes": plan.memory_bytes}
+
+    def make(self, context: Context, run: Run, partial: Path) -> dict[str, Any]:
+        from partitioning import build_graph
+        from pipeline.stages.entity_map import previous_graph
+
+        previous = previous_graph(context)
+        with context.console.steps(self.name) as progress:
+            files = context.source_files
+            graph, checks = context.config.graph, context.config.checks
+            report = build_graph(graph, context.root, partial, progress, previous, None, files, checks)
+        if report.forgotten:
+            context.console.say(f"{self.name}: {forgotten_line(report.forgotten)}")
+        if report.recounted:
+            context.console.say(f"{self.name}: counted all files again, since {'; '.join(report.recounted[:3])}")
+        for line in split_notes(graph, report):
+            context.console.say(f"{self.name}: {line}")
+        if left := runs_with_other_lists(context, run, self.version) if self.state(context).get("lists") else []:
+            context.console.say(
+                f"{self.name}: earlier runs with other lists of consent or of ids to forget: {len(left)}; "
+                f"once this one is published, `{context.command('purge')}` removes them"
+            )
+        if previous and report.unbalanced:
+            types = ", ".join(report.unbalanced)
+            context.console.say(
+                f"{self.name}: the partitions of {types} are uneven; it is time for "
+                f"`{context.command(self.name, '--rebuild')}`"
+            )
+        return asdict(report)
+
+    def summary(self, metrics: dict[str, Any]) -> str:
+        settled = f" ({metrics['files_settled']} files were counted before)" if metrics["files_settled"] else ""
+        by_split = ", ".join(f"{split} {count:,}" for split, count in metrics["edges_by_split"].items())
+        reasons = {**metrics["edges_left_out"], "without consent": sum(metrics["without_consent"].values())}
+        left_out = ", ".join(f"{count:,} {why.replace('_', ' ')}" for why, count in reasons.items() if count)
+        why = f"; left out: {left_out}" if left_out else ""
+        return f"{metrics['edges']:,} edges ({by_split}{why}), {metrics['entities']:,} entities{settled}"

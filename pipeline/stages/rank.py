@@ -1,0 +1,71 @@
+"""The ranker's arms are trained and compared."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from artifacts.errors import ConfigError
+from artifacts.run import EMBEDDINGS, EXPORT
+from pipeline.stages.compared_runs import compared_runs, expecting, keep_trainings, require_exports_intact
+from pipeline.workspace.context import Context
+from pipeline.workspace.fingerprint import input_state
+from pipeline.workspace.workspace import Run
+
+if TYPE_CHECKING:
+    from ranker import RankerConfig
+from pipeline.stages.stage import Stage
+
+
+class Rank(Stage):
+    name, version, upstream, resumable, adds_to_published = "rank", 7, "export", True, True
+    knows_its_work = True
+    reads: ClassVar = {"partition": ("graph.json",), "export": (EMBEDDINGS,)}
+
+    def applies(self, context: Context) -> bool:
+        return context.config.ranker is not None
+
+    def section(self, context: Context) -> "RankerConfig":
+        if context.config.ranker is None:
+            raise ConfigError(f"{context.config_path}: ranker: missing, expected the section that `rank` needs")
+        return context.config.ranker
+
+    def inputs(self, context: Context) -> dict[str, dict[str, Any]]:
+        from ranker import impression_files
+
+        runs = compared_runs(context, config := self.section(context))
+        vectors = (path / EXPORT / EMBEDDINGS for path in runs.values())
+        return {str(path): input_state(path) for path in (*impression_files(config, context.root), *vectors)}
+
+    def plan(self, context: Context, run: Run | None) -> dict[str, int]:
+        if self.section(context).tensorboard:
+            from artifacts.scalars import require_tensorboard
+
+            require_tensorboard("ranker.tensorboard")
+        if run is None:
+            return {}
+        from ranker import export_of, plan_ranking
+
+        runs = compared_runs(context, config := self.section(context)) or {run.id: run.path}
+        plan = plan_ranking(config, context.root, map(export_of, runs.values()))
+        plan.require(context.workspace.path)
+        return {"disk_bytes": plan.disk, "memory_bytes": plan.memory}
+
+    def make(self, context: Context, run: Run, partial: Path) -> dict[str, Any]:
+        from partitioning import forgotten_ids, id_key
+        from ranker import export_of, rank
+
+        keep_trainings(run, partial, self.version)
+        config, graph = self.section(context), context.config.graph
+        runs = compared_runs(context, config)
+        require_exports_intact(runs)
+        if not runs:
+            runs, config = {run.id: run.path}, expecting(context, config, run)
+        exports = {name: export_of(path) for name, path in runs.items()}
+        with context.console.steps(self.name) as progress:
+            key = id_key(graph)
+            curves, forgotten = run.path / "tensorboard" / self.name, forgotten_ids(graph, context.source_files)
+            return rank(config, context.root, exports, partial, progress, curves, forgotten=forgotten, id_key=key)
+
+    def summary(self, metrics: dict[str, Any]) -> str:
+        from ranker import metrics_table
+
+        return "\n" + metrics_table(metrics) + "\nrank:"

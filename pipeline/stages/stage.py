@@ -1,0 +1,54 @@
+"""What every stage says of itself: what it is made from, what it takes, and how it is made."""
+
+from abc import ABC, abstractmethod
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from artifacts.section import Section
+from pipeline.workspace.context import Context
+from pipeline.workspace.workspace import Run
+
+if TYPE_CHECKING:
+    pass
+
+
+class Stage(ABC):
+    """A stage's `version` is raised when the same config and input would give another output."""
+
+    name: ClassVar[str]
+    version: ClassVar[int]
+    upstream: ClassVar[str | None] = None
+    resumable: ClassVar[bool] = False
+    knows_its_work: ClassVar[bool] = False  # resumes after any change: what was made from something else it makes anew
+    adds_to_published: ClassVar[bool] = False
+    # Which files of the stages above it reads, by how their paths begin: they are compared with their records first.
+    reads: ClassVar[dict[str, tuple[str, ...]]] = {}
+
+    def applies(self, context: Context) -> bool:
+        """Whether `transra run` should make it for this config."""
+        return True
+
+    @abstractmethod
+    def section(self, context: Context) -> Section:
+        """The slice of the config that the output depends on."""
+
+    def inputs(self, context: Context) -> dict[str, dict[str, Any]]:
+        """State of the files outside the workspace that the stage reads, by path."""
+        return {}
+
+    def state(self, context: Context) -> dict[str, Any]:
+        """What else the output depends on, by name."""
+        return {}
+
+    @abstractmethod
+    def plan(self, context: Context, run: Run | None) -> dict[str, int]:
+        """Expected bytes, by resource, and seconds. Raises ResourceError when they cannot be had. `run` holds the
+        upstream."""
+
+    @abstractmethod
+    def make(self, context: Context, run: Run, partial: Path) -> dict[str, Any]:
+        """Makes the output in `partial` and returns the stage's metrics."""
+
+    @abstractmethod
+    def summary(self, metrics: dict[str, Any]) -> str:
+        """One line for a person."""

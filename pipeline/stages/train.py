@@ -1,0 +1,88 @@
+"""One vector per entity is learned; an interrupted training resumes."""
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from artifacts.graph import load_graph
+from artifacts.section import Section
+from pipeline.output.log import log_event
+from pipeline.stages.data_checks import require_checks
+from pipeline.workspace.context import Context
+from pipeline.workspace.fingerprint import input_state
+from pipeline.workspace.workspace import Run
+
+if TYPE_CHECKING:
+    pass
+from pipeline.stages.stage import Stage
+
+
+class Train(Stage):
+    name, version, upstream, resumable = "train", 1, "partition", True
+    reads: ClassVar = {"partition": ("graph.json", "edges/", "entities/")}
+
+    def section(self, context: Context) -> Section:
+        return context.config.model
+
+    def inputs(self, context: Context) -> dict[str, dict[str, Any]]:
+        from pbg_transra import committed_files
+
+        start = context.config.model.start_from
+        return {str(path): input_state(path) for path in committed_files(context.root / start)} if start else {}
+
+    def plan(self, context: Context, run: Run | None) -> dict[str, int]:
+        if run is None:
+            return {}
+        from pbg_transra import plan_training
+
+        require_checks(context, run)
+
+        model = context.config.model
+        if model.tensorboard:
+            from artifacts.scalars import require_tensorboard
+
+            require_tensorboard("model.tensorboard")
+        start = context.root / model.start_from if model.start_from else None
+        interrupted = None if context.restart else run.partial(self.name)
+        plan = plan_training(run.directory("partition"), model, start, interrupted, context.workspace.path)
+        return {
+            "disk_bytes": plan.disk,
+            "memory_bytes": plan.memory,
+            "shared_memory_bytes": plan.shared_memory,
+            "seconds": plan.seconds,
+        }
+
+    def make(self, context: Context, run: Run, partial: Path) -> dict[str, Any]:
+        from pbg_transra import train
+        from pipeline.stages.train_events import train_events
+
+        self._start(context, run, partial)
+        graph_dir, model = run.directory("partition"), context.config.model
+        if model.validate_every and not load_graph(graph_dir).edges("valid"):
+            context.console.say(
+                f"{self.name}: nothing to validate: the valid split has no edges; the last epoch is the model"
+            )
+        scalars = run.path / "tensorboard" if model.tensorboard else None
+        with context.console.bar(self.name, " edges") as bar, train_events(bar, scalars) as to:
+            return asdict(train(graph_dir, partial, model, to.progress, to.bucket, to.validation))
+
+    def _start(self, context: Context, run: Run, partial: Path) -> None:
+        """Puts the checkpoint of `model.start_from` where training looks for first values; not after a first epoch."""
+        from pbg_transra import adopt_checkpoint, has_checkpoint
+
+        model = context.config.model
+        if model.start_from is None or has_checkpoint(partial):
+            return
+
+        directory = context.root / model.start_from
+        adoption = adopt_checkpoint(directory, run.directory("partition"), model, partial)
+        log_event("started from a checkpoint", directory=str(directory), **asdict(adoption))
+        context.console.say(f"{self.name}: starts from {directory}: {adoption.told()}")
+
+    def summary(self, metrics: dict[str, Any]) -> str:
+        rate, resumed = f"{metrics['edges_per_second']:,.0f} edges/s", metrics["resumed_epochs"]
+        went_on = f" (went on after {resumed})" if resumed else ""
+        early = ", stopped early" if metrics["stopped_early"] else ""
+        best, mrr = metrics["best_epoch"], dict(metrics["validation_mrr"])
+        validated = f", validation MRR {mrr[best]:.4f} (epoch {best} is the model)" if best else ""
+        return f"{metrics['epochs']} epochs{went_on}{early}, loss {metrics['loss']:.4f}{validated}, {rate}"
