@@ -20,7 +20,7 @@ def require_own(context: Context) -> None:
     try:
         owner = json.loads(path.read_text())
         of, logs = owner["config"], owner["reads"]
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError, PermissionError):  # what cannot be written says so itself
         return
     except (ValueError, KeyError, TypeError) as error:
         raise ConfigError(f"{path}: expected which config this workspace belongs to; remove it") from error
