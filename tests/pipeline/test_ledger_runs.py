@@ -12,7 +12,8 @@ import pytest
 from artifacts.graph import load_graph
 from partitioning import build as build_module
 from pipeline.cli import main
-from pipeline.workspace.workspace import Run, Workspace, fingerprint
+from pipeline.workspace import fingerprint
+from pipeline.workspace.workspace import Run, Workspace
 from tests.worlds.ledger_world import ledger_config, rows_of, write_day, write_tables
 
 REPOSITORY = Path(__file__).resolve().parents[2]
