@@ -233,7 +233,9 @@ def test_a_model_too_large_for_the_machine(
     world: Path, published: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     workspace = copy_of(published, tmp_path)
-    assert transra("train", world, workspace, "--set", "model.dimension=90000000") == 73
+    assert (
+        transra("train", world, workspace, "--set", "model.dimension=65536", "--set", "model.batch_size=16777216") == 73
+    )
     assert "training needs about" in capsys.readouterr().err
 
 
