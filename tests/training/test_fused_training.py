@@ -163,6 +163,8 @@ def test_one_worker_trains_what_the_reference_trains(
         batch_negatives=negatives[0],
         uniform_negatives=negatives[1],
         pull=0.01,
+        regularization=0.02,
+        head_weight=0.3,
     )
     weights = torch.arange(20.0) % 7 if weighted else None
     batch, states = edges(torch.zeros(20, dtype=torch.long), weights), []

@@ -66,7 +66,7 @@ def changed(**values: object) -> ModelConfig:
 def test_the_first_of_the_best_checkpoints_is_published(tmp_path: Path) -> None:
     training = FakeTraining(tmp_path, CONFIG)
     done = [each for each in training.run() if each]
-    assert [(each.epoch, each.mrr) for each in done] == [(1, 0.2), (2, 0.5), (3, 0.5), (4, 0.4)]
+    assert [(each.epoch, each.score) for each in done] == [(1, 0.2), (2, 0.5), (3, 0.5), (4, 0.4)]
     assert (training.files.passes, training.vector()) == (2, 2.0)
     assert {path.name for path in tmp_path.iterdir()} == {
         "checkpoint_version.txt",
@@ -174,9 +174,9 @@ def test_a_training_validates_resumes_and_publishes_the_best(tmp_path: Path) -> 
     mrr = dict(once.validation_mrr)
     assert once.best_epoch == max(mrr, key=lambda epoch: mrr[epoch])
     assert mrr[once.best_epoch] > mrr[1] > 0.3, "one of forty pins by chance"
-    assert Validator(graph_dir, ModelConfig(anchors=("click",), dimension=8)).mrr(tmp_path / "once") == pytest.approx(
-        mrr[once.best_epoch], abs=1e-6
-    )
+    assert Validator(graph_dir, ModelConfig(anchors=("click",), dimension=8)).measure(
+        tmp_path / "once"
+    ) == pytest.approx(mrr[once.best_epoch], abs=1e-6)
 
     def stop(done: ValidationDone) -> None:
         assert done.trained == done.epoch * graph.edges("train")
