@@ -29,7 +29,7 @@ from pbg_transra.evaluation.entity_vectors import Entities
 from pbg_transra.evaluation.evaluation import Evaluation, Progress
 from pbg_transra.evaluation.metrics import by_side
 from pbg_transra.evaluation.per_query import list_metrics, per_query
-from pbg_transra.evaluation.questions import Questions, load_questions, rankable, tails_of, untrained
+from pbg_transra.evaluation.questions import load_questions, rankable, tails_of, untrained
 from pbg_transra.evaluation.retrieval import retrieval
 from pbg_transra.pbg.checkpoint import Checkpoint
 
