@@ -21,11 +21,11 @@ ifneq ($(filter $(CONFIG),configs/demo.json configs/demo_rank.json),)
 INPUT := $(DEMO_DATA)
 endif
 
-.PHONY: help venv partition train evaluate export rank nightly status test test-slow consent-check lint wheel check-wheel schema real-impressions bench-rank bench-append bench-import bench-train bench-swap bench-kill byte-rail clean
+.PHONY: help venv partition train evaluate export rank nightly status test test-slow consent-check lint wheel check-wheel schema real-impressions bench-rank bench-append bench-import bench-train bench-swap bench-kill byte-rail bench-retrieval clean
 
 help:  ## This list
 	@echo "usage: make TARGET [CONFIG=configs/demo.json] [ARGS='--set model.epochs=3']"
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  \1\t\2/' | expand -t 16
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  \1\t\2/' | expand -t 18
 
 venv: $(VENV)/installed  ## The virtual environment with everything in it
 
@@ -120,6 +120,17 @@ $(PYKEEN)/installed:
 
 bench-train: venv $(DEMO_DATA) $(PYKEEN)/installed  ## Training against PyTorch-BigGraph and its matrix products alone
 	$(BIN)/python -m benchmarks.bench_train $(ARGS)
+
+# The peers have requirements of their own, so they get an environment of their own.
+RETRIEVAL_PEERS := benchmarks/out/retrieval_peers
+
+$(RETRIEVAL_PEERS)/installed:
+	$(PYTHON) -m venv $(RETRIEVAL_PEERS)
+	$(RETRIEVAL_PEERS)/bin/pip install --quiet implicit pyarrow
+	touch $@
+
+bench-retrieval: venv $(RETRIEVAL_PEERS)/installed  ## Items for users: ours, ALS, item-kNN, SVD and popularity on real data sets
+	$(BIN)/python -m benchmarks.bench_retrieval $(ARGS)
 
 clean:  ## Remove the virtual environment and caches; runs/ and data/ stay
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache build dist *.egg-info

@@ -23,6 +23,7 @@ MOST_WEIGHT = 1e6  # of a relation
 K = Annotated[int, Field(gt=0, le=1 << 31)]
 Similarity = Literal["l2", "squared_l2", "cos", "dot"]
 Decay = Literal["constant", "linear", "cosine"]
+VALIDATION_METRICS = {"mrr": "mrr", "retrieval": "recall@20"}  # by `validate_by`: what it is called
 ANCHORED: tuple[Operator, ...] = ("transra", "transra_untied")
 TWO_SIDED: tuple[Operator, ...] = (*ANCHORED, "transr", "transe")
 
@@ -34,6 +35,7 @@ class ModelConfig(Section):
     # What an interrupted training may go on with; anything else would be another model.
     changes_on_resume: ClassVar[frozenset[str]] = frozenset(
         {"epochs", "lr", "relation_lr", "schedule", "pull", "relation_weights", "patience"}
+        | {"regularization", "head_weight"}
         | {"batch_size", "batch_negatives", "uniform_negatives", "processor"}
     )
 
@@ -62,6 +64,23 @@ class ModelConfig(Section):
         le=1e6,
         description="weight of ||M_r - I||^2 per edge: holds projections near the identity, the more so the fewer "
         "edges a relation has to learn them from; 0: free, much more than 1: nearly 'transe'",
+    )
+    regularization: float = Field(
+        0.0,
+        ge=0,
+        description="weight of |h|^2 + |t|^2, the squared lengths of an edge's vectors, beside each edge's loss: "
+        "keeps what few edges teach small; for similarity 'dot', 0.05 to 0.3",
+    )
+    head_weight: float = Field(
+        1.0,
+        ge=0,
+        description="factor on the loss of finding the head of an edge; 0: only the tail is to be found, which is what "
+        "retrieval from head to tail asks",
+    )
+    anchor_translation: bool = Field(
+        True,
+        description="whether anchors learn a translation; off: the score that is trained is the similarity of the "
+        "exported vectors",
     )
     relation_weights: dict[str, float] = Field(
         {}, description="factor on the loss of a relation's edges; 1 where not listed"
@@ -116,16 +135,25 @@ class ModelConfig(Section):
         gt=0,
         le=100_000,
         description="epochs between two validations; the last epoch has one, too, and the checkpoint of the best "
-        "validation MRR becomes the model. null: no validation, the last checkpoint is the model",
+        "becomes the model. null: no validation, the last checkpoint is the model",
+    )
+    validate_by: Literal["mrr", "retrieval"] = Field(
+        "mrr",
+        description="what the best checkpoint is best at. mrr: link prediction, all relations, both sides; retrieval: "
+        "recall@20 of the anchors' tails (without anchors: of all relations') by plain similarity of vectors",
     )
     validation_edges: int = Field(
-        5000, gt=0, le=1 << 31, description="edges of the valid split, drawn with `seed`, that each validation ranks"
+        5000,
+        gt=0,
+        le=1 << 31,
+        description="edges of the valid split, drawn with `seed`, that each validation ranks; by 'retrieval' all edges "
+        "of a head are drawn or none",
     )
     patience: int | None = Field(
         None,
         gt=0,
         le=100_000,
-        description="validations without a better MRR after which training stops; null: it never does",
+        description="validations without a better one after which training stops; null: it never does",
     )
     tensorboard: bool = Field(
         False, description="write scalars for TensorBoard into <run>/tensorboard (needs `pip install '.[tensorboard]'`)"
@@ -151,6 +179,11 @@ class ModelConfig(Section):
                 ("anchors",),
                 f"operator '{self.operator}' needs the relation closest to the ranking task; without one, use 'transr'",
             )
+        if not self.anchor_translation and self.operator not in ANCHORED:
+            yield Problem(
+                ("anchor_translation",),
+                f"operator '{self.operator}' has no anchors; expected {' or '.join(ANCHORED)}",
+            )
         if len(set(self.anchors)) < len(self.anchors):
             yield Problem(("anchors",), "a relation is named twice")
         for name, weight in self.relation_weights.items():
@@ -159,6 +192,8 @@ class ModelConfig(Section):
                 yield Problem(("relation_weights", name), f"{weight:g}: {expected}")
         if self.patience is not None and self.validate_every is None:
             yield Problem(("patience",), "it counts validations; expected validate_every beside it")
+        if self.validate_by != "mrr" and self.validate_every is None:
+            yield Problem(("validate_by",), "it is what validations measure; expected validate_every beside it")
         if self.batch_negatives + self.uniform_negatives == 0:
             yield Problem(("uniform_negatives",), "no negatives at all; expected batch_negatives or uniform_negatives")
         if self.batch_negatives and self.batch_size % self.batch_negatives:
@@ -198,4 +233,5 @@ class EvaluateConfig(Section):
         description="rank among so many entities of the type, drawn with `seed`; null: all of them",
     )
     ks: tuple[K, ...] = Field((1, 3, 10), description="the k of hits@k and recall@k")
+    retrieval_k: K = Field(20, description="the k of recall@k and NDCG@k per query in anchor_retrieval")
     seed: int = Field(0, ge=0, le=(1 << 63) - 1, description="of what is drawn")

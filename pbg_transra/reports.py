@@ -34,10 +34,12 @@ class BucketDone:
 
 @dataclass(frozen=True)
 class ValidationDone:
-    """What a validation gave; `best_epoch` is the best so far. `trained`: edges of the whole training until then."""
+    """What a validation gave, as `metric` calls it; `best_epoch` is the best so far. `trained`: edges of the whole
+    training until then."""
 
     epoch: int
-    mrr: float
+    metric: str
+    score: float
     best_epoch: int
     seconds: float
     trained: int
@@ -49,7 +51,8 @@ class TrainReport:
     validation.
 
     `epochs` were trained, `loss` is that of the last one. `swap_seconds`: the workers stood still so long, waiting for
-    partitions, edges and checkpoints. `validation_mrr`: pairs of epoch and MRR; the model is that of `best_epoch`.
+    partitions, edges and checkpoints. `validation_mrr`, `validation_retrieval`: pairs of epoch and MRR, or
+    recall@20, whichever was measured; the model is that of `best_epoch`.
     """
 
     epochs: int
@@ -60,6 +63,7 @@ class TrainReport:
     stopped_early: bool
     best_epoch: int | None
     validation_mrr: list[tuple[int, float]]
+    validation_retrieval: list[tuple[int, float]]
 
 
 @dataclass(frozen=True)

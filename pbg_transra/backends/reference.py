@@ -26,7 +26,8 @@ class ReferenceProcessor(Processor):
     def __init__(self, model: TransRAEmbedder, config: ModelConfig, workers: int) -> None:
         super().__init__(model, config, workers)
         self.loss_of = make_loss(config)
-        self.pull = config.pull
+        self.pull, self.regularization = config.pull, config.regularization
+        self.head_weight = config.head_weight
         self.batch_size = config.batch_size
         # a parameter for each place in the tables, made when it is used, and what moves its rows
         self._rows: dict[Resident, tuple[nn.Parameter, HogwildRowAdagrad]] = {}
@@ -70,12 +71,17 @@ class ReferenceProcessor(Processor):
         return loss.item()
 
     def loss(self, batch: Edges) -> Tensor:
-        """Sum over a batch of one relation, a scalar: both sides' losses, each times the edge's weight, times the
-        relation's, and the pull."""
+        """Sum over a batch of one relation, a scalar: both sides' losses and the regularization, each times the edge's
+        weight, times the relation's, and the pull."""
         index = int(batch.relations[0])
         scores, weights = self.model.scores(batch.heads, batch.tails, index), batch.weights
-        sides = self.loss_of(scores.lhs_pos, scores.lhs_neg, weights)
-        sides = sides + self.loss_of(scores.rhs_pos, scores.rhs_neg, weights)
+        sides = self.loss_of(scores.rhs_pos, scores.rhs_neg, weights)
+        if self.head_weight:
+            sides = self.head_weight * self.loss_of(scores.lhs_pos, scores.lhs_neg, weights) + sides
+        if self.regularization:
+            sides = sides + self.regularization * weighted_sum(
+                self.model.square_lengths(batch.heads, batch.tails, index), weights
+            )
         loss: Tensor = self.model.relations[index].weight * sides
         operator = self.model.rhs_operators[index]
         if self.pull and isinstance(operator, TwoSidedOperator):
@@ -104,3 +110,8 @@ def distance_from_identity(operator: TwoSidedOperator) -> Tensor:
     """Sum of ||M - I||^2 over the operator's projections, a scalar; zero for an anchor."""
     identity = torch.eye(operator.dim, dtype=operator.translation.dtype)
     return sum(((m - identity).square().sum() for m in operator.projections()), start=torch.zeros(()))
+
+
+def weighted_sum(values: Tensor, weights: Tensor | None) -> Tensor:
+    """Sum of values (B,) times weights (B,), a scalar; without weights the plain sum."""
+    return values.sum() if weights is None else values @ weights.to(values.dtype)

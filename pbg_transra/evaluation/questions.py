@@ -1,7 +1,7 @@
 """The test triples of an evaluation, and what the graph's edges say about them."""
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -37,9 +37,10 @@ class Questions:
         return warm
 
 
-def rankable(graph: Graph, split: str) -> int:
-    """Edges of a split whose relation training has seen: the others have no parameters to rank by."""
-    return sum(relation.edges[split] for relation in graph.relations if relation.edges["train"])
+def rankable(graph: Graph, split: str, relations: Sequence[int] | None = None) -> int:
+    """Edges of a split, of some relations or of all, whose relation training has seen: others have no parameters."""
+    asked = range(len(graph.relations)) if relations is None else relations
+    return sum(graph.relations[index].edges[split] for index in asked if graph.relations[index].edges["train"])
 
 
 def untrained(graph: Graph, split: str) -> dict[str, int]:
@@ -47,17 +48,20 @@ def untrained(graph: Graph, split: str) -> dict[str, int]:
     return {r.name: r.edges[split] for r in graph.relations if r.edges[split] and not r.edges["train"]}
 
 
-def load_questions(graph_dir: Path, graph: Graph, config: EvaluateConfig) -> Questions:
+def load_questions(
+    graph_dir: Path, graph: Graph, config: EvaluateConfig, relations: Sequence[int] | None = None
+) -> Questions:
     """Reads every edge once; triples of relations that training knows nothing of are left out (see `rankable`).
 
-    Raises DataError for a graph without training edges, and for one that has nothing to rank.
+    Of `relations`, where given, either all edges of a head are asked or none. Raises DataError for a graph without
+    training edges, and for one that has nothing to rank.
     """
     if not graph.edges("train"):
         raise DataError(f"{graph_dir}: no entity has a training edge; expected a graph to train on")
     every = load_edges(graph_dir, graph, config.split)
     trained = np.array([bool(relation.edges["train"]) for relation in graph.relations])
     every = every.take(np.flatnonzero(trained[every.relation]))
-    test = _sampled(every, config)
+    test = _sampled(every, config) if relations is None else _sampled_heads(every, config, relations)
     found = directions(graph, test)
     builders = [KnownAnswersBuilder(graph, direction) for direction in found]
     warm = {kind.name: np.zeros(kind.count, bool) for kind in graph.entity_types}
@@ -76,6 +80,26 @@ def _sampled(test: Edges, config: EvaluateConfig) -> Edges:
         return test
     chosen = np.random.default_rng(config.seed).choice(len(test.relation), config.max_edges, replace=False)
     return test.take(np.sort(chosen))
+
+
+def _sampled_heads(every: Edges, config: EvaluateConfig, relations: Sequence[int]) -> Edges:
+    """Edges of some relations, of as many heads as stay within `max_edges`, but of one at least."""
+    edges = every.take(np.flatnonzero(np.isin(every.relation, relations)))
+    if config.max_edges is None or len(edges.relation) <= config.max_edges:
+        return edges
+    _, question, counts = np.unique(
+        np.stack([edges.relation, edges.head]), axis=1, return_inverse=True, return_counts=True
+    )
+    order = np.random.default_rng(config.seed).permutation(len(counts))
+    inside = np.zeros(len(counts), bool)
+    inside[order[: max(1, np.searchsorted(np.cumsum(counts[order]), config.max_edges, side="right"))]] = True
+    return edges.take(np.flatnonzero(inside[question.reshape(-1)]))
+
+
+def tails_of(questions: Questions) -> Questions:
+    """Returns only the questions for tails."""
+    asked = [(direction, known) for direction, known in questions.directions if direction.side is Side.RHS]
+    return replace(questions, directions=asked)
 
 
 def _mark_(warm: Warm, graph: Graph, edges: Edges) -> None:

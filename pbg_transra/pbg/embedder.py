@@ -42,6 +42,13 @@ class TransRAEmbedder(MultiRelationEmbedder):
         ends = EntityList.from_tensor(heads), EntityList.from_tensor(tails)
         return self(EdgeList(*ends, torch.tensor(relation)))
 
+    def square_lengths(self, heads: Tensor, tails: Tensor, relation: int) -> Tensor:
+        """|h|^2 + |t|^2 of edges given by the rows of their heads and tails, (B,) each: of the tables' own vectors."""
+        schema = self.relations[relation]
+        left, right = self.lhs_embs[self.EMB_PREFIX + schema.lhs], self.rhs_embs[self.EMB_PREFIX + schema.rhs]
+        ends = left(EntityList.from_tensor(heads)), right(EntityList.from_tensor(tails))
+        return sum((vectors.square().sum(1) for vectors in ends), start=torch.zeros(()))
+
     def forward(self, edges: EdgeList) -> Scores:
         """Scores a batch of one relation: positives (B,) and the negatives of both sides (B, N)."""
         index = edges.get_relation_type_as_scalar()
@@ -82,7 +89,7 @@ def make_embedder(graph: Graph, config: ModelConfig) -> TransRAEmbedder:
     `global_emb` stays off: it would add a learned vector per type before the operator.
     """
     relations = relation_schemas(graph, config)
-    return TransRAEmbedder(
+    model = TransRAEmbedder(
         config.dimension,
         relations,
         entity_schemas(graph),
@@ -95,3 +102,7 @@ def make_embedder(graph: Graph, config: ModelConfig) -> TransRAEmbedder:
         comparator=make_comparator(config),
         global_emb=False,
     )
+    for relation, operator in zip(graph.relations, model.rhs_operators, strict=True):
+        if relation.name in config.anchors:
+            operator.translation.requires_grad_(config.anchor_translation)
+    return model

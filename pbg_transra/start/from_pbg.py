@@ -112,9 +112,16 @@ def _is_exact(directory: Path, relation: Relation, source: str, model: ModelConf
         return True
     if (source, target) not in SOURCES:
         raise DataError(f"{directory}: relation '{relation.name}': PBG's operator '{source}' cannot become '{target}'")
+    if VECTOR in SOURCES[source, target].values() and not _translated(relation, model):
+        return False
     if target == "transra" and MATRIX in SOURCES[source, target].values():
         return False
     return model.similarity in DISTANCES or VECTOR not in SOURCES[source, target].values()
+
+
+def _translated(relation: Relation, model: ModelConfig) -> bool:
+    """Whether our relation has a translation of its own to learn."""
+    return model.anchor_translation or relation.name not in model.anchors
 
 
 def _require_same_ids(directory: Path, entity_path: Path, graph_dir: Path, kind: EntityType, partition: int) -> bool:
@@ -164,5 +171,5 @@ def _renamed(graph: Graph, model: ModelConfig, sources: list[str]) -> Iterator[t
         for ours, theirs in SOURCES[source, target].items():
             if theirs == MATRIX:
                 yield prefix + ours, prefix + theirs, 1
-            elif model.similarity != "dot":
+            elif model.similarity != "dot" and _translated(relation, model):
                 yield prefix + ours, prefix + theirs, -1

@@ -9,7 +9,7 @@ from artifacts.graph import Bucket, Graph, Side
 from pbg_transra.backends.backend import Backend, Capacity, Rates, Segment
 from pbg_transra.backends.divergence import located, require_finite
 from pbg_transra.backends.processor import leave_out_
-from pbg_transra.config import ModelConfig
+from pbg_transra.config import VALIDATION_METRICS, ModelConfig
 from pbg_transra.reports import BucketDone, ValidationDone
 from pbg_transra.seeds import seed_of
 from pbg_transra.training.checkpoint_files import CheckpointFiles, Position
@@ -174,4 +174,5 @@ class Loop:
         if found is not None and best is not None:
             seconds, trained = time.perf_counter() - began, self.edges.passes_size(self.files.passes)
             leave_out_(self.backend.counters, seconds)
-            self.on_validation(ValidationDone(found.epoch, found.mrr, best.epoch, seconds, trained))
+            metric = VALIDATION_METRICS[self.config.validate_by]
+            self.on_validation(ValidationDone(found.epoch, metric, found.score, best.epoch, seconds, trained))

@@ -54,6 +54,7 @@ def train(
             loop.run(start)
     validations.publish_best()
     epochs = max(files.passes // config.edge_chunks, *(each.epoch for each in validations.done), 0)
+    scores = [(each.epoch, each.score) for each in validations.done]
     return TrainReport(
         epochs=epochs,
         resumed_epochs=resumed,
@@ -62,7 +63,8 @@ def train(
         swap_seconds=loop.swap_seconds,
         stopped_early=epochs < config.epochs,
         best_epoch=validations.best.epoch if validations.best else None,
-        validation_mrr=[(each.epoch, each.mrr) for each in validations.done],
+        validation_mrr=scores if config.validate_by == "mrr" else [],
+        validation_retrieval=scores if config.validate_by == "retrieval" else [],
     )
 
 

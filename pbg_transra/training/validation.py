@@ -21,17 +21,17 @@ from pbg_transra.training.checkpoint_files import CheckpointFiles
 
 @dataclass(frozen=True)
 class Validation:
-    """Mean reciprocal rank of the sample after an epoch, counted from 1."""
+    """What the checkpoint after an epoch, counted from 1, reaches on the sample: the more, the better."""
 
     epoch: int
-    mrr: float
+    score: float
 
 
 class Validations:
     """All of one training, in order; the checkpoint of the best is kept."""
 
     def __init__(self, files: CheckpointFiles, config: ModelConfig, measure: Callable[[Path], float] | None) -> None:
-        """Goes on from what `files` hold. `measure` tells the MRR of a checkpoint; None: there is no validation."""
+        """Goes on from what `files` hold. `measure` tells the score of a checkpoint; None: there is no validation."""
         self._files, self._config, self._measure = files, config, measure
         self._path = files.directory / "validation.json"
         self.done = (
@@ -43,7 +43,7 @@ class Validations:
     @property
     def best(self) -> Validation | None:
         """The first of the best ones."""
-        return max(self.done, key=lambda each: each.mrr, default=None)
+        return max(self.done, key=lambda each: each.score, default=None)
 
     @property
     def over(self) -> bool:
@@ -59,7 +59,7 @@ class Validations:
         if self._measure is None or not self._due():
             return None
         found = Validation(self._epoch, self._measure(self._files.directory))
-        if self.best is None or found.mrr > self.best.mrr:
+        if self.best is None or found.score > self.best.score:
             self._files.keep_committed(self._kept(found))
         self.done.append(found)
         write_json(self._path, [asdict(each) for each in self.done])

@@ -27,4 +27,4 @@ class Scalars(ScalarWriter):
         )
 
     def validation(self, done: ValidationDone) -> None:
-        self.add(done.trained, {"validation/mrr": done.mrr})
+        self.add(done.trained, {f"validation/{done.metric}": done.score})

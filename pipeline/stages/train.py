@@ -83,6 +83,7 @@ class Train(Stage):
         rate, resumed = f"{metrics['edges_per_second']:,.0f} edges/s", metrics["resumed_epochs"]
         went_on = f" (went on after {resumed})" if resumed else ""
         early = ", stopped early" if metrics["stopped_early"] else ""
-        best, mrr = metrics["best_epoch"], dict(metrics["validation_mrr"])
-        validated = f", validation MRR {mrr[best]:.4f} (epoch {best} is the model)" if best else ""
+        best, by = metrics["best_epoch"], "MRR" if metrics["validation_mrr"] else "recall@20"
+        scores = dict(metrics["validation_mrr"] or metrics.get("validation_retrieval", []))
+        validated = f", validation {by} {scores[best]:.4f} (epoch {best} is the model)" if best else ""
         return f"{metrics['epochs']} epochs{went_on}{early}, loss {metrics['loss']:.4f}{validated}, {rate}"

@@ -18,11 +18,11 @@ class TrainEvents:
 
     def __init__(self, bar: tqdm, scalars: Scalars | None) -> None:
         self._bar, self._scalars = bar, scalars
-        self._mrr: dict[str, str] = {}
+        self._validated: dict[str, str] = {}
 
     def progress(self, now: TrainProgress) -> None:
         self._bar.total = now.total_edges
-        self._bar.set_postfix(loss=f"{now.loss:.4f}", **self._mrr, refresh=False)
+        self._bar.set_postfix(loss=f"{now.loss:.4f}", **self._validated, refresh=False)
         self._bar.update(now.edges - self._bar.n)
 
     def bucket(self, done: BucketDone) -> None:
@@ -32,8 +32,9 @@ class TrainEvents:
             self._scalars.bucket(done, memory)
 
     def validation(self, done: ValidationDone) -> None:
-        self._mrr = {"mrr": f"{done.mrr:.4f}"}
-        log_event("validation", **asdict(done))
+        self._validated = {done.metric: f"{done.score:.4f}"}
+        fields = asdict(done)
+        log_event("validation", **{fields.pop("metric"): fields.pop("score")}, **fields)
         if self._scalars is not None:
             self._scalars.validation(done)
 

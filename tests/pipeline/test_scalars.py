@@ -31,7 +31,7 @@ def test_scalars_of_a_training_that_was_killed_and_went_on(tmp_path: Path) -> No
                 events.bucket(bucket(1000 * number, 4.0 - number))
         with train_events(bar, directory) as events:  # from the snapshot after the second bucket
             events.bucket(bucket(3000, 0.5))
-            events.validation(ValidationDone(1, 0.25, 1, 9.0, 3000))
+            events.validation(ValidationDone(1, "mrr", 0.25, 1, 9.0, 3000))
     assert curve(directory, "train/loss") == [(1000, 3.0), (2000, 2.0), (3000, 0.5)]
     assert curve(directory, "train/edges_per_second")[0] == (1000, 2000.0)
     assert curve(directory, "train/swap_seconds")[0] == (1000, 0.25)

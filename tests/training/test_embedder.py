@@ -140,7 +140,7 @@ def dense_rows(module: SimpleEmbedding, rows: EntityList | Tensor) -> Tensor:
 
 @pytest.mark.parametrize(("operator", "similarity"), list(product(TWO_SIDED, get_args(Similarity))))
 def test_gradients_of_all_operators_and_similarities(operator: str, similarity: str) -> None:
-    check_gradients(config(operator, similarity, pull=0.3))
+    check_gradients(config(operator, similarity, pull=0.3, regularization=0.2, head_weight=0.4))
 
 
 @pytest.mark.parametrize("loss", ["logistic", "ranking"])
@@ -153,7 +153,7 @@ def test_gradients_of_the_other_losses(loss: str) -> None:
 def test_an_edge_of_weight_three_is_three_edges(operator: str, loss: str) -> None:
     """Its loss, and the loss's gradient by every vector and parameter. Uniform negatives, since copies of an edge
     in one batch would be one another's."""
-    settings = config(operator, loss=loss, margin=0.5, batch_negatives=0, uniform_negatives=4)
+    settings = config(operator, loss=loss, margin=0.5, batch_negatives=0, uniform_negatives=4, regularization=0.2)
     few = edges_of(batch(1, 4), torch.tensor([1.0, 3.0, 1.0, 2.0]))
     copies = Edges(*(column[[0, 1, 1, 1, 2, 3, 3]] for column in (few.heads, few.tails, few.relations)), None)
     found = []
@@ -186,7 +186,15 @@ def test_weighted_losses_of_edges_add_up_to_pbgs(loss: str) -> None:
 
 
 def test_gradients_of_weighted_edges() -> None:
-    check_gradients(config("transra", "cos", pull=0.3), torch.rand(5) + 0.5)
+    check_gradients(config("transra", "cos", pull=0.3, regularization=0.2), torch.rand(5) + 0.5)
+
+
+def test_an_anchor_without_translation_keeps_the_zero() -> None:
+    settings = config("transra", anchor_translation=False)
+    model = make_embedder(GRAPH, settings)
+    learns = [operator.translation.requires_grad for operator in model.rhs_operators]
+    assert learns == [relation.name not in settings.anchors for relation in GRAPH.relations]
+    assert not model.rhs_operators[0].translation.any()
 
 
 @pytest.mark.parametrize("operator", get_args(Operator))

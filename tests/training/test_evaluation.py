@@ -285,7 +285,7 @@ def test_validation_mrr_is_that_of_evaluate(tmp_path: Path) -> None:
     world = make_world("transra", "squared_l2")
     paths = write(tmp_path, world, 2)
     expected = run(paths, world, EvaluateConfig(split="valid"))["mrr"]
-    assert Validator(paths[0], world.model).mrr(paths[1]) == pytest.approx(expected, abs=1e-6)
+    assert Validator(paths[0], world.model).measure(paths[1]) == pytest.approx(expected, abs=1e-6)
 
 
 def test_bad_input_is_one_line(tmp_path: Path) -> None:
@@ -317,3 +317,65 @@ def test_a_checkpoint_of_another_graph_is_refused(tmp_path: Path) -> None:
         DataError, match="another graph or dimension: type 'pin', partition 1: found 3 vectors of length 4"
     ):
         run((graph, model), world)
+
+
+def recall_and_ndcg(scores: Vectors, relevant: dict[int, set[int]], seen: dict[int, set[int]], k: int) -> Any:
+    """One query at a time over sorted scores (Q, C), as recommenders are judged. Returns recall, NDCG and MRR."""
+    discounts = 1 / np.log2(np.arange(2, k + 2))
+    found = []
+    for query, true in relevant.items():
+        order = [item for item in np.argsort(-scores[query]).tolist() if item not in seen.get(query, set())]
+        hits = np.isin(order[:k], list(true))
+        first = 1 + min(order.index(item) for item in true)
+        ideal = discounts[: min(len(true), k)].sum()
+        found.append((hits.sum() / len(true), (hits * discounts[: len(hits)]).sum() / ideal, 1 / first))
+    return np.mean(found, axis=0)
+
+
+def by_query(triples: list[Triple], relation: int, end: int) -> dict[int, set[int]]:
+    """What each head (end 0) or tail (end 1) of a relation's triples is joined with."""
+    found: dict[int, set[int]] = {}
+    for triple in triples:
+        if triple[1] == relation:
+            found.setdefault(triple[2 * end], set()).add(triple[2 - 2 * end])
+    return found
+
+
+@pytest.mark.parametrize("k", [1, 5, 20, 50])
+@pytest.mark.parametrize("end", [0, 1])
+def test_lists_are_those_of_sorted_scores_without_seen_pairs(tmp_path: Path, end: int, k: int) -> None:
+    world = make_world("transra", "dot")
+    rng = np.random.default_rng(1)
+    world.vectors = {name: rng.normal(size=(count, D)) for name, count in COUNTS.items()}
+    seen = set(world.triples["train"])
+    world.triples["valid"] = []
+    world.triples["test"] = [triple for triple in world.triples["test"] * 2 if triple not in seen]  # pairs count once
+    tree = run(write(tmp_path, world, 2), world, EvaluateConfig(retrieval_k=k))["anchor_retrieval"]["per_query"]
+    for relation, name in enumerate(RELATIONS):
+        query, answer = ENDS[relation][end], ENDS[relation][1 - end]
+        scores = world.vectors[query].astype(np.float32) @ world.vectors[answer].astype(np.float32).T
+        relevant = by_query(world.triples["test"], relation, end)
+        found = tree["relations"][name]["rhs" if end == 0 else "lhs"]
+        expected = recall_and_ndcg(scores, relevant, by_query(world.triples["train"], relation, end), k)
+        assert found["queries"] == len(relevant)
+        assert [found[f"recall@{k}"], found[f"ndcg@{k}"], found["mrr"]] == pytest.approx(expected, abs=1e-9)
+
+
+@pytest.mark.parametrize("edges", [4, 5000])
+def test_validation_by_retrieval_asks_anchors_for_tails(tmp_path: Path, edges: int) -> None:
+    """A sample holds whole heads; everything at once is what evaluate says of the relation."""
+    world = make_world("transra", "dot")
+    paths = write(tmp_path, world, 2)
+    model = world.model.model_copy(
+        update={"validate_by": "retrieval", "validate_every": 1, "validation_edges": edges, "anchors": ("click",)}
+    )
+    validator = Validator(paths[0], model)
+    test = validator._questions.test
+    clicks = by_query(world.triples["valid"], 0, 0)
+    assert set(test.relation) == {0}
+    assert len(test.head) <= edges
+    counts = dict(zip(*np.unique(test.head, return_counts=True), strict=True))
+    assert all(count in [len(tails) for tails in clicks.values()] for count in counts.values())
+    if edges == 5000:
+        expected = run(paths, world, EvaluateConfig(split="valid"))["anchor_retrieval"]["per_query"]["relations"]
+        assert validator.measure(paths[1]) == pytest.approx(expected["click"]["rhs"]["recall@20"], abs=1e-6)

@@ -82,6 +82,18 @@ def test_scores_are_those_of_pbg_where_that_is_said(
     assert all(same) == (no_matrix and (no_vector or similarity in ("l2", "squared_l2")))
 
 
+def test_an_anchor_without_translation_takes_none_over(small: tuple[Graph, Path], tmp_path: Path) -> None:
+    model = ModelConfig(
+        anchors=("click",), anchor_translation=False, dimension=D, similarity="squared_l2", scale=1, **NEGATIVES
+    )
+    adoption, theirs, found = adopt(small, tmp_path, ("translation", "translation"), model)
+    assert (adoption.exact, adoption.start_only) == (("save",), ("click",))
+    assert not torch.allclose(theirs[0], found[0], rtol=1e-3, atol=1e-3)
+    kept = CheckpointManager(str(tmp_path / "start")).read_model()[0]
+    assert not kept["rhs_operators.0.translation"].any()
+    assert kept["rhs_operators.1.translation"].all()
+
+
 @pytest.mark.parametrize("operator", ["none", "diagonal", "translation", "linear", "affine", "complex_diagonal"])
 def test_its_own_operators_stay_as_they_are(small: tuple[Graph, Path], tmp_path: Path, operator: Any) -> None:
     model = ModelConfig(operator=operator, dimension=D, similarity="dot", scale=1, **NEGATIVES)

@@ -28,7 +28,7 @@ from pbg_transra.backends.fused.relations import Relations
 from pbg_transra.backends.fused.step import Gradients, gradients
 from pbg_transra.backends.fused.torch_kernels import TorchKernels
 from pbg_transra.backends.reference import distance_from_identity
-from pbg_transra.config import ModelConfig, Similarity
+from pbg_transra.config import ANCHORED, ModelConfig, Similarity
 from pbg_transra.pbg.embedder import TransRAEmbedder, make_embedder
 from pbg_transra.pbg.losses import make_loss
 
@@ -78,6 +78,9 @@ def cases(draw: st.DrawFn) -> Case:
         loss=draw(st.sampled_from(["softmax", "logistic", "ranking"])),
         margin=draw(st.floats(0, 1)),
         pull=draw(st.sampled_from([0.0, 0.3])),
+        regularization=draw(st.sampled_from([0.0, 0.3])),
+        head_weight=draw(st.sampled_from([0.0, 0.4, 1.0])),
+        anchor_translation=operator not in ANCHORED or draw(st.booleans()),
         relation_weights={"r0": draw(st.floats(0.5, 2))},
         batch_size=max(1, batch_negatives) * draw(st.integers(1, 4)),
         batch_negatives=batch_negatives,
@@ -139,8 +142,14 @@ def reference_loss(case: Case, batch: Batch, negatives: Drawn) -> Tensor:
         for edge in range(count):
             weight = case.model.relations[relation].weight
             weight *= 1.0 if batch.weights is None else float(batch.weights[group, edge])
-            for positive, negative in ((scores.lhs_pos, scores.lhs_neg), (scores.rhs_pos, scores.rhs_neg)):
-                total = total + weight * loss_of(positive[edge : edge + 1], negative[edge : edge + 1])
+            sides = ((case.config.head_weight, scores.lhs_pos, scores.lhs_neg), (1.0, scores.rhs_pos, scores.rhs_neg))
+            for factor, positive, negative in sides:
+                total = total + weight * factor * loss_of(positive[edge : edge + 1], negative[edge : edge + 1])
+            squares = [
+                vectors[rows[group, edge]].square().sum()
+                for vectors, rows in zip(tables(batch, case.model), (batch.heads, batch.tails), strict=True)
+            ]
+            total = total + weight * case.config.regularization * sum(squares)
         total = total + case.config.pull * count * distance_from_identity(case.model.rhs_operators[relation])
     return total
 
@@ -214,7 +223,8 @@ def check(kernels: Kernels, case: Case, dtype: torch.dtype) -> None:
 def check_relations(model: TransRAEmbedder, batch: Batch, found: Gradients) -> None:
     for relation in set(batch.relations.tolist()):
         operator, groups = model.rhs_operators[relation], batch.relations == relation
-        close(found.spaces.translations[groups].sum(0), operator.translation.grad)
+        if operator.translation.requires_grad:
+            close(found.spaces.translations[groups].sum(0), operator.translation.grad)
         names = operator.projection_names
         for name, gradient in zip(names, found.spaces.projections, strict=True):
             close(gradient[groups].sum(0).flatten(), getattr(operator, name).grad)

@@ -163,6 +163,8 @@ def test_one_worker_trains_what_the_reference_trains(
         batch_negatives=negatives[0],
         uniform_negatives=negatives[1],
         pull=0.01,
+        regularization=0.02,
+        head_weight=0.3,
     )
     weights = torch.arange(20.0) % 7 if weighted else None
     batch, states = edges(torch.zeros(20, dtype=torch.long), weights), []
@@ -245,3 +247,27 @@ def test_training_learns_as_the_reference_does_and_repeats_itself(tmp_path: Path
     assert loss == again
     assert loss == pytest.approx(reference, rel=0.03)
     assert loss < first - 0.3
+
+
+@pytest.mark.parametrize("kind", [ReferenceProcessor, FusedProcessor])
+def test_anchors_without_translation_learn_none_beside_relations_that_do(kind: type[Processor]) -> None:
+    config = ModelConfig(anchors=("r0",), anchor_translation=False, dimension=6, similarity="dot", scale=1)
+    learner = trainee(kind, config, relations=2)
+    learner.train(edges(torch.arange(40) % 2))
+    anchor, other = (operator.translation for operator in learner.model.rhs_operators)
+    assert not anchor.any()
+    assert other.all()
+
+
+@pytest.mark.parametrize("kind", [ReferenceProcessor, FusedProcessor])
+def test_without_head_weight_heads_are_no_negatives(kind: type[Processor]) -> None:
+    """Heads that no edge has do not move, unless heads are looked for, too."""
+    for head_weight in (0.0, 0.5):
+        config = ModelConfig(operator="transe", dimension=6, similarity="dot", scale=1, head_weight=head_weight)
+        learner = trainee(kind, config)
+        before = learner.ends.heads["user"].vectors.clone()
+        batch = edges(torch.zeros(5, dtype=torch.long))
+        learner.train(batch)
+        moved = (learner.ends.heads["user"].vectors != before).any(1)
+        assert moved[batch.heads].all()
+        assert bool(moved.sum() > len(batch.heads.unique())) == (head_weight > 0)

@@ -66,7 +66,7 @@ def changed(**values: object) -> ModelConfig:
 def test_the_first_of_the_best_checkpoints_is_published(tmp_path: Path) -> None:
     training = FakeTraining(tmp_path, CONFIG)
     done = [each for each in training.run() if each]
-    assert [(each.epoch, each.mrr) for each in done] == [(1, 0.2), (2, 0.5), (3, 0.5), (4, 0.4)]
+    assert [(each.epoch, each.score) for each in done] == [(1, 0.2), (2, 0.5), (3, 0.5), (4, 0.4)]
     assert (training.files.passes, training.vector()) == (2, 2.0)
     assert {path.name for path in tmp_path.iterdir()} == {
         "checkpoint_version.txt",
@@ -174,9 +174,8 @@ def test_a_training_validates_resumes_and_publishes_the_best(tmp_path: Path) -> 
     mrr = dict(once.validation_mrr)
     assert once.best_epoch == max(mrr, key=lambda epoch: mrr[epoch])
     assert mrr[once.best_epoch] > mrr[1] > 0.3, "one of forty pins by chance"
-    assert Validator(graph_dir, ModelConfig(anchors=("click",), dimension=8)).mrr(tmp_path / "once") == pytest.approx(
-        mrr[once.best_epoch], abs=1e-6
-    )
+    found = Validator(graph_dir, ModelConfig(anchors=("click",), dimension=8)).measure(tmp_path / "once")
+    assert found == pytest.approx(mrr[once.best_epoch], abs=1e-6)
 
     def stop(done: ValidationDone) -> None:
         assert done.trained == done.epoch * graph.edges("train")
@@ -212,3 +211,27 @@ def test_a_graph_without_valid_edges_has_nothing_to_validate(tmp_path: Path) -> 
     )
     check_names(load_graph(tmp_path), CONFIG)
     assert CONFIG.validate_every and validation(tmp_path, CONFIG) is None
+
+
+def test_retrieval_chooses_the_checkpoint(tmp_path: Path) -> None:
+    graph_dir = tmp_path / "graph"
+    graph_dir.mkdir()
+    block_graph(graph_dir)
+    told: list[ValidationDone] = []
+    found = trained(graph_dir, tmp_path / "model", told.append, validate_by="retrieval", similarity="dot", scale=1)
+    assert found.validation_mrr == []
+    assert [(each.metric, each.epoch, each.score) for each in told] == [
+        ("recall@20", *each) for each in found.validation_retrieval
+    ]
+    recall = dict(found.validation_retrieval)
+    assert found.best_epoch == max(recall, key=lambda epoch: recall[epoch])
+    assert recall[found.best_epoch] > 0.7, "half of forty pins by chance"
+
+
+@pytest.mark.parametrize(
+    "values",
+    [{"validate_by": "retrieval"}, {"operator": "transr", "anchor_translation": False, "validate_every": None}],
+)
+def test_settings_without_effect_are_refused(values: dict[str, object]) -> None:
+    config = ModelConfig(**{"operator": "transra", "anchors": () if "operator" in values else ("click",), **values})
+    assert list(config.problems())

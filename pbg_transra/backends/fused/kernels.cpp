@@ -18,10 +18,10 @@
   CLONED void score_gradients_##T(T *within, T *right, T *left, const T *norms, const T *apart, T *norm_gradients,      \
                                   const T *weights, const int64_t *counts, double *losses, int64_t groups,              \
                                   int64_t chunks, int64_t size,                                                         \
-                                  int64_t uniform, double share, double scale, double margin, int similarity,           \
-                                  int loss) {                                                                           \
+                                  int64_t uniform, double share, double scale, double margin, double head_weight,       \
+                                  int similarity, int loss) {                                                           \
     with_similarity<T>(similarity, loss, {within, right, left, norms, apart, norm_gradients, weights, counts, losses,   \
-                                          groups, chunks, size, uniform, (T)share, (T)scale, (T)margin});               \
+                                          groups, chunks, size, uniform, (T)share, (T)scale, (T)margin, (T)head_weight}); \
   }                                                                                                                     \
   CLONED void step_rows_##T(T *table, T *sums, const int64_t *rows, T *gradients, int64_t count, int64_t width,         \
                             double lr) {                                                                                \
@@ -43,10 +43,10 @@ void gradients_float(const float *vectors, const float *left, const float *right
                      const float *weights, const int64_t *counts, float *by_vectors, float *by_left, float *by_right,
                      float *by_translations, double *losses, int64_t relations, int64_t groups, int64_t chunks,
                      int64_t size, int64_t uniform, int64_t dimension, double share, double scale, double margin,
-                     int similarity, int loss, int unit) {
+                     double head_weight, int similarity, int loss, int unit) {
   step({vectors, left, right, translations, weights, counts, by_vectors, by_left, by_right, by_translations, losses,
-        relations, groups, chunks, size, uniform, dimension, (float)share, (float)scale, (float)margin, similarity, loss,
-        unit});
+        relations, groups, chunks, size, uniform, dimension, (float)share, (float)scale, (float)margin,
+        (float)head_weight, similarity, loss, unit});
 }
 #else
 int has_wide_vectors() { return 0; }

@@ -36,7 +36,7 @@ class NativeKernels(TorchKernels):
         self._components: dict[torch.dtype, Callable[..., None]] = {}
         for dtype, name in TYPES.items():
             scores = library[f"score_gradients_{name}"]
-            scores.argtypes = [c_void_p] * 9 + [c_int64] * 4 + [c_double] * 3 + [c_int] * 2
+            scores.argtypes = [c_void_p] * 9 + [c_int64] * 4 + [c_double] * 4 + [c_int] * 2
             self._scores[dtype] = scores
             for steps, kind in ((self._rows, "rows"), (self._components, "components")):
                 step = library[f"step_{kind}_{name}"]
@@ -45,7 +45,7 @@ class NativeKernels(TorchKernels):
         self._gradients: Callable[..., None] | None = None
         if library.has_wide_vectors():
             self._gradients = library.gradients_float
-            library.gradients_float.argtypes = [c_void_p] * 11 + [c_int64] * 6 + [c_double] * 3 + [c_int] * 3
+            library.gradients_float.argtypes = [c_void_p] * 11 + [c_int64] * 6 + [c_double] * 4 + [c_int] * 3
 
     def gradients_(
         self, objective: Objective, buffers: Buffers, spaces: Spaces, weights: Tensor, counts: Tensor
@@ -59,7 +59,7 @@ class NativeKernels(TorchKernels):
             *(vectors.data_ptr(), *ends(spaces), spaces.translations.data_ptr(), weights.data_ptr(), counts.data_ptr()),
             *(buffers.gradients.data_ptr(), *ends(by_spaces), by_spaces.translations.data_ptr(), losses.data_ptr()),
             *(len(spaces.translations), layout.groups, layout.chunks, layout.size, layout.uniform, vectors.shape[1]),
-            *(1 / objective.negatives, objective.scale, objective.margin),
+            *(1 / objective.negatives, objective.scale, objective.margin, objective.head_weight),
             *(SIMILARITIES[objective.similarity], LOSSES[objective.loss], objective.similarity == "cos"),
         )
         return losses, by_spaces
@@ -76,7 +76,7 @@ class NativeKernels(TorchKernels):
         self._scores[norms.dtype](
             *(tensor.data_ptr() for tensor in tensors),
             *(layout.groups, layout.chunks, layout.size, layout.uniform),
-            *(1 / objective.negatives, objective.scale, objective.margin),
+            *(1 / objective.negatives, objective.scale, objective.margin, objective.head_weight),
             *(SIMILARITIES[objective.similarity], LOSSES[objective.loss]),
         )
         return losses

@@ -8,7 +8,10 @@ from pbg_transra.config import ModelConfig, Similarity
 
 @dataclass(frozen=True)
 class Objective:
-    """The loss of a batch: `negatives` is their number per positive and side, counting those that padding masks."""
+    """The loss of a batch: `negatives` is their number per positive and side, counting those that padding masks.
+
+    `head_weight` is a factor on the loss of finding the head; at 0 that side is not computed.
+    """
 
     similarity: Similarity
     loss: Literal["softmax", "logistic", "ranking"]
@@ -16,8 +19,19 @@ class Objective:
     margin: float
     negatives: int
     pull: float
+    regularization: float
+    head_weight: float
 
 
 def make_objective(config: ModelConfig) -> Objective:
     negatives = config.batch_negatives + config.uniform_negatives
-    return Objective(config.similarity, config.loss, config.scale, config.margin, negatives, config.pull)
+    return Objective(
+        similarity=config.similarity,
+        loss=config.loss,
+        scale=config.scale,
+        margin=config.margin,
+        negatives=negatives,
+        pull=config.pull,
+        regularization=config.regularization,
+        head_weight=config.head_weight,
+    )

@@ -13,7 +13,8 @@ def multiply_(objective: Objective, buffers: Buffers) -> None:
     torch.bmm(layout.chunked(heads), layout.chunked(tails).mT, out=buffers.within)
     if layout.uniform:
         torch.bmm(heads, tail_negatives.mT, out=buffers.right)
-        torch.bmm(tails, head_negatives.mT, out=buffers.left)
+        if objective.head_weight:
+            torch.bmm(tails, head_negatives.mT, out=buffers.left)
     if objective.similarity in ("l2", "squared_l2"):
         torch.sum(buffers.projected.square(), 1, out=buffers.norms)
         torch.sum((heads - tails).flatten(0, 1).square(), 1, out=buffers.apart)
@@ -28,8 +29,11 @@ def multiply_back_(objective: Objective, buffers: Buffers) -> None:
     torch.bmm(buffers.within.mT, layout.chunked(heads), out=layout.chunked(by_tails))
     if layout.uniform:
         by_heads.baddbmm_(buffers.right, tail_negatives)
-        by_tails.baddbmm_(buffers.left, head_negatives)
         torch.bmm(buffers.right.mT, heads, out=by_tail_negatives)
-        torch.bmm(buffers.left.mT, tails, out=by_head_negatives)
+        if objective.head_weight:
+            by_tails.baddbmm_(buffers.left, head_negatives)
+            torch.bmm(buffers.left.mT, tails, out=by_head_negatives)
+        else:
+            by_head_negatives.zero_()
     if objective.similarity in ("l2", "squared_l2"):
         buffers.projected_gradients.addcmul_(buffers.projected, buffers.norm_gradients.unsqueeze(1), value=2)

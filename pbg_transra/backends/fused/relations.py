@@ -46,6 +46,8 @@ class Relations:
         names = projected[0].projection_names if projected else ()
         self.projections = [stack_([getattr(o, name) for o in projected], optimizer) for name in names]
         has_projection = torch.tensor([bool(operator.projection_names) for operator in operators])
+        trained = torch.tensor([operator.translation.requires_grad for operator in operators])
+        self._fixed = None if trained.all() else ~trained  # translations that stay what they are
         self.rows = (has_projection.cumsum(0) - 1).masked_fill_(~has_projection, -1)
 
     def spaces(self, relations: Tensor) -> Spaces:
@@ -60,6 +62,8 @@ class Relations:
         """Adagrad, in place; a relation may occur more than once."""
         rows = self.rows[relations]
         stack = self.translations
+        if self._fixed is not None:
+            gradients.translations.masked_fill_(self._fixed[relations].unsqueeze(1), 0)
         kernels.step_components_(stack.values, stack.sums, relations, gradients.translations, self.lr)
         for stack, gradient in zip(self._projections(rows), gradients.projections, strict=True):
             kernels.step_components_(stack.values, stack.sums, rows, gradient.flatten(1), self.lr)

@@ -139,7 +139,7 @@ struct Chunk {
   const T *weights, *apart, *head, *tail, *head_negative, *tail_negative;
   T *by_head, *by_tail, *by_head_negative, *by_tail_negative;
   int64_t k, m, u;
-  T share, scale, margin;
+  T share, scale, margin, head_weight;  // head_weight: factor on the loss of the left side; 0: it is not computed
 };
 
 template <int SIMILARITY, typename T>
@@ -148,7 +148,7 @@ INLINE void score(const Chunk<T> &c) {
   for (int64_t i = 0; i < c.m; i++) {
     score_row<SIMILARITY>(c.within + i * c.k, c.m, norms ? c.head[i] : T(0), c.tail, c.scale);
     score_row<SIMILARITY>(c.right + i * c.u, c.u, norms ? c.head[i] : T(0), c.tail_negative, c.scale);
-    score_row<SIMILARITY>(c.left + i * c.u, c.u, norms ? c.tail[i] : T(0), c.head_negative, c.scale);
+    if (c.head_weight != 0) score_row<SIMILARITY>(c.left + i * c.u, c.u, norms ? c.tail[i] : T(0), c.head_negative, c.scale);
     if (norms) c.within[i * c.k + i] = distance_score<SIMILARITY>(c.apart[i], c.scale);
   }
 }
@@ -184,6 +184,15 @@ INLINE void add_up_columns(const Chunk<T> &c, T *shift, T *sum, T *hits) {
       sum[i] = sum_before;
       hits[i] = hits_before;
     }
+  }
+}
+
+// Columns whose slope is 0 everywhere: exp_negative of what lies far below the shift, and nothing reaches a margin there.
+template <typename T>
+INLINE void leave_out_columns(const Chunk<T> &c, Scratch<T> &s) {
+  for (int64_t j = 0; j < c.m; j++) {
+    s.column_shift[j] = T(1e30);
+    s.column_factor[j] = 0;
   }
 }
 
@@ -251,7 +260,7 @@ INLINE void clear_padding(const Chunk<T> &c) {
   for (int64_t i = 0; i < c.m; i++) std::memset(c.within + i * c.k + c.m, 0, padding * sizeof(T));
   std::memset(c.within + c.m * c.k, 0, padding * c.k * sizeof(T));
   std::memset(c.right + c.m * c.u, 0, padding * c.u * sizeof(T));
-  std::memset(c.left + c.m * c.u, 0, padding * c.u * sizeof(T));
+  if (c.head_weight != 0) std::memset(c.left + c.m * c.u, 0, padding * c.u * sizeof(T));
 }
 
 template <int SIMILARITY, int LOSS, typename T>
@@ -259,21 +268,25 @@ INLINE double process(const Chunk<T> &c, Scratch<T> &s) {
   double loss = 0;
   T *shift = s.column_shift.data(), *sum = s.column_sum.data(), *hits = s.column_hits.data();
   score<SIMILARITY>(c);
-  add_up_columns<LOSS>(c, shift, sum, hits);
+  if (c.head_weight != 0) add_up_columns<LOSS>(c, shift, sum, hits);
+  else leave_out_columns(c, s);
   for (int64_t i = 0; i < c.m; i++) {
     const T positive = c.within[i * c.k + i];
     T row_shift, row_sum, row_hits;
     add_up_row<LOSS>(c, i, row_shift, row_sum, row_hits);
     const Row<T> right = finish<LOSS>(row_shift, row_sum, row_hits, positive, c.weights[i], c.share, loss);
     uniform_gradients<SIMILARITY, LOSS>(c.right + i * c.u, c.u, right, c.scale, c.by_head + i, c.by_tail_negative);
-    add_up<LOSS>(sum[i], hits[i], shift[i], c.left + i * c.u, c.u);
-    const Row<T> left = finish<LOSS>(shift[i], sum[i], hits[i], positive, c.weights[i], c.share, loss);
-    uniform_gradients<SIMILARITY, LOSS>(c.left + i * c.u, c.u, left, c.scale, c.by_tail + i, c.by_head_negative);
     s.row_shift[i] = right.shift;
     s.row_factor[i] = right.factor;
+    s.diagonal[i] = right.positive;
+    if (c.head_weight == 0) continue;
+    add_up<LOSS>(sum[i], hits[i], shift[i], c.left + i * c.u, c.u);
+    const T weight = c.weights[i] * c.head_weight;
+    const Row<T> left = finish<LOSS>(shift[i], sum[i], hits[i], positive, weight, c.share, loss);
+    uniform_gradients<SIMILARITY, LOSS>(c.left + i * c.u, c.u, left, c.scale, c.by_tail + i, c.by_head_negative);
     s.column_shift[i] = left.shift;
     s.column_factor[i] = left.factor;
-    s.diagonal[i] = right.positive + left.positive;
+    s.diagonal[i] += left.positive;
   }
   for (int64_t i = 0; i < c.m; i++) within_gradients<SIMILARITY, T, LOSS>(c, i, s);
   clear_padding(c);
@@ -289,7 +302,7 @@ struct Problem {  // shapes as in kernels.py
   const int64_t *counts;
   double *losses;
   int64_t groups, chunks, size, uniform;
-  T share, scale, margin;
+  T share, scale, margin, head_weight;
 };
 
 template <typename T>
@@ -300,7 +313,7 @@ INLINE Chunk<T> chunk_of(const Problem<T> &p, int64_t group, int64_t position) {
           p.weights + first, p.apart + first, p.norms + first, p.norms + half + first, p.norms + negative, p.norms + half + negative,
           p.norm_gradients + first, p.norm_gradients + half + first,
           p.norm_gradients + negative, p.norm_gradients + half + negative,
-          k, p.counts[position], u, p.share, p.scale, p.margin};
+          k, p.counts[position], u, p.share, p.scale, p.margin, p.head_weight};
 }
 
 template <int SIMILARITY, int LOSS, typename T>

@@ -15,7 +15,7 @@ struct Step {
   float *by_vectors, *by_left, *by_right, *by_translations;
   double *losses;
   int64_t relations, groups, chunks, size, uniform, dimension;
-  float share, scale, margin;
+  float share, scale, margin, head_weight;
   int similarity, loss, unit;  // unit: vectors are scaled to length one before they are multiplied
 };
 
@@ -152,7 +152,7 @@ WIDE double contrast(const Step &s, int64_t group, Memory &m) {
   for (int64_t i = 0; s.similarity != PRODUCT && i < n; i++)
     m.apart[i] = squared_distance(heads + i * d, tails + i * d, d);
   multiply(rows(heads, d), turned(tails + n * d, d), m.right.data(), u, n, u, d, false);
-  multiply(rows(tails, d), turned(heads + n * d, d), m.left.data(), u, n, u, d, false);
+  if (s.head_weight != 0) multiply(rows(tails, d), turned(heads + n * d, d), m.left.data(), u, n, u, d, false);
   for (int64_t c = 0; c < s.chunks; c++) {
     const int64_t at = c * k;
     float *within = m.within.data();
@@ -161,14 +161,18 @@ WIDE double contrast(const Step &s, int64_t group, Memory &m) {
                      m.apart.data() + at, m.head.squares.data() + at, m.tail.squares.data() + at, m.head.squares.data() + n,
                      m.tail.squares.data() + n, m.head.by_squares.data() + at, m.tail.by_squares.data() + at,
                      m.head.by_squares.data() + n, m.tail.by_squares.data() + n, k, s.counts[group * s.chunks + c], u,
-                     s.share, s.scale, s.margin},
+                     s.share, s.scale, s.margin, s.head_weight},
                     m.scratch);
     multiply_chunk_back(within, heads + at * d, tails + at * d, k, d, by_heads + at * d, by_tails + at * d);
   }
   if (!u) return loss;
   multiply(rows(m.right.data(), u), rows(tails + n * d, d), by_heads, d, n, d, u, true);
-  multiply(rows(m.left.data(), u), rows(heads + n * d, d), by_tails, d, n, d, u, true);
   multiply(turned(m.right.data(), u), rows(heads, d), by_tails + n * d, d, u, d, n, false);
+  if (s.head_weight == 0) {
+    std::memset(by_heads + n * d, 0, u * d * sizeof(float));
+    return loss;
+  }
+  multiply(rows(m.left.data(), u), rows(heads + n * d, d), by_tails, d, n, d, u, true);
   multiply(turned(m.left.data(), u), rows(tails, d), by_heads + n * d, d, u, d, n, false);
   return loss;
 }

@@ -25,14 +25,16 @@ def gradients(
 ) -> Gradients:
     """The loss of the batch whose vectors are in `buffers`, and its gradients; letters as in Layout.
 
-    weights: (G, n) factors on the edges' losses. counts: (G,) edges of each group; what follows them is padding. The
-    gradients by vectors lie in `buffers`, too, until the next step.
+    weights: (G, n) factors on the edges' losses and on their regularization. counts: (G,) edges of each group; what
+    follows them is padding. The gradients by vectors lie in `buffers`, too, until the next step.
     """
     layout = buffers.layout
     chunk_counts = (counts.unsqueeze(1) - torch.arange(layout.chunks) * layout.size).clamp_(0, layout.size)
     losses, by_spaces = kernels.gradients_(objective, buffers, spaces, weights, chunk_counts.flatten())
     if objective.pull:
         losses += pull_(objective.pull, spaces, counts, by_spaces)
+    if objective.regularization:
+        losses += regularize_(objective.regularization, buffers, weights, counts)
     return Gradients(losses, buffers.gradients, by_spaces)
 
 
@@ -44,4 +46,21 @@ def pull_(pull: float, spaces: Spaces, counts: Tensor, by_spaces: Spaces) -> Ten
         offset = projection - torch.eye(projection.shape[1], dtype=projection.dtype)
         by_projection.addcmul_(offset, edges.view(-1, 1, 1).to(offset.dtype), value=2 * pull)
         losses += pull * counts * offset.square().sum((1, 2), dtype=torch.double)
+    return losses
+
+
+def regularize_(regularization: float, buffers: Buffers, weights: Tensor, counts: Tensor) -> Tensor:
+    """regularization * weight * (|h|^2 + |t|^2) over the positives' entity vectors: N2 of Lacroix et al. (2018).
+
+    Returned per group (G,); its gradients are added to those in `buffers`.
+    """
+    layout = buffers.layout
+    real = torch.arange(weights.shape[1]) < counts.unsqueeze(1)
+    factors = (weights * real).unsqueeze(2)
+    vectors, by_vectors = layout.sides(buffers.vectors), layout.sides(buffers.gradients)
+    losses = torch.zeros(len(counts), dtype=torch.double)
+    for rows, by_rows in ((vectors.heads, by_vectors.heads), (vectors.tails, by_vectors.tails)):
+        weighted = rows * factors
+        losses += regularization * torch.linalg.vecdot(weighted, rows).sum(1, dtype=torch.double)
+        by_rows.add_(weighted, alpha=2 * regularization)
     return losses

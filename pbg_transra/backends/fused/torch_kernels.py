@@ -57,8 +57,14 @@ class TorchKernels:
 
         products = torch.cat([buffers.within, layout.chunked(buffers.right)], 2)
         right = side_gradients(objective, products, heads, torch.cat([tails, tail_negatives], 1), apart, real, weights)
-        products = torch.cat([buffers.within.mT, layout.chunked(buffers.left)], 2)
-        left = side_gradients(objective, products, tails, torch.cat([heads, head_negatives], 1), apart, real, weights)
+        others = torch.cat([heads, head_negatives], 1)
+        if objective.head_weight:
+            products = torch.cat([buffers.within.mT, layout.chunked(buffers.left)], 2)
+            weights = weights * objective.head_weight
+            left = side_gradients(objective, products, tails, others, apart, real, weights)
+        else:
+            nothing = torch.zeros_like(products), torch.zeros_like(tails), torch.zeros_like(others)
+            left = SideGradients(torch.zeros_like(right.losses), *nothing)
 
         torch.add(right.products[..., :k], left.products[..., :k].mT, out=buffers.within)
         layout.chunked(buffers.right).copy_(right.products[..., k:])
