@@ -19,6 +19,7 @@ from partitioning.sources.used import Use
 _TEXT = Kind("VARCHAR", "{0}")
 _FIRST_BYTES = 1 << 20
 _DELIMITER = {"csv": ",", "tsv": "\t"}
+_OTHER_DELIMITERS = (";", "|", "\t", ",")
 _QUOTE = {"csv": '"', "tsv": ""}  # a TSV has no quoting: PBG and OpenKE split it at tabs
 
 
@@ -88,6 +89,7 @@ def _header(path: Path, name: str, source: SourceConfig, format: Format) -> list
     """The names of a file's columns. Raises DataError for a first line that is not what the config says."""
     fields = _first_fields(path, format)
     if not source.columns:
+        _require_delimiter(path, format, fields)
         if len(fields) == 0:
             raise DataError(f"{path}, line 1: is empty; expected a header, or graph.sources.{name}.columns")
         return fields
@@ -100,6 +102,14 @@ def _header(path: Path, name: str, source: SourceConfig, format: Format) -> list
             f"{path}, line 1: has {len(fields)} columns, but graph.sources.{name}.columns names {len(source.columns)}"
         )
     return source.columns
+
+
+def _require_delimiter(path: Path, format: Format, fields: list[str]) -> None:
+    """Raises DataError for a header that another character separates: every column would seem to be missing."""
+    others = [other for other in _OTHER_DELIMITERS if len(fields) == 1 and other in fields[0]]
+    if others and others[0] != _DELIMITER[format]:
+        expected = "commas" if format == "csv" else "tabs"
+        raise DataError(f"{path}, line 1: seems to be separated by {others[0]!r}; expected a {format} with {expected}")
 
 
 def _first_fields(path: Path, format: Format) -> list[str]:

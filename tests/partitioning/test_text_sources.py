@@ -130,6 +130,8 @@ LINES = {
     "ends of lines that change": (b"user,pin\n1,p\r\n2,p\n", "ends of lines that change"),
     "Latin-1": ("user,pin\n1,M\xfcller\n".encode("latin-1"), "line 2: is not UTF-8 text"),
     "Latin-1, late": (b"user,pin\n" + b"1,p\n" * 300_000 + b"1,M\xfcller\n", "line 300002: is not UTF-8 text"),
+    "semicolons": ("user;pin\n1;p\n", "line 1: seems to be separated by ';'; expected a csv with commas"),
+    "tabs": ("user\tpin\n1\tp\n", "line 1: seems to be separated by '\\t'; expected a csv with commas"),
     "UTF-16": ("user,pin\n1,p\n".encode("utf-16"), "is UTF-16 or UTF-32; expected UTF-8"),
     "UTF-16 without a mark": ("user,pin\n1,p\n".encode("utf-16-le"), "is UTF-16 or UTF-32; expected UTF-8"),
     "an empty first line": ("\n\n", "is empty; expected a header"),
