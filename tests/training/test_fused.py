@@ -9,6 +9,7 @@ import torch
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
+from torch.nn import functional
 from torchbiggraph.edgelist import EdgeList
 from torchbiggraph.entitylist import EntityList
 from torchbiggraph.model import SimpleEmbedding
@@ -146,7 +147,7 @@ def reference_loss(case: Case, batch: Batch, negatives: Drawn) -> Tensor:
             for factor, positive, negative in sides:
                 total = total + weight * factor * loss_of(positive[edge : edge + 1], negative[edge : edge + 1])
             squares = [
-                vectors[rows[group, edge]].square().sum()
+                functional.embedding(rows[group, edge], vectors, sparse=True).square().sum()  # as the scores read them
                 for vectors, rows in zip(tables(batch, case.model), (batch.heads, batch.tails), strict=True)
             ]
             total = total + weight * case.config.regularization * sum(squares)
