@@ -68,12 +68,14 @@ class ModelConfig(Section):
     regularization: float = Field(
         0.0,
         ge=0,
+        le=1e6,
         description="weight of |h|^2 + |t|^2, the squared lengths of an edge's vectors, beside each edge's loss: "
         "keeps what few edges teach small; for similarity 'dot', 0.05 to 0.3",
     )
     head_weight: float = Field(
         1.0,
         ge=0,
+        le=1e6,
         description="factor on the loss of finding the head of an edge; 0: only the tail is to be found, which is what "
         "retrieval from head to tail asks",
     )
