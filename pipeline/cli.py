@@ -103,11 +103,20 @@ def add_output_options(command: argparse.ArgumentParser) -> None:
 
 def add_neighbors(commands: Any, common: argparse.ArgumentParser) -> None:
     command = commands.add_parser("neighbors", help="nearest entities in the anchor space, exactly", parents=[common])
-    command.add_argument("type", metavar="TYPE", help="entity type")
-    command.add_argument("id", metavar="ID")
+    command.add_argument("type", metavar="TYPE", type=utf8, help="entity type")
+    command.add_argument("id", metavar="ID", type=utf8)
     command.add_argument("--k", type=positive, default=10, help="how many (default 10)")
-    command.add_argument("--to", metavar="TYPE", help="entity type of the neighbours (default: TYPE)")
+    command.add_argument("--to", metavar="TYPE", type=utf8, help="entity type of the neighbours (default: TYPE)")
     command.set_defaults(action=show_neighbors)
+
+
+def utf8(text: str) -> str:
+    """A name that a graph can have; bytes of another encoding reach us as lone surrogates."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise argparse.ArgumentTypeError(f"{text!a}: expected UTF-8 text") from None
+    return text
 
 
 def positive(text: str) -> int:

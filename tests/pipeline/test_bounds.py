@@ -139,3 +139,11 @@ def test_how_many_neighbors_is_a_positive_number(k: str, capsys: pytest.CaptureF
         main(["neighbors", "c.json", "user", "1", "--k", k])
     assert caught.value.code == 2
     assert "expected a whole number from 1" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("asked", [["user", "\udcff"], ["\udcff", "1"], ["user", "1", "--to", "\udcff"]])
+def test_bytes_that_are_no_utf8_are_no_name(asked: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        main(["neighbors", "c.json", *asked])
+    assert caught.value.code == 2
+    assert "'\\udcff': expected UTF-8 text" in capsys.readouterr().err
