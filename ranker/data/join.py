@@ -48,12 +48,15 @@ def join_slot(block: LogBlock, slot: Slot, exports: Sequence[Embeddings], forgot
 def _places(block: LogBlock, slot: Slot) -> tuple[Any, pa.Array]:
     """Where in an (N, W) matrix the values of a column go, and the values as strings."""
     column = block.column(slot.name)
+    if pa.types.is_null(column.type) and slot.is_list:
+        column = column.cast(pa.large_list(pa.large_string()))  # a file without a single list
     lists = pa.types.is_list(column.type) or pa.types.is_large_list(column.type)
     if lists != slot.is_list:
         wanted = "lists of ids (cap is set)" if slot.is_list else "ids; a list column needs a cap"
         raise DataError(f"{block.part}: column {slot.name} is {column.type}, expected {wanted}")
     values = column.flatten() if lists else column
-    strings = block.cast(slot.name, values, pa.large_string(), "ids")
+    known = slot.type is not None  # what no export has is a value like any other
+    strings = block.ids(slot.name, values) if known else block.cast(slot.name, values, pa.large_string(), "ids")
     if not lists:
         return (np.arange(len(column)), 0), strings
     lengths = pc.list_value_length(column).fill_null(0).to_numpy(zero_copy_only=False)

@@ -20,7 +20,7 @@ from ranker.data.bad_rows import BadRows
 from ranker.data.files import impression_files
 from ranker.data.forgotten import Forgotten
 from ranker.data.parts import FRAME, FilePart, FramePart, Part
-from ranker.data.schemas import as_text, require_schemas
+from ranker.data.schemas import as_text, is_id, plain, require_schemas
 
 BLOCK_ROWS = 1 << 16  # rows decoded at a time
 UNITS = {"s": 1, "ms": 1_000, "us": 1_000_000, "ns": 1_000_000_000}
@@ -38,7 +38,17 @@ class LogBlock:
 
     def column(self, name: str) -> pa.Array:
         column = self.table.column(name)
-        return column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
+        return plain(column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column)
+
+    def ids(self, name: str, values: pa.Array) -> pa.Array:
+        """Values of a column as the text that the graph knows ids by.
+
+        Raises DataError for what the graph takes for no id: a float would be 1 or 1e+16 here, and nothing there.
+        """
+        kind = values.type.value_type if pa.types.is_dictionary(values.type) else values.type
+        if not is_id(kind):
+            raise DataError(f"{self.part}: column {name} is {kind}, expected integers, text, UUIDs or dates for ids")
+        return self.cast(name, values, pa.large_string(), "ids")
 
     def cast(self, name: str, values: pa.Array, to: pa.DataType, expected: str, safe: bool = True) -> pa.Array:
         """A column's values as another type. Raises DataError, which says what was expected, where that cannot be."""
@@ -155,7 +165,7 @@ class ImpressionLog:
     def _without_forgotten(self, block: LogBlock) -> LogBlock:
         kept = np.ones(len(block.table), bool)
         for name, type in self.forgotten.columns(self.config).items():
-            ids = block.cast(name, block.column(name), pa.large_string(), "ids")
+            ids = block.ids(name, block.column(name))
             kept &= ~self.forgotten.among(type, ids)
         if kept.all():
             return block
@@ -231,6 +241,8 @@ class ImpressionLog:
 def epoch_seconds_of(block: LogBlock, name: str, unit: str) -> pa.Array:
     """A column of times as epoch seconds, fractions floored, nulls kept: numbers in `unit`, timestamps, or ISO text."""
     column = block.column(name)
+    if pa.types.is_dictionary(column.type):
+        column = column.cast(column.type.value_type)
     if pa.types.is_string(column.type) or pa.types.is_large_string(column.type):
         column = _parsed(block, name, column)
     if pa.types.is_date(column.type):
@@ -238,6 +250,8 @@ def epoch_seconds_of(block: LogBlock, name: str, unit: str) -> pa.Array:
     if pa.types.is_timestamp(column.type):
         unit = column.type.unit
         column = column.cast(pa.int64())
+    if pa.types.is_float32(column.type) or pa.types.is_float16(column.type):
+        raise DataError(f"{block.part}: column {name} is {column.type}, in which times lie minutes apart")
     if pa.types.is_floating(column.type):
         column = pc.floor(pc.if_else(pc.is_finite(column), column, None))
     whole = block.cast(name, column, pa.int64(), "times")
@@ -257,9 +271,9 @@ def pseudonymous(block: LogBlock, name: str, key: bytes) -> pa.Array:
     """A column of ids, or of lists of ids, as pseudonyms."""
     column = block.column(name)
     if not (pa.types.is_list(column.type) or pa.types.is_large_list(column.type)):
-        return pseudonyms(block.cast(name, column, pa.large_string(), "ids"), key)
+        return pseudonyms(block.ids(name, column), key)
     lengths = pc.fill_null(pc.list_value_length(column), 0).to_numpy(zero_copy_only=False)
-    ids = pseudonyms(block.cast(name, column.flatten(), pa.large_string(), "ids"), key)
+    ids = pseudonyms(block.ids(name, column.flatten()), key)
     return pa.LargeListArray.from_arrays(pa.array(np.cumsum([0, *lengths]), pa.int64()), ids)
 
 

@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 from artifacts.errors import DataError
 from artifacts.section import did_you_mean
 
+_TEXTS = (pa.types.is_string, pa.types.is_large_string, pa.types.is_string_view)
+
 
 class Typed(Protocol):
     """What has columns of certain types, and a name for messages."""
@@ -54,7 +56,9 @@ def _kind(type: pa.DataType, as_number: bool) -> str:
         return f"a list of {_kind(type.value_type, as_number)}"
     if pa.types.is_integer(type) or pa.types.is_floating(type) or pa.types.is_boolean(type):
         return "a number" if as_number else "integer" if pa.types.is_integer(type) else str(type)
-    if pa.types.is_string(type) or pa.types.is_large_string(type):
+    if as_number and pa.types.is_decimal(type):
+        return "a number"
+    if any(is_kind(type) for is_kind in _TEXTS):
         return "text"
     return "a timestamp" if pa.types.is_timestamp(type) else str(type)
 
@@ -76,6 +80,18 @@ def _equal(column: pa.ChunkedArray, value: str | None) -> NDArray[np.bool_]:
     same = column.is_null() if value is None else pc.fill_null(pc.equal(column, said), False)
     found: NDArray[np.bool_] = same.to_numpy()
     return found
+
+
+def plain(column: pa.Array) -> pa.Array:
+    """Arrow's views of text as the text that everything here knows."""
+    return column.cast(pa.large_string()) if pa.types.is_string_view(column.type) else column
+
+
+def is_id(type: pa.DataType) -> bool:
+    """Whether the graph takes values of a type for ids: integers, text, UUIDs and dates."""
+    uuid = getattr(type, "extension_name", "") == "arrow.uuid"
+    known = (pa.types.is_integer, pa.types.is_date, pa.types.is_null, pa.types.is_binary, *_TEXTS)
+    return uuid or any(is_kind(type) for is_kind in known)
 
 
 def as_text(values: pa.Array) -> pa.Array:

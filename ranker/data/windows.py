@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from artifacts.errors import ConfigError, DataError
-from artifacts.moment import YEAR_1990, iso
-from ranker.data.log import ImpressionLog
+from artifacts.moment import YEAR_1990, YEAR_2200, iso
+from ranker.data.log import UNITS, ImpressionLog
 
 
 @dataclass(frozen=True)
@@ -36,6 +36,12 @@ class Windows:
                 f"{earliest}: {log.config.time_column} is {iso(first)}, but the latest {iso(last)}; "
                 "expected no default for a missing time, and one unit (ranker.time_unit)"
             )
+        unit = log.config.time_unit
+        for coarser, factor in ((name, UNITS[unit] // UNITS[name]) for name in UNITS if UNITS[name] < UNITS[unit]):
+            if last < YEAR_1990 <= first * factor and last * factor < YEAR_2200:
+                raise ConfigError(
+                    f"ranker.time_unit: in {unit}, all impressions lie before {iso(last + 1)}; expected '{coarser}'"
+                )
         return cls(first, last, *log.config.split.starts(first, last))
 
     def check(self, graph_ends: Mapping[str, int | None]) -> None:

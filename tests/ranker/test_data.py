@@ -1,11 +1,13 @@
 """From the log to records: streaming, joins, transforms and labels, and what is refused."""
 
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 from uuid import UUID
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 
@@ -212,7 +214,11 @@ BAD_COLUMNS = {
         r"column pin_id is list.*expected ids; a list column needs a cap",
     ),
     "no list": ({"recent": ["p1"] * 3000}, r"column recent is string, expected numbers"),
-    "no list of ids": ({"recent": [[0.5]] * 3000}, r"slot recent: 0.0% of its traffic is known"),
+    "no list of ids": ({"recent": [[0.5]] * 3000}, r"column recent is double, expected integers, text, UUIDs or dates"),
+    "ids that are floats": ({"user_id": np.arange(3000) + 1e16}, r"column user_id is double, expected integers, text"),
+    "ids that are decimals": ({"pin_id": [Decimal("1.50")] * 3000}, r"column pin_id is decimal.*, expected integers"),
+    "ids that are booleans": ({"pin_id": [True, False] * 1500}, r"column pin_id is bool, expected integers, text"),
+    "coarse times": ({"ts": np.float32(START + np.arange(3000))}, r"column ts is float, in which times lie minutes"),
     "times that are lists": ({"ts": [[1]] * 3000}, r"column ts is list.*expected times"),
     "numbers that are text": ({"age": ["old"] * 3000}, r"column age is string, expected numbers"),
     "unknown ids": (
@@ -465,3 +471,39 @@ def test_a_list_slot_may_be_empty_everywhere(world: SmallWorld, ids: pa.DataType
     world.write(user_id=pa.array([None] * 3000, pa.string()))
     with pytest.raises(DataError, match="slot user_id: 0.0% of its traffic is known"):
         rank(settings, world.root, export, destination, lambda text, done: None, world.root / "scalars")
+
+
+def test_types_that_mean_the_same_are_prepared_alike(tmp_path: Path) -> None:
+    world = small_world(tmp_path, 500)
+    moments = pa.array(world.columns["ts"], pa.timestamp("s", "UTC"))
+    texts = {name: pa.array(world.columns[name]) for name in ("user_id", "device")}
+    same = [
+        {},
+        {"ts": pc.strftime(moments, "%Y-%m-%dT%H:%M:%SZ").dictionary_encode()},
+        {"ts": pc.strftime(moments, "%Y-%m-%dT%H:%M:%SZ").cast(pa.string_view())},
+        {name: column.cast(pa.string_view()) for name, column in texts.items()},
+        {name: column.dictionary_encode() for name, column in texts.items()},
+        {"position": pa.array([Decimal(int(value)) for value in world.columns["position"]])},
+    ]
+    found = []
+    for at, changes in enumerate(same):
+        world.write(**changes)
+        log = ImpressionLog(config(), world.root)
+        prepare(log, Windows.of(log), {"base": Embeddings(world.export)}, "key", tmp_path / str(at), lambda *_: None)
+        found.append((tmp_path / str(at) / "train.bin").read_bytes())
+    assert set(found) == {found[0]} and found[0]
+
+
+def test_a_file_without_a_list_has_empty_ones(tmp_path: Path) -> None:
+    world = small_world(tmp_path, 500)
+    world.write(recent=pa.nulls(500))
+    log = ImpressionLog(config(), world.root)
+    exports = {"base": Embeddings(world.export)}
+    summary = prepare(log, Windows.of(log), exports, "key", tmp_path / "made", lambda *_: None)
+    assert summary.match_rates["base"]["recent"]["distinct"] == 0
+
+
+def test_a_finer_unit_than_the_logs_is_refused(tmp_path: Path) -> None:
+    world = small_world(tmp_path, 500)
+    with pytest.raises(ConfigError, match="ranker.time_unit: in ms, all impressions lie before 1970.*expected 's'"):
+        Windows.of(ImpressionLog(config(time_unit="ms"), world.root))
