@@ -19,14 +19,15 @@ from partitioning.entities.forgotten import forgotten_counts, refuse_mistaken, w
 from partitioning.entities.id_table import IdTable, add_ids, map_ids
 from partitioning.event_reader import ReadTotals
 from partitioning.events.events import Events, declared_events
+from partitioning.events.failing import failing_row
 from partitioning.events.forget import read_forgotten
 from partitioning.events.relations import named_relations
 from partitioning.events.times import check_times
 from partitioning.ledger.continuation import Continuation
-from partitioning.sources.engine import Engine
+from partitioning.sources.engine import Engine, NoValue
 from partitioning.sources.measures import measure
 from partitioning.sources.pseudonyms import know_key
-from partitioning.sources.table import open_sources
+from partitioning.sources.table import Source, open_sources
 
 _BATCH = 1 << 20
 
@@ -39,8 +40,19 @@ def open_duckdb(
     engine = Engine(spill / "duckdb", memory_bytes(config.memory_limit), threads)
     know_key(engine, config)
     engine.lock((path for files in continuation.files.values() for path in files), _directories(continuation, spill))
+    sources: dict[str, Source] = {}
     try:
-        yield DuckDBReader(engine, config, continuation, checks)
+        sources |= open_sources(
+            engine,
+            continuation.config,
+            continuation.files,
+            continuation.frames,
+            continuation.counted.types,
+            checks=checks,
+        )
+        yield DuckDBReader(engine, config, continuation, sources, checks)
+    except NoValue as error:
+        raise failing_row(engine, continuation.config, sources, error) from error
     finally:
         engine.close()
 
@@ -53,13 +65,15 @@ class DuckDBReader:
     """The `EventReader` of DuckDB."""
 
     def __init__(
-        self, engine: Engine, config: GraphConfig, continuation: Continuation, checks: Sequence[CheckConfig]
+        self,
+        engine: Engine,
+        config: GraphConfig,
+        continuation: Continuation,
+        sources: dict[str, Source],
+        checks: Sequence[CheckConfig],
     ) -> None:
         counted = continuation.counted
-        self._engine, self._config, self._continuation = engine, config, continuation
-        self._sources = open_sources(
-            engine, continuation.config, continuation.files, continuation.frames, counted.types, checks=checks
-        )
+        self._engine, self._config, self._continuation, self._sources = engine, config, continuation, sources
         self._measured = measure(engine, checks, self._sources, config.sources)
         forgets = read_forgotten(engine, config, self._sources)
         self._events = declared_events(engine, continuation.config, self._sources)

@@ -84,7 +84,9 @@ def _error(engine: Engine, source: Source, condition: str, odd: _Odd) -> ConfigE
         if values[0][0] is None:
             return missing_value(engine, source, column, condition)
         where = row_of(engine, source, unreadable)
-        return DataError(f"{where}: column '{column}' has '{values[0][0]}'; expected an ISO date or time")
+        unit = source.config.time_unit
+        expected = "a number, or an ISO date or time" if unit else "an ISO date or time"
+        return DataError(f"{where}: column '{column}' has '{values[0][0]}'; expected {expected}")
     unit = source.config.time_unit
     hint = f"; is graph.sources.{source.name}.time_unit really '{unit}'?" if unit and odd.condition != "true" else ""
     rows = f"({condition}) AND {odd.condition}"

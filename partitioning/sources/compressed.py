@@ -15,7 +15,8 @@ from artifacts.exhausted import first_line
 from artifacts.inputs import FileState
 
 _CODECS = {".gz": "gzip", ".zst": "zstd"}
-_BLOCK = 1 << 20
+_BLOCK = START_BYTES = 1 << 20
+_MAGIC = {b"\x1f\x8b": ".gz", b"\x28\xb5\x2f\xfd": ".zst"}
 
 
 class Plain(NamedTuple):
@@ -42,3 +43,18 @@ def _plain(path: Path, state: FileState) -> Plain:
     except (pa.ArrowException, OSError) as error:
         raise DataError(f"{path}: cannot be unpacked as {codec} ({first_line(error)}); copy it again") from error
     return Plain(size, lines)
+
+
+def start_of_text(path: Path) -> bytes:
+    """The first START_BYTES of a text, unpacked. Raises DataError for what cannot be UTF-8 text."""
+    try:
+        with pa.input_stream(str(path), compression="detect") as file:
+            start: bytes = file.read(START_BYTES)
+    except (OSError, pa.ArrowException) as error:
+        raise DataError(f"{path}: cannot be read ({first_line(error)})") from error
+    for magic, suffix in _MAGIC.items():
+        if start.startswith(magic):
+            raise DataError(f"{path}: is compressed; expected text, or a name that ends with {suffix}")
+    if start[:2] in (b"\xff\xfe", b"\xfe\xff") or b"\0" in start[:4]:
+        raise DataError(f"{path}: is UTF-16 or UTF-32; expected UTF-8 text")
+    return start

@@ -5,19 +5,17 @@ from collections.abc import Iterable, Iterator
 from itertools import groupby
 from pathlib import Path
 
-import pyarrow as pa
-
 from artifacts.errors import ConfigError, DataError
 from artifacts.section import did_you_mean
 from artifacts.source_files import Files
 from partitioning.config.sections import Format, SourceConfig
+from partitioning.sources.compressed import START_BYTES, start_of_text
 from partitioning.sources.engine import Engine, file_list, literal
 from partitioning.sources.layout import Opened, require_column
 from partitioning.sources.staged import Kind, Stage, declared_kind, kind_of_ids, scanned, stage
 from partitioning.sources.used import Use
 
 _TEXT = Kind("VARCHAR", "{0}")
-_FIRST_BYTES = 1 << 20
 _DELIMITER = {"csv": ",", "tsv": "\t"}
 _OTHER_DELIMITERS = (";", "|", "\t", ",")
 _QUOTE = {"csv": '"', "tsv": ""}  # a TSV has no quoting: PBG and OpenKE split it at tabs
@@ -43,7 +41,7 @@ def open_delimited(
         Stage(members, _scan(source, format, headers[path], members), _stored(headers[path], columns))
         for path, members in _runs(files, headers)
     ]
-    kinds = {column: declared_kind(source, column, use.roles.get(column)) or _TEXT for column in columns}
+    kinds = {column: declared_kind(source, column, use) or _TEXT for column in columns}
     kinds |= {column: kind_of_ids(kinds[column]) for column in use.hashed}
     return stage(engine, name, stages, kinds) if staged else scanned(stages, kinds)
 
@@ -113,15 +111,9 @@ def _require_delimiter(path: Path, format: Format, fields: list[str]) -> None:
 
 
 def _first_fields(path: Path, format: Format) -> list[str]:
+    start = start_of_text(path)
     try:
-        with pa.input_stream(str(path), compression="detect") as file:
-            start = file.read(_FIRST_BYTES)
-    except (OSError, pa.ArrowException) as error:
-        raise DataError(f"{path}: cannot be read ({str(error).splitlines()[0]})") from error
-    if start[:2] in (b"\xff\xfe", b"\xfe\xff") or b"\0" in start[:4]:
-        raise DataError(f"{path}: is UTF-16 or UTF-32; expected UTF-8 text")
-    try:
-        text = start.removeprefix(b"\xef\xbb\xbf").decode("utf-8", "strict" if len(start) < _FIRST_BYTES else "ignore")
+        text = start.removeprefix(b"\xef\xbb\xbf").decode("utf-8", "strict" if len(start) < START_BYTES else "ignore")
     except UnicodeDecodeError as error:
         line = start[: error.start].count(b"\n") + 1
         raise DataError(f"{path}, line {line}: is not UTF-8 text") from error

@@ -26,8 +26,13 @@ _JSON_ERROR = re.compile(
     r"(?P<reason>[^\n]+)"
 )
 _CSV_FILE = re.compile(r"^\s*file = (.+)$", re.MULTILINE)
+_VALUE_ERRORS = (duckdb.ConversionException, duckdb.OutOfRangeException)
 # What Python, numpy batches and DuckDB's own blind spots need beside DuckDB's memory_limit: measured.
 _OVERHEAD_BYTES = 300_000_000
+
+
+class NoValue(DataError):
+    """An expression has no value for a row: a cast of what is no number, a product that is too large."""
 
 
 class Engine:
@@ -121,7 +126,7 @@ def translated() -> Iterator[None]:
     except duckdb.Error as error:
         if is_full(error):
             raise ResourceError(f"the disk is full ({first_line(error)})") from error
-        raise DataError(_readable(error)) from error
+        raise (NoValue if isinstance(error, _VALUE_ERRORS) else DataError)(_readable(error)) from error
     except (OSError, RuntimeError) as error:  # h5py has both
         if str(error) == "Query interrupted":  # what DuckDB makes of an exception in a signal handler
             raise KeyboardInterrupt from error
@@ -134,11 +139,15 @@ def _readable(error: duckdb.Error) -> str:
     """DuckDB's message on one line: of a text, the file, the line and what was expected there."""
     text = str(error)
     if found := _JSON_ERROR.search(text):
-        return f"{found['file']}, line {found['line']}: {found['reason']}; expected one JSON object on each line"
-    line, file = _CSV_LINE.search(text), _CSV_FILE.search(text)
+        line = int(found["line"]) - (found[1] == "Malformed JSON")  # DuckDB has counted it already
+        reason = found["reason"].partition(" Try auto-detecting")[0].rstrip(". ")
+        return f"{found['file']}, line {line}: {reason}; expected one JSON object on each line"
+    csv_line, file = _CSV_LINE.search(text), _CSV_FILE.search(text)
+    if "Parallel CSV Reader" in text:
+        return "a CSV or TSV source has a line of tens of MB; is a quote not closed?"
     if not file:
         return " ".join(re.split(r"\n\n|\n *Potential Fixes|\nLINE", text)[0].split())
-    place = f"{file[1]}, line {line[1]}" if line else file[1]
+    place = f"{file[1]}, line {csv_line[1]}" if csv_line else file[1]
     if found := _CSV_COLUMNS.search(text):
         return f"{place}: has {found['found']} fields; expected {found['expected']}, as the header has"
     return f"{place}: {next((told for sign, told in _CSV_REASONS.items() if sign in text), first_line(error))}"

@@ -6,12 +6,12 @@ from collections.abc import Callable, Iterator
 import duckdb
 
 from artifacts.errors import ConfigError
+from partitioning.sources.constants import check_constants, is_number, is_text_constant
 from partitioning.sources.engine import Engine, quoted
 from partitioning.sources.expressions import FUNCTION_OF_THE_ROW, Expression, Node, nodes_of, one_line
 
 _ALIKE = {"COMPARE_IN", "COMPARE_NOT_IN", "OPERATOR_COALESCE"}  # operators whose operands are brought to one type
 _ALIKE_FUNCTIONS = {"greatest", "least", "nullif", "list_value"}
-_NUMBERS = ("TINYINT", "SMALLINT", "INTEGER", "BIGINT", "HUGEINT", "FLOAT", "DOUBLE", "DECIMAL", "BIGNUM")
 _TEXTS = ("VARCHAR", "JSON", "ENUM")
 
 
@@ -26,7 +26,10 @@ def check_types(
     top = _condition if wanted == "a boolean" else _number
     for check, nodes in (*reversed(list(_checks(expression.tree))), (top, [expression.tree])):  # from the inside out
         kinds = _kinds(engine, expression, nodes, types, source, declarable)
-        check(expression.path, list(zip(nodes, kinds, strict=True)), source, declarable)
+        typed = list(zip(nodes, kinds, strict=True))
+        check(expression.path, typed, source, declarable)
+        if check is _same:
+            check_constants(engine, expression.path, typed)
 
 
 Typed = list[tuple[Node, str]]  # parts of an expression, each with its type
@@ -85,7 +88,7 @@ def _condition(path: str, typed: Typed, source: str, declarable: bool) -> None:
     for node, kind in typed:
         if kind.startswith(_TEXTS) and node["class"] == "COLUMN_REF":
             raise ConfigError(_text_column(path, node, "used as a condition", "BOOLEAN", source, declarable))
-        if kind not in ("BOOLEAN", '"NULL"') and not _is_number(kind):
+        if kind not in ("BOOLEAN", '"NULL"') and not is_number(kind):
             raise ConfigError(f"{path}: {_shown(node)} is {kind}; expected a condition, true or false")
 
 
@@ -99,13 +102,13 @@ def _number(path: str, typed: Typed, source: str, declarable: bool) -> None:
     ((node, kind),) = typed
     if node["class"] == "COLUMN_REF" and kind == "VARCHAR":
         raise ConfigError(_text_column(path, node, "used as a number", "DOUBLE", source, declarable))
-    if kind != '"NULL"' and not _is_number(kind):
+    if kind != '"NULL"' and not is_number(kind):
         raise ConfigError(f"{path}: {_shown(node)} is {kind}; expected a number")
 
 
 def _same(path: str, typed: Typed, source: str, declarable: bool) -> None:
     """Raises ConfigError for text beside another type; a constant in quotes takes on what it is compared with."""
-    given = [(node, kind) for node, kind in typed if not _is_literal(node) and kind != '"NULL"']
+    given = [(node, kind) for node, kind in typed if not is_text_constant(node) and kind != '"NULL"']
     texts = [node for node, kind in given if kind.startswith(_TEXTS)]
     others = [kind for _, kind in given if not kind.startswith(_TEXTS)]
     if not texts or not others:
@@ -115,16 +118,8 @@ def _same(path: str, typed: Typed, source: str, declarable: bool) -> None:
         raise ConfigError(
             f"{path}: {_shown(texts[0])} is text, compared with {others[0]}; expected a CAST of one of them"
         )
-    kind = "DOUBLE" if _is_number(others[0]) else others[0] if others[0] in ("BOOLEAN", "DATE") else "TIMESTAMP"
+    kind = "DOUBLE" if is_number(others[0]) else others[0] if others[0] in ("BOOLEAN", "DATE") else "TIMESTAMP"
     raise ConfigError(_text_column(path, column, f"compared with {others[0]}", kind, source, declarable))
-
-
-def _is_number(kind: str) -> bool:
-    return kind.removeprefix("U").startswith(_NUMBERS)
-
-
-def _is_literal(node: Node) -> bool:
-    return node["class"] == "CONSTANT" and node["literal"]["kind"] in ("STRING", "NULL")
 
 
 def _text_column(path: str, node: Node, use: str, kind: str, source: str, declarable: bool) -> str:

@@ -103,7 +103,7 @@ def _scalar_functions(engine: Engine) -> list[str]:
 def resolve(expression: Expression, known: Iterable[str], source: str) -> list[str]:
     """The columns of the source that an expression names; SQL does not tell cases apart. Raises ConfigError."""
     folded: dict[str, list[str]] = {}
-    for name in known:
+    for name in dict.fromkeys(known):  # a column may be stored and named by the directories
         folded.setdefault(name.casefold(), []).append(name)
     found = []
     for column in expression.columns:

@@ -12,6 +12,7 @@ _FORMATS: dict[str, Format] = {
     ".parquet": "parquet", ".pq": "parquet", ".csv": "csv", ".tsv": "tsv", ".jsonl": "jsonl", ".ndjson": "jsonl",
 }  # fmt: skip
 COMPRESSED = (".gz", ".zst")
+_SMALL = 1 << 10  # what nothing may take, packed
 _PARQUET_MAGIC, _SQLITE_MAGIC = b"PAR1", b"SQLi"
 
 
@@ -28,7 +29,7 @@ def source_files(config: GraphConfig, root: Path, frames: Container[str] = ()) -
             named = ", ".join(map(str, files))
             lines.append(f"graph.benchmark: the {name} split may be any of {named}; expected one file")
         may_be_empty = _may_be_empty(config, name)
-        sources[name] = {path: keys for path, keys in files.items() if not (may_be_empty and path.stat().st_size == 0)}
+        sources[name] = {path: keys for path, keys in files.items() if not (may_be_empty and _is_empty(path))}
     if lines:
         raise DataError(*lines)
     return sources
@@ -38,6 +39,19 @@ def _may_be_empty(config: GraphConfig, source: str) -> bool:
     """Whether only relations with `allow_empty` read a source: a log of a quiet day, not a list of who agreed."""
     readers = [relation for relation in config.relations if source in relation.sources]
     return source not in config.lists and bool(readers) and all(relation.allow_empty for relation in readers)
+
+
+def _is_empty(path: Path) -> bool:
+    """Whether a file has no bytes, unpacked. What cannot be unpacked is not empty: it is refused where it is read."""
+    size = path.stat().st_size
+    if size == 0 or size > _SMALL or path.suffix.lower() not in COMPRESSED:
+        return size == 0
+    from partitioning.sources.compressed import plain  # Arrow, which a look at the config does without
+
+    try:
+        return plain(path).bytes == 0
+    except DataError:
+        return False
 
 
 def file_format(name: str, source: SourceConfig, files: Iterable[Path]) -> Format:

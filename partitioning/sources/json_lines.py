@@ -4,18 +4,17 @@ import json
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import pyarrow as pa
-
 from artifacts.errors import ConfigError, DataError
 from artifacts.source_files import Files
 from partitioning.config.sections import SourceConfig
+from partitioning.sources.compressed import start_of_text
 from partitioning.sources.engine import Engine, file_list, literal, quoted
 from partitioning.sources.layout import NO_TYPE, Opened, key_of, require_column
 from partitioning.sources.pseudonyms import pseudonym_of
 from partitioning.sources.staged import Kind, Stage, declared_kind, stage
 from partitioning.sources.used import Use
 
-_FIRST_BYTES, _FIRST_LINES = 1 << 20, 1000
+_FIRST_LINES = 1000
 _TEXT = Kind("VARCHAR", "{0}")
 _CLASS = {
     "UBIGINT": "a number", "BIGINT": "a number", "HUGEINT": "a number", "DOUBLE": "a number", "VARCHAR": "a string",
@@ -135,7 +134,7 @@ class _Raw:
 
 
 def _kind(first: Path, source: SourceConfig, use: Use, column: str, found: dict[str, int], counted: str | None) -> Kind:
-    declared = declared_kind(source, column, use.roles.get(column))
+    declared = declared_kind(source, column, use)
     number = any(_CLASS[kind] == "a number" for kind in found)
     if declared and not (number and use.roles.get(column) == "time" and not source.time_unit):
         return declared
@@ -171,15 +170,8 @@ def _with_nulls(opened: Opened) -> Opened:
 
 def _first_names(path: Path) -> list[str]:
     """The names in the first lines of a file. What is no JSON object there, DuckDB says."""
-    try:
-        with pa.input_stream(str(path), compression="detect") as file:
-            start = file.read(_FIRST_BYTES)
-    except (OSError, pa.ArrowException) as error:
-        raise DataError(f"{path}: cannot be read ({str(error).splitlines()[0]})") from error
-    if start[:2] in (b"\xff\xfe", b"\xfe\xff") or b"\0" in start[:4]:
-        raise DataError(f"{path}: is UTF-16 or UTF-32; expected UTF-8 text")
     names: dict[str, None] = {}
-    for line in start.splitlines()[:_FIRST_LINES]:
+    for line in start_of_text(path).splitlines()[:_FIRST_LINES]:
         try:
             value = json.loads(line)
         except (ValueError, RecursionError):

@@ -12,9 +12,7 @@ from artifacts.source_files import Files
 from partitioning.sources.engine import Engine, file_list, literal, quoted
 from partitioning.sources.files import damaged
 from partitioning.sources.layout import (
-    INTEGERS,
     NO_TYPE,
-    UNSIGNED,
     Opened,
     file_of,
     free_names,
@@ -23,10 +21,9 @@ from partitioning.sources.layout import (
     require_same_key,
 )
 from partitioning.sources.used import Use
+from partitioning.sources.wider import FLOATS, wider
 
 _VIRTUAL = ("file_index", "file_row_number")  # DuckDB's own columns, unless a file has one of the name
-_FLOATS = ("FLOAT", "DOUBLE")
-_TIMESTAMP = "TIMESTAMP WITH TIME ZONE"
 
 Schema = dict[str, tuple[str, ...]]  # of each column, the types of what it holds
 
@@ -60,6 +57,7 @@ class _Group:
 
 def open_parquet(engine: Engine, name: str, files: Files, use: Use, counted: dict[str, str]) -> Opened:
     """Raises DataError for files that are broken, lack a used column or have it in types that do not agree."""
+    files = _filled(files)
     schemas = {path: _schema(path) for path in files}
     first = next(iter(files))
     columns = use.columns([*schemas[first], *files[first]], name)
@@ -80,11 +78,20 @@ def open_parquet(engine: Engine, name: str, files: Files, use: Use, counted: dic
     return Opened(types, table, _union(groups, types, opaque, place), place)
 
 
-def _schema(path: Path) -> Schema:
+def _filled(files: Files) -> Files:
+    """The files that have rows, unless none has: of a file without rows, what pandas takes for types says nothing."""
+    return {path: keys for path, keys in files.items() if _metadata(path).num_rows} or files
+
+
+def _metadata(path: Path) -> pq.FileMetaData:
     try:
-        schema = pq.read_metadata(path).schema
+        return pq.read_metadata(path)
     except (ArrowException, OSError) as error:
         raise damaged(path, error) from error
+
+
+def _schema(path: Path) -> Schema:
+    schema = _metadata(path).schema
     found: Schema = {}
     for leaf in map(schema.column, range(len(schema))):
         kind = leaf.physical_type if leaf.logical_type.type == "NONE" else str(leaf.logical_type)
@@ -118,7 +125,7 @@ def _groups(engine: Engine, name: str, files: Files, schemas: dict[Path, Schema]
     for common, members in alike.items():
         held = [column for column, kinds in zip(columns, common.stored, strict=True) if kinds]
         keyed = [column for column, is_key in zip(columns, common.named, strict=True) if is_key]
-        groups.append(_described(engine, _Group(members, held, keyed, list(common.shadowed), {})))
+        groups.append(_described(engine, name, _Group(members, held, keyed, list(common.shadowed), {})))
     return groups
 
 
@@ -130,54 +137,53 @@ def _require_one(path: Path, column: str, schema: Schema) -> None:
         )
 
 
-def _described(engine: Engine, group: _Group) -> _Group:
-    columns = ", ".join(map(quoted, group.stored)) or "1"
-    types = engine.columns(f"SELECT {columns} FROM {group.scan}")
+def _described(engine: Engine, name: str, group: _Group) -> _Group:
+    types = engine.columns(f"SELECT * FROM {group.scan}")
     keys = {column: "VARCHAR" for column in group.keys if column not in group.stored}
+    for column in group.stored:
+        if column not in types:
+            require_column(f"{next(iter(group.files))}: source '{name}'", column, types)
     stored = {column: types[column] for column in group.stored}
     return _Group(group.files, group.stored, group.keys, group.shadowed, {**stored, **keys})
 
 
 def _common(groups: list[_Group], column: str, use: Use) -> str:
     """The type that holds a column's values of all files. Raises DataError when only a guess could make them one."""
+    if len({group.types[column] for group in groups}) > 1:
+        for group in (group for group in groups if column in group.stored and _all_null(group.files, column)):
+            group.types[column] = NO_TYPE
     first = next((group for group in groups if group.types[column] != NO_TYPE), groups[0])
     common = first.types[column]
     for group in groups:
         kind = group.types[column]
-        wider = _wider(common, kind, use.roles.get(column))
-        if wider is None:
+        joined = wider(common, kind, use.roles.get(column))
+        if joined is None:
             path, other = next(iter(group.files)), next(iter(first.files))
             raise DataError(
                 f"{path}: column '{column}' is {kind}, but {first.types[column]} in {other}; files of a source agree"
             )
-        common = wider
+        common = joined
     return common
 
 
-def _wider(one: str, other: str, role: str | None) -> str | None:
-    if other in (one, NO_TYPE):
-        return one
-    for family in (INTEGERS, UNSIGNED):
-        if one in family and other in family:
-            return max(one, other, key=family.index)
-    integers = (*INTEGERS, *UNSIGNED)
-    if one in integers and other in integers:
-        return "HUGEINT"
-    if role is None and one in (*integers, *_FLOATS) and other in (*integers, *_FLOATS):
-        return "DOUBLE"
-    if role == "time" and one.startswith("TIMESTAMP") and other.startswith("TIMESTAMP"):
-        return _TIMESTAMP
-    return None
+def _all_null(files: Files, column: str) -> bool:
+    """Whether no file has a value in a column, as statistics say: pandas writes a day of nulls as DOUBLE."""
+    for metadata in map(_metadata, files):
+        at = [leaf for leaf in range(metadata.num_columns) if metadata.schema.column(leaf).path == column]
+        for part in (metadata.row_group(i).column(at[0]) for i in range(metadata.num_row_groups)) if at else [None]:
+            if part is None or not part.statistics or part.statistics.null_count != part.num_values:
+                return False
+    return True
 
 
 def _floats(use: Use, types: dict[str, str], source: str) -> set[str]:
-    """Columns of floats that an expression reads.
+    """Columns with floats, also inside of structs and lists, that an expression reads.
 
     DuckDB 2.0.0 takes the minimum and maximum of a row group for those of all its values, NaN included: `isnan(w)`
     finds nothing, and `w > 5` finds a NaN or not by the row group that it lies in. TRY hides where a value comes from.
     """
     named = {column.casefold() for expression in use.expressions for column in expression.columns}
-    return {column for column, kind in types.items() if kind in _FLOATS and column.casefold() in named}
+    return {c for c, kind in types.items() if any(f in kind for f in FLOATS) and c.casefold() in named}
 
 
 def _union(groups: list[_Group], types: dict[str, str], opaque: set[str], place: tuple[str, str] | None) -> str:
@@ -189,7 +195,10 @@ def _select(group: _Group, types: dict[str, str], opaque: set[str], place: tuple
     columns = []
     for column, kind in types.items():
         value = quoted(column) if column in group.stored else group.key(column)
-        value = value if group.types[column] in (kind, NO_TYPE) else _cast(value, group.types[column], kind)
+        if group.types[column] == NO_TYPE != kind:
+            value = f"CAST(NULL AS {kind})"  # DuckDB may have a type for it
+        elif group.types[column] != kind:
+            value = _cast(value, group.types[column], kind)
         columns.append(f"{f'TRY({value})' if column in opaque else value} AS {quoted(column)}")
     if place:
         columns += [f"{sql} AS {quoted(name)}" for sql, name in zip((group.file, group.row), place, strict=True)]

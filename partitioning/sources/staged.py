@@ -10,7 +10,7 @@ from partitioning.config.sections import SourceConfig
 from partitioning.sources.engine import Engine, literal, quoted
 from partitioning.sources.layout import Opened, file_of, free_names, key_of, require_same_key
 from partitioning.sources.pseudonyms import pseudonym_of
-from partitioning.sources.used import Role
+from partitioning.sources.used import Use
 from partitioning.sources.values import EXPECTED, MARK, required, time_of, typed
 
 
@@ -51,13 +51,13 @@ def kind_of_ids(kind: Kind) -> Kind:
     return Kind("VARCHAR", pseudonym_of(f"CAST({kind.value} AS VARCHAR)"), kind.checked)
 
 
-def declared_kind(source: SourceConfig, column: str, role: Role | None) -> Kind | None:
+def declared_kind(source: SourceConfig, column: str, use: Use) -> Kind | None:
     """What the config says that a column's text is; None where it says nothing."""
     if column in source.types:
         declared = source.types[column]
         return Kind(declared, typed(declared), checked=declared != "VARCHAR")
-    if role == "time":
-        value, kind = time_of(source.time_unit)
+    if use.roles.get(column) == "time":
+        value, kind = time_of(source.time_unit, compared=use.named(column))
         return Kind(kind, value, checked=True)
     return None
 

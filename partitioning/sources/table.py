@@ -19,6 +19,7 @@ from partitioning.sources.parquet import open_parquet
 from partitioning.sources.pseudonyms import replaced
 from partitioning.sources.sqlite import open_sqlite
 from partitioning.sources.used import Use, used
+from partitioning.sources.values import time_of
 
 _ID_TYPES = {*INTEGERS, *UNSIGNED, NO_TYPE, "VARCHAR", "UUID", "DATE"}
 _DIVISOR = {"s": 1, "ms": 1000, "us": 1_000_000}
@@ -152,11 +153,12 @@ def _check_types(name: str, source: SourceConfig, label: str, types: dict[str, s
     for column, role in use.roles.items():
         kind = types[column]
         if role == "time":
-            if kind in (*INTEGERS, *UNSIGNED) and not source.time_unit:
+            if (kind in (*INTEGERS, *UNSIGNED) or _has_fractions(kind)) and not source.time_unit:
                 raise ConfigError(f"graph.sources.{name}.time_unit: column '{column}' is {kind}; expected s, ms or us")
-            if kind not in (*INTEGERS, *UNSIGNED, "DATE", "VARCHAR", NO_TYPE) and not kind.startswith("TIMESTAMP"):
+            known = kind in (*INTEGERS, *UNSIGNED, "DATE", "VARCHAR", NO_TYPE) or _has_fractions(kind)
+            if not known and not kind.startswith("TIMESTAMP"):
                 raise DataError(
-                    f"{label}: column '{column}' is {kind}; a time is TIMESTAMP, DATE, ISO text or an integer"
+                    f"{label}: column '{column}' is {kind}; a time is TIMESTAMP, DATE, ISO text or a number of 64 bits"
                 )
         elif kind not in _ID_TYPES and not kind.startswith("ENUM"):
             what = "an id" if role == "id" else "a relation's name"
@@ -174,9 +176,19 @@ def epoch_of(column: str, unit: TimeUnit | None, kind: str) -> str:
         return "CAST(NULL AS BIGINT)"
     if kind in ("TIMESTAMP_NS", "TIMESTAMPTZ_NS"):
         return _floored(f"epoch_ns({column})", 1_000_000_000)
+    if kind == "VARCHAR" and unit:
+        iso = _floored(f"epoch_us(TRY_CAST({column} AS TIMESTAMP WITH TIME ZONE))", 1_000_000)
+        return f"coalesce({_floored(time_of(unit)[0].format(column), _DIVISOR[unit])}, {iso})"
+    if _has_fractions(kind) and unit:
+        return _floored(f"TRY_CAST(floor({column}) AS BIGINT)", _DIVISOR[unit])
     if kind == "VARCHAR":  # what is no time becomes NULL, which check_times reports
         column = f"TRY_CAST({column} AS TIMESTAMP WITH TIME ZONE)"
     return _floored(f"epoch_us({column})", 1_000_000)
+
+
+def _has_fractions(kind: str) -> bool:
+    """Whether numbers of a type can be epochs with fractions; those of 32 bits are minutes apart."""
+    return kind == "DOUBLE" or kind.startswith("DECIMAL")
 
 
 def _floored(value: str, divisor: int) -> str:

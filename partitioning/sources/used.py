@@ -28,6 +28,11 @@ class Use:
     checked: list[str] = field(default_factory=list)
     queried: set[str] | None = field(default_factory=set)
 
+    def named(self, column: str) -> bool:
+        """Whether an expression reads a column."""
+        folded = column.casefold()
+        return any(folded == name.casefold() for expression in self.expressions for name in expression.columns)
+
     def columns(self, known: list[str], source: str) -> list[str]:
         """Every column of the source that is used. Raises ConfigError for one that an expression does not find."""
         named = []

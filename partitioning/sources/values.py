@@ -27,11 +27,16 @@ def typed(kind: ColumnType) -> str:
     }[kind]
 
 
-def time_of(unit: TimeUnit | None) -> tuple[str, str]:
-    """A text, {0}, as a time, and its type: whole units, fractions floored, or without a unit an ISO date or time."""
+def time_of(unit: TimeUnit | None, compared: bool = False) -> tuple[str, str]:
+    """A text, {0}, as a time, and its type: whole units, or without a unit an ISO date or time.
+
+    Fractions are floored, but none may be there where an expression would see them gone (`compared`).
+    """
     if unit is None:
         return "TRY_CAST({0} AS TIMESTAMP WITH TIME ZONE)", "TIMESTAMP WITH TIME ZONE"
     whole = f"CASE WHEN regexp_full_match({{0}}, '{_INTEGER}') THEN TRY_CAST({{0}} AS BIGINT)"
+    if compared:
+        return f"{whole} END", "BIGINT"
     return f"{whole} ELSE TRY_CAST(floor(TRY_CAST({{0}} AS DOUBLE)) AS BIGINT) END", "BIGINT"
 
 
