@@ -176,7 +176,7 @@ def test_a_wrong_command_is_noticed(line: str) -> None:
             CHECKS[program](words)
 
 
-@pytest.mark.parametrize(("status", "expected", "said"), [(0, 0, ""), (75, 2, "make: *** [Makefile:")])
+@pytest.mark.parametrize(("status", "expected", "said"), [(0, 0, ""), (75, 2, r"make: \*\*\* \[Makefile:.*")])
 def test_a_night_by_make_prints_failures_only(tmp_path: Path, status: int, expected: int, said: str) -> None:
     """cron mails what is printed. make answers every failure with 2, as Makefile and README say."""
     (tmp_path / ".venv/bin").mkdir(parents=True)
@@ -187,9 +187,11 @@ def test_a_night_by_make_prints_failures_only(tmp_path: Path, status: int, expec
     (tmp_path / ".venv/bin/transra").write_text(f'#!/bin/sh\necho "$@" > called\nexit {status}\n')
     (tmp_path / ".venv/bin/transra").chmod(0o755)
     words = ["make", "nightly", "CONFIG=configs/mine.json", "ARGS=--set model.epochs=1"]
-    done = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True, env={**os.environ, "MAKEFLAGS": ""})
-    assert (done.returncode, done.stdout, done.stderr[: len(said)]) == (expected, "", said)
-    assert bool(done.stderr) == bool(said)
+    # `make test` runs these tests: its own variables would make this a make within a make, which names its directory.
+    environment = {name: value for name, value in os.environ.items() if name not in ("MAKEFLAGS", "MAKELEVEL")}
+    done = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True, env=environment)
+    assert (done.returncode, done.stdout) == (expected, "")
+    assert re.fullmatch(said, done.stderr.strip())
     assert (tmp_path / "called").read_text() == "run configs/mine.json --quiet --set model.epochs=1\n"
 
 
