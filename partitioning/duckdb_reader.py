@@ -24,7 +24,7 @@ from partitioning.events.forget import read_forgotten
 from partitioning.events.relations import named_relations
 from partitioning.events.times import check_times
 from partitioning.ledger.continuation import Continuation
-from partitioning.sources.engine import Engine, NoValue
+from partitioning.sources.engine import Engine, NoValue, quoted
 from partitioning.sources.measures import measure
 from partitioning.sources.pseudonyms import know_key
 from partitioning.sources.table import Source, open_sources
@@ -118,13 +118,15 @@ class DuckDBReader:
         """Also those that were counted before."""
         rows = Counter(self._continuation.counted.without_consent)
         for part in (part for part in self._events if part.consented):
-            rows[self._config.relations[part.declared].label] += self._count(part.source.table, _refused(part))
+            rows[self._config.relations[part.declared].label] += self._refused(part)
         return {relation.label: rows[relation.label] for relation in self._config.relations if relation.label in rows}
+
+    def _refused(self, events: Events) -> int:
+        """Rows that would be edges if all agreed."""
+        assert events.consented
+        people = [f"{quoted(id)} IS NOT NULL" for id in events.consented.ids]
+        all = self._count(events.consented.before.table, " AND ".join((*events.selected, *people)))
+        return all - self._count(events.source.table, events.condition)
 
     def _count(self, table: str, condition: str) -> int:
         return int(self._engine.row(f"SELECT count(*) FROM {table} WHERE {condition}")[0])
-
-
-def _refused(events: Events) -> str:
-    """SQL condition of the rows that would be edges if all agreed."""
-    return f"{' AND '.join(events.selected) or 'true'} AND NOT ({' AND '.join(events.consented)})"

@@ -1,13 +1,12 @@
 """Checks of the graph config that look at more than one value."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 
 from artifacts.moment import epoch_seconds
 from artifacts.section import Problem, did_you_mean
 from partitioning.config.append_only import append_only_problems
-from partitioning.config.sections import ConsentConfig, GraphConfig, RelationConfig, SourceConfig
-
-Path = tuple[str | int, ...]
+from partitioning.config.consent_checks import Path, consent_problems, offsite_problems, unknown
+from partitioning.config.sections import GraphConfig, RelationConfig, SourceConfig
 
 
 def graph_problems(graph: GraphConfig) -> Iterator[Problem]:
@@ -18,19 +17,15 @@ def graph_problems(graph: GraphConfig) -> Iterator[Problem]:
         yield from _relation(graph, relation, ("relations", index))
     yield from _names(graph)
     if graph.consent:
-        yield from _consent(graph, graph.consent, ("consent",))
+        yield from consent_problems(graph, graph.consent, ("consent",))
     if graph.forget:
-        yield from _unknown("source", graph.forget.source, graph.sources, ("forget", "source"))
+        yield from unknown("source", graph.forget.source, graph.sources, ("forget", "source"))
     yield from _split(graph)
     yield from append_only_problems(graph)
 
 
-def _unknown(kind: str, word: str, known: Mapping[str, object], path: Path) -> Iterator[Problem]:
-    if word not in known:
-        yield Problem(path, f"unknown {kind} '{word}'{did_you_mean(word, list(known))}")
-
-
 def _sources(graph: GraphConfig) -> Iterator[Problem]:
+    answered = {one.source for one in (*graph.consents, graph.consent) if one and one.times}
     for name, source in graph.sources.items():
         path: Path = ("sources", name)
         if not source.patterns:
@@ -51,7 +46,7 @@ def _sources(graph: GraphConfig) -> Iterator[Problem]:
         if source.columns and source.time_column and source.time_column not in source.columns:
             hint = did_you_mean(source.time_column, source.columns)
             yield Problem((*path, "time_column"), f"'{source.time_column}' is not in columns{hint}")
-        if source.time_unit and not source.time_column:
+        if source.time_unit and not source.time_column and name not in answered:
             yield Problem((*path, "time_unit"), "has no meaning without time_column")
 
 
@@ -81,15 +76,15 @@ def _relation(graph: GraphConfig, relation: RelationConfig, path: Path) -> Itera
     if not relation.sources:
         yield Problem((*path, "source"), "expected at least one source")
     for source in relation.sources:
-        yield from _unknown("source", source, graph.sources, (*path, "source"))
+        yield from unknown("source", source, graph.sources, (*path, "source"))
     if len(set(relation.sources)) < len(relation.sources):
         yield Problem((*path, "source"), "a source occurs twice: its edges would count twice")
     for side, end in relation.sides.items():
-        yield from _unknown("entity type", end.type, graph.entities, (*path, side, "type"))
+        yield from unknown("entity type", end.type, graph.entities, (*path, side, "type"))
         if end.join:
-            yield from _unknown("source", end.join.source, graph.sources, (*path, side, "join", "source"))
+            yield from unknown("source", end.join.source, graph.sources, (*path, side, "join", "source"))
     if relation.without:
-        yield from _unknown("source", relation.without.source, graph.sources, (*path, "without", "source"))
+        yield from unknown("source", relation.without.source, graph.sources, (*path, "without", "source"))
         if relation.without.source in relation.sources:
             yield Problem((*path, "without", "source"), "is the relation's own source, so that no row would be left")
     if not relation.split and relation.domain != "side":
@@ -101,7 +96,7 @@ def _relation(graph: GraphConfig, relation: RelationConfig, path: Path) -> Itera
     if relation.half_life_days:
         yield from _half_life(graph, relation, (*path, "half_life_days"))
     if relation.domain == "offsite":
-        yield from _offsite(graph, relation, path)
+        yield from offsite_problems(graph, relation, path)
     elif relation.consent:
         yield Problem((*path, "consent"), f"only offsite relations have consent; this one is {relation.domain}")
 
@@ -112,50 +107,6 @@ def _half_life(graph: GraphConfig, relation: RelationConfig, path: Path) -> Iter
     for name in relation.sources:
         if name in graph.sources and not graph.sources[name].time_column:
             yield Problem(path, f"source '{name}' has no time_column")
-
-
-def _offsite(graph: GraphConfig, relation: RelationConfig, path: Path) -> Iterator[Problem]:
-    path = (*path, "consent")
-    if relation.consent:
-        yield from _consent(graph, relation.consent, path)
-    consent = graph.consent_of(relation)
-    if consent is None:
-        yield Problem(path, 'an offsite relation needs a consent source, or {assumed: "<reason>"}')
-    elif consent.source and consent.type not in (relation.lhs.type, relation.rhs.type):
-        yield Problem(
-            path,
-            f"consent is given by '{consent.type}', but this relation joins "
-            f"'{relation.lhs.type}' and '{relation.rhs.type}'",
-        )
-
-
-def _consent(graph: GraphConfig, consent: ConsentConfig, path: Path) -> Iterator[Problem]:
-    if (consent.source is None) == (consent.assumed is None):
-        yield Problem(path, "expected exactly one of source and assumed")
-    if consent.source is None:
-        return
-    yield from _unknown("source", consent.source, graph.sources, (*path, "source"))
-    yield from _answers(consent, path)
-    for key in ("type", "column"):
-        if getattr(consent, key) is None:
-            yield Problem((*path, key), "a consent source needs it")
-    if consent.type is not None:
-        yield from _unknown("entity type", consent.type, graph.entities, (*path, "type"))
-
-
-def _answers(consent: ConsentConfig, path: Path) -> Iterator[Problem]:
-    if consent.answer is None:
-        for key in ("yes", "no"):
-            if getattr(consent, key):
-                yield Problem((*path, key), "has no meaning without answer")
-        return
-    if consent.where:
-        yield Problem((*path, "where"), "answer, yes and no say who agreed; remove one of both")
-    for key in ("yes", "no"):
-        if not getattr(consent, key):
-            yield Problem((*path, key), "expected at least one answer: what is neither yes nor no is refused")
-    for answer in sorted({*consent.yes} & {*consent.no}):
-        yield Problem((*path, "no"), f"'{answer}' is listed as yes, too")
 
 
 def _names(graph: GraphConfig) -> Iterator[Problem]:

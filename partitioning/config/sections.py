@@ -162,11 +162,30 @@ class ConsentConfig(Section):
         description="When the answer was given: a person's latest counts, and no where yes and no are of one time. By "
         "default the source's time_column; without either, a person who says both is refused.",
     )
+    from_column: str | None = Field(
+        None,
+        description="In place of answers, a row for each interval in which a person had opted in: the column with its "
+        "beginning; no value: since ever. An event counts if its time lies within one.",
+    )
+    to_column: str | None = Field(
+        None,
+        description="The column with the interval's end, which is not part of it; no value: still in force.",
+    )
     assumed: str | None = Field(
         None,
         min_length=1,
         description="Why all rows may be used without a consent source; the report repeats it.",
     )
+
+    @property
+    def intervals(self) -> bool:
+        """Whether the source holds intervals, not answers."""
+        return self.source is not None and self.from_column is not None
+
+    @property
+    def times(self) -> tuple[str, ...]:
+        """Columns of the source that hold times."""
+        return tuple(one for one in (self.time_column, self.from_column, self.to_column) if one)
 
     @property
     def text(self) -> str:
@@ -175,6 +194,7 @@ class ConsentConfig(Section):
             return f"assumed: {self.assumed}"
         says = f" where {self.where}" if self.where else ""
         says = f" where {self.answer} is {' or '.join(self.yes)}" if self.answer else says
+        says = f" from {self.from_column} to {self.to_column}" if self.intervals else says
         about = f", about {self.about}" if self.about else ""
         return f"source {self.source}, {self.type} in column {self.column}{says}{about}"
 
@@ -308,6 +328,11 @@ class GraphConfig(Section):
         return memory_bytes(self.memory_limit)
 
     @property
+    def consents(self) -> list[ConsentConfig]:
+        """What says that people agreed, of each relation that needs it."""
+        return [consent for relation in self.relations if (consent := self.consent_of(relation))]
+
+    @property
     def append_only(self) -> bool:
         """Whether the graph keeps a ledger of the files that it has counted."""
         return any(source.append_only for source in self.sources.values())
@@ -315,10 +340,9 @@ class GraphConfig(Section):
     @property
     def lists(self) -> set[str]:
         """Sources in which something is looked up: who agreed, which ids belong together, whom to forget."""
-        consents = [self.consent_of(relation) for relation in self.relations]
         joins = [side.join for relation in self.relations for side in relation.sides.values()]
         without = [relation.without for relation in self.relations]
-        return {one.source for one in (*consents, *joins, *without, self.forget) if one and one.source}
+        return {one.source for one in (*self.consents, *joins, *without, self.forget) if one and one.source}
 
     def partitions_of(self, entity_type: str) -> int:
         """Number of partitions of an entity type."""

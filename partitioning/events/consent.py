@@ -1,28 +1,73 @@
-"""Consent is a history of answers: of each person the latest counts."""
+"""Consent is a history of answers, of which each person's latest counts, or intervals in which people had opted in."""
+
+from dataclasses import dataclass
 
 from artifacts.errors import DataError
 from artifacts.moment import YEAR_2200
 from partitioning.config.sections import ConsentConfig, GraphConfig
+from partitioning.events.intervals import opted_in, within
 from partitioning.sources.diagnosis import row_of
 from partitioning.sources.engine import Engine, literal, quoted, text
-from partitioning.sources.table import Source, check_expression, epoch_of
+from partitioning.sources.epochs import epoch_of
+from partitioning.sources.table import Source, check_expression
 
 
-def agreeing(engine: Engine, config: GraphConfig, sources: dict[str, Source]) -> dict[ConsentConfig, str]:
-    """The table `(id)` of those who agree, by consent: whoever has no answer, or another than a yes, is in none.
+@dataclass(frozen=True)
+class Consented:
+    """What consent leaves of a source's rows.
+
+    Attributes:
+        before: all its rows
+        ids: its columns of ids that need consent
+        people: SQL conditions of the rows of those who agree, or ever did
+        source: its rows where consent holds for intervals; else `before`
+    """
+
+    before: Source
+    ids: tuple[str, ...]
+    people: tuple[str, ...]
+    source: Source
+
+
+@dataclass(frozen=True)
+class Agreed:
+    """Those who agree: a table `(id)`, or with `intervals` one of (id, since, until)."""
+
+    table: str
+    intervals: bool
+
+    def consented(self, source: Source, ids: list[str]) -> Consented:
+        people = tuple(f"{text(id)} IN (SELECT id FROM {self.table})" for id in ids)
+        left = within(self.table, source, ids) if self.intervals else source
+        return Consented(source, tuple(ids), people, left)
+
+
+def agreeing(engine: Engine, config: GraphConfig, sources: dict[str, Source]) -> dict[ConsentConfig, Agreed]:
+    """Those who agree, by consent: whoever has no answer, or another than a yes, is in none.
 
     Raises ConfigError for a condition that is not one, and DataError, naming the row, for an answer that is neither yes
-    nor no, one without a time where times count, and a person who says both where they do not.
+    nor no, one without a time where times count, a person who says both where they do not, and an interval that is
+    none.
     """
-    tables: dict[ConsentConfig, str] = {}
+    agreed: dict[ConsentConfig, Agreed] = {}
     for index, relation in enumerate(config.relations):
         consent = config.consent_of(relation)
-        if consent is None or consent.source is None or consent in tables:
+        if consent is None or consent.source is None or consent in agreed:
             continue
-        tables[consent] = f"consent_{len(tables)}"
-        answers = _Answers(engine, consent, sources[consent.source], config.consent_path(index))
-        engine.run(f"CREATE TEMP TABLE {tables[consent]} AS {answers.checked()}")
-    return tables
+        agreed[consent] = Agreed(f"consent_{len(agreed)}", consent.intervals)
+        people = _people(engine, consent, sources[consent.source], config.consent_path(index))
+        engine.run(f"CREATE TEMP TABLE {agreed[consent].table} AS {people}")
+    return agreed
+
+
+def _people(engine: Engine, consent: ConsentConfig, source: Source, path: str) -> str:
+    """The query of an `Agreed`, what it is asked of checked."""
+    for key, sql in (("about", consent.about), ("where", consent.where)):
+        if sql is not None:
+            check_expression(engine, source, sql, f"{path}.{key}", "a boolean")
+    if consent.intervals:
+        return opted_in(engine, consent, source, path)
+    return _Answers(engine, consent, source, path).checked()
 
 
 class _Answers:
@@ -30,9 +75,6 @@ class _Answers:
 
     def __init__(self, engine: Engine, consent: ConsentConfig, source: Source, path: str) -> None:
         assert consent.column is not None
-        for key, sql in (("about", consent.about), ("where", consent.where)):
-            if sql is not None:
-                check_expression(engine, source, sql, f"{path}.{key}", "a boolean")
         self._engine, self._consent, self._source, self._path = engine, consent, source, path
         self._id = text(consent.column)
         self._rows = f"({consent.about or 'true'}) AND {quoted(consent.column)} IS NOT NULL"

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 from artifacts.graph import SPLITS, Side
 from artifacts.moment import epoch_seconds
-from partitioning.config.sections import GraphConfig, RelationConfig
-from partitioning.events.consent import agreeing
+from partitioning.config.sections import ConsentConfig, GraphConfig, RelationConfig
+from partitioning.events.consent import Agreed, Consented, agreeing
 from partitioning.events.lookups import derived, remaining
 from partitioning.events.time_split import NO_MOMENT, SplitByTime
 from partitioning.events.weights import reference_time, weight_units
@@ -25,7 +25,7 @@ class Events:
     relation: RelationConfig
     source: Source
     selected: tuple[str, ...]  # `where` and the end of the time split
-    consented: tuple[str, ...]  # both sides that need consent
+    consented: Consented | None  # of relations that need consent of a source
     split: str
     moment: str  # epoch seconds that decide the split, NO_MOMENT where another rule does
     weight: str  # in units
@@ -33,7 +33,12 @@ class Events:
     @property
     def condition(self) -> str:
         """The rows that are edges. Always valid after WHERE."""
-        return " AND ".join((*self.selected, *self.consented)) or "true"
+        return " AND ".join((*self.selected, *(self.consented.people if self.consented else ()))) or "true"
+
+    @property
+    def of_people(self) -> Source:
+        """The source with the events outside of intervals, too, in which `condition` holds for the same people."""
+        return self.consented.before if self.consented else self.source
 
     def id(self, side: Side) -> str:
         """SQL of the id on a side."""
@@ -54,11 +59,8 @@ def declared_events(engine: Engine, config: GraphConfig, sources: dict[str, Sour
         for name in (name for name in relation.sources if name in filled):
             left = remaining(engine, relation, sources[name], sources, f"graph.relations[{index}]")
             looked_up, source = derived(engine, relation, left, sources)
-            consented = tuple(
-                f"{text(side.column)} IN (SELECT id FROM {agreed[consent]})"
-                for side in looked_up.sides.values()
-                if consent and consent in agreed and side.type == consent.type
-            )
+            consented = _consented(looked_up, source, consent, agreed)
+            source = consented.source if consented else source
             selected = tuple(_selected(config, relation, source))
             split, moment = _split(config, relation, source)
             weight = weight_units(relation, source, reference)
@@ -70,6 +72,15 @@ def _check_relation(engine: Engine, source: Source, relation: RelationConfig, pa
     for key, sql, wanted in (("where", relation.where, "a boolean"), ("weight", relation.weight, "a number")):
         if sql is not None:
             check_expression(engine, source, sql, f"{path}.{key}", wanted)
+
+
+def _consented(
+    relation: RelationConfig, source: Source, consent: ConsentConfig | None, agreed: dict[ConsentConfig, Agreed]
+) -> Consented | None:
+    if consent is None or consent not in agreed:
+        return None
+    ids = [side.column for side in relation.sides.values() if side.type == consent.type]
+    return agreed[consent].consented(source, ids)
 
 
 def _selected(config: GraphConfig, relation: RelationConfig, source: Source) -> Iterator[str]:

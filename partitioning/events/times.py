@@ -1,96 +1,20 @@
 """Checks that event times are present and plausible."""
 
-from datetime import datetime, timezone
-from typing import NamedTuple
-
-from artifacts.errors import ConfigError, DataError
-from artifacts.moment import YEAR_1990, YEAR_2200
 from partitioning.events.events import Events
-from partitioning.sources.diagnosis import missing_value, row_of
-from partitioning.sources.engine import Engine, quoted
-from partitioning.sources.table import Source
-
-_PER_SECOND = {"s": 1, "ms": 1_000, "us": 1_000_000}
-_SECONDS_PER_YEAR = 31_556_952
-
-
-class _Odd(NamedTuple):
-    """SQL condition of rows whose time is wrong, epoch seconds of one (None: it has none), and what was expected."""
-
-    condition: str
-    seconds: int | None
-    expected: str
+from partitioning.events.plausible import odd_time, time_error
+from partitioning.sources.engine import Engine
 
 
 def check_times(engine: Engine, events: list[Events]) -> None:
-    """Raises DataError when an event has no time, or one that can hardly be meant.
+    """Raises DataError when an event has no time, or one that can hardly be meant (`odd_time`).
 
-    Times lie in 1970 to 2200. Before 1990 lie those of old data, but neither 1970-01-01 00:00:00 nor, where times are
-    numbers, anything beside times after 1990: there it is a default, or a number in another unit. Raises ConfigError
-    when all times are those of a coarser unit than the config says.
+    Where consent holds for intervals, the events of all who ever agreed are looked at: one with an odd time would be
+    left out as of another day. Raises ConfigError when all times are those of a coarser unit than the config says.
     """
-    for source in {e.source.table: e.source for e in events if e.source.time}.values():
+    sources = [(e.of_people, f"({e.condition})") for e in events if e.source.time]
+    for source in {source.table: source for source, _ in sources}.values():
         # Rows that no relation uses may have any time: only if some row is odd, look at the events alone.
-        if _odd(engine, source, "true"):
-            condition = " OR ".join(f"({e.condition})" for e in events if e.source.table == source.table)
-            if odd := _odd(engine, source, condition):
-                raise _error(engine, source, condition, odd)
-
-
-def _odd(engine: Engine, source: Source, condition: str) -> _Odd | None:
-    low, high, missing = engine.row(
-        f"SELECT min({source.time}), max({source.time}), count(*) - count({source.time}) "
-        f"FROM {source.table} WHERE {condition}"
-    )
-    if missing:
-        return _Odd(f"{source.time} IS NULL", None, "")
-    if high is None:
-        return None
-    if high >= YEAR_2200 or low < 0:
-        seconds = high if high >= YEAR_2200 else low
-        return _Odd(f"{source.time} = {seconds}", seconds, "1970 to 2200")
-    if coarser := _coarser(source, low, high):
-        return _Odd("true", high, f"graph.sources.{source.name}.time_unit to be '{coarser}'")
-    if high >= YEAR_1990 and (low == 0 or (source.config.time_unit and low < YEAR_1990)):
-        expected = f"times like the latest, of {_year(high)}, or a where that leaves such rows out"
-        return _Odd(f"{source.time} = {low}", low, expected)
-    return None
-
-
-def _coarser(source: Source, low: int, high: int) -> str | None:
-    """The coarser unit in which all times lie after 1990, if in that of the config none does."""
-    unit = source.config.time_unit
-    for coarser, per_second in _PER_SECOND.items():
-        if unit is None or per_second >= _PER_SECOND[unit]:
-            return None
-        factor = _PER_SECOND[unit] // per_second
-        if high < YEAR_1990 <= low * factor and high * factor < YEAR_2200:
-            return coarser
-    return None
-
-
-def _year(seconds: int) -> int:
-    try:
-        return datetime.fromtimestamp(seconds, timezone.utc).year
-    except (ValueError, OverflowError, OSError):
-        return 1970 + seconds // _SECONDS_PER_YEAR
-
-
-def _error(engine: Engine, source: Source, condition: str, odd: _Odd) -> ConfigError | DataError:
-    column = source.config.time_column or ""
-    if odd.seconds is None:
-        unreadable = f"({condition}) AND {source.time} IS NULL AND {quoted(column)} IS NOT NULL"
-        values = engine.rows(f"SELECT any_value({quoted(column)}) FROM {source.table} WHERE {unreadable}")
-        if values[0][0] is None:
-            return missing_value(engine, source, column, condition)
-        where = row_of(engine, source, unreadable)
-        unit = source.config.time_unit
-        expected = "a number, or an ISO date or time" if unit else "an ISO date or time"
-        return DataError(f"{where}: column '{column}' has '{values[0][0]}'; expected {expected}")
-    unit = source.config.time_unit
-    hint = f"; is graph.sources.{source.name}.time_unit really '{unit}'?" if unit and odd.condition != "true" else ""
-    rows = f"({condition}) AND {odd.condition}"
-    (value,) = engine.row(f"SELECT CAST(any_value({quoted(column)}) AS VARCHAR) FROM {source.table} WHERE {rows}")
-    where = row_of(engine, source, rows)
-    told = f"{where}: column '{column}' has {value}, the year {_year(odd.seconds)}; expected {odd.expected}{hint}"
-    return ConfigError(told) if odd.condition == "true" else DataError(told)
+        if odd_time(engine, source, "true"):
+            condition = " OR ".join(one for of, one in sources if of.table == source.table)
+            if odd := odd_time(engine, source, condition):
+                raise time_error(engine, source, condition, odd)

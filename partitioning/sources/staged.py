@@ -57,7 +57,7 @@ def declared_kind(source: SourceConfig, column: str, use: Use) -> Kind | None:
         declared = source.types[column]
         return Kind(declared, typed(declared), checked=declared != "VARCHAR")
     if use.roles.get(column) == "time":
-        value, kind = time_of(source.time_unit, compared=use.named(column))
+        value, kind = time_of(source.time_unit, compared=use.named(column) or column in use.exact)
         return Kind(kind, value, checked=True)
     return None
 

@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from artifacts.errors import ConfigError, DataError
 from artifacts.source_files import Files
 from partitioning.config.data_checks import CheckConfig
-from partitioning.config.sections import Format, GraphConfig, SourceConfig, TimeUnit
+from partitioning.config.sections import Format, GraphConfig, SourceConfig
 from partitioning.sources.delimited import open_delimited
 from partitioning.sources.engine import Engine, quoted
+from partitioning.sources.epochs import epoch_of, is_time, needs_unit
 from partitioning.sources.expression_types import check_types
 from partitioning.sources.expressions import parse
 from partitioning.sources.files import check_file, file_format
@@ -19,10 +20,8 @@ from partitioning.sources.parquet import open_parquet
 from partitioning.sources.pseudonyms import replaced
 from partitioning.sources.sqlite import open_sqlite
 from partitioning.sources.used import Use, used
-from partitioning.sources.values import time_of
 
 _ID_TYPES = {*INTEGERS, *UNSIGNED, NO_TYPE, "VARCHAR", "UUID", "DATE"}
-_DIVISOR = {"s": 1, "ms": 1000, "us": 1_000_000}
 
 
 @dataclass(frozen=True)
@@ -153,10 +152,9 @@ def _check_types(name: str, source: SourceConfig, label: str, types: dict[str, s
     for column, role in use.roles.items():
         kind = types[column]
         if role == "time":
-            if (kind in (*INTEGERS, *UNSIGNED) or _has_fractions(kind)) and not source.time_unit:
+            if needs_unit(kind) and not source.time_unit:
                 raise ConfigError(f"graph.sources.{name}.time_unit: column '{column}' is {kind}; expected s, ms or us")
-            known = kind in (*INTEGERS, *UNSIGNED, "DATE", "VARCHAR", NO_TYPE) or _has_fractions(kind)
-            if not known and not kind.startswith("TIMESTAMP"):
+            if not is_time(kind):
                 raise DataError(
                     f"{label}: column '{column}' is {kind}; a time is TIMESTAMP, DATE, ISO text or a number of 64 bits"
                 )
@@ -165,33 +163,3 @@ def _check_types(name: str, source: SourceConfig, label: str, types: dict[str, s
             raise DataError(
                 f"{label}: column '{column}' is {kind}; expected an integer, VARCHAR, UUID or DATE for {what}"
             )
-
-
-def epoch_of(column: str, unit: TimeUnit | None, kind: str) -> str:
-    """SQL of a time column's epoch seconds; fractions are floored, where DuckDB's division would cut them off."""
-    column = quoted(column)
-    if kind in (*INTEGERS, *UNSIGNED) and unit:
-        return _floored(f"CAST({column} AS BIGINT)", _DIVISOR[unit])
-    if kind == NO_TYPE:
-        return "CAST(NULL AS BIGINT)"
-    if kind in ("TIMESTAMP_NS", "TIMESTAMPTZ_NS"):
-        return _floored(f"epoch_ns({column})", 1_000_000_000)
-    if kind == "VARCHAR" and unit:
-        iso = _floored(f"epoch_us(TRY_CAST({column} AS TIMESTAMP WITH TIME ZONE))", 1_000_000)
-        return f"coalesce({_floored(time_of(unit)[0].format(column), _DIVISOR[unit])}, {iso})"
-    if _has_fractions(kind) and unit:
-        return _floored(f"TRY_CAST(floor({column}) AS BIGINT)", _DIVISOR[unit])
-    if kind == "VARCHAR":  # what is no time becomes NULL, which check_times reports
-        column = f"TRY_CAST({column} AS TIMESTAMP WITH TIME ZONE)"
-    return _floored(f"epoch_us({column})", 1_000_000)
-
-
-def _has_fractions(kind: str) -> bool:
-    """Whether numbers of a type can be epochs with fractions; those of 32 bits are minutes apart."""
-    return kind == "DOUBLE" or kind.startswith("DECIMAL")
-
-
-def _floored(value: str, divisor: int) -> str:
-    if divisor == 1:
-        return value
-    return f"({value} // {divisor} - CAST({value} % {divisor} < 0 AS BIGINT))"

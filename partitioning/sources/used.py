@@ -25,6 +25,7 @@ class Use:
     roles: dict[str, Role] = field(default_factory=dict)
     expressions: list[Expression] = field(default_factory=list)
     hashed: set[str] = field(default_factory=set)  # columns of ids that are read as pseudonyms
+    exact: set[str] = field(default_factory=set)  # times that are compared to the fraction
     checked: list[str] = field(default_factory=list)
     queried: set[str] | None = field(default_factory=set)
 
@@ -71,8 +72,11 @@ def used(engine: Engine, config: GraphConfig, checks: Iterable[CheckConfig] = ()
         if consent and consent.source and consent.column:
             use = uses.setdefault(consent.source, Use())
             use.roles[consent.column] = "id"
-            if consent.time_column:
-                use.roles[consent.time_column] = "time"
+            use.roles.update(dict.fromkeys(consent.times, "time"))
+            if consent.intervals:
+                use.exact.update(consent.times)
+                for name in relation.sources:
+                    uses[name].exact.add(config.sources[name].time_column or "")
             answer = quoted(consent.answer) if consent.answer else None
             for key, sql in (("about", consent.about), ("where", consent.where), ("answer", answer)):
                 if sql is not None:
