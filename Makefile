@@ -69,7 +69,7 @@ test-slow: venv  ## The large and long tests
 	$(BIN)/python -m pytest -q -m slow $(ARGS)
 
 consent-check: venv  ## Marked people through every format and stage: who did not agree or left is in no byte of a workspace
-	$(BIN)/python -m pytest -q -m "slow or not slow" tests/pipeline/test_consent_check.py tests/partitioning/test_consent.py $(ARGS)
+	$(BIN)/python -m pytest -q -m "slow or not slow" tests/pipeline/test_consent_check.py tests/partitioning/test_consent.py tests/partitioning/test_consent_intervals.py $(ARGS)
 
 lint: venv  ## ruff and mypy
 	$(BIN)/ruff check .

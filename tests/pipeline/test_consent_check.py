@@ -1,7 +1,8 @@
 """`make consent-check`: nobody who did not agree, withdrew or asked to be forgotten is in any byte of the workspace.
 
-Marked people of every kind go through every format and every stage, some of which are killed; a second night withdraws,
-and `purge` removes the first. Those who agreed are the control: the search must find them.
+Marked people of every kind, of answers and of intervals, go through every format and every stage, some of which are
+killed; a second night withdraws, and `purge` removes the first. Those who agreed are the control: the search must find
+them.
 """
 
 import json
@@ -14,13 +15,14 @@ from pathlib import Path
 import pytest
 
 from pipeline.cli import main
-from tests.worlds.marked_people import AGREED, ANSWERS, FORMATS, MarkedWorld, ids_of, item, person, traces
+from tests.worlds.marked_people import FORMATS, MarkedWorld, ids_of, item, person, traces
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 STAGES = ("partition", "train", "export", "rank")
 # Where a command is killed, by stage: what it has written by then stays.
 KILLS = {
     "partition": ("partitioning.build", "write_buckets"),
+    "train": ("pbg_transra.training.checkpoint_files", "CheckpointFiles.commit_pass"),
     "rank": ("ranker.experiment.ranking", "concluded"),
 }
 
@@ -28,6 +30,20 @@ KILLS = {
 @pytest.fixture(params=[FORMATS[0], *(pytest.param(format, marks=pytest.mark.slow) for format in FORMATS[1:])])
 def world(tmp_path: Path, request: pytest.FixtureRequest) -> MarkedWorld:
     world = MarkedWorld(tmp_path, request.param)
+    world.write()
+    return world
+
+
+@pytest.fixture(
+    params=[
+        (FORMATS[0], False),
+        (FORMATS[0], True),
+        *(pytest.param((format, by), marks=pytest.mark.slow) for format in FORMATS[1:] for by in (False, True)),
+    ],
+    ids=lambda param: f"{param[0]}-{'intervals' if param[1] else 'answers'}",
+)
+def either_world(tmp_path: Path, request: pytest.FixtureRequest) -> MarkedWorld:
+    world = MarkedWorld(tmp_path, *request.param)
     world.write()
     return world
 
@@ -49,35 +65,32 @@ def killed(world: MarkedWorld, stage: str, *more: str) -> None:
     assert done.returncode == -signal.SIGKILL
 
 
-def agreed(night: int) -> set[str]:
-    return {id for kind in AGREED[night] for id in (person(kind), item(kind))}
-
-
 def latest(world: MarkedWorld) -> Path:
     return (world.root / "runs/marked/latest").resolve()
 
 
-def test_nobody_is_in_any_byte_who_should_not_be(world: MarkedWorld) -> None:
+def test_nobody_is_in_any_byte_who_should_not_be(either_world: MarkedWorld) -> None:
+    world = either_world
     workspace = world.root / "runs/marked"
     for stage in STAGES:
         if stage in KILLS:
             killed(world, stage)
-            assert set(traces(workspace)) <= agreed(1), f"after a kill of {stage}"
+            assert set(traces(workspace)) <= world.agreed(1), f"after a kill of {stage}"
         assert transra(world, stage) == 0
     found = traces(workspace)
-    assert set(found) == agreed(1), "no more, and the controls"
-    for kind in AGREED[1]:
-        files = " ".join(found[person(kind)])
+    assert set(found) == world.agreed(1), "no more, and the controls"
+    for id in (id for id in world.agreed(1) if id.endswith("person")):
+        files = " ".join(found[id])
         assert all(name in files for name in ("graph/entities", "entity_names", "embeddings.h5", "tsv")), files
 
     world.write_lists(2)
     assert transra(world, "run") == 0
-    assert set(traces(latest(world))) == agreed(2), "whoever withdrew has left what is published"
-    assert set(traces(workspace)) == agreed(1), "and is in the first night's run"
+    assert set(traces(latest(world))) == world.agreed(2), "whoever withdrew has left what is published"
+    assert set(traces(workspace)) == world.agreed(1), "and is in the first night's run"
     assert transra(world, "purge", "--dry-run") == 0
-    assert set(traces(workspace)) == agreed(1)
+    assert set(traces(workspace)) == world.agreed(1)
     assert transra(world, "purge") == 0
-    assert set(traces(workspace)) == agreed(2)
+    assert set(traces(workspace)) == world.agreed(2)
     assert transra(world, "run") == 0, "what is kept is whole"
 
 
@@ -122,9 +135,10 @@ def test_what_is_refused_leaves_no_id_either(world: MarkedWorld) -> None:
     assert traces(world.root / "runs") == {} and list((world.root / "runs").rglob("log.jsonl"))
 
 
-def test_the_search_finds_what_is_planted(tmp_path: Path) -> None:
-    world = MarkedWorld(tmp_path, "parquet")
+@pytest.mark.parametrize("intervals", [False, True])
+def test_the_search_finds_what_is_planted(tmp_path: Path, intervals: bool) -> None:
+    world = MarkedWorld(tmp_path, "parquet", intervals)
     world.write()
     found = traces(tmp_path)
-    for kind in ANSWERS:
+    for kind in world.kinds:
         assert "offsite.parquet" in found[person(kind)] and "offsite.parquet" in found[item(kind)], ids_of(kind)

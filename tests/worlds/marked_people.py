@@ -32,6 +32,24 @@ ANSWERS: dict[str, tuple[list[tuple[str, str, str]], list[tuple[str, str, str]]]
     "withdrawn": ([("{}", "yes", "2025-12-01")], [("{}", "no", "2026-01-01")]),
 }
 AGREED = {1: {"no-yes", "withdrawn"}, 2: {"no-yes"}}  # by night
+BOUGHT = START - DAY  # when everybody bought what only they did
+# The intervals in which each kind had opted in, in seconds from then, in the first night and from the second night on.
+Interval = tuple[int | None, int | None]
+INTERVALS: dict[str, tuple[list[Interval], list[Interval]]] = {
+    "outside-never": ([], []),
+    "too-late": ([(1, None)], [(1, None)]),
+    "at-the-end": ([(-DAY, 0)], [(-DAY, 0)]),
+    "in-a-gap": ([(-DAY, -1), (1, None)], [(-DAY, -1), (1, None)]),
+    "empty-interval": ([(0, 0)], [(0, 0)]),
+    "ended": ([(None, -1)], [(None, -1)]),
+    "inside": ([(0, 1)], [(0, 1)]),
+    "overlapping": ([(-DAY, 5), (-1, None)], [(-DAY, 5), (-1, None)]),
+    "ever": ([(None, None)], [(None, None)]),
+    "half": ([(-2 * DAY - 1, -DAY)], [(-2 * DAY - 1, -DAY)]),
+    "closes": ([(-DAY, None)], [(-DAY, 0)]),
+    "open-forgotten": ([(None, None)], [(None, None)]),
+}
+WITHIN = {1: {"inside", "overlapping", "ever", "closes"}, 2: {"inside", "overlapping", "ever"}}  # by night
 FORMATS = ("csv", "jsonl", "parquet")
 
 
@@ -50,28 +68,61 @@ def ids_of(kind: str) -> list[str]:
 
 @dataclass(frozen=True)
 class MarkedWorld:
-    """`root` with logs and lists in one format; `write_lists` makes those of a night."""
+    """`root` with logs and lists in one format; `write_lists` makes those of a night.
+
+    People have given answers, or had opted in for `intervals`.
+    """
 
     root: Path
     format: str
+    intervals: bool = False
+
+    @property
+    def kinds(self) -> list[str]:
+        return list(INTERVALS if self.intervals else ANSWERS)
+
+    @property
+    def forgotten(self) -> str:
+        return person("open-forgotten" if self.intervals else "forgotten")
+
+    def agreed(self, night: int) -> set[str]:
+        """The marked ids that may be in the graph of a night. Of "half", what was bought when they had not opted in
+        stays away."""
+        kinds = (WITHIN if self.intervals else AGREED)[night]
+        both = {id for kind in kinds for id in (person(kind), item(kind))}
+        return both | ({person("half")} if self.intervals else set())
 
     def write(self) -> None:
         small_world(self.root, rows=3000).write(user_id=self._impressed())
         self._table("onsite", ["user", "pin", "ts"], list(self._clicks()))
-        bought = [(person(kind), item(kind), START - DAY) for kind in ANSWERS for _ in range(3)]
+        bought = [(person(kind), item(kind), BOUGHT) for kind in self.kinds for _ in range(3)]
+        bought += [(person("half"), "i1", BOUGHT - 2 * DAY)] if self.intervals else []
         bought += [(f"u{user}", f"i{user % 5}", START - DAY) for user in range(40)]
         self._table("offsite", ["user", "item", "ts"], bought)
         self.write_lists(1)
         (self.root / "marked.json").write_text(json.dumps(self.config()))
 
     def write_lists(self, night: int) -> None:
-        """The consent list, which has a history, and the list of ids to forget."""
-        rows = [(f"u{user}", "yes", "2025-11-01") for user in range(40)]
+        """The consent list, which has a history or intervals, and the list of ids to forget."""
+        if self.intervals:
+            self._table("consent", ["person", "since", "until"], list(self._opted_in(night)))
+        else:
+            self._table("consent", ["person", "answer", "at"], list(self._answers(night)))
+        kind = "open-forgotten" if self.intervals else "forgotten"
+        self.write_forget([("user", person(kind)), ("item", item(kind))])
+
+    def _answers(self, night: int) -> Iterator[tuple[str, str, str]]:
+        yield from ((f"u{user}", "yes", "2025-11-01") for user in range(40))
         for kind, (first, second) in ANSWERS.items():
             for text, answer, time in [*first, *(second if night > 1 else [])]:
-                rows.append((text.format(person(kind), upper=person(kind).upper(), item=item(kind)), answer, time))
-        self._table("consent", ["person", "answer", "at"], rows)
-        self.write_forget([("user", person("forgotten")), ("item", item("forgotten"))])
+                yield text.format(person(kind), upper=person(kind).upper(), item=item(kind)), answer, time
+
+    def _opted_in(self, night: int) -> Iterator[tuple[str, int | None, int | None]]:
+        yield from ((f"u{user}", None, None) for user in range(40))
+        for kind, nights in INTERVALS.items():
+            for interval in nights[night - 1]:
+                since, until = (None if seconds is None else BOUGHT + seconds for seconds in interval)
+                yield person(kind), since, until
 
     def write_forget(self, entries: list[tuple[str, str]]) -> None:
         self._table("forget", ["type", "id"], entries)
@@ -79,7 +130,9 @@ class MarkedWorld:
     def config(self) -> dict[str, Any]:
         when = {"time_column": "ts", "time_unit": "s"}
         sides = {name: {"type": name, "column": name} for name in ("user", "pin", "item")}
-        consent = {"source": "consent", "type": "user", "column": "person", "where": "answer = 'yes'"}
+        consent = {"source": "consent", "type": "user", "column": "person"}
+        answers, intervals = {"where": "answer = 'yes'", "time_column": "at"}, {"from_column": "since"}
+        consent |= {**intervals, "to_column": "until"} if self.intervals else answers
         return {
             "graph": {
                 "partitions": 2,
@@ -88,7 +141,7 @@ class MarkedWorld:
                 "sources": {
                     "onsite": {"path": f"onsite.{self.format}", **when},
                     "offsite": {"path": f"offsite.{self.format}", **when},
-                    "consent": {"path": f"consent.{self.format}"},
+                    "consent": {"path": f"consent.{self.format}", "time_unit": "s" if self.intervals else None},
                     "forget": {"path": f"forget.{self.format}"},
                 },
                 "entities": {"user": {}, "pin": {}, "item": {}},
@@ -102,7 +155,7 @@ class MarkedWorld:
                         "rhs": sides["item"],
                     },
                 ],
-                "consent": {**consent, "time_column": "at"},
+                "consent": consent,
                 "forget": {"source": "forget"},
             },
             "model": {"operator": "transra", "anchors": ["click"], "dimension": 8, "epochs": 1, "workers": 1},
@@ -114,11 +167,11 @@ class MarkedWorld:
         rng = np.random.default_rng(0)
         for user, pin in zip(rng.integers(0, 400, 2000), rng.integers(0, 60, 2000), strict=True):
             yield f"u{user}", f"p{pin}", START - DAY
-        yield person("forgotten"), "p1", START - DAY
+        yield self.forgotten, "p1", START - DAY
 
     def _impressed(self) -> list[str]:
         """Every tenth impression is of the person to be forgotten."""
-        return [person("forgotten") if row % 10 == 0 else f"u{row % 400}" for row in range(3000)]
+        return [self.forgotten if row % 10 == 0 else f"u{row % 400}" for row in range(3000)]
 
     def _table(self, name: str, columns: list[str], rows: list[tuple[Any, ...]]) -> None:
         path = self.root / f"{name}.{self.format}"
@@ -139,7 +192,7 @@ def traces(directory: Path) -> dict[str, set[str]]:
     the entity map and the exports, and the 32 bits of prepared impressions.
     """
     found: dict[str, set[str]] = {}
-    ids = [id for kind in ANSWERS for id in ids_of(kind)]
+    ids = [id for kind in (*ANSWERS, *INTERVALS) for id in ids_of(kind)]
     hashes = dict(zip(ids, hash_ids(pa.array(ids, pa.large_string())), strict=True))
     for path in sorted(path for path in directory.rglob("*") if path.is_file() and not path.is_symlink()):
         raw = path.read_bytes() + b"\0" + _decoded(path)
