@@ -18,6 +18,9 @@ from partitioning.sources.used import Use
 _TEXT = Kind("VARCHAR", "{0}")
 _DELIMITER = {"csv": ",", "tsv": "\t"}
 _OTHER_DELIMITERS = (";", "|", "\t", ",")
+# With an empty field as NULL, which is its default, DuckDB lets one field too many pass if that is empty. An unquoted
+# field cannot hold the end of a line, so that nothing is NULL here.
+_NO_NULL = f"nullstr = {literal(chr(10))}, allow_quoted_nulls = false"
 _QUOTE = {"csv": '"', "tsv": ""}  # a TSV has no quoting: PBG and OpenKE split it at tabs
 
 
@@ -69,8 +72,8 @@ def _runs(files: Files, headers: dict[Path, list[str]]) -> Iterator[tuple[Path, 
 
 
 def _stored(header: list[str], columns: list[str]) -> dict[str, str]:
-    """SQL of the text of each used column that the files store."""
-    return {column: f"c{header.index(column)}" for column in columns if column in header}
+    """SQL of the text of each used column that the files store; an empty field is no value."""
+    return {column: f"nullif(c{header.index(column)}, '')" for column in columns if column in header}
 
 
 def _scan(source: SourceConfig, format: Format, header: list[str], files: Iterable[Path]) -> str:
@@ -79,7 +82,7 @@ def _scan(source: SourceConfig, format: Format, header: list[str], files: Iterab
     return (
         f"read_csv({file_list(files)}, auto_detect = false, delim = {delimiter}, quote = {quote}, escape = {quote}, "
         f"header = {'false' if source.columns else 'true'}, columns = {{{columns}}}, hive_partitioning = false, "
-        "strict_mode = true, null_padding = false, ignore_errors = false)"
+        f"{_NO_NULL}, strict_mode = true, null_padding = false, ignore_errors = false)"
     )
 
 

@@ -125,6 +125,10 @@ LINES = {
     "short lines first": ("user,pin,x\n" + "1,p\n" * 5000 + "1,p,x\n" * 2000, "line 2: has 2 fields; expected 3"),
     "a short line": ("user,pin,x\n1,p,x\n1,p\n", "line 3: has 2 fields; expected 3"),
     "a long line": ("user,pin\n1,p\n1,p,x\n", "line 3: has 3 fields; expected 2"),
+    "an empty field too many": ("user,pin\n1,p\n1,p,\n", "line 3: has 3 fields; expected 2"),
+    "two empty fields for one": ("user,pin\n1,p\n1,,\n", "line 3: has 3 fields; expected 2"),
+    "a quoted empty field too many": ('user,pin\n1,p\n1,p,""\n', "line 3: has 3 fields; expected 2"),
+    "an empty field too many, CRLF": ("user,pin\r\n1,p\r\n1,p,\r\n2,q\r\n", "line 3: has 3 fields; expected 2"),
     "an open quote": ('user,pin\n1,"p\n', "line 2: a quote that is not closed"),
     "text after a quote": ('user,pin\n1,"p"x\n', "line 2: a quote that is not closed"),
     "ends of lines that change": (b"user,pin\n1,p\r\n2,p\n", "ends of lines that change"),
@@ -146,6 +150,21 @@ def test_lines_that_do_not_fit(tmp_path, case):
     assert told.startswith("DataError: ") and "log.csv" in told and message in told
 
 
+@pytest.mark.parametrize("columns", [None, ["user", "pin"]])
+@pytest.mark.parametrize("end", ["", "\n", "\n3\tr\n"])
+def test_an_empty_field_too_many_in_a_tsv(tmp_path, columns, end):
+    header = "" if columns else "user\tpin\n"
+    told = refused(tmp_path, "log.tsv", f"{header}1\tp\n2\tq\t{end}", {"columns": columns})
+    assert f"log.tsv, line {2 if columns else 3}: has 3 fields; expected 2" in told
+
+
+@pytest.mark.parametrize("name", ["log.csv", "log.tsv"])
+def test_an_empty_field_is_no_value(tmp_path, name):
+    content = 'user,pin,x\n1,p,\n2,q,5\n,r,6\n"",s,7\n'
+    content = content.replace('""', "").replace(",", "\t") if name == "log.tsv" else content
+    assert clicks(tmp_path, name, content, where="x IS NULL OR user IS NOT NULL") == [("1", "p"), ("2", "q")]
+
+
 def test_a_header_that_the_config_says_is_not_there(tmp_path):
     for name, content in (("log.csv", "User, pin\n1,p\n"), ("log.tsv", "user\tpin\n1\tp\n")):
         told = refused(tmp_path, name, content, {"columns": ["user", "pin"]})
@@ -163,6 +182,7 @@ def test_a_header_that_the_config_says_is_not_there(tmp_path):
         ("pin,x,user\np,y,1\n", [("1", "p")]),
         ("user,pin\na\0b,p\n", [("a\0b", "p")]),
         ("user,pin\n#1,p\n", [("#1", "p")]),
+        ('user,pin\n"\n",p\n', [("\n", "p")]),
     ],
 )
 def test_texts_as_people_write_them(tmp_path, content, expected):
