@@ -112,7 +112,7 @@ class DuckDBReader:
     def totals(self) -> ReadTotals:
         rows = {name: self._count(source.table, "true") for name, source in self._sources.items()}
         types = {name: source.types for name, source in self._sources.items()}
-        return ReadTotals(rows, types, self._without_consent(), self._forgotten, self._measured)
+        return ReadTotals(rows, types, self._without_consent(), self._removed(), self._forgotten, self._measured)
 
     def _without_consent(self) -> dict[str, int]:
         """Also those that were counted before."""
@@ -120,6 +120,18 @@ class DuckDBReader:
         for part in (part for part in self._events if part.consented):
             rows[self._config.relations[part.declared].label] += self._refused(part)
         return {relation.label: rows[relation.label] for relation in self._config.relations if relation.label in rows}
+
+    def _removed(self) -> dict[str, dict[str, int]]:
+        """Of the rows that were read now. An inverse has the same."""
+        inverses = {relation.inverse for relation in self._config.relations}
+        rows: dict[str, dict[str, int]] = {}
+        for part in self._events:
+            relation = self._config.relations[part.declared]
+            if relation.without and relation.label not in inverses:
+                selected = " AND ".join(part.selected) or "true"
+                count = self._count(part.removed, selected) if part.removed else 0
+                rows.setdefault(relation.label, {})[part.source.name] = count
+        return rows
 
     def _refused(self, events: Events) -> int:
         """Rows that would be edges if all agreed."""

@@ -60,6 +60,7 @@ def graph_report(
         files_settled=continuation.files_settled,
         recounted=continuation.recounted,
         without_consent=scan.totals.without_consent,
+        removed=scan.totals.removed,
         forgotten=scan.totals.forgotten,
         edges_left_out=statistics["edges_left_out"],
         known={name: sum(map.previous) for name, map in entities.items()},

@@ -13,6 +13,7 @@ class GraphReport:
         files_settled: files that were not read again, since the ledger of the previous graph has them
         recounted: why all files were read although the previous graph has a ledger
         without_consent: rows left out, by declared relation
+        removed: rows left out by `without`, of those that were read, by declared relation and source
         forgotten: of the ids to forget, how many were `found` (in events or in the previous graph) and `not_found`, by
             type
         edges_left_out: by reason: seen_before (held out, but an earlier split has it), max_degree, min_degree
@@ -33,6 +34,7 @@ class GraphReport:
     files_settled: int
     recounted: list[str]
     without_consent: dict[str, int]
+    removed: dict[str, dict[str, int]]
     forgotten: dict[str, dict[str, int]]
     edges_left_out: dict[str, int]
     known: dict[str, int]

@@ -26,6 +26,7 @@ class Events:
     source: Source
     selected: tuple[str, ...]  # `where` and the end of the time split
     consented: Consented | None  # of relations that need consent of a source
+    removed: str | None  # what follows FROM for the rows that `without` left out
     split: str
     moment: str  # epoch seconds that decide the split, NO_MOMENT where another rule does
     weight: str  # in units
@@ -57,14 +58,14 @@ def declared_events(engine: Engine, config: GraphConfig, sources: dict[str, Sour
     for index, relation in enumerate(config.relations):
         consent = config.consent_of(relation)
         for name in (name for name in relation.sources if name in filled):
-            left = remaining(engine, relation, sources[name], sources, f"graph.relations[{index}]")
+            left, removed = remaining(engine, relation, sources[name], sources, f"graph.relations[{index}]")
             looked_up, source = derived(engine, relation, left, sources)
             consented = _consented(looked_up, source, consent, agreed)
             source = consented.source if consented else source
             selected = tuple(_selected(config, relation, source))
             split, moment = _split(config, relation, source)
             weight = weight_units(relation, source, reference)
-            events.append(Events(index, looked_up, source, selected, consented, split, moment, weight))
+            events.append(Events(index, looked_up, source, selected, consented, removed, split, moment, weight))
     return events
 
 

@@ -41,13 +41,14 @@ def _partners(engine: Engine, end: SideConfig, source: Source) -> str:
 
 def remaining(
     engine: Engine, relation: RelationConfig, source: Source, sources: dict[str, Source], path: str
-) -> Source:
-    """The source without the rows that another one has, too. Raises ConfigError for columns of different types.
+) -> tuple[Source, str | None]:
+    """The source without the rows that another one has, too, and what follows FROM for those (None: there are none).
 
-    Values are compared as text, as ids are, and no value is like no value.
+    Values are compared as text, as ids are, and no value is like no value. Raises ConfigError for columns of different
+    types.
     """
     if relation.without is None or (other := sources.get(relation.without.source)) is None:
-        return source
+        return source, None
     columns = relation.without.columns
     for column in columns:
         if (here := source.types[column]) != (there := other.types[column]):
@@ -61,5 +62,6 @@ def remaining(
     same = " AND ".join(
         f"w.c{at} IS NOT DISTINCT FROM CAST(e.{quoted(column)} AS VARCHAR)" for at, column in enumerate(columns)
     )
-    select, rest = "(SELECT e.* FROM ", f" e ANTI JOIN {table} w ON {same})"
-    return replace(source, table=select + source.table + rest, reader=select + source.reader + rest)
+    select, left, gone = "(SELECT e.* FROM ", f" e ANTI JOIN {table} w ON {same})", f" e SEMI JOIN {table} w ON {same})"
+    remaining = replace(source, table=select + source.table + left, reader=select + source.reader + left)
+    return remaining, select + source.table + gone

@@ -73,7 +73,9 @@ class Partition(Stage):
     def summary(self, metrics: dict[str, Any]) -> str:
         settled = f" ({metrics['files_settled']} files were counted before)" if metrics["files_settled"] else ""
         by_split = ", ".join(f"{split} {count:,}" for split, count in metrics["edges_by_split"].items())
-        reasons = {**metrics["edges_left_out"], "without consent": sum(metrics["without_consent"].values())}
+        listed = sum(rows for by_source in metrics["removed"].values() for rows in by_source.values())
+        without = sum(metrics["without_consent"].values())
+        reasons = {**metrics["edges_left_out"], "without consent": without, "listed in another source": listed}
         left_out = ", ".join(f"{count:,} {why.replace('_', ' ')}" for why, count in reasons.items() if count)
         why = f"; left out: {left_out}" if left_out else ""
         return f"{metrics['edges']:,} edges ({by_split}{why}), {metrics['entities']:,} entities{settled}"

@@ -73,6 +73,23 @@ def test_rows_of_another_source_are_left_out(
     ]
     report = build(tmp_path, config(sources=sources, relations=both, **ids))
     assert report.edges_by_split == {"train": 1, "valid": 3, "test": 0}
+    assert report.removed == {"click": {"log": 3}}
+
+
+def test_what_was_removed_is_counted_by_source(tmp_path: Path) -> None:
+    """Rows that `where` would have kept, of each source, of an inverse not again; none by an empty list."""
+    for name, users in (("log", [1, 1, 2, 3]), ("more", [1, 4]), ("valid", [1, 3, 9]), ("none", [])):
+        pd.DataFrame({"user": users, "pin": "a"}, dtype=object).to_csv(tmp_path / f"{name}.csv", index=False)
+    sources = {name: {"path": f"{name}.csv"} for name in ("log", "more", "valid", "none")}
+    both = [
+        relation(
+            source=["log", "more"], where="user <> '3'", inverse="of", without={"source": "valid", "columns": ["user"]}
+        ),
+        relation(name="all", source="log", without={"source": "none", "columns": ["user"]}),
+        relation(name="rest", source="log"),
+    ]
+    report = build(tmp_path, config(sources=sources, relations=both))
+    assert report.removed == {"click": {"log": 2, "more": 1}, "all": {"log": 0}}
 
 
 def test_rows_are_compared_in_one_type(tmp_path: Path) -> None:
