@@ -1,9 +1,10 @@
 """The root of a run config: one section per stage."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from pydantic import Field
 
+from artifacts.errors import ConfigError
 from artifacts.section import Problem, Section, did_you_mean
 from partitioning import CheckConfig, GraphConfig, check_problems, graph_problems
 from pbg_transra import EvaluateConfig, ExportConfig, ModelConfig
@@ -18,7 +19,9 @@ class RunConfig(Section):
     checks: tuple[CheckConfig, ...] = Field(
         (), description="what the data of a graph must be like before it is trained on"
     )
-    model: ModelConfig = Field(description="what is trained on it, and how")
+    model: ModelConfig | None = Field(
+        None, description="what is trained on it, and how; without it, the graph alone is what a config is for"
+    )
     evaluate: EvaluateConfig = Field(EvaluateConfig(), description="how the vectors are judged")
     export: ExportConfig = Field(ExportConfig(), description="how vectors leave")
     ranker: RankerConfig | None = Field(None, description="the CTR/CVR ranker that `transra rank` trains and judges")
@@ -30,6 +33,13 @@ class RunConfig(Section):
         ranker = self.ranker.model_copy(update={"arms": chosen(self.ranker.arms, names)})
         return self.model_copy(update={"ranker": ranker})
 
+    @property
+    def trained(self) -> ModelConfig:
+        """The model section. Raises ConfigError where the config is of a graph alone."""
+        if self.model is None:
+            raise ConfigError("model: missing, expected a section that says what is trained on the graph, and how")
+        return self.model
+
     def problems(self) -> Iterator[Problem]:
         sections: list[tuple[str, Section | None]] = [("model", self.model), ("evaluate", self.evaluate)]
         sections += [("export", self.export), ("ranker", self.ranker)]
@@ -38,14 +48,23 @@ class RunConfig(Section):
         found += [("checks", problem) for problem in check_problems(self.checks, self.graph)]
         for name, problem in found:
             yield Problem((name, *problem.path), problem.message)
+        if self.ranker and not self.model:
+            yield Problem(("model",), "missing, expected a section: the ranker reads the vectors that it trains")
         if self._declares_all:
             yield from self.unknown_relations(self.graph.declared_names)
 
     @property
     def names_from_data(self) -> bool:
         """Whether a name that the model uses is none that the graph section declares, but may come from the data."""
-        used = {*self.model.anchors, *self.model.relation_weights}
-        return not self._declares_all and not used <= set(self.graph.declared_names)
+        return not self._declares_all and not {*self._anchors, *self._weighted} <= set(self.graph.declared_names)
+
+    @property
+    def _anchors(self) -> tuple[str, ...]:
+        return self.model.anchors if self.model else ()
+
+    @property
+    def _weighted(self) -> Iterable[str]:
+        return self.model.relation_weights if self.model else ()
 
     @property
     def _declares_all(self) -> bool:
@@ -53,11 +72,11 @@ class RunConfig(Section):
 
     def unknown_relations(self, names: Sequence[str]) -> Iterator[Problem]:
         """What the model names that is none of the graph's relations, given all their names."""
-        for position, anchor in enumerate(self.model.anchors):
+        for position, anchor in enumerate(self._anchors):
             if anchor not in names:
                 hint = did_you_mean(anchor, list(names))
                 yield Problem(("model", "anchors", position), f"'{anchor}' is not a relation of the graph{hint}")
-        for name in self.model.relation_weights:
+        for name in self._weighted:
             if name not in names:
                 hint = did_you_mean(name, list(names))
                 yield Problem(("model", "relation_weights", name), f"not a relation of the graph{hint}")

@@ -37,7 +37,7 @@ def require_exports_intact(runs: dict[str, Path]) -> None:
 
 def expecting(context: Context, config: RankerConfig, run: Run) -> RankerConfig:
     """The section with all that is known of the run's own export, where `expect` does not say more."""
-    model = context.config.model
+    model = context.config.trained
     known = {"dimension": model.dimension, "anchors": model.anchors, "run": run.id}
     asked = {name: value for name, value in config.expect.model_dump().items() if value is not None}
     return config.model_copy(update={"expect": config.expect.model_copy(update=known | asked)})

@@ -17,7 +17,9 @@ class Evaluate(Stage):
     reads: ClassVar = {"partition": ("graph.json", "edges/"), "train": ("",)}
 
     def applies(self, context: Context) -> bool:
-        """Without a split that keeps edges out of training there is nothing to rank."""
+        """Without a model, or a split that keeps edges out of training, there is nothing to rank."""
+        if context.config.model is None:
+            return False
         graph = context.config.graph
         by_rule = graph.split.time is not None or graph.split.random is not None
         return by_rule or any(source.split == context.config.evaluate.split for source in graph.sources.values())
@@ -34,7 +36,7 @@ class Evaluate(Stage):
         config = context.config
         with context.console.steps(self.name) as progress:
             graph_dir, model_dir = run.directory("partition"), run.directory("train")
-            return evaluate(graph_dir, model_dir, config.model, config.evaluate, progress)
+            return evaluate(graph_dir, model_dir, config.trained, config.evaluate, progress)
 
     def summary(self, metrics: dict[str, Any]) -> str:
         left_out = "".join(

@@ -17,6 +17,9 @@ class Export(Stage):
     name, version, upstream = "export", 2, "train"
     reads: ClassVar = {"partition": ("graph.json", "edges/train/", "entities/"), "train": ("",)}
 
+    def applies(self, context: Context) -> bool:
+        return context.config.model is not None
+
     def section(self, context: Context) -> Section:
         return context.config.export
 
@@ -26,7 +29,7 @@ class Export(Stage):
 
         if run is None:
             return {}
-        disk = export_bytes(run.directory("partition"), context.config.model, context.config.export)
+        disk = export_bytes(run.directory("partition"), context.config.trained, context.config.export)
         require_disk(context.workspace.path, disk, "the export")
         return {"disk_bytes": disk}
 
@@ -39,7 +42,7 @@ class Export(Stage):
                 run.directory("partition"),
                 run.directory("train"),
                 partial,
-                context.config.model,
+                context.config.trained,
                 context.config.export,
                 attributes,
                 progress,

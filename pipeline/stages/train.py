@@ -21,13 +21,16 @@ class Train(Stage):
     name, version, upstream, resumable = "train", 1, "partition", True
     reads: ClassVar = {"partition": ("graph.json", "edges/", "entities/")}
 
+    def applies(self, context: Context) -> bool:
+        return context.config.model is not None
+
     def section(self, context: Context) -> Section:
-        return context.config.model
+        return context.config.trained
 
     def inputs(self, context: Context) -> dict[str, dict[str, Any]]:
         from pbg_transra import committed_files
 
-        start = context.config.model.start_from
+        start = context.config.trained.start_from
         return {str(path): input_state(path) for path in committed_files(context.root / start)} if start else {}
 
     def plan(self, context: Context, run: Run | None) -> dict[str, int]:
@@ -37,7 +40,7 @@ class Train(Stage):
 
         require_checks(context, run)
 
-        model = context.config.model
+        model = context.config.trained
         if model.tensorboard:
             from artifacts.scalars import require_tensorboard
 
@@ -57,7 +60,7 @@ class Train(Stage):
         from pipeline.stages.train_events import train_events
 
         self._start(context, run, partial)
-        graph_dir, model = run.directory("partition"), context.config.model
+        graph_dir, model = run.directory("partition"), context.config.trained
         if model.validate_every and not load_graph(graph_dir).edges("valid"):
             context.console.say(
                 f"{self.name}: nothing to validate: the valid split has no edges; the last epoch is the model"
@@ -70,7 +73,7 @@ class Train(Stage):
         """Puts the checkpoint of `model.start_from` where training looks for first values; not after a first epoch."""
         from pbg_transra import adopt_checkpoint, has_checkpoint
 
-        model = context.config.model
+        model = context.config.trained
         if model.start_from is None or has_checkpoint(partial):
             return
 
