@@ -16,6 +16,7 @@ from artifacts.inputs import FileState
 
 _CODECS = {".gz": "gzip", ".zst": "zstd"}
 _BLOCK = START_BYTES = 1 << 20
+BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 _MAGIC = {b"\x1f\x8b": ".gz", b"\x28\xb5\x2f\xfd": ".zst"}
 
 
@@ -45,16 +46,26 @@ def _plain(path: Path, state: FileState) -> Plain:
     return Plain(size, lines)
 
 
+def has_mark(path: Path) -> bool:
+    """Whether a text begins with UTF-8's byte order mark, as editors of Windows write it."""
+    return _start(path, len(BYTE_ORDER_MARK)) == BYTE_ORDER_MARK
+
+
 def start_of_text(path: Path) -> bytes:
     """The first START_BYTES of a text, unpacked. Raises DataError for what cannot be UTF-8 text."""
-    try:
-        with pa.input_stream(str(path), compression="detect") as file:
-            start: bytes = file.read(START_BYTES)
-    except (OSError, pa.ArrowException) as error:
-        raise DataError(f"{path}: cannot be read ({first_line(error)})") from error
+    start = _start(path, START_BYTES)
     for magic, suffix in _MAGIC.items():
         if start.startswith(magic):
             raise DataError(f"{path}: is compressed; expected text, or a name that ends with {suffix}")
     if start[:2] in (b"\xff\xfe", b"\xfe\xff") or b"\0" in start[:4]:
         raise DataError(f"{path}: is UTF-16 or UTF-32; expected UTF-8 text")
+    return start
+
+
+def _start(path: Path, size: int) -> bytes:
+    try:
+        with pa.input_stream(str(path), compression="detect") as file:
+            start: bytes = file.read(size)
+    except (OSError, pa.ArrowException) as error:
+        raise DataError(f"{path}: cannot be read ({first_line(error)})") from error
     return start

@@ -9,7 +9,7 @@ from artifacts.errors import ConfigError, DataError
 from artifacts.section import did_you_mean
 from artifacts.source_files import Files
 from partitioning.config.sections import Format, SourceConfig
-from partitioning.sources.compressed import START_BYTES, start_of_text
+from partitioning.sources.compressed import BYTE_ORDER_MARK, START_BYTES, start_of_text
 from partitioning.sources.engine import Engine, file_list, literal
 from partitioning.sources.layout import Opened, require_column
 from partitioning.sources.staged import Kind, Stage, declared_kind, kind_of_ids, scanned, stage
@@ -116,7 +116,7 @@ def _require_delimiter(path: Path, format: Format, fields: list[str]) -> None:
 def _first_fields(path: Path, format: Format) -> list[str]:
     start = start_of_text(path)
     try:
-        text = start.removeprefix(b"\xef\xbb\xbf").decode("utf-8", "strict" if len(start) < START_BYTES else "ignore")
+        text = start.removeprefix(BYTE_ORDER_MARK).decode("utf-8", "strict" if len(start) < START_BYTES else "ignore")
     except UnicodeDecodeError as error:
         line = start[: error.start].count(b"\n") + 1
         raise DataError(f"{path}, line {line}: is not UTF-8 text") from error

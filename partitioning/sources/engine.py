@@ -22,8 +22,8 @@ _CSV_REASONS = {
     "invalid state": "quotes or ends of lines that change within the file; expected one of LF and CRLF throughout",
 }
 _JSON_ERROR = re.compile(
-    r'(Malformed JSON|JSON transform error) in file "(?P<file>[^\n]+)",( at byte \d+)? in line (?P<line>\d+): '
-    r"(?P<reason>[^\n]+)"
+    r'(Malformed JSON|JSON transform error) in file "(?P<file>[^\n]+)",( at byte \d+)? in '
+    r"(?P<unit>line|record/value) (?P<line>\d+): (?P<reason>[^\n]+)"
 )
 _CSV_FILE = re.compile(r"^\s*file = (.+)$", re.MULTILINE)
 _VALUE_ERRORS = (duckdb.ConversionException, duckdb.OutOfRangeException)
@@ -141,7 +141,8 @@ def _readable(error: duckdb.Error) -> str:
     if found := _JSON_ERROR.search(text):
         line = int(found["line"]) - (found[1] == "Malformed JSON")  # DuckDB has counted it already
         reason = found["reason"].partition(" Try auto-detecting")[0].rstrip(". ")
-        return f"{found['file']}, line {line}: {reason}; expected one JSON object on each line"
+        unit = "line" if found["unit"] == "line" else "row"
+        return f"{found['file']}, {unit} {line}: {reason}; expected one JSON object on each line"
     csv_line, file = _CSV_LINE.search(text), _CSV_FILE.search(text)
     if "Parallel CSV Reader" in text:
         return "a CSV or TSV source has a line of tens of MB; is a quote not closed?"

@@ -7,7 +7,7 @@ from pathlib import Path
 from artifacts.errors import ConfigError, DataError
 from artifacts.source_files import Files
 from partitioning.config.sections import SourceConfig
-from partitioning.sources.compressed import start_of_text
+from partitioning.sources.compressed import has_mark, start_of_text
 from partitioning.sources.engine import Engine, file_list, literal, quoted
 from partitioning.sources.layout import NO_TYPE, Opened, key_of, require_column
 from partitioning.sources.pseudonyms import pseudonym_of
@@ -67,10 +67,12 @@ class _Raw:
 
     def read(self) -> None:
         shadowed = "file_index" in map(str.casefold, self.columns)  # then DuckDB's own column is out of sight
-        for at, files in enumerate([[path] for path in self.files] if shadowed else [list(self.files)]):
-            select = f"SELECT {self._kept}, CAST({at if shadowed else 'file_index'} AS UINTEGER) AS file"
+        marked = {path for path in self.files if has_mark(path)}
+        alone = shadowed or bool(marked)
+        for at, files in enumerate([[path] for path in self.files] if alone else [list(self.files)]):
+            select = f"SELECT {self._kept}, CAST({at if alone else 'file_index'} AS UINTEGER) AS file"
             into = f"INSERT INTO {self.table}" if at else f"CREATE TEMP TABLE {self.table} AS"
-            self.engine.run(f"{into} {select} FROM {self._scan(files)}")
+            self.engine.run(f"{into} {select} FROM {self._scan(files, files[0] in marked)}")
 
     @property
     def _kept(self) -> str:
@@ -88,10 +90,15 @@ class _Raw:
             f"WHEN json_type({value}) IN ('OBJECT', 'ARRAY') THEN CAST('{{}}' AS JSON) ELSE {value} END"
         )
 
-    def _scan(self, files: list[Path]) -> str:
+    def _scan(self, files: list[Path], marked: bool) -> str:
+        """A table function. DuckDB skips a byte order mark only where it does not look for lines.
+
+        `records`: else, of a file with a line that is no object, one column would be the whole line.
+        """
+        format = "unstructured" if marked else "newline_delimited"
         struct = ", ".join(f"{literal(column)}: 'JSON'" for column in self.columns)
         return (
-            f"read_json({file_list(files)}, format = 'newline_delimited', columns = {{{struct}}}, "
+            f"read_json({file_list(files)}, format = '{format}', records = 'true', columns = {{{struct}}}, "
             "hive_partitioning = false, ignore_errors = false)"
         )
 

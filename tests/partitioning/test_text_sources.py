@@ -259,7 +259,8 @@ def test_json_that_changes_its_type(tmp_path, column):
         (b'{"user": 1, "pin": "a"}\n[1]\n', "log.jsonl, line 2"),
         (b'{"user": 1, "user": 2, "pin": "a"}\n', "duplicate key"),
         (b'{"user": 1, "pin": "\xff"}\n', "log.jsonl, line"),
-        (b'\xef\xbb\xbf{"user": 1, "pin": "a"}\n', "byte order mark"),
+        (b'\xef\xbb\xbf{"user": 1, "pin": "a"}\n{"user": \n', "log.jsonl, row 2: "),
+        (b'\xef\xbb\xbf{"user": 1, "pin": "a"}\n[1]\n', "log.jsonl, row 2: "),
         (b'{"user": 1, "pni": "a"}\n', "has no column 'pin', did you mean 'pni'?"),
         (b'{"user": 1.5, "pin": "a"}\n', "column 'user' is DOUBLE"),
         (b'{"user": 12345678901234567890123, "pin": "a"}\n', "column 'user' is DOUBLE"),
@@ -268,6 +269,29 @@ def test_json_that_changes_its_type(tmp_path, column):
 )
 def test_json_that_does_not_fit(tmp_path, content, message):
     assert message in refused(tmp_path, "log.jsonl", content)
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_a_byte_order_mark_is_skipped(tmp_path, packed):
+    """As of a CSV: also beside files without one, and whatever the order of the files."""
+    for name, user, mark in (("a", 1, b""), ("b", 2, b"\xef\xbb\xbf"), ("c", 3, b"")):
+        content = mark + lines({"user": user, "pin": "p"}, {"user": user + 10, "pin": "p"}).encode()
+        path = tmp_path / f"{name}.jsonl{'.gz' if packed else ''}"
+        path.write_bytes(gzip.compress(content) if packed else content)
+    raw = config(sources={"log": {"path": "*.jsonl*"}}, relations=[relation()])
+    build(raw, tmp_path, tmp_path / "graph")
+    assert [lhs for *_, lhs, _ in edges(tmp_path / "graph")] == ["1", "11", "12", "13", "2", "3"]
+
+
+@pytest.mark.parametrize("other", ["5", "[1]", '"a"', "true"])
+def test_a_line_that_is_no_object_where_one_column_is_used(tmp_path, other):
+    """DuckDB then takes whole lines for the values of that column."""
+    (tmp_path / "log.csv").write_text("user,pin\n1,p\n")
+    (tmp_path / "people.jsonl").write_text(f'{{"person": "1"}}\n{other}\n')
+    sources = {"log": {"path": "log.csv"}, "people": {"path": "people.jsonl"}}
+    consent = {"source": "people", "type": "user", "column": "person"}
+    error = failure(tmp_path, config(sources=sources, relations=[relation(domain="offsite", consent=consent)]))
+    assert "people.jsonl, line 2: " in str(error) and "one JSON object on each line" in str(error)
 
 
 @pytest.mark.parametrize("suffix", ["csv", "jsonl"])
