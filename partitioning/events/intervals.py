@@ -10,7 +10,6 @@ from partitioning.sources.engine import Engine, quoted, text
 from partitioning.sources.epochs import epoch_of, nanoseconds_of
 from partitioning.sources.table import Source
 
-_MOMENT = quoted("moment of consent")
 _EVER = f"CAST({10**30} AS HUGEINT)"  # nanoseconds: later than any time, and before any as a negative
 
 
@@ -38,18 +37,26 @@ def within(table: str, source: Source, ids: list[str]) -> Source:
     (As semi joins: in a correlated subquery, which is slower, too, DuckDB takes a column called "user" for a function.)
     """
     assert source.config.time_column
-    people = [quoted(f"person of {id}") for id in ids]
-    computed = [f"{_nanoseconds(source, source.config.time_column)} AS {_MOMENT}"]
+    moment, *people = (quoted(_free(name, source)) for name in ("moment", *(f"person of {id}" for id in ids)))
+    computed = [f"{_nanoseconds(source, source.config.time_column)} AS {moment}"]
     computed += [f"{text(id)} AS {person}" for id, person in zip(ids, people, strict=True)]
 
     def rows(of: str) -> str:
-        of = f"(SELECT *, {', '.join(computed)} FROM {of})"
+        of = f"(SELECT {', '.join(computed)}, * FROM {of})"  # of names that are alike, the first counts
         for person in people:
-            held = f"c.id = e.{person} AND c.since <= e.{_MOMENT} AND e.{_MOMENT} < c.until"
+            held = f"c.id = e.{person} AND c.since <= e.{moment} AND e.{moment} < c.until"
             of = f"(SELECT e.* FROM {of} e SEMI JOIN {table} c ON {held})"
         return of
 
     return replace(source, table=rows(source.table), reader=rows(source.reader))
+
+
+def _free(name: str, source: Source) -> str:
+    """A name that no used column of the source has."""
+    taken = {column.casefold() for column in source.types}
+    while name.casefold() in taken:
+        name += "_"
+    return name
 
 
 def _nanoseconds(source: Source, column: str) -> str:
@@ -61,7 +68,8 @@ def _check_bound(engine: Engine, source: Source, column: str, rows: str) -> None
     time = epoch_of(column, source.config.time_unit, source.types[column])
     dated = replace(source, time=time, config=source.config.model_copy(update={"time_column": column}))
     if odd := odd_time(engine, dated, rows):
-        raise time_error(engine, dated, rows, odd)
+        error = time_error(engine, dated, rows, odd)
+        raise type(error)(f"{error}, or no value where an interval has no such end")
     zero = f"{rows} AND {time} = 0"
     if engine.rows(f"SELECT 1 FROM {source.table} WHERE {zero} LIMIT 1"):
         raise DataError(

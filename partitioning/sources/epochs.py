@@ -1,4 +1,8 @@
-"""SQL of times: a column of any type that holds them, as epoch seconds or to the nanosecond."""
+"""SQL of times: a column of any type that holds them, as epoch seconds or to the nanosecond.
+
+What is no time becomes NULL. Of numbers by TRY, not by TRY_CAST, of which DuckDB 2.0.0 believes that it has a value for
+every number of a Parquet file without nulls: a NaN was neither found nor counted.
+"""
 
 from partitioning.config.sections import TimeUnit
 from partitioning.sources.engine import quoted
@@ -32,7 +36,7 @@ def epoch_of(column: str, unit: TimeUnit | None, kind: str) -> str:
         iso = _floored(f"epoch_us({_iso(column)})", 1_000_000)
         return f"coalesce({_floored(time_of(unit)[0].format(column), _PER_SECOND[unit])}, {iso})"
     if _has_fractions(kind) and unit:
-        return _floored(f"TRY_CAST(floor({column}) AS BIGINT)", _PER_SECOND[unit])
+        return _floored(f"TRY(CAST(floor({column}) AS BIGINT))", _PER_SECOND[unit])
     if kind == "VARCHAR":  # what is no time becomes NULL, which is reported
         column = _iso(column)
     return _floored(f"epoch_us({column})", 1_000_000)
@@ -73,8 +77,7 @@ def _of_microseconds(time: str) -> str:
 
 def _of_number(column: str, unit: TimeUnit) -> str:
     """Rounded, since most fractions are not to be had in binary: 0.1 s would be a nanosecond too early."""
-    microseconds = f"round(TRY_CAST({column} AS DOUBLE) * {1_000_000 // _PER_SECOND[unit]})"
-    return f"TRY_CAST({microseconds} AS HUGEINT) * 1000"
+    return f"TRY(CAST(round(CAST({column} AS DOUBLE) * {1_000_000 // _PER_SECOND[unit]}) AS HUGEINT)) * 1000"
 
 
 def _floored(value: str, divisor: int) -> str:

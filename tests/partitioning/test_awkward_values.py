@@ -104,6 +104,12 @@ def test_epochs_in_parquet_may_be_text_or_have_fractions(tmp_path, moments):
     assert [graph.edges(split) for split in ("train", "valid")] == [1, 1]
 
 
+def test_an_epoch_that_is_no_number_is_no_time(tmp_path):
+    pq.write_table(table(ts=[99.7, float("nan")]), tmp_path / "log.parquet")
+    raw = config(sources=untimed(time_column="ts", time_unit="s"))
+    check(failure(tmp_path, raw), DataError, "log.parquet, row 2: column 'ts' has 'nan'; expected a number")
+
+
 def test_a_key_is_an_epoch(tmp_path):
     for at, user in enumerate(USERS):
         (tmp_path / f"log/ts={99 + at}").mkdir(parents=True)

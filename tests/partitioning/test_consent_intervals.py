@@ -1,6 +1,7 @@
 """Consent as intervals [from, to): an event counts if its time lies within one of its person's."""
 
 import csv
+import decimal
 import json
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
@@ -234,6 +235,27 @@ def test_an_event_without_a_time_is_not_one_of_another_day(tmp_path: Path, forma
             assert bought(root, raw) == [("a", "p")]
 
 
+@pytest.mark.parametrize("name", ["bought", "people"])
+@pytest.mark.parametrize("odd", [[float("nan")], pa.array([decimal.Decimal(10) ** 30], pa.decimal128(38, 0))])
+def test_a_number_that_is_no_time_behind_statistics(tmp_path: Path, name: str, odd: list | pa.Array) -> None:
+    """DuckDB believes of a Parquet file without nulls that every number can be cast."""
+    raw = raw_config(tmp_path, [("a", "p", START)], [("a", START, None)])
+    first = pa.array([START], odd.type) if isinstance(odd, pa.Array) else pa.array([float(START)])
+    times = pa.chunked_array([first, pa.array(odd, first.type)])
+    columns, column = {"user": ["a", "a"], "pin": ["p", "q"], "ts": times}, "ts"
+    if name == "people":
+        columns, column = {"person": ["a", "b"], "since": times, "until": pa.nulls(2, pa.int64())}, "since"
+    pq.write_table(pa.table(columns), tmp_path / f"{name}.parquet")
+    check(failure(tmp_path, raw), DataError, f"{name}.parquet, row 2: column '{column}' has")
+
+
+@pytest.mark.parametrize("text", ["infinity", "-infinity", "9999-12-31", "epoch"])
+def test_other_ways_to_say_for_ever_have_their_way_out(tmp_path: Path, text: str) -> None:
+    raw = raw_config(tmp_path, [("a", "p", START)], [("a", "2026-01-01", text)], "csv")
+    del raw["sources"]["people"]["time_unit"]
+    check(failure(tmp_path, raw), DataError, "people.csv, row 1: column 'until'")
+
+
 def test_an_event_at_zero_is_not_one_of_another_day(tmp_path: Path) -> None:
     raw = raw_config(tmp_path, [("a", "p", START), ("a", "p", 0)], [("a", START, None)])
     check(failure(tmp_path, raw), DataError, "bought.parquet, row 2: column 'ts' has 0")
@@ -257,6 +279,17 @@ def test_columns_called_as_ours(tmp_path: Path) -> None:
     write(tmp_path, "bought", list(rename.values()), [("a", "in", START + 5), ("a", "out", START + 50)])
     raw["sources"]["bought"]["time_column"] = "until"
     raw["relations"][1] |= {"lhs": {**USER, "column": "person"}, "rhs": {**PIN, "column": "since"}}
+    assert bought(tmp_path, raw) == [("a", "in")]
+
+
+@pytest.mark.parametrize("name", ["moment", "person of user", "c", "e", "consent_0", "current_date", "id"])
+@pytest.mark.parametrize("used", [True, False])
+def test_a_column_of_any_name(tmp_path: Path, name: str, used: bool) -> None:
+    raw = raw_config(tmp_path, [], [("a", START, START + 5)])
+    columns = {"user": ["a", "a"], "pin": ["in", "out"], "ts": [START, START + 7]}
+    columns[name] = ["in", "out"] if used else [START + 7, START]
+    pq.write_table(pa.table(columns), tmp_path / "bought.parquet")
+    raw["relations"][1]["rhs"] = {**PIN, "column": name if used else "pin"}
     assert bought(tmp_path, raw) == [("a", "in")]
 
 
