@@ -1,10 +1,10 @@
 """Consent is a history of answers: of each person the latest counts."""
 
 from artifacts.errors import DataError
+from artifacts.expressions.engine import Engine, literal, quoted, text
 from artifacts.moment import YEAR_2200
 from partitioning.config.sections import ConsentConfig, GraphConfig
 from partitioning.sources.diagnosis import row_of
-from partitioning.sources.engine import Engine, literal, quoted, text
 from partitioning.sources.table import Source, check_expression, epoch_of
 
 

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from artifacts.errors import ConfigError, DataError
-from partitioning.sources.engine import Engine, literal
+from artifacts.expressions.engine import Engine, literal
 from tests.partitioning.test_errors import PIN, USER, check, config, failure, log, relation
 from tests.worlds.partitioning_reference import build, edges
 

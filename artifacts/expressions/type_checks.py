@@ -6,9 +6,9 @@ from collections.abc import Callable, Iterator
 import duckdb
 
 from artifacts.errors import ConfigError
-from partitioning.sources.constants import check_constants, is_number, is_text_constant
-from partitioning.sources.engine import Engine, quoted
-from partitioning.sources.expressions import FUNCTION_OF_THE_ROW, Expression, Node, nodes_of, one_line
+from artifacts.expressions.constants import check_constants, is_number, is_text_constant
+from artifacts.expressions.engine import Engine, quoted
+from artifacts.expressions.expression import FUNCTION_OF_THE_ROW, Expression, Node, nodes_of, one_line
 
 _ALIKE = {"COMPARE_IN", "COMPARE_NOT_IN", "OPERATOR_COALESCE"}  # operators whose operands are brought to one type
 _ALIKE_FUNCTIONS = {"greatest", "least", "nullif", "list_value"}
