@@ -72,7 +72,7 @@ def _kinds(
     try:
         (select,) = connection.execute("SELECT json_deserialize_sql(?)", [json.dumps(serialized)]).fetchall()[0]
         return [row[1] for row in connection.execute(f"DESCRIBE {select} FROM (SELECT {columns})").fetchall()]
-    except (duckdb.BinderException, duckdb.ParserException, duckdb.CatalogException) as error:
+    except duckdb.Error as error:  # also of a constant that is none: a pattern, a format
         texts = [name for name, kind in types.items() if kind == "VARCHAR" and _mentions(expression, name)]
         hint = f"; or {_declare(source, texts[0], 'DOUBLE')}" if texts and declarable else ""
         raise ConfigError(

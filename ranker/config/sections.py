@@ -118,6 +118,11 @@ class RankerConfig(Section):
         description="Parquet files, relative to the root: a path, a directory or a glob (also **), or a list of them. "
         "Directories named key=value become columns."
     )
+    where: str | None = Field(
+        None,
+        description="SQL condition on the columns of a row, as in graph.relations: the rows that are impressions. "
+        "The others are counted; what they hold is not looked at. null: all rows.",
+    )
     time_column: str = Field("ts", description="When an ad was shown.")
     time_unit: Literal["s", "ms", "us"] = Field("s", description="Unit of an integer time column, since 1970 UTC.")
     user: str = Field("user_id", description="The slot by which gAUC is grouped and intervals are resampled.")

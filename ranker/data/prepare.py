@@ -68,7 +68,7 @@ class Preparation:
                     self._write(files[index], name, records[splits == index])
                 done += len(records)
                 progress("encode", done / total)
-        self.forgotten = self.log.rows - done - self.log.bad.dropped
+        self.forgotten = self.log.rows - done - self.log.bad.dropped - self.log.left_out
 
     def summary(self, key: str) -> Summary:
         """Raises DataError for an empty split and for a label of one class."""
@@ -79,6 +79,7 @@ class Preparation:
             vocabularies=[categorical.width for categorical in self.categoricals],
             missing=self.missing.tolist(),
             counts=self.counts,
+            left_out=self.log.left_out,
             windows=self.windows.report(),
             mended={what: count for what, count in self._mended().items() if count},
             match_rates={

@@ -93,6 +93,7 @@ def test_what_is_no_function_of_the_row(tmp_path, monkeypatch, sql, key):
         ({"where": "user = pin"}, "write CAST(pin AS DOUBLE)"),
         ({"where": "pin"}, "used as a condition"),
         ({"where": "to_timestamp(ts)"}, "expected a condition, true or false"),
+        ({"where": "regexp_matches(pin, '(')"}, "missing )"),
         ({"weight": "pin"}, "used as a number"),
         ({"weight": "user > 1"}, "expected a number"),
     ],
