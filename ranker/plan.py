@@ -1,7 +1,7 @@
 """What a ranking needs, from the config, the rows of the log and the sizes of the exports: refused before it begins.
 
 Memory is that of the largest of three steps, above what the process takes by itself: a block of the log is encoded, an
-arm is trained, its predictions are judged. Counts of copies were measured (docs/results.md, "Memory of a ranking").
+arm is trained, its predictions are judged. Counts of copies were measured (docs/results.md, "Memory").
 """
 
 from collections.abc import Iterable, Sequence
