@@ -139,7 +139,8 @@ class ImpressionLog:
                     first += len(table)
                     kept = block.only(holds(table, block.row)) if holds else block
                     self.left_out += len(table) - len(kept.table)
-                    yield kept
+                    if len(kept.table):
+                        yield kept
 
     @property
     def _judged(self) -> list[str]:
