@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
+from artifacts.expressions.engine import translated
 from artifacts.frame import Frame
 from artifacts.resources import cpu_count
 from artifacts.source_files import Files
@@ -27,7 +28,6 @@ from partitioning.outcome import check_empty, graph_report, too_heavy
 from partitioning.plan import plan_graph, threads_within
 from partitioning.report import GraphReport
 from partitioning.scan import Progress, Scan, scan_events
-from partitioning.sources.engine import translated
 from partitioning.sources.files import source_files
 from partitioning.sources.frames import source_frames
 from partitioning.sources.unchanged import unchanged

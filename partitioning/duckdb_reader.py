@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
+from artifacts.expressions.engine import Engine, NoValue, quoted
 from partitioning.config.data_checks import CheckConfig
 from partitioning.config.sections import GraphConfig, memory_bytes
 from partitioning.edges.grid import Grid
@@ -24,7 +25,6 @@ from partitioning.events.forget import read_forgotten
 from partitioning.events.relations import named_relations
 from partitioning.events.times import check_times
 from partitioning.ledger.continuation import Continuation
-from partitioning.sources.engine import Engine, NoValue, quoted
 from partitioning.sources.measures import measure
 from partitioning.sources.pseudonyms import know_key
 from partitioning.sources.table import Source, open_sources

@@ -3,11 +3,11 @@
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from artifacts.expressions.engine import Engine
 from artifacts.resources import cpu_count
 from artifacts.source_files import Files
 from partitioning.config.sections import GraphConfig
 from partitioning.events.forget import TABLE, read_forgotten
-from partitioning.sources.engine import Engine
 from partitioning.sources.pseudonyms import know_key
 from partitioning.sources.table import open_sources
 

@@ -3,12 +3,12 @@
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from artifacts.expressions.engine import Engine
 from artifacts.resources import cpu_count
 from artifacts.source_files import Files
 from partitioning.config.sections import GraphConfig
 from partitioning.events.events import declared_events
 from partitioning.events.relations import named_relations
-from partitioning.sources.engine import Engine
 from partitioning.sources.pseudonyms import know_key
 from partitioning.sources.table import open_sources
 

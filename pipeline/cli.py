@@ -202,6 +202,8 @@ def run_stages(options: argparse.Namespace) -> dict[str, Any]:
     if asked == ["partition"] and context.config.checks:
         asked = ["partition", "checks"]  # whoever makes a graph by hand wants to know what it is like
     require_own(context)
+    for name in asked:
+        STAGES[name].check(context)  # before hours of work
     if options.dry_run:
         return {"stages": [dry_run(context, name) for name in asked]}
     context.workspace.create()
@@ -255,13 +257,14 @@ def show_neighbors(options: argparse.Namespace) -> dict[str, Any]:
 
 
 def show_config(options: argparse.Namespace) -> dict[str, Any]:
+    from pipeline.stages import STAGES
     from pipeline.stages.names import check_names
 
     context = context_of(options)
     if options.kind == "show":
         context.console.say(json.dumps(context.resolved, indent=2))
         return {"config": context.resolved}
-    unchecked = check_names(context)
+    unchecked = [*check_names(context), *(note for stage in STAGES.values() for note in stage.check(context))]
     context.console.say(f"{options.config}: good" + "".join(f", but not checked: {note}" for note in unchecked))
     return {"config": context.resolved, "unchecked": unchecked}
 

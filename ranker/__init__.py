@@ -16,7 +16,16 @@ if TYPE_CHECKING:
     from ranker.data.exports import Export
     from ranker.plan import Plan
 
-__all__ = ["RankerConfig", "chosen", "export_of", "impression_files", "metrics_table", "plan_ranking", "rank"]
+__all__ = [
+    "RankerConfig",
+    "check_where",
+    "chosen",
+    "export_of",
+    "impression_files",
+    "metrics_table",
+    "plan_ranking",
+    "rank",
+]
 
 
 def export_of(run: Path) -> "Export":
@@ -24,6 +33,16 @@ def export_of(run: Path) -> "Export":
     from ranker.data.exports import Export
 
     return Export.of_run(run)
+
+
+def check_where(config: RankerConfig, root: Path, pseudonyms: bool) -> list[str]:
+    """Holds `where` against the columns of the log; returns what could not be checked, as the log cannot be read.
+
+    `pseudonyms` says whether the graph has them in place of ids. Raises ConfigError for what is no condition on a row.
+    """
+    from ranker.data.where import unchecked
+
+    return unchecked(config, root, pseudonyms)
 
 
 def plan_ranking(config: RankerConfig, root: Path, exports: "Iterable[Export]") -> "Plan":

@@ -1,58 +1,87 @@
-"""What a ranking needs, from the config, the rows of the log and the sizes of the exports: refused before it begins."""
+"""What a ranking needs, from the config, the rows of the log and the sizes of the exports: refused before it begins.
 
-from collections.abc import Iterable
+Memory is that of the largest of three steps, above what the process takes by itself: a block of the log is encoded, an
+arm is trained, its predictions are judged. Counts of copies were measured (docs/results.md, "Memory").
+"""
+
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from artifacts.embeddings import Embeddings
 from artifacts.resources import require_disk, require_memory
 from ranker.config.sections import RankerConfig
-from ranker.data.log import ImpressionLog
+from ranker.data.log import BLOCK_ROWS, ImpressionLog
 from ranker.data.records import record_type
 from ranker.data.slots import Layout
 from ranker.data.transforms import VOCABULARY
 
-PROCESS = 500 << 20  # bytes: torch, Arrow and a block of the log
+PROCESS = 400 << 20  # bytes: torch, Arrow and what both keep
 FLOAT = 4
 STATES = 4  # copies of a network's numbers: values, gradients and two moments of AdamW
 TABULAR_DIM = 8  # of a categorical's embedding
 BUFFERS = 3  # copies of the rows among which the order is shuffled, while they are
+TOKEN = 80  # bytes of an id of a block, while it is looked up: text, code, places, hash and row
+ACTIVATIONS = 4  # copies of a layer's outputs in a step: before and after its activation, dropped out, their gradients
+ADAPTED = 10  # copies of an adapted vector: it is gated, matched, attended to and summed up
+LISTED = 3  # copies of a list's vectors: read, scaled, normed
+ATTENDED = 5  # copies of the weights of a list
+HASHED = 32  # bytes of an id and hash in a step, while its row in the table is found
+JUDGED, JUDGED_SEED = 128, 16  # bytes of a test row while an arm is judged, and those of each seed
+TEST_SHARE = 0.2  # of the log, where the config gives moments
 
 
 @dataclass(frozen=True)
 class Plan:
-    """Estimates in bytes: memory of the largest arm while it trains, and disk of the prepared log and its trainings."""
+    """Estimates in bytes: memory of the largest step, and disk of the prepared log and its trainings."""
 
     memory: int
     disk: int
 
     def require(self, directory: Path) -> None:
         """Raises ResourceError when they cannot be had."""
-        require_memory(self.memory, "rank", "lower ranker.ids.rows, ranker.backbone or ranker.training.buffer_rows")
+        hint = "lower ranker.ids.rows, ranker.backbone, ranker.training.batch_size or ranker.training.buffer_rows"
+        require_memory(self.memory, "rank", hint)
         require_disk(directory, self.disk, "rank")
+
+
+@dataclass(frozen=True)
+class ArmSize:
+    """Bytes of an arm's tables, with their row sums and twice while they are made, of its network, and of a row of a
+    batch on its way through it."""
+
+    tables: int
+    network: int
+    row: int
 
 
 def plan_ranking(config: RankerConfig, root: Path, paths: Iterable[Path]) -> Plan:
     """Estimates a ranking with the exports at `paths`. Raises DataError for a log or an export that is broken."""
-    exports = [Embeddings(path) for path in paths]
-    rows = ImpressionLog(config, root).rows
+    return plan_rows(config, ImpressionLog(config, root).rows, [Embeddings(path) for path in paths])
+
+
+def plan_rows(config: RankerConfig, rows: int, exports: Sequence[Embeddings]) -> Plan:
+    """Estimates a ranking of a log of so many rows, which are all taken for impressions."""
+    layout, training = Layout.of(config), config.training
     record = record_type(
-        len(config.numerics), len(config.categoricals), len(config.segments), Layout.of(config).width, len(exports)
+        len(config.numerics), len(config.categoricals), len(config.segments), layout.width, len(exports)
     ).itemsize
     arms = [_arm(config, name, exports) for name in config.arms]
-    tables, networks = max(tables for tables, _ in arms), max(network for _, network in arms)
-    weights = sum(tables // 2 + network for tables, network in arms)
-    left = len(config.training.seeds) * len(config.labels.tasks) * max(len(exports), 1) * weights
-    buffer = BUFFERS * record * min(config.training.buffer_rows, rows)
+    block = min(BLOCK_ROWS, rows) * (record + TOKEN * layout.width)
+    batch = training.batch_size or training.chosen_batch_size(rows)
+    largest = max(arm.tables + STATES * arm.network + min(batch, rows) * arm.row for arm in arms)
+    trained = largest + BUFFERS * record * min(training.buffer_rows, rows)
+    judged = int(rows * (config.split.test or TEST_SHARE)) * (JUDGED + JUDGED_SEED * len(training.seeds))
+    states = max(arm.tables // 2 + (STATES - 1) * arm.network for arm in arms)
+    left = sum(arm.tables // 2 + arm.network for arm in arms)
     return Plan(
-        memory=PROCESS + tables + STATES * networks + buffer,
+        memory=PROCESS + max(block, trained, judged),
         # Where a training stands, once more while that is replaced, and the weights that every training leaves.
-        disk=rows * record + 2 * (tables // 2 + (STATES - 1) * networks) + left,
+        disk=rows * record + 2 * states + len(training.seeds) * len(config.labels.tasks) * max(len(exports), 1) * left,
     )
 
 
-def _arm(config: RankerConfig, name: str, exports: list[Embeddings]) -> tuple[int, int]:
-    """Bytes of an arm's tables, with their row sums and twice while they are made, and of its network."""
+def _arm(config: RankerConfig, name: str, exports: Sequence[Embeddings]) -> ArmSize:
     arm, layout, ids = config.arms[name], Layout.of(config), config.ids
     dimension = max((export.dimension for export in exports), default=0)
     tables = 2 * ids.rows * (ids.dim + 1) * FLOAT if arm.ids else 0
@@ -62,19 +91,30 @@ def _arm(config: RankerConfig, name: str, exports: list[Embeddings]) -> tuple[in
         tables += 2 * max(counts, default=0) * (dimension + 1) * FLOAT
     width = (TABULAR_DIM * len(config.categoricals)) + 2 * len(config.numerics)
     width += ids.dim * len(layout.slots) if arm.ids else 0
-    network = TABULAR_DIM * VOCABULARY * len(config.categoricals)
+    network, row = TABULAR_DIM * VOCABULARY * len(config.categoricals), HASHED * ids.hashes * layout.width * arm.ids
+    graph = len(layout.graph())
     if arm.vectors == "attention":
-        graph = len(layout.graph())
         width += graph * config.attention.width
         network += graph * config.attention.width * (dimension + 4 * config.attention.width)
+        row += FLOAT * _attention(config, layout, dimension)
     elif arm.vectors == "concat":
-        width += len(layout.graph()) * dimension
-    return tables, FLOAT * (network + _backbone(config, width))
+        width += graph * dimension
+        row += FLOAT * LISTED * dimension * sum(slot.width for slot in layout.graph())
+    numbers, outputs = _backbone(config, width)
+    return ArmSize(tables, FLOAT * (network + numbers), row + FLOAT * ACTIVATIONS * outputs)
 
 
-def _backbone(config: RankerConfig, width: int) -> int:
-    """Numbers of the cross layers and of the perceptrons."""
-    cross = 2 * config.backbone.cross_layers * width * min(config.backbone.cross_rank, width)
-    widths = [width, *config.backbone.hidden]
+def _attention(config: RankerConfig, layout: Layout, dimension: int) -> int:
+    """Numbers that a row leaves on its way through the attention."""
+    listed = sum(slot.width for slot in layout.graph())
+    weights = ATTENDED * config.attention.heads * listed
+    return ADAPTED * config.attention.width * len(layout.graph()) + LISTED * dimension * listed + weights
+
+
+def _backbone(config: RankerConfig, width: int) -> tuple[int, int]:
+    """Numbers of the cross layers and of the perceptrons, and of what they put out for a row."""
+    backbone, experts = config.backbone, config.heads.experts if config.heads.kind == "mmoe" else 1
+    cross = 2 * backbone.cross_layers * width * min(backbone.cross_rank, width)
+    widths = [width, *backbone.hidden]
     perceptron = sum(before * after for before, after in zip(widths, widths[1:], strict=False))
-    return cross + perceptron * (config.heads.experts if config.heads.kind == "mmoe" else 1)
+    return cross + perceptron * experts, (1 + backbone.cross_layers) * width + experts * sum(backbone.hidden)

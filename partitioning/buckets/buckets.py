@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from artifacts.bucket_file import COLUMNS, FORMAT_VERSION, WEIGHT
+from artifacts.expressions.engine import translated
 from artifacts.graph import SPLITS, Bucket, bucket_path, edge_path
 from artifacts.hdf5 import new_file
 from artifacts.publish import sync
@@ -17,7 +18,6 @@ from partitioning.edges.spill import EdgeSpill
 from partitioning.events.weights import UNIT
 from partitioning.ledger.arrays import KeepsArrays, units_name
 from partitioning.ledger.history import History
-from partitioning.sources.engine import translated
 
 
 def write_buckets(

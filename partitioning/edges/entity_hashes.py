@@ -5,9 +5,9 @@ from pathlib import Path
 
 import numpy as np
 
+from artifacts.expressions.engine import translated
 from partitioning.edges.key import Indices, Keys
 from partitioning.entities.entity_map import EntityMap
-from partitioning.sources.engine import translated
 
 
 class EntityHashes:

@@ -9,6 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from artifacts.errors import DataError
+from artifacts.expressions.engine import Engine, text
 from artifacts.graph import Side
 from partitioning.config.sections import GraphConfig
 from partitioning.edges.edge_hash import split_by_hash
@@ -20,7 +21,6 @@ from partitioning.events.events import BY_HASH, Events
 from partitioning.events.relations import NamedRelation, relation_table
 from partitioning.events.weights import INVALID, MOST, invalid_weight
 from partitioning.sources.diagnosis import row_of
-from partitioning.sources.engine import Engine, text
 
 _BATCH = 1 << 20
 

@@ -5,9 +5,9 @@ from typing import NamedTuple
 
 import numpy as np
 
+from artifacts.expressions.engine import translated
 from partitioning.edges.key import Indices, Keys
 from partitioning.edges.spill import EdgeSpill
-from partitioning.sources.engine import translated
 
 
 class Window(NamedTuple):

@@ -3,13 +3,13 @@
 from pathlib import Path
 
 from artifacts.errors import DataError
+from artifacts.expressions.engine import Engine, literal, quoted
 from artifacts.graph import load_graph
 from partitioning.config.sections import GraphConfig
 from partitioning.entities.id_table import occurring
 from partitioning.entities.published_ids import published_rows
 from partitioning.events.events import Events
 from partitioning.events.forget import TABLE, forget_row
-from partitioning.sources.engine import Engine, literal, quoted
 from partitioning.sources.table import Source
 
 _SPACES = r"'^[\s\p{Z}]|[\s\p{Z}]$'"

@@ -12,9 +12,9 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from artifacts.expressions.engine import translated
 from artifacts.graph import ids_path
 from partitioning.entities.entity_map import EntityMap
-from partitioning.sources.engine import translated
 
 _ROW_GROUP = 1 << 20
 _SCHEMA = pa.schema([("id", pa.string())])

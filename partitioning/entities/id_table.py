@@ -8,6 +8,7 @@ the previous graph come first and keep their offsets.
 from dataclasses import dataclass
 from pathlib import Path
 
+from artifacts.expressions.engine import Engine, quoted, text
 from artifacts.graph import load_graph
 from partitioning.config.sections import GraphConfig
 from partitioning.entities.entity_map import EntityMap
@@ -15,7 +16,6 @@ from partitioning.entities.published_ids import published_ids
 from partitioning.events.events import Events
 from partitioning.events.forget import forgotten_ids
 from partitioning.sources.diagnosis import missing_value
-from partitioning.sources.engine import Engine, quoted, text
 
 _HASH = "CAST(md5_number(id) >> 64 AS UBIGINT)"  # DuckDB's md5_number_lower, which is four times slower
 

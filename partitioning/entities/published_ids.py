@@ -4,8 +4,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from artifacts.errors import DataError
+from artifacts.expressions.engine import Engine, file_list, quoted
 from artifacts.graph import ids_path, load_graph
-from partitioning.sources.engine import Engine, file_list, quoted
 
 
 class PublishedIds(NamedTuple):

@@ -3,11 +3,11 @@
 from dataclasses import dataclass
 
 from artifacts.errors import DataError
+from artifacts.expressions.engine import Engine, literal, quoted, text
 from artifacts.moment import YEAR_2200
 from partitioning.config.sections import ConsentConfig, GraphConfig
 from partitioning.events.intervals import opted_in, within
 from partitioning.sources.diagnosis import row_of
-from partitioning.sources.engine import Engine, literal, quoted, text
 from partitioning.sources.epochs import epoch_of
 from partitioning.sources.table import Source, check_expression
 

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from artifacts.expressions.engine import Engine, text
 from artifacts.graph import SPLITS, Side
 from artifacts.moment import epoch_seconds
 from partitioning.config.sections import ConsentConfig, GraphConfig, RelationConfig
@@ -10,7 +11,6 @@ from partitioning.events.consent import Agreed, Consented, agreeing
 from partitioning.events.lookups import derived, remaining
 from partitioning.events.time_split import NO_MOMENT, SplitByTime
 from partitioning.events.weights import reference_time, weight_units
-from partitioning.sources.engine import Engine, text
 from partitioning.sources.table import Source, check_expression, has_rows
 
 # The split code of events whose split the hash of the edge decides, once the entities are mapped.

@@ -3,9 +3,9 @@
 from collections.abc import Iterator, Mapping
 
 from artifacts.errors import DataError
+from artifacts.expressions.engine import Engine, NoValue
 from partitioning.config.sections import GraphConfig
 from partitioning.sources.diagnosis import row_of
-from partitioning.sources.engine import Engine, NoValue
 from partitioning.sources.table import Source
 
 

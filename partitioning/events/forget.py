@@ -1,10 +1,10 @@
 """Entities that must leave the graph: a list of (type, id)."""
 
 from artifacts.errors import DataError
+from artifacts.expressions.engine import Engine, literal, quoted, text
 from artifacts.section import did_you_mean
 from partitioning.config.sections import GraphConfig
 from partitioning.sources.diagnosis import row_of
-from partitioning.sources.engine import Engine, literal, quoted, text
 from partitioning.sources.table import Source
 
 TABLE = "forgotten"  # type, id

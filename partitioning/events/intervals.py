@@ -3,10 +3,10 @@
 from dataclasses import replace
 
 from artifacts.errors import DataError
+from artifacts.expressions.engine import Engine, quoted, text
 from partitioning.config.sections import ConsentConfig
 from partitioning.events.plausible import odd_time, time_error
 from partitioning.sources.diagnosis import row_of
-from partitioning.sources.engine import Engine, quoted, text
 from partitioning.sources.epochs import epoch_of, nanoseconds_of
 from partitioning.sources.table import Source
 

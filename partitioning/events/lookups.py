@@ -3,8 +3,8 @@
 from dataclasses import replace
 
 from artifacts.errors import ConfigError
+from artifacts.expressions.engine import Engine, quoted, text
 from partitioning.config.sections import RelationConfig, SideConfig
-from partitioning.sources.engine import Engine, quoted, text
 from partitioning.sources.table import Source
 
 

@@ -4,9 +4,9 @@ from datetime import datetime, timezone
 from typing import NamedTuple
 
 from artifacts.errors import ConfigError, DataError
+from artifacts.expressions.engine import Engine, quoted
 from artifacts.moment import YEAR_1990, YEAR_2200
 from partitioning.sources.diagnosis import missing_value, row_of
-from partitioning.sources.engine import Engine, quoted
 from partitioning.sources.table import Source
 
 _PER_SECOND = {"s": 1, "ms": 1_000, "us": 1_000_000}

@@ -4,10 +4,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from artifacts.errors import ConfigError, DataError
+from artifacts.expressions.engine import Engine, literal, text
 from partitioning.config.sections import GraphConfig, RelationConfig
 from partitioning.events.events import Events
 from partitioning.sources.diagnosis import missing_value, row_of
-from partitioning.sources.engine import Engine, literal, text
 
 
 @dataclass(frozen=True)

@@ -1,8 +1,8 @@
 """Checks that event times are present and plausible."""
 
+from artifacts.expressions.engine import Engine
 from partitioning.events.events import Events
 from partitioning.events.plausible import odd_time, time_error
-from partitioning.sources.engine import Engine
 
 
 def check_times(engine: Engine, events: list[Events]) -> None:

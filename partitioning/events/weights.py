@@ -4,9 +4,9 @@ import time
 from collections.abc import Mapping
 
 from artifacts.errors import DataError
+from artifacts.expressions.engine import Engine
 from artifacts.moment import epoch_seconds, iso
 from partitioning.config.sections import GraphConfig, RelationConfig
-from partitioning.sources.engine import Engine
 from partitioning.sources.table import Source
 
 UNIT = 1 << 24  # units of weight 1: decayed weights keep the precision of a float32

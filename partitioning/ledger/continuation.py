@@ -6,6 +6,7 @@ from pathlib import Path
 
 from artifacts.differences import differences
 from artifacts.errors import ConfigError, DataError
+from artifacts.expressions.column_types import NO_TYPE
 from artifacts.source_files import Files
 from partitioning.config.sections import GraphConfig
 from partitioning.events.relations import NamedRelation
@@ -19,7 +20,6 @@ from partitioning.ledger.ledger import (
     training_until,
 )
 from partitioning.sources.frames import Frames
-from partitioning.sources.layout import NO_TYPE
 
 _WAY_OUT = "count all files again with --rebuild"
 

@@ -5,6 +5,7 @@ from itertools import product
 
 import numpy as np
 
+from artifacts.expressions.engine import translated
 from artifacts.graph import SPLITS, Bucket
 from partitioning.config.sections import GraphConfig
 from partitioning.edges.key import Indices
@@ -14,7 +15,6 @@ from partitioning.events.time_split import NO_MOMENT, SplitByTime
 from partitioning.events.weights import UNIT
 from partitioning.ledger.arrays import KeepsArrays, held_out_name
 from partitioning.ledger.history import HeldOut, History
-from partitioning.sources.engine import translated
 
 
 def replay_held_out(spill: EdgeSpill, history: History, config: GraphConfig) -> Window:

@@ -6,11 +6,11 @@ from itertools import groupby
 from pathlib import Path
 
 from artifacts.errors import ConfigError, DataError
+from artifacts.expressions.engine import Engine, file_list, literal
 from artifacts.section import did_you_mean
 from artifacts.source_files import Files
 from partitioning.config.sections import Format, SourceConfig
 from partitioning.sources.compressed import BYTE_ORDER_MARK, START_BYTES, start_of_text
-from partitioning.sources.engine import Engine, file_list, literal
 from partitioning.sources.layout import Opened, require_column
 from partitioning.sources.staged import Kind, Stage, declared_kind, kind_of_ids, scanned, stage
 from partitioning.sources.used import Use

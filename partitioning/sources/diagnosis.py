@@ -1,7 +1,7 @@
 """Finds the row that an error message should name. Slow, and only ever called when something is wrong."""
 
 from artifacts.errors import DataError
-from partitioning.sources.engine import Engine, quoted
+from artifacts.expressions.engine import Engine, quoted
 from partitioning.sources.table import Source
 
 

@@ -4,9 +4,9 @@ What is no time becomes NULL. Of numbers by TRY, not by TRY_CAST, of which DuckD
 every number of a Parquet file without nulls: a NaN was neither found nor counted.
 """
 
+from artifacts.expressions.column_types import INTEGERS, NO_TYPE, UNSIGNED
+from artifacts.expressions.engine import quoted
 from partitioning.config.sections import TimeUnit
-from partitioning.sources.engine import quoted
-from partitioning.sources.layout import INTEGERS, NO_TYPE, UNSIGNED
 from partitioning.sources.values import time_of
 
 _PER_SECOND = {"s": 1, "ms": 1000, "us": 1_000_000}

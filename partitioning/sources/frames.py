@@ -6,10 +6,10 @@ from typing import TypeAlias
 import pyarrow as pa
 
 from artifacts.errors import ConfigError
+from artifacts.expressions.engine import Engine, literal, quoted, translated
 from artifacts.frame import Frame, arrow_table
 from artifacts.section import did_you_mean
 from partitioning.config.sections import GraphConfig
-from partitioning.sources.engine import Engine, literal, quoted, translated
 from partitioning.sources.layout import Opened, free_names, require_column
 from partitioning.sources.pseudonyms import replaced
 from partitioning.sources.used import Use

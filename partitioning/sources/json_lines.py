@@ -5,11 +5,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from artifacts.errors import ConfigError, DataError
+from artifacts.expressions.column_types import NO_TYPE
+from artifacts.expressions.engine import Engine, file_list, literal, quoted
 from artifacts.source_files import Files
 from partitioning.config.sections import SourceConfig
 from partitioning.sources.compressed import has_mark, start_of_text
-from partitioning.sources.engine import Engine, file_list, literal, quoted
-from partitioning.sources.layout import NO_TYPE, Opened, key_of, require_column
+from partitioning.sources.layout import Opened, key_of, require_column
 from partitioning.sources.pseudonyms import pseudonym_of
 from partitioning.sources.staged import Kind, Stage, declared_kind, stage
 from partitioning.sources.used import Use

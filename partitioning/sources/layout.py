@@ -5,13 +5,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from artifacts.errors import DataError
+from artifacts.expressions.engine import Engine, literal, quoted
 from artifacts.section import did_you_mean
 from artifacts.source_files import Files
-from partitioning.sources.engine import Engine, literal, quoted
-
-NO_TYPE = '"NULL"'  # of a column without a single value
-INTEGERS = ("TINYINT", "SMALLINT", "INTEGER", "BIGINT", "HUGEINT")
-UNSIGNED = tuple(f"U{name}" for name in INTEGERS)
 
 
 @dataclass(frozen=True)

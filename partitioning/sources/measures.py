@@ -5,8 +5,8 @@ from collections.abc import Iterable
 import duckdb
 
 from artifacts.errors import ConfigError
+from artifacts.expressions.engine import Engine, quoted
 from partitioning.config.data_checks import CheckConfig
-from partitioning.sources.engine import Engine, quoted
 from partitioning.sources.queries import query_tables
 from partitioning.sources.table import Source
 

@@ -8,11 +8,11 @@ import pyarrow.parquet as pq
 from pyarrow.lib import ArrowException
 
 from artifacts.errors import DataError
+from artifacts.expressions.column_types import FLOATS, NO_TYPE, wider
+from artifacts.expressions.engine import Engine, file_list, literal, quoted
 from artifacts.source_files import Files
-from partitioning.sources.engine import Engine, file_list, literal, quoted
 from partitioning.sources.files import damaged
 from partitioning.sources.layout import (
-    NO_TYPE,
     Opened,
     file_of,
     free_names,
@@ -21,7 +21,6 @@ from partitioning.sources.layout import (
     require_same_key,
 )
 from partitioning.sources.used import Use
-from partitioning.sources.wider import FLOATS, wider
 
 _VIRTUAL = ("file_index", "file_row_number")  # DuckDB's own columns, unless a file has one of the name
 

@@ -1,8 +1,8 @@
 """Ids replaced by pseudonyms while they are read (`graph.ids`), so that no table that may spill holds them."""
 
+from artifacts.expressions.engine import Engine, quoted
 from artifacts.pseudonyms import pads, read_key
 from partitioning.config.sections import GraphConfig
-from partitioning.sources.engine import Engine, quoted
 
 
 def know_key(engine: Engine, config: GraphConfig) -> None:

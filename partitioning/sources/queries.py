@@ -5,8 +5,8 @@ from collections.abc import Iterable
 from typing import Any
 
 from artifacts.errors import ConfigError
+from artifacts.expressions.engine import Engine
 from artifacts.section import did_you_mean
-from partitioning.sources.engine import Engine
 
 
 def query_tables(engine: Engine, sql: str, path: str, sources: Iterable[str]) -> set[str]:

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from artifacts.errors import DataError
+from artifacts.expressions.engine import Engine, literal, quoted
 from artifacts.source_files import Files
 from partitioning.config.sections import SourceConfig
-from partitioning.sources.engine import Engine, literal, quoted
 from partitioning.sources.layout import Opened, file_of, free_names, key_of, require_same_key
 from partitioning.sources.pseudonyms import pseudonym_of
 from partitioning.sources.used import Use

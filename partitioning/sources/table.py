@@ -4,18 +4,19 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from artifacts.errors import ConfigError, DataError
+from artifacts.expressions.column_types import INTEGERS, NO_TYPE, UNSIGNED
+from artifacts.expressions.engine import Engine, quoted
+from artifacts.expressions.expression import parse
+from artifacts.expressions.type_checks import check_types
 from artifacts.source_files import Files
 from partitioning.config.data_checks import CheckConfig
 from partitioning.config.sections import Format, GraphConfig, SourceConfig
 from partitioning.sources.delimited import open_delimited
-from partitioning.sources.engine import Engine, quoted
 from partitioning.sources.epochs import epoch_of, is_time, needs_unit
-from partitioning.sources.expression_types import check_types
-from partitioning.sources.expressions import parse
 from partitioning.sources.files import check_file, file_format
 from partitioning.sources.frames import Frames, frame_label, open_frame
 from partitioning.sources.json_lines import open_json_lines
-from partitioning.sources.layout import INTEGERS, NO_TYPE, UNSIGNED, Opened
+from partitioning.sources.layout import Opened
 from partitioning.sources.parquet import open_parquet
 from partitioning.sources.pseudonyms import replaced
 from partitioning.sources.sqlite import open_sqlite

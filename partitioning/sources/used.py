@@ -5,10 +5,10 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from artifacts.errors import ConfigError
+from artifacts.expressions.engine import Engine, quoted
+from artifacts.expressions.expression import Expression, parse, resolve
 from partitioning.config.data_checks import CheckConfig
 from partitioning.config.sections import GraphConfig
-from partitioning.sources.engine import Engine, quoted
-from partitioning.sources.expressions import Expression, parse, resolve
 from partitioning.sources.queries import query_columns, query_tables
 
 Role = Literal["id", "relation", "time"]

@@ -35,6 +35,14 @@ class Rank(Stage):
         vectors = (path / EXPORT / EMBEDDINGS for path in runs.values())
         return {str(path): input_state(path) for path in (*impression_files(config, context.root), *vectors)}
 
+    def check(self, context: Context) -> list[str]:
+        config = context.config.ranker
+        if config is None or config.where is None:
+            return []
+        from ranker import check_where
+
+        return check_where(config, context.root, pseudonyms=context.config.graph.ids is not None)
+
     def plan(self, context: Context, run: Run | None) -> dict[str, int]:
         if self.section(context).tensorboard:
             from artifacts.scalars import require_tensorboard

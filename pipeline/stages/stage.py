@@ -40,6 +40,11 @@ class Stage(ABC):
         """What else the output depends on, by name."""
         return {}
 
+    def check(self, context: Context) -> list[str]:
+        """Compares the config with its data before anything is made; returns what could not be compared, as the data
+        cannot be read: the stage itself will say so. Raises ConfigError."""
+        return []
+
     @abstractmethod
     def plan(self, context: Context, run: Run | None) -> dict[str, int]:
         """Expected bytes, by resource, and seconds. Raises ResourceError when they cannot be had. `run` holds the

@@ -20,7 +20,12 @@ class SlotConfig(Section):
 
     type: TypeName | None = Field(None, description="Entity type of the graph; null: the graph does not know these.")
     side: Literal["user", "ad"] = Field(description="Whom it describes: ads attend to and are matched with the user.")
-    cap: int | None = Field(None, gt=0, le=1 << 16, description="A list column, latest first, of at most so many ids.")
+    cap: int | None = Field(
+        None,
+        gt=0,
+        le=1 << 16,
+        description="A list column, latest first: so many ids are read, and what is older is cut off.",
+    )
 
 
 class LabelsConfig(Section):

@@ -10,6 +10,7 @@ from ranker.config.arms import ALL, ARMS, ArmConfig
 from ranker.config.columns import LabelsConfig, SegmentConfig, SlotConfig, SplitConfig, Transform
 
 Width = Annotated[int, Field(gt=0, le=1 << 20)]
+STEPS, BATCH_SIZES = 1000, (256, 2048)  # of an epoch; sizes that are chosen where `batch_size` is null
 Seed = Annotated[int, Field(ge=0, le=(1 << 63) - 1)]
 
 
@@ -108,6 +109,10 @@ class TrainingConfig(Section):
     buffer_rows: int = Field(1 << 18, gt=0, le=1 << 31, description="Rows among which the order is shuffled.")
     seeds: tuple[Seed, ...] = Field((0,), min_length=1, max_length=10_000, description="One training per arm and seed.")
 
+    def chosen_batch_size(self, rows: float) -> int:
+        """Impressions a step where `batch_size` does not say: they follow from the rows of an epoch alone."""
+        return min(max(int(rows / STEPS), BATCH_SIZES[0]), BATCH_SIZES[1])
+
 
 class RankerConfig(Section):
     """A CTR/CVR ranker over impressions, and the arms that are compared on it."""
@@ -117,6 +122,11 @@ class RankerConfig(Section):
     impressions: str | list[str] = Field(
         description="Parquet files, relative to the root: a path, a directory or a glob (also **), or a list of them. "
         "Directories named key=value become columns."
+    )
+    where: str | None = Field(
+        None,
+        description="SQL condition on the columns of a row, as in graph.relations: the rows that are impressions. "
+        "The others are counted; what they hold is not looked at. null: all rows.",
     )
     time_column: str = Field("ts", description="When an ad was shown.")
     time_unit: Literal["s", "ms", "us"] = Field("s", description="Unit of an integer time column, since 1970 UTC.")

@@ -25,15 +25,19 @@ Rows = NDArray[np.int32]
 
 @dataclass(frozen=True)
 class JoinedSlot:
-    """The ids of a slot: `hashes` (N, W), NO_ID beyond a list's end; `rows` (E, N, W), one layer per export."""
+    """The ids of a slot: `hashes` (N, W), NO_ID beyond a list's end; `rows` (E, N, W), one layer per export.
+
+    `cut` counts the lists of more than W ids.
+    """
 
     hashes: Hashes
     rows: Rows
+    cut: int
 
 
 def join_slot(block: LogBlock, slot: Slot, exports: Sequence[Embeddings], forgotten: Forgotten) -> JoinedSlot:
-    """Ids to forget are none. Raises DataError for a column that holds no ids, and for a list longer than its cap."""
-    places, values = _places(block, slot)
+    """Ids to forget are none. Raises DataError for a column that holds no ids."""
+    places, values, cut = _places(block, slot)
     encoded = forgotten.without(slot.type, values).dictionary_encode()
     codes = encoded.indices.fill_null(-1).to_numpy(zero_copy_only=False)
     ids = encoded.dictionary
@@ -42,11 +46,14 @@ def join_slot(block: LogBlock, slot: Slot, exports: Sequence[Embeddings], forgot
     rows = np.array([np.append(found, ABSENT) for found in known], np.int32).reshape(len(exports), len(ids) + 1)
     matrix = np.full((len(block.table), slot.width), -1)
     matrix[places] = codes
-    return JoinedSlot(hashes[matrix], rows[:, matrix])
+    return JoinedSlot(hashes[matrix], rows[:, matrix], cut)
 
 
-def _places(block: LogBlock, slot: Slot) -> tuple[Any, pa.Array]:
-    """Where in an (N, W) matrix the values of a column go, and the values as strings."""
+def _places(block: LogBlock, slot: Slot) -> tuple[Any, pa.Array, int]:
+    """Where in an (N, W) matrix the values of a column go, the values as strings, and how many lists were cut.
+
+    Lists are latest first: of one with more than W ids, the first W are left.
+    """
     column = block.column(slot.name)
     if pa.types.is_null(column.type) and slot.is_list:
         column = column.cast(pa.large_list(pa.large_string()))  # a file without a single list
@@ -54,18 +61,21 @@ def _places(block: LogBlock, slot: Slot) -> tuple[Any, pa.Array]:
     if lists != slot.is_list:
         wanted = "lists of ids (cap is set)" if slot.is_list else "ids; a list column needs a cap"
         raise DataError(f"{block.part}: column {slot.name} is {column.type}, expected {wanted}")
-    values = column.flatten() if lists else column
-    known = slot.type is not None  # what no export has is a value like any other
-    strings = block.ids(slot.name, values) if known else block.cast(slot.name, values, pa.large_string(), "ids")
     if not lists:
-        return (np.arange(len(column)), 0), strings
+        return (np.arange(len(column)), 0), _strings(block, slot, column), 0
     lengths = pc.list_value_length(column).fill_null(0).to_numpy(zero_copy_only=False)
-    if (lengths > slot.width).any():
-        too_long = f"{slot.name} has {lengths[lengths > slot.width][0]} ids"
-        limit = f"expected at most {slot.width} (ranker.slots.{slot.name}.cap)"
-        raise DataError(f"{block.row(lengths > slot.width)}: {too_long}, {limit}")
     starts = np.repeat(np.cumsum(lengths) - lengths, lengths)
-    return (np.repeat(np.arange(len(column)), lengths), np.arange(len(starts)) - starts), strings
+    rows, places, values = np.repeat(np.arange(len(column)), lengths), np.arange(len(starts)) - starts, column.flatten()
+    if cut := int((lengths > slot.width).sum()):
+        latest = places < slot.width
+        rows, places, values = rows[latest], places[latest], values.filter(pa.array(latest))
+    return (rows, places), _strings(block, slot, values), cut
+
+
+def _strings(block: LogBlock, slot: Slot, values: pa.Array) -> pa.Array:
+    """Ids as text; what no export has is a value like any other."""
+    known = slot.type is not None
+    return block.ids(slot.name, values) if known else block.cast(slot.name, values, pa.large_string(), "ids")
 
 
 @dataclass

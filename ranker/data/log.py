@@ -1,6 +1,7 @@
 """The log of impressions: streamed block by block, and what its columns must be."""
 
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -17,10 +18,10 @@ from artifacts.pseudonyms import pseudonyms
 from ranker.config.columns import DAY
 from ranker.config.sections import RankerConfig
 from ranker.data.bad_rows import BadRows
-from ranker.data.files import impression_files
 from ranker.data.forgotten import Forgotten
-from ranker.data.parts import FRAME, FilePart, FramePart, Part
+from ranker.data.parts import FRAME, FramePart, Part, file_parts
 from ranker.data.schemas import as_text, is_id, plain, require_schemas
+from ranker.data.where import Where
 
 BLOCK_ROWS = 1 << 16  # rows decoded at a time
 UNITS = {"s": 1, "ms": 1_000, "us": 1_000_000, "ns": 1_000_000_000}
@@ -59,6 +60,14 @@ class LogBlock:
                 f"{self.part}: column {name} is {self.column(name).type}, expected {expected} ({error})"
             ) from error
 
+    def only(self, mask: NDArray[np.bool_]) -> "LogBlock":
+        """The rows that `mask` (N,) marks; they keep their numbers."""
+        if mask.all():
+            return self
+        at = np.flatnonzero(mask)
+        kept = at if self.kept is None else self.kept[at]
+        return LogBlock(self.part, self.first, self.table.take(pa.array(at)), kept)
+
     def row(self, mask: NDArray[np.bool_]) -> str:
         """Names the first row that `mask` (N,) marks."""
         at = int(np.argmax(mask))
@@ -68,7 +77,8 @@ class LogBlock:
 class ImpressionLog:
     """Streams the impressions of a config, or those of a table in memory; those of ids to forget are left out.
 
-    Raises DataError when files or columns are missing.
+    `left_out` counts the rows of the last pass that are no impressions by `ranker.where`. Raises DataError when files
+    or columns are missing, ConfigError for a condition that is none.
     """
 
     def __init__(
@@ -80,12 +90,9 @@ class ImpressionLog:
         id_key: bytes | None = None,
     ) -> None:
         self.config, self.forgotten, self._id_key = config, forgotten or Forgotten(), id_key
-        self.bad = BadRows()
-        self.parts: list[Part] = (
-            [FilePart(path, keys) for path, keys in impression_files(config, root).items()]
-            if frame is None
-            else [FramePart(arrow_table(FRAME, frame))]
-        )
+        self.bad, self.left_out = BadRows(), 0
+        self.parts: list[Part] = file_parts(config, root) if frame is None else [FramePart(arrow_table(FRAME, frame))]
+        self._where = Where.of(config, self.parts, pseudonyms=id_key is not None)
         require_schemas(self.parts, self._columns(), {config.time_column, config.labels.conversion_time})
 
     def _columns(self) -> dict[str, str]:
@@ -96,7 +103,8 @@ class ImpressionLog:
             if (column := getattr(config.labels, name)) is not None:
                 columns[column] = f"labels.{name}"
         columns |= dict.fromkeys(config.slots, "slots") | dict.fromkeys(config.categoricals, "categoricals")
-        return columns | {name: "numerics" for name in config.numerics if name not in config.slots}
+        columns |= {name: "numerics" for name in config.numerics if name not in config.slots}
+        return {**dict.fromkeys(self._where.types if self._where else (), "where"), **columns}
 
     @property
     def rows(self) -> int:
@@ -106,22 +114,33 @@ class ImpressionLog:
     def blocks(self, columns: Sequence[str] | None = None) -> Iterator[LogBlock]:
         """Yields the log in order of its parts, with `columns` or all that the config names.
 
-        Bad rows are left out if the config says so, the same ones whichever columns are read. Raises DataError where
-        they are more than it allows.
+        Rows that `where` leaves out come first: nothing else looks at them. Bad rows are left out if the config says
+        so, the same ones whichever columns are read. Raises DataError where they are more than it allows.
         """
         dropping = self.config.on_bad_rows == "drop"
-        beside = [*self._forgetting, *(self._judged if dropping else ())]
+        beside = [*self._forgetting, *(self._judged if dropping else ()), *(self._where.types if self._where else ())]
         wanted = list(dict.fromkeys([*(columns or self._columns()), *beside]))
-        self.bad = BadRows()
-        for part in self.parts:
-            first = 0
-            for table in part.batches(wanted, BLOCK_ROWS):
-                block = self._without_forgotten(self._with_pseudonyms(LogBlock(part.name, first, table)))
-                first += len(table)
-                block = self._good(block) if dropping else block
-                if len(block.table):
-                    yield block
+        self.bad, self.left_out = BadRows(), 0
+        for block in self._impressions(wanted):
+            block = self._without_forgotten(self._with_pseudonyms(block))
+            block = self._good(block) if dropping else block
+            if len(block.table):
+                yield block
         self.bad.require(self.config.max_bad_share)
+
+    def _impressions(self, columns: Sequence[str]) -> Iterator[LogBlock]:
+        """The rows that `where` holds for."""
+        with ExitStack() as stack:
+            holds = stack.enter_context(self._where.opened()) if self._where else None
+            for part in self.parts:
+                first = 0
+                for table in part.batches(columns, BLOCK_ROWS):
+                    block = LogBlock(part.name, first, table)
+                    first += len(table)
+                    kept = block.only(holds(table, block.row)) if holds else block
+                    self.left_out += len(table) - len(kept.table)
+                    if len(kept.table):
+                        yield kept
 
     @property
     def _judged(self) -> list[str]:
@@ -143,9 +162,7 @@ class ImpressionLog:
         if labels.conversion is not None:
             numbers, missing = _label_numbers(block, labels.conversion)
             wrong[f"{labels.conversion} is neither 0 nor 1"] = ~missing & (numbers != 0) & (numbers != 1)
-        good = np.flatnonzero(self.bad.good(block.row, len(block.table), wrong))
-        kept = good if block.kept is None else block.kept[good]
-        return LogBlock(block.part, block.first, block.table.take(pa.array(good)), kept)
+        return block.only(self.bad.good(block.row, len(block.table), wrong))
 
     def _with_pseudonyms(self, block: LogBlock) -> LogBlock:
         """The block with the ids of the graph's types as the graph has them."""
@@ -167,9 +184,7 @@ class ImpressionLog:
         for name, type in self.forgotten.columns(self.config).items():
             ids = block.ids(name, block.column(name))
             kept &= ~self.forgotten.among(type, ids)
-        if kept.all():
-            return block
-        return LogBlock(block.part, block.first, block.table.filter(pa.array(kept)), np.flatnonzero(kept))
+        return block.only(kept)
 
     def identity(self) -> list[Any]:
         """What tells this log from another, as JSON: state of its files, or the digest of the columns of a table."""

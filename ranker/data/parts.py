@@ -12,6 +12,8 @@ import pyarrow.parquet as pq
 from artifacts.errors import DataError
 from artifacts.inputs import FileState
 from artifacts.source_files import Keys
+from ranker.config.sections import RankerConfig
+from ranker.data.files import impression_files
 from ranker.data.schemas import require_same_key
 
 FRAME = "impressions"  # what errors call the table in memory, as they call others by their files
@@ -69,6 +71,11 @@ class FilePart:
 
     def identity(self, columns: Sequence[str]) -> Any:
         return self.name, FileState.of(self._path).content
+
+
+def file_parts(config: RankerConfig, root: Path) -> list["Part"]:
+    """The log's files. Raises DataError for those that are missing or not whole."""
+    return [FilePart(path, keys) for path, keys in impression_files(config, root).items()]
 
 
 class FramePart:

@@ -34,6 +34,7 @@ class Preparation:
         self.rates = {name: {slot.name: MatchRate() for slot in self.layout.graph()} for name in exports}
         self.counts = {split: dict.fromkeys(("rows", "clicks", "conversions", "known"), 0) for split in SPLITS}
         self.too_early, self.forgotten = 0, 0
+        self.cut = {slot.name: 0 for slot in self.layout.slots}
         self.missing = np.zeros(len(self.numerics), bool)
         self.shape = {
             "numerics": len(self.numerics),
@@ -68,7 +69,7 @@ class Preparation:
                     self._write(files[index], name, records[splits == index])
                 done += len(records)
                 progress("encode", done / total)
-        self.forgotten = self.log.rows - done - self.log.bad.dropped
+        self.forgotten = self.log.rows - done - self.log.bad.dropped - self.log.left_out
 
     def summary(self, key: str) -> Summary:
         """Raises DataError for an empty split and for a label of one class."""
@@ -79,6 +80,7 @@ class Preparation:
             vocabularies=[categorical.width for categorical in self.categoricals],
             missing=self.missing.tolist(),
             counts=self.counts,
+            left_out=self.log.left_out,
             windows=self.windows.report(),
             mended={what: count for what, count in self._mended().items() if count},
             match_rates={
@@ -88,11 +90,13 @@ class Preparation:
 
     def _mended(self) -> dict[str, int]:
         clipped = {f"{one.name} clipped to {LARGEST:g}": one.clipped for one in self.numerics}
+        cut = {f"lists of {slot.name} cut to {slot.width} ids": self.cut[slot.name] for slot in self.layout.slots}
         dropped = {f"rows dropped, as {reason}": count for reason, count in self.log.bad.reasons.items()}
         return {
             "conversions before their impression dropped": self.too_early,
             "impressions of forgotten ids left out": self.forgotten,
             **dropped,
+            **cut,
             **clipped,
         }
 
@@ -114,6 +118,7 @@ class Preparation:
     def _join(self, block: LogBlock, records: Records) -> None:
         for slot in self.layout.slots:
             joined = join_slot(block, slot, list(self.exports.values()), self.log.forgotten)
+            self.cut[slot.name] += joined.cut
             records["hashes"][:, slot.tokens] = joined.hashes
             records["rows"][:, :, slot.tokens] = joined.rows.transpose(1, 0, 2)
             for layer, name in enumerate(self.exports):

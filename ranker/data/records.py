@@ -61,6 +61,7 @@ class Summary:
     vocabularies: list[int]  # codes of each categorical
     missing: list[bool]  # numerics that were missing in some training row
     counts: dict[str, dict[str, int]]  # rows, clicks, and of the rows that cvr is judged on: conversions, known
+    left_out: int  # rows of the log that are no impressions by `ranker.where`
     windows: dict[str, str]
     match_rates: dict[str, dict[str, dict[str, float]]]  # by export and slot
     mended: dict[str, int]  # values that were not taken as they are, by what was done

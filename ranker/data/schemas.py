@@ -27,7 +27,8 @@ def require_schemas(parts: Sequence[Typed], columns: Mapping[str, str], times: S
     """Raises DataError unless every part has `columns` (config paths by name), each of one kind in all of them.
 
     Numbers of a numeric or a label may be integers in one file and floats in another. Anything else that a column may
-    be is compared as text, where an integer 7 and a text "07" would be two things without a word.
+    be is compared as text, where an integer 7 and a text "07" would be two things without a word. What `where` alone
+    names has types of its own (`where.Where`).
     """
     first: dict[str, tuple[str, str]] = {}
     for part in parts:
@@ -39,7 +40,7 @@ def require_schemas(parts: Sequence[Typed], columns: Mapping[str, str], times: S
         lines += [f"{part.name}: has two columns '{n}'; rename one" for n in columns if part.columns.count(n) > 1]
         if lines:
             raise DataError(*lines)
-        for name, where in columns.items():
+        for name, where in ((name, where) for name, where in columns.items() if where != "where"):
             as_number = where in ("numerics", "labels.click", "labels.conversion") or name in times
             kind = _kind(part.types[name], as_number)
             before, other = first.setdefault(name, (kind, part.name)) if kind != "null" else (kind, part.name)

@@ -29,6 +29,8 @@ class Windows:
             if len(times) and times.min() < first:
                 first, earliest = int(times.min()), block.row(times == times.min())
             last = max(last, int(times.max(initial=last)))
+        if first > last and log.left_out:
+            raise DataError(f"ranker.where: {log.left_out:,} of {log.rows:,} rows left out, and no impression is left")
         if first > last:
             raise DataError(f"{log.parts[0].name}: no impressions at all (ranker.impressions)")
         if first < YEAR_1990 <= last:

@@ -16,7 +16,14 @@ def table(report: dict[str, Any]) -> str:
                 cells = f"{auc:<24} {_number(found['gauc']):<7} {_number(found['ne']):<7} "
                 lines.append(f"{name:<28} {task:<4} {cells}{_number(found['calibration']):<11} {budget}")
                 budget = ""
-    return "\n".join([*lines, *match_lines(report)])
+    return "\n".join([*lines, rows_line(report), *match_lines(report)])
+
+
+def rows_line(report: dict[str, Any]) -> str:
+    """How many impressions each split has, and how many rows `ranker.where` left out."""
+    splits = ", ".join(f"{name} {counts['rows']:,}" for name, counts in report["rows"].items())
+    left_out = f"; {report['rows_left_out']:,} rows left out by ranker.where" if report["rows_left_out"] else ""
+    return f"impressions: {splits}{left_out}"
 
 
 def match_lines(report: dict[str, Any]) -> list[str]:

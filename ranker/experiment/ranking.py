@@ -90,6 +90,7 @@ def described(summary: Summary, opened: Mapping[str, Embeddings], exports: Mappi
     ends = {name: export.window_end for name, export in exports.items()}
     return {
         "rows": summary.counts,
+        "rows_left_out": summary.left_out,
         "windows": summary.windows,
         "match_rates": summary.match_rates,
         "mended": summary.mended,

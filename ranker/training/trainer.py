@@ -23,7 +23,6 @@ from ranker.training.rowwise_adagrad import RowwiseAdagrad
 
 LEAST_DECAY = 0.01  # the number of steps is an estimate where negatives are down-sampled
 EVALUATIONS = 4  # in an epoch, unless `eval_every` says otherwise
-STEPS, BATCH_SIZES = 1000, (256, 2048)  # of an epoch; sizes that are chosen unless `batch_size` says otherwise
 
 Watch = Callable[[float, dict[str, Any]], None]
 
@@ -95,7 +94,7 @@ class Training:
         """Impressions a step, of all processes together. What is chosen follows from the rows alone."""
         if self.config.training.batch_size is not None:
             return self.config.training.batch_size * distributed.count()
-        return min(max(int(self._expected_rows(train) / STEPS), BATCH_SIZES[0]), BATCH_SIZES[1])
+        return self.config.training.chosen_batch_size(self._expected_rows(train))
 
     def _batches(self, train: Split) -> Iterator[Records]:
         """The batches of all epochs, without those that a resumed training has taken."""

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from artifacts.errors import ConfigError, DataError
-from partitioning.sources.engine import Engine, literal
+from artifacts.expressions.engine import Engine, literal
 from tests.partitioning.test_errors import PIN, USER, check, config, failure, log, relation
 from tests.worlds.partitioning_reference import build, edges
 
@@ -93,6 +93,7 @@ def test_what_is_no_function_of_the_row(tmp_path, monkeypatch, sql, key):
         ({"where": "user = pin"}, "write CAST(pin AS DOUBLE)"),
         ({"where": "pin"}, "used as a condition"),
         ({"where": "to_timestamp(ts)"}, "expected a condition, true or false"),
+        ({"where": "regexp_matches(pin, '(')"}, "missing )"),
         ({"weight": "pin"}, "used as a number"),
         ({"weight": "user > 1"}, "expected a number"),
     ],

@@ -10,8 +10,8 @@ import pandas as pd
 import pytest
 
 from artifacts.errors import ConfigError, DataError
+from artifacts.expressions.engine import translated
 from partitioning import GraphConfig, build_graph, plan_graph
-from partitioning.sources.engine import translated
 from tests.partitioning.test_errors import USER, config, failure, log, relation
 from tests.worlds.partitioning_reference import build, edges, ids
 

@@ -10,10 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from artifacts.errors import ConfigError, DataError
+from artifacts.expressions.engine import Engine, literal, quoted
 from artifacts.graph import load_graph
 from artifacts.pseudonyms import key_mark, pseudonym, pseudonyms
 from partitioning import GraphConfig, build_graph, duckdb_reader, forgotten_ids, source_files
-from partitioning.sources.engine import Engine, literal, quoted
 from partitioning.sources.pseudonyms import know_key, pseudonym_of
 from tests.partitioning.test_consent import FORMATS, LISTS, build, consented, forgetting, held
 from tests.partitioning.test_errors import PIN, check, config, failure, log, relation

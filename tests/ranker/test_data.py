@@ -205,10 +205,6 @@ BAD_COLUMNS = {
         r"training impressions of 2096-.* lie in the future \(ranker.time_unit\)",
     ),
     "no time": ({"ts": pa.array([None] * 3000, pa.int64())}, r"row 0: ts is missing, expected a time"),
-    "long list": (
-        {"recent": [[], ["p1"] * 6] * 1500},
-        r"row 1: recent has 6 ids, expected at most 5 \(ranker.slots.recent.cap\)",
-    ),
     "list without cap": (
         {"pin_id": [["p1"]] * 3000},
         r"column pin_id is list.*expected ids; a list column needs a cap",
@@ -450,11 +446,28 @@ def test_too_many_bad_rows_are_refused(world: SmallWorld) -> None:
 
 def test_rows_keep_their_numbers_where_others_are_dropped(world: SmallWorld) -> None:
     columns = spoilt(world)
-    recent = [list(ids) if ids is not None else None for ids in world.columns["recent"]]
-    recent[20] = ["p"] * 9
-    world.write(**columns, recent=pa.array(recent))
-    with pytest.raises(DataError, match="row 20: recent has 9 ids"):
+    columns["ts"][20] = 1
+    world.write(**columns)
+    with pytest.raises(DataError, match="row 20: ts is 1970-01-01T00:00:01Z, but the latest"):
         prepared(world, on_bad_rows="drop")
+
+
+@pytest.mark.parametrize("of", [pa.list_, pa.large_list])
+def test_long_lists_are_cut_to_their_latest_ids(world: SmallWorld, of: Any) -> None:
+    """The records are those of a log whose lists are as long as the cap; a list of just that length is whole."""
+    lists = [[f"p{row % 60}", *("p1", None, "p2", "p3")[: row % 5], *["p9", "p8"] * (row % 3)] for row in range(3000)]
+    lists[7], lists[8] = [], None
+    long = sum(len(ids) > 5 for ids in lists if ids)
+    world.write(recent=pa.array([ids and ids[:5] for ids in lists], of(pa.string())))
+    settings = {"numerics": {"position": "linear"}, "segments": {}}
+    whole, expected = prepared(world, **settings)
+    (world.root / "prepared" / "summary.json").unlink()
+    world.write(recent=pa.array(lists, of(pa.string())))
+    summary, found = prepared(world, **settings)
+    assert summary.mended == {"lists of recent cut to 5 ids": long} and whole.mended == {}
+    assert summary.match_rates == whole.match_rates
+    for name in SPLITS:
+        assert found[name].tobytes() == expected[name].tobytes()
 
 
 @pytest.mark.parametrize("ids", [pa.null(), pa.string()])

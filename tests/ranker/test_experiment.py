@@ -150,7 +150,7 @@ def test_a_small_log_gets_small_batches_unless_the_config_says(
 def test_a_large_log_gets_a_thousand_steps_an_epoch(
     world: SmallWorld, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("ranker.training.trainer.STEPS", 20)
+    monkeypatch.setattr("ranker.config.sections.STEPS", 20)
     run(world, tmp_path / "out", arms=("none",), training={})
     (path,) = tmp_path.rglob("training.json")
     assert json.loads(path.read_text())["steps"] == pytest.approx(20, abs=1)

@@ -1,18 +1,21 @@
-"""The type that holds the values of two, where files of a source have a column in both."""
+"""DuckDB's types of columns, and the one that holds the values of two, where files have a column in both."""
 
 import re
 
-from partitioning.sources.layout import INTEGERS, NO_TYPE, UNSIGNED
-from partitioning.sources.used import Role
-
+NO_TYPE = '"NULL"'  # of a column without a single value
+INTEGERS = ("TINYINT", "SMALLINT", "INTEGER", "BIGINT", "HUGEINT")
+UNSIGNED = tuple(f"U{name}" for name in INTEGERS)
 FLOATS = ("FLOAT", "DOUBLE")
 _TIMESTAMP = "TIMESTAMP WITH TIME ZONE"
 _DECIMAL = re.compile(r"DECIMAL\((\d+),(\d+)\)")
 _MOST_DIGITS = 38
 
 
-def wider(one: str, other: str, role: Role | None) -> str | None:
-    """The wider type; None where values would change, or ids of one entity would differ as text."""
+def wider(one: str, other: str, role: str | None = None) -> str | None:
+    """The wider type; None where values would change, or ids of one entity would differ as text.
+
+    `role` is what the column is for: "time", another whose values are compared as text, or None: expressions.
+    """
     if other in (one, NO_TYPE):
         return one
     for family in (INTEGERS, UNSIGNED):

@@ -29,6 +29,7 @@ _CSV_FILE = re.compile(r"^\s*file = (.+)$", re.MULTILINE)
 _VALUE_ERRORS = (duckdb.ConversionException, duckdb.OutOfRangeException)
 # What Python, numpy batches and DuckDB's own blind spots need beside DuckDB's memory_limit: measured.
 _OVERHEAD_BYTES = 300_000_000
+MEMORY_LIMIT = "graph.memory_limit"
 
 
 class NoValue(DataError):
@@ -38,17 +39,18 @@ class NoValue(DataError):
 class Engine:
     """A DuckDB connection. Every error of a query is raised as DataError or ResourceError.
 
-    `memory` is the whole build's, at least `LEAST_MEMORY` (`Plan.require` sees to it).
+    `memory` is that of all that is done with it, overheads included; `asks` is the config path that messages name where
+    it is too little. Without a directory to `spill` to, nothing is written.
     """
 
-    def __init__(self, spill: Path, memory: int, threads: int) -> None:
-        limit = int(memory * 0.9) - _OVERHEAD_BYTES
+    def __init__(self, spill: Path | None, memory: int, threads: int, asks: str = MEMORY_LIMIT) -> None:
+        self._asks, limit = asks, int(memory * 0.9) - _OVERHEAD_BYTES
         self.connection = duckdb.connect()
         self.run("SET TimeZone = 'UTC'")
         self.run("SET enable_progress_bar = false")  # it would go to stdout
         self.run(f"SET threads = {threads}")
         self.run(f"SET memory_limit = '{limit // 1000} KB'")
-        self.run(f"SET temp_directory = {literal(str(spill))}")
+        self.run(f"SET temp_directory = {literal(str(spill or ''))}")
 
     def lock(self, files: Iterable[Path], directories: Iterable[Path]) -> None:
         """From here on only these can be read, and only `directories` written; no setting can be changed."""
@@ -62,12 +64,12 @@ class Engine:
         self.run("SET lock_configuration = true")
 
     def run(self, sql: str) -> None:
-        with translated():
+        with translated(self._asks):
             self.connection.execute(sql)
 
     def rows(self, sql: str) -> list[tuple[Any, ...]]:
         """All rows of a small result."""
-        with translated():
+        with translated(self._asks):
             return self.connection.execute(sql).fetchall()
 
     def row(self, sql: str) -> tuple[Any, ...]:
@@ -80,7 +82,7 @@ class Engine:
 
     def batches(self, sql: str, rows: int) -> Generator[pa.RecordBatch, None, None]:
         """Streams a large result, about `rows` at a time. No other query can run before it is exhausted or closed."""
-        with translated(), self.connection.sql(sql).to_arrow_reader(rows) as reader:
+        with translated(self._asks), self.connection.sql(sql).to_arrow_reader(rows) as reader:
             yield from reader
 
     def close(self) -> None:
@@ -115,14 +117,12 @@ def text(column: str) -> str:
 
 
 @contextmanager
-def translated() -> Iterator[None]:
+def translated(asks: str = MEMORY_LIMIT) -> Iterator[None]:
     """Raises DuckDB's and the disk's errors as DataError (with file and line) or ResourceError."""
     try:
         yield
     except duckdb.OutOfMemoryException as error:
-        raise ResourceError(
-            f"graph.memory_limit: DuckDB needs more memory or disk to spill ({first_line(error)})"
-        ) from error
+        raise ResourceError(f"{asks}: DuckDB needs more memory or disk to spill ({first_line(error)})") from error
     except duckdb.Error as error:
         if is_full(error):
             raise ResourceError(f"the disk is full ({first_line(error)})") from error

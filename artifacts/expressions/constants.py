@@ -1,8 +1,8 @@
 """Constants in quotes, which take on the type of what they are compared with: one that loses something is refused."""
 
 from artifacts.errors import ConfigError
-from partitioning.sources.engine import Engine, literal
-from partitioning.sources.expressions import Node
+from artifacts.expressions.engine import Engine, literal
+from artifacts.expressions.expression import Node
 
 _EXACT = ("TINYINT", "SMALLINT", "INTEGER", "BIGINT", "HUGEINT", "DECIMAL", "BIGNUM")
 _NUMBERS = (*_EXACT, "FLOAT", "DOUBLE")

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from artifacts.errors import ConfigError
+from artifacts.expressions.engine import Engine
 from artifacts.section import did_you_mean
-from partitioning.sources.engine import Engine
 
 Node = dict[str, Any]
 

@@ -6,9 +6,9 @@ from collections.abc import Callable, Iterator
 import duckdb
 
 from artifacts.errors import ConfigError
-from partitioning.sources.constants import check_constants, is_number, is_text_constant
-from partitioning.sources.engine import Engine, quoted
-from partitioning.sources.expressions import FUNCTION_OF_THE_ROW, Expression, Node, nodes_of, one_line
+from artifacts.expressions.constants import check_constants, is_number, is_text_constant
+from artifacts.expressions.engine import Engine, quoted
+from artifacts.expressions.expression import FUNCTION_OF_THE_ROW, Expression, Node, nodes_of, one_line
 
 _ALIKE = {"COMPARE_IN", "COMPARE_NOT_IN", "OPERATOR_COALESCE"}  # operators whose operands are brought to one type
 _ALIKE_FUNCTIONS = {"greatest", "least", "nullif", "list_value"}
@@ -72,7 +72,7 @@ def _kinds(
     try:
         (select,) = connection.execute("SELECT json_deserialize_sql(?)", [json.dumps(serialized)]).fetchall()[0]
         return [row[1] for row in connection.execute(f"DESCRIBE {select} FROM (SELECT {columns})").fetchall()]
-    except (duckdb.BinderException, duckdb.ParserException, duckdb.CatalogException) as error:
+    except duckdb.Error as error:  # also of a constant that is none: a pattern, a format
         texts = [name for name, kind in types.items() if kind == "VARCHAR" and _mentions(expression, name)]
         hint = f"; or {_declare(source, texts[0], 'DOUBLE')}" if texts and declarable else ""
         raise ConfigError(

@@ -1,0 +1,79 @@
+"""The plan of a ranking: the largest of its steps, and what each key that costs memory adds."""
+
+from typing import Any
+
+import pytest
+
+from artifacts.embeddings import Embeddings
+from ranker.config.arms import ARMS
+from ranker.data.log import BLOCK_ROWS
+from ranker.plan import BUFFERS, JUDGED, JUDGED_SEED, PROCESS, TOKEN, plan_rows
+from tests.worlds.small_impressions import SLOTS, config, small_world
+
+ROWS = 1 << 20
+SMALL = {"batch_size": 1, "buffer_rows": 1}
+
+
+@pytest.fixture(scope="module")
+def exports(tmp_path_factory: pytest.TempPathFactory) -> list[Embeddings]:
+    return [Embeddings(small_world(tmp_path_factory.mktemp("world"), 300).export)]
+
+
+def memory(exports: list[Embeddings], rows: int = ROWS, arm: str = "none", **changes: Any) -> int:
+    return plan_rows(config(arms={arm: ARMS[arm]}, **changes), rows, exports).memory
+
+
+def slots(cap: int) -> dict[str, Any]:
+    return {**SLOTS, "recent": {**SLOTS["recent"], "cap": cap}}
+
+
+def test_a_block_costs_by_its_ids(exports) -> None:
+    """A record has 8 bytes of an id: its hash and the row of the one export."""
+    long, longer = (memory(exports, slots=slots(cap), training=SMALL) for cap in (500, 501))
+    assert longer - long == BLOCK_ROWS * (TOKEN + 8)
+    assert memory(exports, 10, slots=slots(500), training=SMALL) < long / 2, "a log of ten rows has no such block"
+
+
+def test_the_judge_costs_by_the_rows_of_the_test_window(exports) -> None:
+    many = 100 * ROWS
+    for split, share in (({}, 0.2), ({"test": 0.5}, 0.5), ({"valid_from": 1, "test_from": 2}, 0.2)):
+        for seeds in ((0,), (0, 1, 2)):
+            found = memory(exports, many, split=split, training={**SMALL, "seeds": seeds})
+            assert found == PROCESS + int(many * share) * (JUDGED + JUDGED_SEED * len(seeds))
+
+
+def test_the_buffer_and_the_batch_cost_by_their_rows(exports) -> None:
+    record = (
+        plan_rows(config(arms={"none": ARMS["none"]}), 1000, exports).disk
+        - plan_rows(config(arms={"none": ARMS["none"]}), 999, exports).disk
+    )
+    one, other = (memory(exports, training={"batch_size": 1, "buffer_rows": rows}) for rows in (1 << 19, 1 << 20))
+    assert other - one == BUFFERS * record * (1 << 19)
+    assert memory(exports, training={"batch_size": 1, "buffer_rows": 1 << 30}) == other, "the log has no more rows"
+
+
+@pytest.mark.parametrize("arm", ARMS)
+def test_a_larger_batch_costs_every_arm(exports, arm: str) -> None:
+    sizes = [
+        memory(exports, arm=arm, training={"batch_size": 1 << power, "buffer_rows": 1 << 19}) for power in (16, 17, 18)
+    ]
+    assert sizes[2] - sizes[1] == 2 * (sizes[1] - sizes[0]) > 0
+
+
+@pytest.mark.parametrize(
+    ("arm", "change"),
+    [
+        ("id_only", {"ids": {"rows": 1 << 24, "dim": 4}}),
+        ("none", {"backbone": {"hidden": [1 << 14, 1 << 12]}}),
+        ("none", {"heads": {"kind": "mmoe", "experts": 900}, "training": {"batch_size": 1 << 14}}),
+        ("attention", {"attention": {"width": 4096, "heads": 2, "groups": 4}}),
+    ],
+)
+def test_what_is_larger_is_planned_larger(exports, arm: str, change: dict[str, Any]) -> None:
+    assert memory(exports, arm=arm, **change) > memory(exports, arm=arm) + (100 << 20)
+
+
+def test_the_largest_arm_counts_once(exports) -> None:
+    ids = {"rows": 1 << 24, "dim": 4}
+    both = plan_rows(config(arms={name: ARMS[name] for name in ("none", "id_concat")}, ids=ids), ROWS, exports)
+    assert both.memory == memory(exports, arm="id_concat", ids=ids) > memory(exports, arm="none", ids=ids)
