@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 from artifacts.moment import epoch_seconds
 from artifacts.section import Problem, did_you_mean
 from partitioning.config.append_only import append_only_problems
-from partitioning.config.sections import ConsentConfig, GraphConfig, RelationConfig, SourceConfig
+from partitioning.config.sections import ConsentConfig, GraphConfig, PostgresConfig, RelationConfig, SourceConfig
 
 Path = tuple[str | int, ...]
 
@@ -33,9 +33,13 @@ def _unknown(kind: str, word: str, known: Mapping[str, object], path: Path) -> I
 def _sources(graph: GraphConfig) -> Iterator[Problem]:
     for name, source in graph.sources.items():
         path: Path = ("sources", name)
-        if not source.patterns:
+        if (source.path is None) == (source.postgres is None):
+            yield Problem((*path, "path"), "expected exactly one of path and postgres")
+        elif source.postgres:
+            yield from _postgres(source, source.postgres, path)
+        elif not source.patterns:
             yield Problem((*path, "path"), "expected at least one path")
-        if source.is_database:
+        if source.is_database and not source.postgres:
             yield from _database(source, path)
         if source.columns and source.format in ("parquet", "jsonl"):
             yield Problem((*path, "columns"), f"a {source.format} source names its own columns; remove this")
@@ -63,6 +67,14 @@ def _database(source: SourceConfig, path: Path) -> Iterator[Problem]:
     for key in ("columns", "types", "append_only"):
         if getattr(source, key):
             yield Problem((*path, key), "has no meaning for a database; remove this")
+
+
+def _postgres(source: SourceConfig, postgres: PostgresConfig, path: Path) -> Iterator[Problem]:
+    if (postgres.table is None) == (postgres.query is None):
+        yield Problem((*path, "postgres"), "expected exactly one of table and query")
+    for key in ("format", "table", "query", "columns", "types", "append_only"):
+        if getattr(source, key):
+            yield Problem((*path, key), "has no meaning beside postgres; remove this")
 
 
 def _partitions(graph: GraphConfig) -> Iterator[Problem]:

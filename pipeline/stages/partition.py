@@ -30,6 +30,7 @@ class Partition(Stage):
         state = {
             "map": map_since(context),
             "ids": key_of_ids(context.config.graph),
+            "tables": context.table_states,
             "lists": lists_digest(context),
             "measured": list(dict.fromkeys(check.label for check in context.config.checks)),
         }

@@ -54,3 +54,10 @@ class Context:
     def source_states(self) -> dict[str, dict[str, Any]]:
         """Their states by path, as the command found them when it began."""
         return {str(path): input_state(path) for paths in self.source_files.values() for path in paths}
+
+    @cached_property
+    def table_states(self) -> dict[str, Any]:
+        """What sources without files were when the command began, by source."""
+        from partitioning import table_states
+
+        return table_states(self.config.graph)
