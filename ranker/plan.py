@@ -6,6 +6,7 @@ from pathlib import Path
 
 from artifacts.embeddings import Embeddings
 from artifacts.resources import require_disk, require_memory
+from artifacts.source_files import Files
 from ranker.config.sections import RankerConfig
 from ranker.data.log import ImpressionLog
 from ranker.data.records import record_type
@@ -32,10 +33,10 @@ class Plan:
         require_disk(directory, self.disk, "rank")
 
 
-def plan_ranking(config: RankerConfig, root: Path, paths: Iterable[Path]) -> Plan:
+def plan_ranking(config: RankerConfig, root: Path, paths: Iterable[Path], files: Files | None) -> Plan:
     """Estimates a ranking with the exports at `paths`. Raises DataError for a log or an export that is broken."""
     exports = [Embeddings(path) for path in paths]
-    rows = ImpressionLog(config, root).rows
+    rows = ImpressionLog(config, root, files=files).rows
     record = record_type(
         len(config.numerics), len(config.categoricals), len(config.segments), Layout.of(config).width, len(exports)
     ).itemsize

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.worlds.postgres_server import PostgresServer, postgres_server
+from tests.worlds.s3_server import S3Server, s3_server, set_environment
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
@@ -32,3 +33,17 @@ def postgres(_postgres: PostgresServer) -> PostgresServer:
     """A PostgreSQL server with an empty database."""
     _postgres.fresh()
     return _postgres
+
+
+@pytest.fixture(scope="session")
+def _s3() -> Iterator[S3Server]:
+    with s3_server() as server:
+        yield server
+
+
+@pytest.fixture
+def s3(_s3: S3Server, monkeypatch: pytest.MonkeyPatch) -> S3Server:
+    """A store with an empty bucket, to which the environment leads."""
+    _s3.fresh()
+    set_environment(monkeypatch, _s3.url)
+    return _s3

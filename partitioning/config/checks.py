@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping
 
 from artifacts.moment import epoch_seconds
 from artifacts.section import Problem, did_you_mean
+from artifacts.stores import is_url, url_problem
 from partitioning.config.append_only import append_only_problems
 from partitioning.config.sections import ConsentConfig, GraphConfig, PostgresConfig, RelationConfig, SourceConfig
 
@@ -39,6 +40,9 @@ def _sources(graph: GraphConfig) -> Iterator[Problem]:
             yield from _postgres(source, source.postgres, path)
         elif not source.patterns:
             yield Problem((*path, "path"), "expected at least one path")
+        yield from (Problem((*path, "path"), f"{one} {wrong}") for one in source.paths if (wrong := url_problem(one)))
+        if graph.ids and any(map(is_url, source.patterns)):
+            yield Problem((*path, "path"), "with graph.ids, a copy of a store's file would hold ids; expected a path")
         if source.is_database and not source.postgres:
             yield from _database(source, path)
         if source.columns and source.format in ("parquet", "jsonl"):

@@ -63,8 +63,9 @@ class SourceConfig(Section):
 
     path: str | list[str] | None = Field(
         None,
-        description="Files, relative to the root: a path, a directory or a glob (also **), or a list of them. "
-        "Directories named key=value below its first glob, or below a directory that it names, become columns.",
+        description="Files, relative to the root: a path, a directory or a glob (also **), or a list of them; or a URL "
+        "of a store, such as s3://bucket/x/*.parquet. Directories named key=value below its first glob, or below a "
+        "directory that it names, become columns.",
     )
     postgres: PostgresConfig | None = Field(None, description="In place of a path: a table or a query of PostgreSQL.")
     format: Format | None = Field(None, description="By default from the suffix, also before .gz or .zst.")

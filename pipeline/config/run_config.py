@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 from pydantic import Field
 
 from artifacts.section import Problem, Section, did_you_mean
+from artifacts.stores import is_url
 from partitioning import CheckConfig, GraphConfig, check_problems, graph_problems
 from pbg_transra import EvaluateConfig, ExportConfig, ModelConfig
 from ranker import RankerConfig, chosen
@@ -38,6 +39,9 @@ class RunConfig(Section):
         found += [("checks", problem) for problem in check_problems(self.checks, self.graph)]
         for name, problem in found:
             yield Problem((name, *problem.path), problem.message)
+        if self.graph.ids and self.ranker and any(map(is_url, self.ranker.patterns)):
+            message = "with graph.ids, a copy of a store's file would hold ids; expected a path"
+            yield Problem(("ranker", "impressions"), message)
         if self._declares_all:
             yield from self.unknown_relations(self.graph.declared_names)
 

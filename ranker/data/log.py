@@ -14,6 +14,7 @@ from artifacts.errors import DataError
 from artifacts.frame import Frame, arrow_table
 from artifacts.moment import YEAR_2200, epoch_seconds
 from artifacts.pseudonyms import pseudonyms
+from artifacts.source_files import Files
 from ranker.config.columns import DAY
 from ranker.config.sections import RankerConfig
 from ranker.data.bad_rows import BadRows
@@ -78,11 +79,12 @@ class ImpressionLog:
         frame: Frame | None = None,
         forgotten: Forgotten | None = None,
         id_key: bytes | None = None,
+        files: Files | None = None,
     ) -> None:
         self.config, self.forgotten, self._id_key = config, forgotten or Forgotten(), id_key
         self.bad = BadRows()
         self.parts: list[Part] = (
-            [FilePart(path, keys) for path, keys in impression_files(config, root).items()]
+            [FilePart(path, keys) for path, keys in (files or impression_files(config, root)).items()]
             if frame is None
             else [FramePart(arrow_table(FRAME, frame))]
         )
