@@ -47,12 +47,12 @@ def is_url(pattern: str) -> bool:
 
 
 def url_problem(pattern: str) -> str | None:
-    """What is wrong with a pattern that is a URL, as a config says it; None where nothing is."""
+    """What is wrong with a pattern that is a URL, in words that do not repeat it; None where nothing is."""
     if not is_url(pattern):
         return None
     parts = urlsplit(pattern)
     if "@" in parts.netloc:
-        return "has a user or a password; credentials come from the environment"
+        return "a URL with a user or a password; expected none, since credentials come from the environment"
     if parts.scheme in _WEB and (parts.query or parts.fragment or is_magic(pattern)):
         return "a web server lists no files; expected the address of one, without ? or #"
     return None

@@ -171,7 +171,7 @@ class RankerConfig(Section):
                 yield Problem((name, *problem.path), problem.message)
         if not self.categoricals and not self.numerics:
             yield Problem(("numerics",), "no tabular column at all; expected `categoricals`, `numerics` or both")
-        yield from (Problem(("impressions",), f"{one} {wrong}") for one in self.patterns if (wrong := url_problem(one)))
+        yield from (Problem(("impressions",), wrong) for one in self.patterns if (wrong := url_problem(one)))
         yield from self._slot_problems()
         yield from self._segment_problems()
         for name, arm in self.arms.items():

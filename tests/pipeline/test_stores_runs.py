@@ -168,6 +168,14 @@ def test_pseudonyms_and_copies_do_not_go_together(root: Path, capsys: pytest.Cap
     assert "graph.sources.csv.path: with graph.ids" in error and "ranker.impressions: with graph.ids" in error
 
 
+def test_a_password_in_a_config_is_refused_and_not_repeated(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write_config(root, "stored", "s3://reader:hunter2@bucket/logs/")
+    assert transra(root, "run", "stored") == 2
+    error = capsys.readouterr().err
+    assert "graph.sources.csv.path: a URL with a user" in error and "ranker.impressions: a URL with a user" in error
+    assert "hunter2" not in error
+
+
 def test_names_that_only_the_store_knows(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
     override = "model.relation_weights={'1': 2}"
     assert main(["config", "check", str(root / "stored.json"), "--root", str(root), "--set", override]) == 0
