@@ -1,7 +1,8 @@
 """The files that the patterns of a config name, for graph and ranker alike.
 
-A pattern is a path, a directory (all files below it) or a glob (`*`, `?`, `[12]`, `**`). A name that exists is read as
-itself, also when it has one of these characters. Below the part before the first glob, the pattern's base:
+A pattern is a path, a directory (all files below it) or a glob (`*`, `?`, `[12]`, `**`), of files or, as a URL, of a
+store. A name that exists is read as itself, also when it has one of these characters. Below the part before the first
+glob, the pattern's base:
 
 - names that begin with `_` or `.` are no data (Spark's `_temporary`, `.crc`), unless the pattern spells them;
 - directories named key=value give their files columns; those of the base itself do not.
@@ -10,18 +11,18 @@ A file counts once, however many names lead to it: symlinks, hard links, `a/../a
 """
 
 import os
-from collections.abc import Iterable, Iterator
-from fnmatch import fnmatchcase
+from collections.abc import Hashable, Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import unquote
 
-from artifacts.errors import DataError
+from artifacts.errors import ConfigError, DataError
+from artifacts.patterns import fits, is_data, is_magic
+from artifacts.stores import Stores, is_url
 
 Keys = dict[str, str | None]  # columns that the directories of a file name, as text; None is Hive's name for no value
 Files = dict[Path, Keys]
 
-MAGIC = "*?["
 _NO_VALUE = "__HIVE_DEFAULT_PARTITION__"
 
 
@@ -32,23 +33,41 @@ class FoundFiles(NamedTuple):
     missing: list[str]
 
 
-def find_files(root: Path, patterns: Iterable[str], suffixes: tuple[str, ...] = ("",)) -> FoundFiles:
+def find_files(
+    root: Path, patterns: Iterable[str], suffixes: tuple[str, ...] = ("",), stores: Stores | None = None
+) -> FoundFiles:
     """What patterns, relative to `root`, name; `suffixes` choose among the files below a directory.
 
-    Raises DataError for a link to nothing, a name that is not UTF-8, what is neither file nor directory, and a file
+    Files of `stores` are named by the paths that they have once they are fetched. Raises ConfigError for a URL without
+    stores, DataError for a link to nothing, a name that is not UTF-8, what is neither file nor directory, and a file
     whose names give one key two values.
     """
-    named: dict[tuple[int, int], Files] = {}
+    named: dict[Hashable, Files] = {}
     missing = []
     for pattern in patterns:
         found = 0
-        for path, base in _expand(root, pattern, suffixes):
+        for path, base in _named(root, pattern, suffixes, stores):
             found += 1
-            status = path.stat()
-            named.setdefault((status.st_dev, status.st_ino), {})[path] = _keys(path, base)
+            named.setdefault(_identity(path, pattern), {})[path] = _keys(path, base)
         if not found:
             missing.append(pattern)
     return FoundFiles(dict(sorted(map(_one, named.values()))), missing)
+
+
+def _named(root: Path, pattern: str, suffixes: tuple[str, ...], stores: Stores | None) -> Iterable[tuple[Path, Path]]:
+    if not is_url(pattern):
+        return _expand(root, pattern, suffixes)
+    if stores is None:
+        raise ConfigError(f"{pattern}: only transra's commands fetch what a URL names; expected a path")
+    return stores.find(pattern, suffixes)
+
+
+def _identity(path: Path, pattern: str) -> Hashable:
+    """What all names of a file have in common; a file of a store has one."""
+    if is_url(pattern):
+        return path
+    status = path.stat()
+    return status.st_dev, status.st_ino
 
 
 def _one(names: Files) -> tuple[Path, Keys]:
@@ -75,12 +94,14 @@ def _keys(path: Path, base: Path) -> Keys:
 def _expand(root: Path, pattern: str, suffixes: tuple[str, ...]) -> Iterator[tuple[Path, Path]]:
     """The files that a pattern names, each with the base of the pattern."""
     base, parts = root, list(Path(pattern).parts)
-    while parts and (not any(c in parts[0] for c in MAGIC) or os.path.lexists(base / parts[0])):
+    while parts and (not is_magic(parts[0]) or os.path.lexists(base / parts[0])):
         base /= parts.pop(0)
+    if not os.path.lexists(base):
+        return
     if parts:
         for match in _matches(base, parts):
             yield from ((path, base) for path in _below(match, suffixes))
-    elif os.path.lexists(base):
+    else:
         yield from ((path, base if base.is_dir() else base.parent) for path in _below(base, suffixes))
 
 
@@ -94,16 +115,12 @@ def _matches(directory: Path, parts: list[str]) -> Iterator[Path]:
         else:
             for below in _directories(directory):
                 yield from _matches(below, parts[1:])
-    elif any(c in parts[0] for c in MAGIC):
+    elif is_magic(parts[0]):
         for path in _listed(directory):
-            if fnmatchcase(path.name, parts[0]) and _is_data(path.name, parts[0]):
+            if fits(path.name, parts[0]):
                 yield from _matches(path, parts[1:])
     elif os.path.lexists(directory / parts[0]):
         yield from _matches(directory / parts[0], parts[1:])
-
-
-def _is_data(name: str, pattern: str = "") -> bool:
-    return name[0] not in "._" or pattern[:1] == name[0]
 
 
 def _directories(directory: Path) -> Iterator[Path]:
@@ -112,7 +129,7 @@ def _directories(directory: Path) -> Iterator[Path]:
         return
     yield directory
     for path in _listed(directory):
-        if _is_data(path.name) and path.is_dir():
+        if is_data(path.name) and path.is_dir():
             yield from _directories(path)
 
 
@@ -123,7 +140,7 @@ def _below(path: Path, suffixes: tuple[str, ...]) -> Iterator[Path]:
         return
     for directory in _directories(path):
         for entry in _listed(directory):
-            if _is_data(entry.name) and not entry.is_dir() and entry.name.lower().endswith(suffixes):
+            if is_data(entry.name) and not entry.is_dir() and entry.name.lower().endswith(suffixes):
                 yield _file(entry)
 
 

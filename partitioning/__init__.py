@@ -6,12 +6,12 @@ Importing this package is light; DuckDB and Arrow are loaded by the functions th
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from artifacts.source_files import Files
 from partitioning.config.checks import graph_problems
 from partitioning.config.data_checks import CheckConfig, check_problems
-from partitioning.config.sections import GraphConfig
+from partitioning.config.sections import GraphConfig, SourceConfig
 from partitioning.report import GraphReport
 from partitioning.sources.files import source_files
 
@@ -25,6 +25,7 @@ __all__ = [
     "CheckConfig",
     "GraphConfig",
     "GraphReport",
+    "SourceConfig",
     "build_graph",
     "check_problems",
     "forgotten_ids",
@@ -33,6 +34,7 @@ __all__ = [
     "plan_graph",
     "relation_names",
     "source_files",
+    "table_states",
 ]
 
 
@@ -65,6 +67,18 @@ def forgotten_ids(config: GraphConfig, files: SourceFiles) -> dict[str, list[str
     from partitioning import forgetting
 
     return forgetting.forgotten_ids(config, files)
+
+
+def table_states(config: GraphConfig) -> dict[str, Any]:
+    """What tells the rows of each PostgreSQL source from others, by source; none without such sources.
+
+    Raises ConfigError for a table or a query that is none, and DataError for a server that cannot be asked.
+    """
+    if not any(source.postgres for source in config.sources.values()):
+        return {}
+    from partitioning.sources import postgres
+
+    return postgres.table_states(config)
 
 
 def id_key(config: GraphConfig) -> bytes | None:

@@ -25,7 +25,7 @@ from partitioning.ledger.held_out import keep_held_out, replay_held_out
 from partitioning.ledger.ledger import ledger_path, save_ledger
 from partitioning.ledger.previous_graph import history_of
 from partitioning.outcome import check_empty, graph_report, too_heavy
-from partitioning.plan import plan_graph, threads_within
+from partitioning.plan import Plan, plan_graph, threads_within
 from partitioning.report import GraphReport
 from partitioning.scan import Progress, Scan, scan_events
 from partitioning.sources.files import source_files
@@ -48,13 +48,14 @@ def build_graph(
     config = config.with_inverses()
     frames = source_frames(config, sources)
     files = source_files(config, root, frames) if files is None else files
-    plan_graph(config, files, frames).require(config, destination)
+    plan = plan_graph(config, files, frames)
+    plan.require(config, destination)
     continuation = continue_from(config, root, files, previous, frames)
     spill = destination / ".spill"
     spill.mkdir()
     try:
         with translated():
-            scan = _scan(open_events, config, continuation, destination, spill, progress)
+            scan = _scan(open_events, config, continuation, destination, spill, plan, progress)
             return _finish(config, continuation, scan, destination, progress)
     finally:
         shutil.rmtree(spill)
@@ -66,11 +67,13 @@ def _scan(
     continuation: Continuation,
     destination: Path,
     spill: Path,
+    plan: Plan,
     progress: Progress,
 ) -> Scan:
     threads, counted = config.threads or cpu_count(), continuation.counted_graph
-    # Of a night, the edges of its new files.
-    expected = max(plan_graph(continuation.config, continuation.files, continuation.frames).edges, 1)
+    if counted:  # the edges of its new files
+        plan = plan_graph(continuation.config, continuation.files, continuation.frames)
+    expected = max(plan.edges, 1)
     progress("open sources", 0.0)
     files = [path for paths in continuation.files.values() for path in paths]
     with unchanged(files), open_events(config, continuation, spill, threads) as reader:

@@ -14,6 +14,7 @@ from partitioning.config.sections import LEAST_MEMORY, Format, GraphConfig, Sour
 from partitioning.sources.compressed import plain
 from partitioning.sources.files import COMPRESSED, check_file, damaged, file_format
 from partitioning.sources.frames import Frames
+from partitioning.sources.postgres import table_size
 from partitioning.sources.sqlite import count_rows
 
 _SAMPLE_BYTES = 1 << 16
@@ -74,6 +75,13 @@ def plan_graph(config: GraphConfig, files_by_source: dict[str, Files], frames: F
         staged += 0 if format == "parquet" else sum(map(_plain_bytes, files))
         staged += found * _DISK_PER_PSEUDONYMS * (config.ids is not None)
         edges += found * _relations_on(config, name)
+    for name, source in config.sources.items():
+        if source.postgres and name not in frames:
+            found, bytes = table_size(name, source.postgres)
+            rows += found
+            size += bytes
+            staged += bytes + found * _DISK_PER_PSEUDONYMS * (config.ids is not None)
+            edges += found * _relations_on(config, name)
     for name, table in frames.items():
         rows += table.num_rows
         size += table.nbytes

@@ -207,7 +207,7 @@ def run_stages(options: argparse.Namespace) -> dict[str, Any]:
     if options.dry_run:
         return {"stages": [dry_run(context, name) for name in asked]}
     context.workspace.create()
-    with locked(context.workspace.path):
+    with locked(context.workspace.path), context.stores:
         claim(context)
         outcomes = [bring_up_to_date(context, name) for name in asked]
     made = {outcome.stage: {"made": outcome.made, "metrics": outcome.metrics} for outcome in outcomes}

@@ -91,6 +91,7 @@ def bring_up_to_date(context: Context, name: str) -> Outcome:
     wanted = targets(context, stage)
     if run := find_done(context, wanted):
         if context.verify:
+            context.stores.fetch(Path(path) for target in wanted for path in target.parts["inputs"])
             verify(run, wanted)
         record = run.record(name) or {}
         outcome = Outcome(name, run, False, record["metrics"])

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from artifacts.source_files import Files
 from ranker.config.arms import chosen
 from ranker.config.sections import RankerConfig
 from ranker.data.files import impression_files
@@ -45,11 +46,14 @@ def check_where(config: RankerConfig, root: Path, pseudonyms: bool) -> list[str]
     return unchecked(config, root, pseudonyms)
 
 
-def plan_ranking(config: RankerConfig, root: Path, exports: "Iterable[Export]") -> "Plan":
-    """Estimates what `rank` needs. Raises DataError for a log or an export that is missing or broken."""
+def plan_ranking(config: RankerConfig, root: Path, exports: "Iterable[Export]", files: Files | None = None) -> "Plan":
+    """Estimates what `rank` needs. Raises DataError for a log or an export that is missing or broken.
+
+    `files` are those of `impression_files`; without them they are looked up.
+    """
     from ranker import plan
 
-    return plan.plan_ranking(config, root, [export.path for export in exports])
+    return plan.plan_ranking(config, root, [export.path for export in exports], files)
 
 
 def metrics_table(metrics: dict[str, Any]) -> str:
@@ -69,6 +73,7 @@ def rank(
     impressions: "Frame | None" = None,
     forgotten: "Mapping[str, Sequence[str]] | None" = None,
     id_key: bytes | None = None,
+    files: Files | None = None,
 ) -> dict[str, Any]:
     """Trains and judges the arms of a config in the existing directory `destination`.
 
@@ -78,6 +83,7 @@ def rank(
     `__arrow_c_stream__`) that stands for the files of the config's `impressions`; it is read in blocks as they are, and
     errors call it `impressions`. `forgotten` are ids by entity type, as the graph has them: impressions of one in a
     slot of that type are left out, and in a list it counts as no id. `id_key` is the key of the graph's pseudonyms.
+    `files` are those of `impression_files`; without them they are looked up.
     If a run is killed, the same call with the same destination resumes it, and a call with more arms, seeds or exports
     trains only those. Returns the metrics tree below `rank`. Raises ConfigError for a graph that has seen the training
     labels, DataError for bad input.
@@ -86,4 +92,4 @@ def rank(
     from ranker.experiment.ranking import rank_arms
 
     ids = Forgotten.of(forgotten or {})
-    return rank_arms(config, root, exports, destination, progress, scalars, impressions, ids, id_key)
+    return rank_arms(config, root, exports, destination, progress, scalars, impressions, ids, id_key, files)

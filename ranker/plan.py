@@ -10,6 +10,7 @@ from pathlib import Path
 
 from artifacts.embeddings import Embeddings
 from artifacts.resources import require_disk, require_memory
+from artifacts.source_files import Files
 from ranker.config.sections import RankerConfig
 from ranker.data.log import BLOCK_ROWS, ImpressionLog
 from ranker.data.records import record_type
@@ -55,9 +56,9 @@ class ArmSize:
     row: int
 
 
-def plan_ranking(config: RankerConfig, root: Path, paths: Iterable[Path]) -> Plan:
+def plan_ranking(config: RankerConfig, root: Path, paths: Iterable[Path], files: Files | None) -> Plan:
     """Estimates a ranking with the exports at `paths`. Raises DataError for a log or an export that is broken."""
-    return plan_rows(config, ImpressionLog(config, root).rows, [Embeddings(path) for path in paths])
+    return plan_rows(config, ImpressionLog(config, root, files=files).rows, [Embeddings(path) for path in paths])
 
 
 def plan_rows(config: RankerConfig, rows: int, exports: Sequence[Embeddings]) -> Plan:

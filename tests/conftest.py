@@ -1,9 +1,13 @@
 """Small tensors gain nothing from threads, and lose a lot where cores are few."""
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+from tests.worlds.postgres_server import PostgresServer, postgres_server
+from tests.worlds.s3_server import S3Server, s3_server, set_environment
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
@@ -16,3 +20,30 @@ def shared_data() -> Path:
     if not SHARED_DATA.is_dir():
         pytest.skip(f"the real data sets are not at {SHARED_DATA}")
     return SHARED_DATA
+
+
+@pytest.fixture(scope="session")
+def _postgres() -> Iterator[PostgresServer]:
+    with postgres_server() as server:
+        yield server
+
+
+@pytest.fixture
+def postgres(_postgres: PostgresServer) -> PostgresServer:
+    """A PostgreSQL server with an empty database."""
+    _postgres.fresh()
+    return _postgres
+
+
+@pytest.fixture(scope="session")
+def _s3() -> Iterator[S3Server]:
+    with s3_server() as server:
+        yield server
+
+
+@pytest.fixture
+def s3(_s3: S3Server, monkeypatch: pytest.MonkeyPatch) -> S3Server:
+    """A store with an empty bucket, to which the environment leads."""
+    _s3.fresh()
+    set_environment(monkeypatch, _s3.url)
+    return _s3

@@ -46,7 +46,7 @@ def test_patterns(tmp_path):
     assert found(tmp_path, "day-0[2]") == ["day-02/b.pq", "day-02/deep/d.pq"]
     assert found(tmp_path, "**/*.pq") == found(tmp_path, ".") == found(tmp_path, "**")
     assert len(found(tmp_path, "**")) == 4
-    assert find_files(tmp_path, ["day-03/*", "nope", "day-??"]).missing == ["day-03/*", "nope"]
+    assert find_files(tmp_path, ["day-03/**", "nope", "day-??"]).missing == ["day-03/**", "nope"]
 
 
 def test_a_file_counts_once(tmp_path):

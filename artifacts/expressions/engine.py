@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from artifacts.errors import DataError, ResourceError
 from artifacts.exhausted import exhausted, first_line, is_full
-from artifacts.source_files import MAGIC
+from artifacts.patterns import MAGIC
 
 _CSV_LINE = re.compile(r"CSV Error on Line: (\d+)")
 _CSV_COLUMNS = re.compile(r"Expected Number of Columns: (?P<expected>\d+) Found: (?P<found>\d+)")

@@ -14,6 +14,10 @@ def append_only_problems(graph: GraphConfig) -> Iterator[Problem]:
             yield Problem(("sources", name, "append_only"), message)
     if not graph.append_only:
         return
+    for name, source in graph.sources.items():
+        if source.postgres:
+            message = "sources are append_only, and the ledger of what was counted tells by files; expected files"
+            yield Problem(("sources", name, "postgres"), message)
     because = "needs all events, and sources are append_only, whose old files are not read again"
     for name, entity in graph.entities.items():
         if entity.min_degree:

@@ -4,9 +4,10 @@ from collections.abc import Iterator
 
 from artifacts.moment import epoch_seconds
 from artifacts.section import Problem, did_you_mean
+from artifacts.stores import is_url, url_problem
 from partitioning.config.append_only import append_only_problems
 from partitioning.config.consent_checks import Path, consent_problems, offsite_problems, unknown
-from partitioning.config.sections import GraphConfig, RelationConfig, SourceConfig
+from partitioning.config.sections import GraphConfig, PostgresConfig, RelationConfig, SourceConfig
 
 
 def graph_problems(graph: GraphConfig) -> Iterator[Problem]:
@@ -28,9 +29,16 @@ def _sources(graph: GraphConfig) -> Iterator[Problem]:
     answered = {one.source for one in (*graph.consents, graph.consent) if one and one.times}
     for name, source in graph.sources.items():
         path: Path = ("sources", name)
-        if not source.patterns:
+        if (source.path is None) == (source.postgres is None):
+            yield Problem((*path, "path"), "expected exactly one of path and postgres")
+        elif source.postgres:
+            yield from _postgres(source, source.postgres, path)
+        elif not source.patterns:
             yield Problem((*path, "path"), "expected at least one path")
-        if source.is_database:
+        yield from (Problem((*path, "path"), wrong) for one in source.paths if (wrong := url_problem(one)))
+        if graph.ids and any(map(is_url, source.patterns)):
+            yield Problem((*path, "path"), "with graph.ids, a copy of a store's file would hold ids; expected a path")
+        if source.is_database and not source.postgres:
             yield from _database(source, path)
         if source.columns and source.format in ("parquet", "jsonl"):
             yield Problem((*path, "columns"), f"a {source.format} source names its own columns; remove this")
@@ -58,6 +66,14 @@ def _database(source: SourceConfig, path: Path) -> Iterator[Problem]:
     for key in ("columns", "types", "append_only"):
         if getattr(source, key):
             yield Problem((*path, key), "has no meaning for a database; remove this")
+
+
+def _postgres(source: SourceConfig, postgres: PostgresConfig, path: Path) -> Iterator[Problem]:
+    if (postgres.table is None) == (postgres.query is None):
+        yield Problem((*path, "postgres"), "expected exactly one of table and query")
+    for key in ("format", "table", "query", "columns", "types", "append_only"):
+        if getattr(source, key):
+            yield Problem((*path, key), "has no meaning beside postgres; remove this")
 
 
 def _partitions(graph: GraphConfig) -> Iterator[Problem]:

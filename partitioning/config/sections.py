@@ -39,13 +39,35 @@ def _memory(text: str) -> str:
 Memory = Annotated[str, AfterValidator(_memory)]
 
 
-class SourceConfig(Section):
-    """A log or a table: files of one format and one schema."""
+class PostgresConfig(Section):
+    """A table or a query of a PostgreSQL server. How to get there is in the environment, never in the config."""
 
-    path: str | list[str] = Field(
-        description="Files, relative to the root: a path, a directory or a glob (also **), or a list of them. "
-        "Directories named key=value below its first glob, or below a directory that it names, become columns."
+    url_env: str | None = Field(
+        None,
+        min_length=1,
+        description="Environment variable with the connection string, such as postgresql://user@host/database; by "
+        "default libpq finds its own (PGSERVICE, PGHOST, PGUSER, PGPASSFILE).",
     )
+    table: str | None = Field(None, min_length=1, description="The table or view to read, as SQL names it.")
+    query: str | None = Field(None, min_length=1, description="One SELECT to read instead.")
+    version: str | None = Field(
+        None,
+        min_length=1,
+        description="One SELECT of one row, which is another one whenever the source has changed. By default every "
+        "command lets the server read all rows, to compare them with those of the graph.",
+    )
+
+
+class SourceConfig(Section):
+    """A log or a table: files of one format and one schema, or rows of a database."""
+
+    path: str | list[str] | None = Field(
+        None,
+        description="Files, relative to the root: a path, a directory or a glob (also **), or a list of them; or a URL "
+        "of a store, such as s3://bucket/x/*.parquet. Directories named key=value below its first glob, or below a "
+        "directory that it names, become columns.",
+    )
+    postgres: PostgresConfig | None = Field(None, description="In place of a path: a table or a query of PostgreSQL.")
     format: Format | None = Field(None, description="By default from the suffix, also before .gz or .zst.")
     table: str | None = Field(None, min_length=1, description="Of a SQLite database: the table or view to read.")
     query: str | None = Field(None, min_length=1, description="Of a SQLite database: one SELECT to read instead.")
@@ -65,15 +87,17 @@ class SourceConfig(Section):
     )
 
     @property
+    def paths(self) -> list[str]:
+        return [self.path] if isinstance(self.path, str) else self.path or []
+
+    @property
     def patterns(self) -> list[str]:
-        paths = [self.path] if isinstance(self.path, str) else self.path
-        return [path.removeprefix(SQLITE) for path in paths]
+        return [path.removeprefix(SQLITE) for path in self.paths]
 
     @property
     def is_database(self) -> bool:
-        """Whether the config says that the source lies in a database: by its format, its table or query, or its URL."""
-        paths = [self.path] if isinstance(self.path, str) else self.path
-        by_url = any(path.startswith(SQLITE) for path in paths)
+        """Whether the config says that the source lies in SQLite: by its format, its table or query, or its URL."""
+        by_url = any(path.startswith(SQLITE) for path in self.paths)
         return self.format == "sqlite" or by_url or self.table is not None or self.query is not None
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from artifacts.errors import DataError
 from artifacts.section import did_you_mean
 from artifacts.source_files import Files, find_files
+from artifacts.stores import Stores, is_url
 from partitioning.config.sections import Format, GraphConfig, SourceConfig
 
 _FORMATS: dict[str, Format] = {
@@ -16,23 +17,30 @@ _SMALL = 1 << 10  # what nothing may take, packed
 _PARQUET_MAGIC, _SQLITE_MAGIC = b"PAR1", b"SQLi"
 
 
-def source_files(config: GraphConfig, root: Path, frames: Container[str] = ()) -> dict[str, Files]:
+def source_files(
+    config: GraphConfig, root: Path, frames: Container[str] = (), stores: Stores | None = None
+) -> dict[str, Files]:
     """Files of every source, in order; without those of no bytes where all that reads the source may be empty.
 
-    Sources in `frames` are given as tables and have no files. Raises DataError that names each pattern without a file.
+    Those of `stores`, which URLs name, are listed and not yet fetched. Sources in `frames` are given as tables and have
+    no files. Raises DataError that names each pattern without a file.
     """
     sources, lines = {}, []
     for name, source in config.sources.items():
-        files, missing = find_files(root, source.patterns if name not in frames else [])
-        lines += [f"graph.sources.{name}.path: no file matches '{one}' (looked in {root})" for one in missing]
+        files, missing = find_files(root, source.patterns if name not in frames else [], stores=stores)
+        lines += [f"graph.sources.{name}.path: no file matches '{one}'{_where(one, root)}" for one in missing]
         if config.benchmark and len(files) > 1:
             named = ", ".join(map(str, files))
             lines.append(f"graph.benchmark: the {name} split may be any of {named}; expected one file")
         may_be_empty = _may_be_empty(config, name)
-        sources[name] = {path: keys for path, keys in files.items() if not (may_be_empty and _is_empty(path))}
+        sources[name] = {path: keys for path, keys in files.items() if not (may_be_empty and _is_empty(path, stores))}
     if lines:
         raise DataError(*lines)
     return sources
+
+
+def _where(pattern: str, root: Path) -> str:
+    return "" if is_url(pattern) else f" (looked in {root})"
 
 
 def _may_be_empty(config: GraphConfig, source: str) -> bool:
@@ -41,8 +49,10 @@ def _may_be_empty(config: GraphConfig, source: str) -> bool:
     return source not in config.lists and bool(readers) and all(relation.allow_empty for relation in readers)
 
 
-def _is_empty(path: Path) -> bool:
+def _is_empty(path: Path, stores: Stores | None) -> bool:
     """Whether a file has no bytes, unpacked. What cannot be unpacked is not empty: it is refused where it is read."""
+    if stores and (state := stores.state(path)):
+        return bool(state["bytes"] == 0)
     size = path.stat().st_size
     if size == 0 or size > _SMALL or path.suffix.lower() not in COMPRESSED:
         return size == 0

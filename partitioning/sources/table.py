@@ -18,7 +18,9 @@ from partitioning.sources.frames import Frames, frame_label, open_frame
 from partitioning.sources.json_lines import open_json_lines
 from partitioning.sources.layout import Opened
 from partitioning.sources.parquet import open_parquet
+from partitioning.sources.postgres import open_postgres
 from partitioning.sources.pseudonyms import replaced
+from partitioning.sources.servers import Servers
 from partitioning.sources.sqlite import open_sqlite
 from partitioning.sources.used import Use, used
 
@@ -59,16 +61,22 @@ def open_sources(
 
     Raises DataError for broken files, columns and types, and ConfigError for an expression that is not one.
     `counted` has the column types of sources of which other files were counted before: those of all files agree.
-    `staged` reads CSV and TSV into tables at once; a look at a single column needs none, and knows of no rows.
+    `staged` reads CSV and TSV into tables at once; a look at a single column needs none, and knows of no rows. All
+    tables of a server are read within one transaction.
     """
     uses = used(engine, config, checks)
     sources = {}
-    for name in (name for name in config.sources if name in uses):
-        if name in frames:
-            opened = open_frame(engine, name, frames[name], uses[name])
-            sources[name] = _source(config, name, frame_label(name), opened, uses[name], declarable=False)
-        elif files[name]:
-            sources[name] = _open(engine, config, name, files[name], uses[name], counted.get(name, {}), staged)
+    with Servers() as servers:
+        for name in (name for name in config.sources if name in uses):
+            postgres = config.sources[name].postgres
+            if name in frames:
+                opened = open_frame(engine, name, frames[name], uses[name])
+                sources[name] = _source(config, name, frame_label(name), opened, uses[name], declarable=False)
+            elif postgres:
+                opened = open_postgres(engine, servers, name, postgres, uses[name])
+                sources[name] = _source(config, name, frame_label(name), opened, uses[name], declarable=False)
+            elif files[name]:
+                sources[name] = _open(engine, config, name, files[name], uses[name], counted.get(name, {}), staged)
     return sources
 
 

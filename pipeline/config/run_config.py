@@ -6,6 +6,7 @@ from pydantic import Field
 
 from artifacts.errors import ConfigError
 from artifacts.section import Problem, Section, did_you_mean
+from artifacts.stores import is_url
 from partitioning import CheckConfig, GraphConfig, check_problems, graph_problems
 from pbg_transra import EvaluateConfig, ExportConfig, ModelConfig
 from ranker import RankerConfig, chosen
@@ -50,6 +51,9 @@ class RunConfig(Section):
             yield Problem((name, *problem.path), problem.message)
         if self.ranker and not self.model:
             yield Problem(("model",), "missing, expected a section: the ranker reads the vectors that it trains")
+        if self.graph.ids and self.ranker and any(map(is_url, self.ranker.patterns)):
+            message = "with graph.ids, a copy of a store's file would hold ids; expected a path"
+            yield Problem(("ranker", "impressions"), message)
         if self._declares_all:
             yield from self.unknown_relations(self.graph.declared_names)
 

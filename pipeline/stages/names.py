@@ -17,6 +17,9 @@ def check_names(context: Context) -> list[str]:
         return []
     try:
         files = context.source_files
+        paths = [path for found in files.values() for path in found]
+        if context.stores.unfetched(paths) is not None:
+            raise DataError("they would have to be fetched first")
     except DataError as error:
         return [f"model.anchors and model.relation_weights, whose names come from the data ({error.lines[0]})"]
     if lines := problem_lines(config.unknown_relations(relation_names(config.graph, files))):

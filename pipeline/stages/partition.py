@@ -30,6 +30,7 @@ class Partition(Stage):
         state = {
             "map": map_since(context),
             "ids": key_of_ids(context.config.graph),
+            "tables": context.table_states,
             "lists": lists_digest(context),
             "measured": list(dict.fromkeys(check.label for check in context.config.checks)),
         }
@@ -38,6 +39,10 @@ class Partition(Stage):
     def plan(self, context: Context, run: Run | None) -> dict[str, int]:
         from partitioning import plan_graph
 
+        paths = [path for files in context.source_files.values() for path in files]
+        if not context.stores.may_fetch and (fetched := context.stores.unfetched(paths)) is not None:
+            return {"disk_bytes": fetched}  # no more is known before they are there
+        context.stores.fetch(paths)
         plan = plan_graph(context.config.graph, context.root, context.source_files)
         plan.require(context.config.graph, context.workspace.path)
         return {"disk_bytes": plan.disk_bytes, "memory_bytes": plan.memory_bytes}

@@ -1,5 +1,7 @@
 """Lists of people, those who agreed and those to forget: what a run was made with, and what it has come to."""
 
+from typing import Any
+
 from pipeline.stages.entity_map import key_of_ids
 from pipeline.workspace.context import Context
 from pipeline.workspace.fingerprint import digest_of
@@ -23,7 +25,11 @@ def lists_digest(context: Context) -> str | None:
     sources = sorted({one.source for _, one in [*asked, ("", graph.forget)] if one and one.source})
     if not sources and graph.ids is None:
         return None
-    listed = {name: [context.source_states[str(path)] for path in context.source_files[name]] for name in sources}
+    listed: dict[str, list[Any]] = {
+        name: [context.source_states[str(path)] for path in context.source_files[name]] for name in sources
+    }
+    for name in context.table_states.keys() & listed.keys():
+        listed[name].append(context.table_states[name])
     says = [(label, consent.model_dump()) for label, consent in asked if consent]
     told = graph.model_dump(mode="json", include={"forget", "ids"})
     configs = [graph.sources[name].model_dump(mode="json") for name in sources]

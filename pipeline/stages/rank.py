@@ -5,9 +5,9 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from artifacts.errors import ConfigError
 from artifacts.run import EMBEDDINGS, EXPORT
+from artifacts.source_files import Files
 from pipeline.stages.compared_runs import compared_runs, expecting, keep_trainings, require_exports_intact
 from pipeline.workspace.context import Context
-from pipeline.workspace.fingerprint import input_state
 from pipeline.workspace.workspace import Run
 
 if TYPE_CHECKING:
@@ -29,11 +29,14 @@ class Rank(Stage):
         return context.config.ranker
 
     def inputs(self, context: Context) -> dict[str, dict[str, Any]]:
+        runs = compared_runs(context, self.section(context))
+        vectors = (path / EXPORT / EMBEDDINGS for path in runs.values())
+        return {str(path): context.state_of(path) for path in (*self._files(context), *vectors)}
+
+    def _files(self, context: Context) -> Files:
         from ranker import impression_files
 
-        runs = compared_runs(context, config := self.section(context))
-        vectors = (path / EXPORT / EMBEDDINGS for path in runs.values())
-        return {str(path): input_state(path) for path in (*impression_files(config, context.root), *vectors)}
+        return impression_files(self.section(context), context.root, context.stores)
 
     def check(self, context: Context) -> list[str]:
         config = context.config.ranker
@@ -53,7 +56,11 @@ class Rank(Stage):
         from ranker import export_of, plan_ranking
 
         runs = compared_runs(context, config := self.section(context)) or {run.id: run.path}
-        plan = plan_ranking(config, context.root, map(export_of, runs.values()))
+        files = self._files(context)
+        if not context.stores.may_fetch and (fetched := context.stores.unfetched(files)) is not None:
+            return {"disk_bytes": fetched}  # no more is known before they are there
+        context.stores.fetch(files)
+        plan = plan_ranking(config, context.root, map(export_of, runs.values()), files)
         plan.require(context.workspace.path)
         return {"disk_bytes": plan.disk, "memory_bytes": plan.memory}
 
@@ -69,9 +76,13 @@ class Rank(Stage):
             runs, config = {run.id: run.path}, expecting(context, config, run)
         exports = {name: export_of(path) for name, path in runs.items()}
         with context.console.steps(self.name) as progress:
-            key = id_key(graph)
+            key, files = id_key(graph), self._files(context)
+            context.stores.fetch(files)
+            context.fetch([graph.forget.source] if graph.forget else [])
             curves, forgotten = run.path / "tensorboard" / self.name, forgotten_ids(graph, context.source_files)
-            return rank(config, context.root, exports, partial, progress, curves, forgotten=forgotten, id_key=key)
+            return rank(
+                config, context.root, exports, partial, progress, curves, forgotten=forgotten, id_key=key, files=files
+            )
 
     def summary(self, metrics: dict[str, Any]) -> str:
         from ranker import metrics_table

@@ -1,16 +1,20 @@
 """What one command works on."""
 
 import shlex
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from artifacts.source_files import Files
+from artifacts.stores import Stores
 from pipeline.config.run_config import RunConfig
 from pipeline.output.console import Console
 from pipeline.workspace.fingerprint import digest_of, input_state
 from pipeline.workspace.workspace import Workspace
+
+STORED = ".stored"  # in a workspace: copies of files of stores, while a command reads them
 
 
 @dataclass(frozen=True)
@@ -48,9 +52,29 @@ class Context:
         """Files of each source of the graph. Looked up once: a command reads the files that it has compared."""
         from partitioning import source_files
 
-        return source_files(self.config.graph, self.root)
+        return source_files(self.config.graph, self.root, stores=self.stores)
+
+    @cached_property
+    def stores(self) -> Stores:
+        """Where files that URLs name are copied to, by a command that holds the workspace."""
+        return Stores(self.workspace.path / STORED)
 
     @cached_property
     def source_states(self) -> dict[str, dict[str, Any]]:
         """Their states by path, as the command found them when it began."""
-        return {str(path): input_state(path) for paths in self.source_files.values() for path in paths}
+        return {str(path): self.state_of(path) for paths in self.source_files.values() for path in paths}
+
+    def state_of(self, path: Path) -> dict[str, Any]:
+        """What tells an input from another: a file, or one of a store, fetched or not."""
+        return self.stores.state(path) or input_state(path)
+
+    def fetch(self, sources: Iterable[str]) -> None:
+        """Copies what URLs name of sources of the graph."""
+        self.stores.fetch(path for name in sources for path in self.source_files[name])
+
+    @cached_property
+    def table_states(self) -> dict[str, Any]:
+        """What sources without files were when the command began, by source."""
+        from partitioning import table_states
+
+        return table_states(self.config.graph)

@@ -6,6 +6,7 @@ from typing import Any
 
 from artifacts.errors import ConfigError
 from artifacts.publish import write_json
+from partitioning import SourceConfig
 from pipeline.workspace.context import Context
 
 OWNER = ".config.json"
@@ -47,6 +48,13 @@ def _path(context: Context) -> str:
 def _reads(context: Context) -> dict[str, Any]:
     graph = context.config.graph
     return {
-        "sources": {name: source.patterns for name, source in sorted(graph.sources.items())},
+        "sources": {name: _read(source) for name, source in sorted(graph.sources.items())},
         "entities": sorted(graph.entities),
     }
+
+
+def _read(source: SourceConfig) -> list[str]:
+    """What a source is read from."""
+    if not source.postgres:
+        return source.patterns
+    return [text for text in (source.postgres.url_env, source.postgres.table, source.postgres.query) if text]

@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from artifacts.section import Problem, Section, did_you_mean
+from artifacts.stores import url_problem
 from ranker.config.arms import ALL, ARMS, ArmConfig
 from ranker.config.columns import LabelsConfig, SegmentConfig, SlotConfig, SplitConfig, Transform
 
@@ -120,8 +121,8 @@ class RankerConfig(Section):
     without_effect = frozenset({"tensorboard"})
 
     impressions: str | list[str] = Field(
-        description="Parquet files, relative to the root: a path, a directory or a glob (also **), or a list of them. "
-        "Directories named key=value become columns."
+        description="Parquet files, relative to the root: a path, a directory or a glob (also **), or a list of them; "
+        "as a URL (s3://bucket/x/*.parquet) of a store. Directories named key=value become columns."
     )
     where: str | None = Field(
         None,
@@ -180,6 +181,7 @@ class RankerConfig(Section):
                 yield Problem((name, *problem.path), problem.message)
         if not self.categoricals and not self.numerics:
             yield Problem(("numerics",), "no tabular column at all; expected `categoricals`, `numerics` or both")
+        yield from (Problem(("impressions",), wrong) for one in self.patterns if (wrong := url_problem(one)))
         yield from self._slot_problems()
         yield from self._segment_problems()
         for name, arm in self.arms.items():

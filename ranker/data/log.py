@@ -15,11 +15,12 @@ from artifacts.errors import DataError
 from artifacts.frame import Frame, arrow_table
 from artifacts.moment import YEAR_2200, epoch_seconds
 from artifacts.pseudonyms import pseudonyms
+from artifacts.source_files import Files
 from ranker.config.columns import DAY
 from ranker.config.sections import RankerConfig
 from ranker.data.bad_rows import BadRows
 from ranker.data.forgotten import Forgotten
-from ranker.data.parts import FRAME, FramePart, Part, file_parts
+from ranker.data.parts import FRAME, FramePart, Part
 from ranker.data.schemas import as_text, is_id, plain, require_schemas
 from ranker.data.where import Where
 
@@ -88,10 +89,13 @@ class ImpressionLog:
         frame: Frame | None = None,
         forgotten: Forgotten | None = None,
         id_key: bytes | None = None,
+        files: Files | None = None,
     ) -> None:
         self.config, self.forgotten, self._id_key = config, forgotten or Forgotten(), id_key
         self.bad, self.left_out = BadRows(), 0
-        self.parts: list[Part] = file_parts(config, root) if frame is None else [FramePart(arrow_table(FRAME, frame))]
+        self.parts: list[Part] = (
+            file_parts(config, root, files) if frame is None else [FramePart(arrow_table(FRAME, frame))]
+        )
         self._where = Where.of(config, self.parts, pseudonyms=id_key is not None)
         require_schemas(self.parts, self._columns(), {config.time_column, config.labels.conversion_time})
 

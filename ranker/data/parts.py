@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 
 from artifacts.errors import DataError
 from artifacts.inputs import FileState
-from artifacts.source_files import Keys
+from artifacts.source_files import Files, Keys
 from ranker.config.sections import RankerConfig
 from ranker.data.files import impression_files
 from ranker.data.schemas import require_same_key
@@ -73,9 +73,9 @@ class FilePart:
         return self.name, FileState.of(self._path).content
 
 
-def file_parts(config: RankerConfig, root: Path) -> list["Part"]:
-    """The log's files. Raises DataError for those that are missing or not whole."""
-    return [FilePart(path, keys) for path, keys in impression_files(config, root).items()]
+def file_parts(config: RankerConfig, root: Path, files: Files | None = None) -> list["Part"]:
+    """The log's files, looked up without `files`. Raises DataError for those that are missing or not whole."""
+    return [FilePart(path, keys) for path, keys in (files or impression_files(config, root)).items()]
 
 
 class FramePart:

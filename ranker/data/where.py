@@ -15,6 +15,7 @@ from artifacts.expressions.column_types import NO_TYPE, wider
 from artifacts.expressions.engine import Engine, NoValue, quoted, translated
 from artifacts.expressions.expression import parse, resolve
 from artifacts.expressions.type_checks import check_types
+from artifacts.stores import is_url
 from ranker.config.sections import RankerConfig
 from ranker.data.parts import Part, file_parts
 
@@ -88,6 +89,8 @@ def unchecked(config: RankerConfig, root: Path, pseudonyms: bool) -> list[str]:
     if config.where is not None:
         with closing(_locked_engine()) as engine:
             parse(engine, config.where, PATH)  # whatever the log is like
+    if any(map(is_url, config.patterns)):
+        return [f"{PATH}, whose columns come from a store"]
     try:
         Where.of(config, file_parts(config, root), pseudonyms)
     except DataError as error:

@@ -11,6 +11,7 @@ from artifacts.errors import ConfigError
 from artifacts.frame import Frame
 from artifacts.moment import iso
 from artifacts.publish import write_json
+from artifacts.source_files import Files
 from ranker.config.sections import RankerConfig
 from ranker.data.exports import Export, open_exports
 from ranker.data.forgotten import Forgotten
@@ -36,10 +37,11 @@ def rank_arms(
     impressions: Frame | None,
     forgotten: Forgotten,
     id_key: bytes | None,
+    files: Files | None,
 ) -> dict[str, Any]:
     """See `ranker.rank`."""
     contestants = line_up(config, list(exports))
-    log = ImpressionLog(config, root, impressions, forgotten, id_key)
+    log = ImpressionLog(config, root, impressions, forgotten, id_key, files)
     windows = Windows(**distributed.from_first(lambda: asdict(Windows.of(log))))
     windows.check({name: export.window_end for name, export in exports.items()})
     opened = open_exports(exports, config)

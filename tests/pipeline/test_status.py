@@ -129,9 +129,9 @@ def test_a_command_looks_at_its_sources_once(tmp_path: Path, monkeypatch: pytest
     root, looks = write_root(tmp_path), []
     real = partitioning.source_files
 
-    def counted(*arguments: Any) -> dict[str, list[Path]]:
+    def counted(*arguments: Any, **named: Any) -> dict[str, list[Path]]:
         looks.append(arguments)
-        return real(*arguments)
+        return real(*arguments, **named)
 
     monkeypatch.setattr(partitioning, "source_files", counted)
     for at in ("partitioning.build", "partitioning.plan", "partitioning.ledger.continuation"):
