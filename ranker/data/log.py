@@ -20,7 +20,7 @@ from ranker.config.columns import DAY
 from ranker.config.sections import RankerConfig
 from ranker.data.bad_rows import BadRows
 from ranker.data.forgotten import Forgotten
-from ranker.data.parts import FRAME, FramePart, Part
+from ranker.data.parts import FRAME, FramePart, Part, file_parts
 from ranker.data.schemas import as_text, is_id, plain, require_schemas
 from ranker.data.where import Where
 
