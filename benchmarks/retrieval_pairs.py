@@ -6,6 +6,7 @@ among the training pairs and the test pairs held out. `side.parquet`: pairs that
 """
 
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
 
@@ -44,7 +45,45 @@ def multibehavior_tmall() -> Iterator[tuple[str, Pairs]]:
     yield "final", Pairs(train, side, read("checkout_test"))
 
 
-GRAPHS = {"amazon_grocery": amazon_grocery, "multibehavior_tmall": multibehavior_tmall}
+def complete_journey() -> Iterator[tuple[str, Pairs]]:
+    log = pd.read_parquet(SHARED / "complete_journey/transactions_sample.parquet")
+    log = log.rename(columns={"household_id": "user_id", "product_id": "item_id"})
+    yield from split_by_time(log, log.ts, ["2017-11-01", "2017-12-01", "2018-01-02"], "s", begin=None)
+
+
+def globo() -> Iterator[tuple[str, Pairs]]:
+    """News lives for hours: clicks of eight hours, given those of the two days before."""
+    log = pd.read_parquet(SHARED / "globo_clicks/clicks.parquet", columns=["user_id", "article_id", "click_ts_ms"])
+    log = log.rename(columns={"article_id": "item_id"})
+    hours = ["2017-10-16 06:00", "2017-10-16 14:00", "2017-10-16 22:00"]
+    yield from split_by_time(log, log.click_ts_ms, hours, "ms", begin="2D")
+
+
+def split_by_time(
+    log: pd.DataFrame, times: pd.Series, instants: list[str], unit: str, begin: str | None
+) -> Iterator[tuple[str, Pairs]]:
+    """Both phases: validation lies between the first two instants, test between the last two. `begin`: how long before
+    them training begins; None: with the log."""
+    moments, log = pd.to_datetime(times, unit=unit), dense(log)
+    for phase, (first, last) in zip(("choose", "final"), pairwise(map(pd.Timestamp, instants)), strict=True):
+        train = moments < first
+        if begin is not None:
+            train &= moments >= first - pd.Timedelta(begin)
+        held_out = log[(moments >= first) & (moments < last)]
+        yield phase, Pairs(log[train].drop_duplicates(), log.iloc[:0], held_out.drop_duplicates())
+
+
+def dense(log: pd.DataFrame) -> pd.DataFrame:
+    """Ids as whole numbers from 0, in order: the peers' matrices have a row for each number."""
+    return pd.DataFrame({column: pd.factorize(log[column], sort=True)[0] for column in COLUMNS}, log.index)
+
+
+GRAPHS = {
+    "amazon_grocery": amazon_grocery,
+    "multibehavior_tmall": multibehavior_tmall,
+    "complete_journey": complete_journey,
+    "globo": globo,
+}
 
 
 def write_pairs(graph: str, directory: Path) -> None:

@@ -69,8 +69,8 @@ class ModelConfig(Section):
         0.0,
         ge=0,
         le=1e6,
-        description="weight of |h|^2 + |t|^2, the squared lengths of an edge's vectors, beside each edge's loss: "
-        "keeps what few edges teach small; for similarity 'dot', 0.05 to 0.3",
+        description="weight of |h|^2 + |t|^2, the squared lengths of an edge's vectors, beside each edge's loss, times "
+        "sqrt(typical degree / degree) of each: keeps what few edges teach small; for similarity 'dot', 0.1 to 0.2",
     )
     head_weight: float = Field(
         1.0,
@@ -83,6 +83,11 @@ class ModelConfig(Section):
         True,
         description="whether anchors learn a translation; off: the score that is trained is the similarity of the "
         "exported vectors",
+    )
+    tail_bias: bool = Field(
+        False,
+        description="whether the first component of an anchor's tail is a bias, against a constant of its heads: what "
+        "is popular is ranked up by the plain inner product; for similarity 'dot'",
     )
     relation_weights: dict[str, float] = Field(
         {}, description="factor on the loss of a relation's edges; 1 where not listed"
@@ -186,6 +191,8 @@ class ModelConfig(Section):
                 ("anchor_translation",),
                 f"operator '{self.operator}' has no anchors; expected {' or '.join(ANCHORED)}",
             )
+        if self.tail_bias and (self.similarity != "dot" or not self.anchors or self.start_from):
+            yield Problem(("tail_bias",), "expected similarity 'dot', anchors, and no start_from beside it")
         if len(set(self.anchors)) < len(self.anchors):
             yield Problem(("anchors",), "a relation is named twice")
         for name, weight in self.relation_weights.items():

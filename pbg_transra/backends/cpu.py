@@ -28,7 +28,8 @@ class CPUBackend:
         self._graph, self._config, self._count = graph, config, workers
 
     def open(self, capacity: Capacity) -> None:
-        """Starts the workers. Memory: slots of D + 1 floats a row, and buffers of 24 bytes an edge, 28 with weights."""
+        """Starts the workers. Memory: slots of D + 1 floats a row, and buffers of 24 bytes an edge, 4 more with weights
+        and 8 with regularization."""
         graph, dimension = self._graph, self._config.dimension
         with ExitStack() as stack:
             stack.enter_context(shared_memory(self._config))
@@ -37,7 +38,9 @@ class CPUBackend:
             model.share_memory()  # only now: the fused processor has made one tensor of many parameters
             self._tables = {k.name: Table.allocate(k, dimension, capacity.slots[k.name]) for k in graph.entity_types}
             weighted = any(relation.weighted for relation in graph.relations)
-            self._buffers = [shared_edges(capacity.edges, weighted) for _ in range(capacity.buffers)]
+            self._buffers = [
+                shared_edges(capacity.edges, weighted, self._config.regularization > 0) for _ in range(capacity.buffers)
+            ]
             bench = Bench(self._processor, self._tables, self._buffers)
             self._workers = stack.enter_context(Workers(self._count, bench))
             self._opened = stack.pop_all()

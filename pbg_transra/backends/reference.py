@@ -12,6 +12,7 @@ from pbg_transra.backends.divergence import bad_loss
 from pbg_transra.backends.edges import Edges
 from pbg_transra.backends.processor import Processor
 from pbg_transra.backends.tables import Ends, Partition
+from pbg_transra.backends.tail_bias import constant_types
 from pbg_transra.config import ModelConfig
 from pbg_transra.pbg.embedder import TransRAEmbedder
 from pbg_transra.pbg.losses import make_loss
@@ -27,7 +28,8 @@ class ReferenceProcessor(Processor):
         super().__init__(model, config, workers)
         self.loss_of = make_loss(config)
         self.pull, self.regularization = config.pull, config.regularization
-        self.head_weight = config.head_weight
+        self.head_weight, self.tail_bias = config.head_weight, config.tail_bias
+        self.held = constant_types(model.relations, config)
         self.batch_size = config.batch_size
         # a parameter for each place in the tables, made when it is used, and what moves its rows
         self._rows: dict[Resident, tuple[nn.Parameter, HogwildRowAdagrad]] = {}
@@ -66,9 +68,16 @@ class ReferenceProcessor(Processor):
         if not torch.isfinite(loss):
             raise bad_loss(self.model.relations[int(batch.relations[0])].name, loss.item())
         loss.backward()
+        self._hold()
         for optimizer in (self.optimizer, *rows):
             optimizer.step()
         return loss.item()
+
+    def _hold(self) -> None:
+        """Components that are no bias but its constant do not move."""
+        for resident, (parameter, _) in self._rows.items():
+            if resident.entity in self.held and parameter.grad is not None:
+                parameter.grad._values()[:, 0] = 0
 
     def loss(self, batch: Edges) -> Tensor:
         """Sum over a batch of one relation, a scalar: both sides' losses and the regularization, each times the edge's
@@ -79,9 +88,10 @@ class ReferenceProcessor(Processor):
         if self.head_weight:
             sides = self.head_weight * self.loss_of(scores.lhs_pos, scores.lhs_neg, weights) + sides
         if self.regularization:
-            sides = sides + self.regularization * weighted_sum(
-                self.model.square_lengths(batch.heads, batch.tails, index), weights
-            )
+            squares = self.model.square_lengths(batch.heads, batch.tails, index, skipped=int(self.tail_bias))
+            if batch.decays is not None:
+                squares = squares * batch.decays
+            sides = sides + self.regularization * weighted_sum(squares.sum(0), weights)
         loss: Tensor = self.model.relations[index].weight * sides
         operator = self.model.rhs_operators[index]
         if self.pull and isinstance(operator, TwoSidedOperator):

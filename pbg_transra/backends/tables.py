@@ -19,10 +19,11 @@ def shared_zeros(*shape: int, dtype: torch.dtype = torch.float32) -> Tensor:
     return torch.empty(0, dtype=dtype).set_(storage)[: prod(shape)].view(shape)
 
 
-def shared_edges(count: int, weighted: bool) -> Edges:
+def shared_edges(count: int, weighted: bool, regularized: bool) -> Edges:
     """Room for edges."""
     heads, tails, relations = shared_zeros(3, count, dtype=torch.long)
-    return Edges(heads, tails, relations, shared_zeros(count) if weighted else None)
+    weights = shared_zeros(count) if weighted else None
+    return Edges(heads, tails, relations, weights, shared_zeros(2, count) if regularized else None)
 
 
 @dataclass(frozen=True, eq=False)

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from artifacts.errors import DataError
 from artifacts.graph import EntityType, Graph, ids_path
 from pbg_transra.config import ExportConfig
-from pbg_transra.export.degrees import training_degrees
 from pbg_transra.pbg.checkpoint import Checkpoint, require_finite
+from pbg_transra.training.degrees import training_degrees
 
 BLOCK_ROWS = 1 << 16
 

@@ -13,14 +13,15 @@ from typing import Any
 
 from artifacts.embeddings import EmbeddingsWriter, ExportedRelation, TypeWriter
 from artifacts.graph import Graph, load_graph
+from pbg_transra.backends.tail_bias import constant_types
 from pbg_transra.config import ExportConfig, ModelConfig
 from pbg_transra.export.blocks import Block, entity_blocks, id_bytes
-from pbg_transra.export.degrees import degree_names
 from pbg_transra.export.parquet import parquet_file
 from pbg_transra.export.tsv import write_entities_tsv, write_relations_tsv
 from pbg_transra.pbg.checkpoint import Checkpoint, as_matrices
 from pbg_transra.pbg.operators import operator_name
 from pbg_transra.reports import ExportReport
+from pbg_transra.training.degrees import degree_names
 
 Progress = Callable[[str, float], None]
 
@@ -42,6 +43,8 @@ def export_embeddings(
     graph, checkpoint = load_graph(graph_dir), Checkpoint(model_dir)
     checkpoint.require_fits(graph, model.dimension)
     fields = {name: getattr(model, name) for name in ("anchors", "operator", "dimension", "similarity", "scale")}
+    if model.tail_bias:
+        fields["bias_against"] = sorted(constant_types(graph.relations, model))
     done = 0
     with EmbeddingsWriter(destination / "embeddings.h5", {**attributes, **fields}) as writer:
         _write_relations(writer, graph, checkpoint, model)

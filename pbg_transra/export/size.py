@@ -4,7 +4,7 @@ from pathlib import Path
 
 from artifacts.graph import load_graph
 from pbg_transra.config import ExportConfig, ModelConfig
-from pbg_transra.export.degrees import degree_names
+from pbg_transra.training.degrees import degree_names
 
 WIDTH = {"hdf5": 4, "parquet": 4, "tsv": 12}  # bytes of a component
 ENTITY, DEGREE = 64, 4  # bytes of an id with its index, and of a count

@@ -42,12 +42,13 @@ class TransRAEmbedder(MultiRelationEmbedder):
         ends = EntityList.from_tensor(heads), EntityList.from_tensor(tails)
         return self(EdgeList(*ends, torch.tensor(relation)))
 
-    def square_lengths(self, heads: Tensor, tails: Tensor, relation: int) -> Tensor:
-        """|h|^2 + |t|^2 of edges given by the rows of their heads and tails, (B,) each: of the tables' own vectors."""
+    def square_lengths(self, heads: Tensor, tails: Tensor, relation: int, skipped: int) -> Tensor:
+        """(2, B): |h|^2 and |t|^2 of edges given by the rows of their heads and tails, (B,) each, of the tables' own
+        vectors without their first `skipped` components."""
         schema = self.relations[relation]
         left, right = self.lhs_embs[self.EMB_PREFIX + schema.lhs], self.rhs_embs[self.EMB_PREFIX + schema.rhs]
         ends = left(EntityList.from_tensor(heads)), right(EntityList.from_tensor(tails))
-        return sum((vectors.square().sum(1) for vectors in ends), start=torch.zeros(()))
+        return torch.stack([vectors[:, skipped:].square().sum(1) for vectors in ends])
 
     def forward(self, edges: EdgeList) -> Scores:
         """Scores a batch of one relation: positives (B,) and the negatives of both sides (B, N)."""

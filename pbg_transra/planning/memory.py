@@ -7,6 +7,7 @@ from artifacts.errors import DataError
 from artifacts.graph import Graph
 from artifacts.resources import require_disk, require_memory, require_shared_memory
 from artifacts.section import did_you_mean
+from pbg_transra.backends.tail_bias import types_on_both_sides
 from pbg_transra.config import ModelConfig
 from pbg_transra.evaluation.entity_vectors import BLOCK_ROWS
 from pbg_transra.training.edge_files import EdgeFiles
@@ -14,7 +15,7 @@ from pbg_transra.training.loop import SEGMENT
 from pbg_transra.training.residency import slots_of
 
 FLOAT = 4  # bytes
-EDGE_IN_BUFFER = 24  # bytes: lhs, rhs, rel as int64; 4 more for a weight
+EDGE_IN_BUFFER = 24  # bytes: lhs, rhs, rel as int64; 4 more for a weight, 8 for regularization
 EDGE_WHILE_READ = 24  # bytes: the order, and a column before it is put in order
 EDGE_IN_BATCHES = 72  # bytes: sorted by relation, by the workers, of a segment at a time
 SUMS_WHILE_SAVED = 3  # copies of a partition's Adagrad sums: PBG keeps them pickled
@@ -49,16 +50,18 @@ def needs_of(graph: Graph, edges: EdgeFiles, config: ModelConfig, workers: int) 
     resident = sum(max(t.counts) * slots_of(graph, t.name, config.overlap) for t in graph.entity_types) * row
     relations = len(graph.relations) * 2 * config.dimension * (config.dimension + 1) * FLOAT * 2
     edge = EDGE_IN_BUFFER + (FLOAT if any(relation.weighted for relation in graph.relations) else 0)
+    edge += 2 * FLOAT if config.regularization else 0
     shared = resident + relations + edges.largest() * edge * (2 if config.overlap else 1)
     working = edges.largest() * EDGE_WHILE_READ + min(edges.largest(), SEGMENT) * EDGE_IN_BATCHES
     working += max(max(t.counts) for t in graph.entity_types) * FLOAT * SUMS_WHILE_SAVED
     buffers = BUFFERS * (config.batch_size + config.uniform_negatives) * config.dimension * FLOAT
     processes = MAIN_PROCESS + workers * (buffers + (FORKED_WORKER if config.fused else SPAWNED_WORKER))
     checkpoint = sum(t.count for t in graph.entity_types) * row + relations
+    decays = sum(t.count for t in graph.entity_types) * FLOAT if config.regularization else 0
     return Needs(
         memory=shared + working + validation_memory(config) + processes,
         shared_memory=shared,
-        disk=checkpoint * (4 if config.validate_every else 3),
+        disk=checkpoint * (4 if config.validate_every else 3) + decays,
     )
 
 
@@ -80,5 +83,7 @@ def check_names(graph: Graph, config: ModelConfig) -> None:
     ]
     if lines:
         raise DataError(*lines)
+    if both := sorted(types_on_both_sides(graph.relations, config)):
+        raise DataError(f"model.tail_bias: entity type '{both[0]}' is head and tail of anchors; expected one side")
     if not graph.edges("train"):
         raise DataError("the graph has no training edge; widen graph.split or the sources")

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from artifacts.graph import Graph
+from pbg_transra.backends.tail_bias import CONSTANT, constant_types
 from pbg_transra.config import ModelConfig
 from pbg_transra.seeds import seed_of
 
@@ -28,17 +29,23 @@ class RandomInitial:
     """Independent normal numbers that depend on seed, type and partition only; sums are zero.
 
     `types` numbers the types. PBG repeats one block of a million random numbers.
+    With `tail_bias` a first component is 0, that of `constant` types CONSTANT.
     """
 
     types: tuple[str, ...]
     seed: int
     scale: float
+    tail_bias: bool = False
+    constant: frozenset[str] = frozenset()
 
     def fill(self, entity: str, partition: int, vectors: Tensor, sums: Tensor) -> None:
         seed = seed_of(self.seed, self.types.index(entity), partition)
         vectors.normal_(0.0, self.scale, generator=torch.Generator().manual_seed(seed))
+        if self.tail_bias:
+            vectors[:, 0] = CONSTANT if entity in self.constant else 0
         sums.zero_()
 
 
 def random_initial(graph: Graph, config: ModelConfig) -> RandomInitial:
-    return RandomInitial(tuple(kind.name for kind in graph.entity_types), config.seed, config.init_scale)
+    types, constant = tuple(kind.name for kind in graph.entity_types), constant_types(graph.relations, config)
+    return RandomInitial(types, config.seed, config.init_scale, config.tail_bias, constant)

@@ -8,18 +8,20 @@ import torch
 from artifacts.bucket_file import COLUMNS, BucketFile
 from artifacts.graph import Bucket, Graph, bucket_path
 from pbg_transra.backends.edges import Edges
+from pbg_transra.training.regularization import DegreeDecays
 
 
 @dataclass(frozen=True)
 class EdgeFiles:
     """The training edges, bucket by bucket, each cut into `chunks` parts of nearly the same size.
 
-    `counts`: edges of every bucket.
+    `counts`: edges of every bucket. `decays`: where regularization is scaled by degree; without them it is not.
     """
 
     graph_dir: Path
     chunks: int
     counts: dict[Bucket, int]
+    decays: DegreeDecays | None = None
 
     def span(self, bucket: Bucket, chunk: int) -> tuple[int, int]:
         """Begin and end of a chunk, as PBG cuts them."""
@@ -55,6 +57,11 @@ class EdgeFiles:
                 found = file.weights(begin, end)
                 weights = torch.ones(end - begin) if found is None else torch.from_numpy(found)
                 torch.index_select(weights, 0, order, out=into.weights)
+        if into.decays is not None:
+            if self.decays is None:
+                into.decays.fill_(1)
+            else:
+                self.decays.fill(bucket, into.relations, into.heads, into.tails, into.decays)
 
 
 def training_edges(graph_dir: Path, graph: Graph, chunks: int) -> EdgeFiles:

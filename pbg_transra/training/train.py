@@ -1,6 +1,7 @@
 """Trains a partitioned graph: TransRA over PyTorch-BigGraph's partitions, bucket order and checkpoint files."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 from artifacts.graph import load_graph
@@ -15,6 +16,7 @@ from pbg_transra.start.initial import random_initial
 from pbg_transra.training.checkpoint_files import CheckpointFiles
 from pbg_transra.training.edge_files import training_edges
 from pbg_transra.training.loop import Loop, capacity_of
+from pbg_transra.training.regularization import DegreeDecays
 from pbg_transra.training.residency import Residency
 from pbg_transra.training.schedule import InOrder
 from pbg_transra.training.validation import Validations
@@ -39,6 +41,8 @@ def train(
     (model_dir / "config.json").write_text(schema)  # PBG keeps it there, and in every file
     files = CheckpointFiles(model_dir, {"config/json": schema})
     edges = training_edges(graph_dir, graph, config.edge_chunks)
+    if config.regularization:
+        edges = replace(edges, decays=DegreeDecays(graph_dir, graph, model_dir))
     start = files.restore()
     resumed = files.passes // config.edge_chunks
     validations = Validations(files, config, validation(graph_dir, config))

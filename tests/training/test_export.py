@@ -118,7 +118,7 @@ def test_rows_follow_partition_and_offset(
 def test_degrees_count_training_edges_by_relation_and_side(
     tmp_path: Path, vectors: dict[str, list[NDArray[Any]]], monkeypatch: pytest.MonkeyPatch, chunk: int
 ) -> None:
-    monkeypatch.setattr("pbg_transra.export.degrees.CHUNK", chunk)
+    monkeypatch.setattr("pbg_transra.training.degrees.CHUNK", chunk)
     run(tmp_path)
     found = Embeddings(tmp_path / "out/embeddings.h5")
     assert found.degree_names("user") == ("click:lhs", "sa\tve:lhs")
@@ -136,7 +136,7 @@ def test_an_export_can_leave_degrees_out(tmp_path: Path, vectors: dict[str, list
 def test_a_type_in_many_relations_has_a_degree_for_each_side(
     tmp_path: Path, vectors: dict[str, list[NDArray[Any]]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("pbg_transra.export.degrees.MOST", 1)
+    monkeypatch.setattr("pbg_transra.training.degrees.MOST", 1)
     run(tmp_path)
     found = Embeddings(tmp_path / "out/embeddings.h5")
     assert found.degree_names("user") == ("lhs",) and found.degree_names("pin") == ("rhs",)

@@ -70,16 +70,18 @@ def cases(draw: st.DrawFn) -> Case:
     operator = draw(st.sampled_from(["transra", "transra_untied", "transr", "transe"]))
     tail_types = draw(st.lists(st.sampled_from(["user", "pin"]), min_size=1, max_size=4))
     batch_negatives = draw(st.integers(0, 4))
+    tail_bias = operator in ANCHORED and draw(st.booleans())
     config = ModelConfig(
         operator=operator,
         anchors=("r0",) if operator in ("transra", "transra_untied") else (),
         dimension=draw(st.integers(1, 5)),
-        similarity=draw(st.sampled_from(get_args(Similarity))),
+        similarity="dot" if tail_bias else draw(st.sampled_from(get_args(Similarity))),
         scale=draw(st.floats(0.3, 4)),
         loss=draw(st.sampled_from(["softmax", "logistic", "ranking"])),
         margin=draw(st.floats(0, 1)),
         pull=draw(st.sampled_from([0.0, 0.3])),
         regularization=draw(st.sampled_from([0.0, 0.3])),
+        tail_bias=tail_bias,
         head_weight=draw(st.sampled_from([0.0, 0.4, 1.0])),
         anchor_translation=operator not in ANCHORED or draw(st.booleans()),
         relation_weights={"r0": draw(st.floats(0.5, 2))},
@@ -108,7 +110,8 @@ def random_edges(count: int, tail_types: list[str], weights: bool) -> Edges:
     relations = torch.randint(len(tail_types), (count,))
     pins = torch.tensor([kind == "pin" for kind in tail_types])[relations]
     tails = torch.where(pins, torch.randint(PINS, (count,)), torch.randint(USERS, (count,)))
-    return Edges(torch.randint(USERS, (count,)), tails, relations, torch.rand(count) + 0.5 if weights else None)
+    of_edges = torch.rand(count) + 0.5 if weights else None
+    return Edges(torch.randint(USERS, (count,)), tails, relations, of_edges, torch.rand(2, count) + 0.5)
 
 
 @dataclass(frozen=True)
@@ -146,9 +149,12 @@ def reference_loss(case: Case, batch: Batch, negatives: Drawn) -> Tensor:
             sides = ((case.config.head_weight, scores.lhs_pos, scores.lhs_neg), (1.0, scores.rhs_pos, scores.rhs_neg))
             for factor, positive, negative in sides:
                 total = total + weight * factor * loss_of(positive[edge : edge + 1], negative[edge : edge + 1])
-            squares = [
-                functional.embedding(rows[group, edge], vectors, sparse=True).square().sum()  # as the scores read them
-                for vectors, rows in zip(tables(batch, case.model), (batch.heads, batch.tails), strict=True)
+            ends = zip(tables(batch, case.model), (batch.heads, batch.tails), batch.decays, strict=True)
+            first = int(case.config.tail_bias)  # a bias is not regularized
+            squares = [  # sparse, as the scores read them
+                decays[group, edge]
+                * functional.embedding(rows[group, edge], vectors, sparse=True)[first:].square().sum()
+                for vectors, rows, decays in ends
             ]
             total = total + weight * case.config.regularization * sum(squares)
         total = total + case.config.pull * count * distance_from_identity(case.model.rhs_operators[relation])
@@ -173,7 +179,9 @@ def fused_gradients(
     weights = (of_relations * (torch.ones(batch.heads.shape) if batch.weights is None else batch.weights)).contiguous()
     spaces = relations.spaces(batch.relations)
     spaces = Spaces(tuple(p.to(dtype) for p in spaces.projections), spaces.translations.to(dtype))
-    return gradients(kernels, make_objective(case.config), buffers, spaces, weights.to(dtype), batch.counts), rows
+    decays = None if batch.decays is None else batch.decays.to(dtype)
+    objective = make_objective(case.config)
+    return gradients(kernels, objective, buffers, spaces, weights.to(dtype), batch.counts, decays), rows
 
 
 def dense(values: Tensor, rows: Tensor, like: Tensor) -> Tensor:

@@ -39,7 +39,7 @@ def test_a_task_is_trained_at_its_own_rates(processor: str, rates: Rates) -> Non
     tables = {name: Table.allocate(EntityType(name, (ROWS,)), config.dimension, 1) for name in ("user", "pin")}
     for table in tables.values():
         table.vectors.normal_(generator=torch.Generator().manual_seed(0))
-    buffer = shared_edges(60, weighted=False)
+    buffer = shared_edges(60, weighted=False, regularized=False)
     for rows in (buffer.heads, buffer.tails):
         rows.copy_(torch.randint(ROWS, (60,)))
     bench = Bench(make_processor(model, config, 1), tables, [buffer])

@@ -239,7 +239,7 @@ def test_edges_come_shuffled_by_seed_and_whole(graph_dir: Path) -> None:
 
 def loaded_edges(files: EdgeFiles, bucket: Bucket, chunk: int, seed: int) -> torch.Tensor:
     """Heads, tails and relations (3, E)."""
-    into = shared_edges(files.largest(), weighted=True)[: files.size(bucket, chunk)]
+    into = shared_edges(files.largest(), weighted=True, regularized=False)[: files.size(bucket, chunk)]
     files.load(bucket, chunk, seed, into)
     assert into.weights is not None
     assert into.weights.eq(1).all(), "a relation without weights has ones"
@@ -288,7 +288,7 @@ class Faulty:
 
 @pytest.mark.parametrize(("row", "error", "text"), [(13, DataError, "diverged"), (66, TransraError, "status 3")])
 def test_what_goes_wrong_in_a_worker_reaches_the_command(row: int, error: type, text: str) -> None:
-    buffer = shared_edges(4, weighted=False)
+    buffer = shared_edges(4, weighted=False, regularized=False)
     buffer.heads.fill_(row)
     with Workers(2, Bench(cast(Processor, Faulty()), {}, [buffer])) as team:
         pending = team.train(Segment((), (), 0, 0, 4, 0, Rates(0.1, 0.1)))

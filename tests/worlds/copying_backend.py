@@ -63,7 +63,9 @@ class CopyingBackend:
 
     def put_edges(self, buffer: int, count: int, fill: Callable[[Edges], None]) -> None:
         assert buffer < self.capacity.buffers and count <= self.capacity.edges
-        into = Edges(*torch.full((3, count), -1), torch.full((count,), UNDEFINED) if self._weighted else None)
+        weights = torch.full((count,), UNDEFINED) if self._weighted else None
+        decays = torch.full((2, count), UNDEFINED) if self._config.regularization else None
+        into = Edges(*torch.full((3, count), -1), weights, decays)
         fill(into)
         self._buffers[buffer] = into[torch.arange(count)]
         into.heads.fill_(-1)

@@ -20,7 +20,7 @@ class Batch:
     """G groups of edges, each of one relation, all of one kind; letters as in Layout.
 
     heads, tails: (G, n). relations: (G,), or (1,) when it is one. counts: (G,) edges of each group; what follows them
-    is padding. weights: (G, n), if any.
+    is padding. weights: (G, n), if any. decays: (2, G, n) factors on the regularization of heads and tails, if any.
     """
 
     layout: Layout
@@ -29,6 +29,7 @@ class Batch:
     tails: Tensor
     counts: Tensor
     weights: Tensor | None
+    decays: Tensor | None
 
     @property
     def edges(self) -> int:
@@ -98,6 +99,7 @@ class Batcher:
             edges.tails.take(rows),
             torch.from_numpy(lengths),
             None if edges.weights is None else edges.weights.take(rows),
+            None if edges.decays is None else torch.stack([side.take(rows) for side in edges.decays]),
         )
 
     def _chunks(self, per_group: int) -> tuple[int, int]:

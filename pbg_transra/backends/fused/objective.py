@@ -21,6 +21,7 @@ class Objective:
     pull: float
     regularization: float
     head_weight: float
+    tail_bias: bool
 
 
 def make_objective(config: ModelConfig) -> Objective:
@@ -34,4 +35,5 @@ def make_objective(config: ModelConfig) -> Objective:
         pull=config.pull,
         regularization=config.regularization,
         head_weight=config.head_weight,
+        tail_bias=config.tail_bias,
     )

@@ -11,6 +11,7 @@ from pbg_transra.backends.fused.relations import Relations
 from pbg_transra.backends.fused.worker import Worker
 from pbg_transra.backends.processor import Processor
 from pbg_transra.backends.tables import Ends
+from pbg_transra.backends.tail_bias import constant_types
 from pbg_transra.config import ModelConfig
 from pbg_transra.pbg.embedder import TransRAEmbedder
 from pbg_transra.pbg.operators import TwoSidedOperator
@@ -30,12 +31,15 @@ class FusedProcessor(Processor):
         self.objective = make_objective(config)
         self.relations = Relations(operators, self.optimizer)
         self.weights = torch.tensor([relation.weight for relation in model.relations])
+        self.held = constant_types(model.relations, config)
         self.batcher = Batcher(kinds_of(model, operators), config)
 
     def _train(self, edges: Edges, ends: Ends, rates: Rates) -> Trained:
         self._count_start()
         self.relations.lr = rates.relations
-        worker = Worker(self.model.relations, self.objective, self.relations, self.weights, ends, rates.entities)
+        worker = Worker(
+            self.model.relations, self.objective, self.relations, self.weights, ends, rates.entities, self.held
+        )
         total = 0.0
         for batch in self.batcher.batches(edges):
             loss = worker.train(batch)

@@ -21,12 +21,19 @@ class Gradients:
 
 
 def gradients(
-    kernels: Kernels, objective: Objective, buffers: Buffers, spaces: Spaces, weights: Tensor, counts: Tensor
+    kernels: Kernels,
+    objective: Objective,
+    buffers: Buffers,
+    spaces: Spaces,
+    weights: Tensor,
+    counts: Tensor,
+    decays: Tensor | None = None,
 ) -> Gradients:
     """The loss of the batch whose vectors are in `buffers`, and its gradients; letters as in Layout.
 
     weights: (G, n) factors on the edges' losses and on their regularization. counts: (G,) edges of each group; what
-    follows them is padding. The gradients by vectors lie in `buffers`, too, until the next step.
+    follows them is padding. decays: (2, G, n) further factors on the regularization of heads and of tails.
+    The gradients by vectors lie in `buffers`, too, until the next step.
     """
     layout = buffers.layout
     chunk_counts = (counts.unsqueeze(1) - torch.arange(layout.chunks) * layout.size).clamp_(0, layout.size)
@@ -34,7 +41,7 @@ def gradients(
     if objective.pull:
         losses += pull_(objective.pull, spaces, counts, by_spaces)
     if objective.regularization:
-        losses += regularize_(objective.regularization, buffers, weights, counts)
+        losses += regularize_(objective, buffers, weights, counts, decays)
     return Gradients(losses, buffers.gradients, by_spaces)
 
 
@@ -49,18 +56,27 @@ def pull_(pull: float, spaces: Spaces, counts: Tensor, by_spaces: Spaces) -> Ten
     return losses
 
 
-def regularize_(regularization: float, buffers: Buffers, weights: Tensor, counts: Tensor) -> Tensor:
-    """regularization * weight * (|h|^2 + |t|^2) over the positives' entity vectors: N2 of Lacroix et al. (2018).
+def regularize_(
+    objective: Objective, buffers: Buffers, weights: Tensor, counts: Tensor, decays: Tensor | None
+) -> Tensor:
+    """regularization * weight * (decay |h|^2 + decay |t|^2) over the positives' entity vectors: N2 of Lacroix et al.
+    (2018), but for the factors by degree (see training/regularization.py). A bias is not regularized.
 
     Returned per group (G,); its gradients are added to those in `buffers`.
     """
     layout = buffers.layout
     real = torch.arange(weights.shape[1]) < counts.unsqueeze(1)
     factors = (weights * real).unsqueeze(2)
+    of_heads, of_tails = (factors, factors) if decays is None else (factors * decay.unsqueeze(2) for decay in decays)
     vectors, by_vectors = layout.sides(buffers.vectors), layout.sides(buffers.gradients)
     losses = torch.zeros(len(counts), dtype=torch.double)
-    for rows, by_rows in ((vectors.heads, by_vectors.heads), (vectors.tails, by_vectors.tails)):
-        weighted = rows * factors
-        losses += regularization * torch.linalg.vecdot(weighted, rows).sum(1, dtype=torch.double)
-        by_rows.add_(weighted, alpha=2 * regularization)
+    for rows, by_rows, of_side in (
+        (vectors.heads, by_vectors.heads, of_heads),
+        (vectors.tails, by_vectors.tails, of_tails),
+    ):
+        weighted = rows * of_side
+        if objective.tail_bias:
+            weighted[..., 0] = 0
+        losses += objective.regularization * torch.linalg.vecdot(weighted, rows).sum(1, dtype=torch.double)
+        by_rows.add_(weighted, alpha=2 * objective.regularization)
     return losses

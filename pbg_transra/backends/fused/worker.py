@@ -3,7 +3,6 @@
 import math
 from collections import OrderedDict
 from collections.abc import Sequence
-from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -16,16 +15,9 @@ from pbg_transra.backends.fused.objective import Objective
 from pbg_transra.backends.fused.relations import Relations
 from pbg_transra.backends.fused.step import gradients
 from pbg_transra.backends.tables import Ends, Partition
+from pbg_transra.backends.tail_bias import RelationTypes
 
 KEPT_LAYOUTS = 8  # what full batches need, and the last ones of what is left of relations
-
-
-class RelationTypes(Protocol):
-    """A relation's name, and the types on its sides."""
-
-    name: str
-    lhs: str
-    rhs: str
 
 
 class Worker:
@@ -39,14 +31,17 @@ class Worker:
         weights: Tensor,
         ends: Ends,
         lr: float,
+        held: frozenset[str] = frozenset(),
     ) -> None:
-        """`weights` (R,) of the relations' losses. `lr` of entities' vectors."""
+        """`weights` (R,) of the relations' losses. `lr` of entities' vectors. `held`: types whose first component stays
+        what it is (see `constant_types`)."""
         self.types = types
         self.objective = objective
         self.relations = relations
         self.weights = weights
         self.ends = ends
         self.lr = lr
+        self.held = held
         self.kernels: Kernels = fastest_kernels()
         self._buffers: OrderedDict[Layout, Buffers] = OrderedDict()
 
@@ -56,7 +51,8 @@ class Worker:
         buffers = self._buffers_of(batch.layout, heads.vectors)
         rows = self._gather(batch, heads, tails, buffers)
         spaces = self.relations.spaces(batch.relations)
-        found = gradients(self.kernels, self.objective, buffers, spaces, self._weights(batch), batch.counts)
+        weights = self._weights(batch)
+        found = gradients(self.kernels, self.objective, buffers, spaces, weights, batch.counts, batch.decays)
         loss = float(found.losses.sum())
         if not math.isfinite(loss):
             self._raise_diverged(batch, found.losses)
@@ -97,6 +93,9 @@ class Worker:
     def _step_rows(self, heads: Partition, tails: Partition, rows: Tensor, by_vectors: Tensor) -> None:
         """Both sides at once where they are one table: the update is not linear, so each row may move only once."""
         step, half = self.kernels.step_rows_, len(rows) // 2
+        for side, by_side in ((heads, by_vectors[:half]), (tails, by_vectors[half:])):
+            if side.resident.entity in self.held:
+                by_side[:, 0] = 0
         if heads is tails:
             step(heads.vectors, heads.sums, rows, by_vectors, self.lr)
             return
