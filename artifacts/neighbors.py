@@ -40,7 +40,7 @@ def neighbors(embeddings: Embeddings, entity_type: str, id: str, k: int, to_type
         raise DataError(f"{embeddings.path}: entity type '{entity_type}' has no id {id!r}")
     query = np.array(embeddings.vectors(entity_type)[row], np.float32)
     embeddings.require_finite(entity_type, query[None], row)
-    if entity_type not in embeddings.attributes.get("bias_against", [entity_type]):
+    if (against := embeddings.attributes["bias_against"]) and entity_type not in against:
         query[0] = 0  # a bias is meant for the constant that these types have in its place
     rows, scores = _nearest(embeddings, to_type, query, k, excluded=row if to_type == entity_type else -1)
     return [Neighbor(embeddings.id(to_type, int(r)), float(score)) for r, score in zip(rows, scores, strict=True)]

@@ -14,7 +14,9 @@
                                       a projection that is absent (an anchor relation's) is the identity
 
 Attributes of the root: format, format_version, anchors (JSON list), operator, dimension, similarity, scale,
-config_hash, run_id, metrics (JSON). The hash is the one by which `partitioning` places ids.
+config_hash, run_id, metrics (JSON), and bias_against (JSON list): types whose first component is the constant that the
+first component of an anchor's tail, a bias, is multiplied by; none without `model.tail_bias`. The hash is the one by
+which `partitioning` places ids.
 """
 
 from collections.abc import Mapping, Sequence
@@ -36,7 +38,8 @@ PLAIN_ATTRIBUTES: dict[str, tuple[type, ...]] = {
     "config_hash": (str,),
     "run_id": (str,),
 }
-JSON_ATTRIBUTES: dict[str, Any] = {"anchors": list[str], "metrics": dict[str, Any]}
+JSON_ATTRIBUTES: dict[str, Any] = {"anchors": list[str], "metrics": dict[str, Any], "bias_against": list[str]}
+ABSENT: dict[str, Any] = {"bias_against": []}  # what a file without the attribute means by it
 ROOT_ATTRIBUTES = (*PLAIN_ATTRIBUTES, *JSON_ATTRIBUTES)
 RELATION_ATTRIBUTES = ("name", "lhs", "rhs", "operator")
 ID_TYPES = {"bytes": "uint8", "offsets": "int64", "hash_sorted": "uint64", "hash_rows": "int64"}

@@ -10,6 +10,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from artifacts.embeddings.format import (
+    ABSENT,
     FORMAT,
     FORMAT_VERSION,
     ID_TYPES,
@@ -233,10 +234,11 @@ def _attributes(file: h5py.File) -> dict[str, Any]:
     found = file.attrs.get("format"), file.attrs.get("format_version")
     if found != (FORMAT, FORMAT_VERSION):
         raise ValueError(f"format and version are {found}")
-    values = {name: file.attrs[name] for name in ROOT_ATTRIBUTES}
+    absent = {name: value for name, value in ABSENT.items() if name not in file.attrs}
+    values = {name: file.attrs[name] for name in ROOT_ATTRIBUTES if name not in absent}
     plain = {name: value.item() if isinstance(value, np.generic) else value for name, value in values.items()}
     for name, kind in JSON_ATTRIBUTES.items():
-        plain[name] = parse_json(plain[name], kind)
+        plain[name] = absent[name] if name in absent else parse_json(plain[name], kind)
     for name, kind in PLAIN_ATTRIBUTES.items():
         if not isinstance(plain[name], kind):
             raise ValueError(f"attribute {name} is {plain[name]!r}")

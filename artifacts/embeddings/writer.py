@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from artifacts.embeddings.format import (
+    ABSENT,
     FORMAT,
     FORMAT_VERSION,
     JSON_ATTRIBUTES,
@@ -84,7 +85,7 @@ class EmbeddingsWriter:
         self._file = self._new.file
         self._file.attrs.update({"format": FORMAT, "format_version": FORMAT_VERSION})
         for name in ROOT_ATTRIBUTES:
-            value = attributes[name]
+            value = {**ABSENT, **attributes}[name]
             self._file.attrs[name] = json.dumps(value, allow_nan=False) if name in JSON_ATTRIBUTES else value
         self._file.create_group("entities")
         self._file.create_group("relations", track_order=True)  # or 10 would come before 2

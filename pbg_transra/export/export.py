@@ -43,8 +43,7 @@ def export_embeddings(
     graph, checkpoint = load_graph(graph_dir), Checkpoint(model_dir)
     checkpoint.require_fits(graph, model.dimension)
     fields = {name: getattr(model, name) for name in ("anchors", "operator", "dimension", "similarity", "scale")}
-    if model.tail_bias:
-        fields["bias_against"] = sorted(constant_types(graph.relations, model))
+    fields["bias_against"] = sorted(constant_types(graph.relations, model))
     done = 0
     with EmbeddingsWriter(destination / "embeddings.h5", {**attributes, **fields}) as writer:
         _write_relations(writer, graph, checkpoint, model)

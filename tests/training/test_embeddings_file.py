@@ -19,6 +19,7 @@ from artifacts.errors import DataError
 
 DIMENSION = 3
 ATTRIBUTES: dict[str, Any] = {
+    "bias_against": [],
     "anchors": ("click",),
     "operator": "transra",
     "dimension": DIMENSION,
@@ -216,3 +217,10 @@ def test_relations_lie_in_the_order_of_their_numbers(tmp_path: Path) -> None:
         file.move("earlier", "relations")
         assert list(file["relations"])[:3] == ["0", "1", "10"]
     assert [relation.name for relation in Embeddings(tmp_path / "e.h5").relations] == names
+
+
+def test_a_file_from_before_biases_has_none(tmp_path: Path) -> None:
+    write(tmp_path / "e.h5", ["a"], random_vectors(1))
+    with h5py.File(tmp_path / "e.h5", "a") as file:
+        del file.attrs["bias_against"]
+    assert Embeddings(tmp_path / "e.h5").attributes["bias_against"] == []
