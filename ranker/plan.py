@@ -64,9 +64,8 @@ def plan_ranking(config: RankerConfig, root: Path, paths: Iterable[Path], files:
 def plan_rows(config: RankerConfig, rows: int, exports: Sequence[Embeddings]) -> Plan:
     """Estimates a ranking of a log of so many rows, which are all taken for impressions."""
     layout, training = Layout.of(config), config.training
-    record = record_type(
-        len(config.numerics), len(config.categoricals), len(config.segments), layout.width, len(exports)
-    ).itemsize
+    columns = (len(config.numerics), len(config.categoricals), len(config.segments))
+    record = record_type(*columns, layout.width, layout.ages, len(exports)).itemsize
     arms = [_arm(config, name, exports) for name in config.arms]
     block = min(BLOCK_ROWS, rows) * (record + TOKEN * layout.width)
     batch = training.batch_size or training.chosen_batch_size(rows)

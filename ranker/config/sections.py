@@ -166,6 +166,11 @@ class RankerConfig(Section):
     bootstrap: int = Field(200, ge=20, le=1_000_000, description="Resamples of users behind each interval.")
 
     @property
+    def list_times(self) -> dict[str, str]:
+        """The columns of times, by the list slots that have one."""
+        return {name: slot.times for name, slot in self.slots.items() if slot.times is not None}
+
+    @property
     def patterns(self) -> list[str]:
         return [self.impressions] if isinstance(self.impressions, str) else self.impressions
 
@@ -197,6 +202,10 @@ class RankerConfig(Section):
         for name, slot in self.slots.items():
             if slot.cap is not None and slot.side == "ad":
                 yield Problem(("slots", name, "side"), "expected 'user': lists are what the user did last")
+            if slot.cap is None and slot.times is not None:
+                yield Problem(
+                    ("slots", name, "times"), "has no meaning without `cap`: only what a list holds has times"
+                )
         attending = [name for name, arm in self.arms.items() if arm.vectors == "attention"]
         for side in ("user", "ad"):
             if attending and not any(slot.side == side for slot in self.graph_slots.values()):
