@@ -143,7 +143,9 @@ class RankerConfig(Section):
     vectors: tuple[str, ...] = Field((), description="Runs whose exports are compared; empty: the config's own.")
     expect: ExpectedExport = Field(ExpectedExport(), description="What the exports must be.")
     on_bad_rows: Literal["refuse", "drop"] = Field(
-        "refuse", description="A row without a time or a label, or with one that cannot be: refuse the log, or drop it."
+        "refuse",
+        description="A row without a time or a label, or with one (of a listed event, too) that cannot be: refuse the "
+        "log, or drop it.",
     )
     max_bad_share: float = Field(
         0.01, ge=0, le=1, description="With on_bad_rows 'drop': the largest share of rows that may be bad."
