@@ -12,7 +12,7 @@ from ranker.data.batch import Batch
 from ranker.data.slots import Layout, Slot
 from ranker.model.attention import Adapter, ContextAttention, ListAttention
 from ranker.model.kge_table import KgeTable
-from ranker.model.list_facts import WINDOWS, windows
+from ranker.model.list_matches import UNITS, ListMatches
 from ranker.model.principal_axes import normed, principal_axes
 from ranker.model.relation_scores import RelationScores
 
@@ -57,9 +57,11 @@ class KgeAttention(nn.Module):
         self.relations = RelationScores(export, users, ads)
         pairs = len(self.users) * len(self.ads)
         self.matches = pairs + self.relations.width
-        self.list_matches = len(self.lists) * len(ads) * WINDOWS
+        self.list_matches = nn.ModuleDict(
+            {slot.name: ListMatches(len(ads), slot.width, slot.ages is not None) for slot in self.lists}
+        )
         self.width = width + tokens * SUMMARY + pairs * self.groups + len(self.singles) + self.matches
-        self.width += self.list_matches
+        self.width += len(self.lists) * UNITS
 
     def forward(self, batch: Batch, context: Tensor, ids: Tensor | None) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
         """Features, matches, and the attention weights: by list slot (B, H, 1 + L), 'context' (B, H, N)."""
@@ -77,7 +79,8 @@ class KgeAttention(nn.Module):
             listed = normed(self.table.exported(str(slot.type), rows))
             ages = None if slot.ages is None else batch.ages[:, slot.ages]
             tokens[slot.name], weights[slot.name] = self.attentions[slot.name](ads, listed, rows >= 0, ages)
-            matched.append(windows(exported @ listed.transpose(1, 2) / listed.shape[2], rows >= 0))
+            cosines = exported @ listed.transpose(1, 2) / listed.shape[2]
+            matched.append(self.list_matches[slot.name](cosines, rows >= 0, ages))
         answer, weights["context"] = self.context(context, torch.stack(list(tokens.values()), dim=1))
         summaries = [self.summaries[name](token) for name, token in tokens.items()]
         lengths = [log_length(vector) for vector in vectors.values()]

@@ -10,12 +10,13 @@ from ranker.data.slots import Layout, Slot
 
 LAST = (1, 3)  # how many of the latest events are looked at apart, beside the whole list
 WINDOWS = 2 * (len(LAST) + 1)  # numbers that `windows` gives
+SPREAD = 4.0  # between the least and the largest fact: they are to weigh as much as numerics do, which have unit spread
 
 
 class ListFacts(nn.Module):
     """Every list slot's latest age, and its matches with each ad slot whose ids mean the same: -> (B, `width`).
 
-    An age is 1 for the youngest bucket, 0 for the oldest and for none at all.
+    All of them lie within SPREAD.
     """
 
     def __init__(self, layout: Layout) -> None:
@@ -37,13 +38,13 @@ class ListFacts(nn.Module):
         present = listed != NO_ID
         equal = ((listed == batch.hashes[:, ad.tokens]) & present).float()
         near = equal / torch.arange(1, slot.width + 1, device=equal.device)
-        return torch.cat([windows(equal.unsqueeze(1), present), near.amax(dim=1, keepdim=True)], dim=1)
+        return SPREAD * torch.cat([windows(equal.unsqueeze(1), present), near.amax(dim=1, keepdim=True)], dim=1)
 
 
 def latest_age(ages: Tensor) -> Tensor:
-    """(B, L) buckets, 0 where there is none -> (B, 1), from 1 for the youngest bucket to 0 for none."""
+    """(B, L) buckets, 0 where there is none -> (B, 1), from SPREAD / 2 for the youngest to -SPREAD / 2 for none."""
     youngest = torch.where(ages > 0, ages, AGE_BUCKETS + 1).amin(dim=1, keepdim=True)
-    return 1 - (youngest - 1) / AGE_BUCKETS
+    return SPREAD * (0.5 - (youngest - 1) / AGE_BUCKETS)
 
 
 def windows(values: Tensor, present: Tensor) -> Tensor:

@@ -23,9 +23,8 @@ from ranker.data.records import Records, Split, Summary
 from ranker.data.slots import Layout
 from ranker.data.windows import Windows
 from ranker.evaluation.predictions import predict
-from ranker.model import kge_attention
 from ranker.model.attention import ListAttention
-from ranker.model.list_facts import WINDOWS, ListFacts, latest_age, windows
+from ranker.model.list_facts import SPREAD, WINDOWS, ListFacts, latest_age, windows
 from ranker.model.ranker_model import RankerModel
 from ranker.training.trainer import Training
 from tests.worlds.small_impressions import (
@@ -196,7 +195,7 @@ def test_windows_are_maxima_and_means_of_the_latest() -> None:
 
 def test_the_latest_age_runs_from_the_youngest_bucket_to_none() -> None:
     found = latest_age(torch.tensor([[1, 5, 9], [0, 11, 20], [20, 20, 20], [0, 0, 0]])).flatten()
-    assert torch.allclose(found, torch.tensor([1.0, 0.5, 0.05, 0.0]))
+    assert torch.allclose(found, torch.tensor([2.0, 0.0, -1.8, -2.0]))
 
 
 def test_facts_say_where_a_list_names_the_ad(world: SmallWorld) -> None:
@@ -205,10 +204,11 @@ def test_facts_say_where_a_list_names_the_ad(world: SmallWorld) -> None:
     facts, batch = ListFacts(Layout.of(settings)), Batch.of(records[:500], 0)
     assert facts.width == 1 + WINDOWS + 1
     found = facts(batch).numpy()
+    found[:, 1:] /= SPREAD
     rows = zip(found, world.columns["recent"], world.columns["pin_id"], strict=False)
     named = 0
     for (age, last, _, of_3, _, of_all, share, near), ids, ad in rows:
-        assert age == (pytest.approx(1 - 3 / AGE_BUCKETS) if ids else 0)
+        assert age == pytest.approx(2 - 4 * 3 / AGE_BUCKETS if ids else -2)
         assert (last, of_3, of_all) == (ad in ids[:1], ad in ids[:3], ad in ids)
         assert share == pytest.approx(ids.count(ad) / max(len(ids), 1))
         assert near == pytest.approx(1 / (1 + ids.index(ad)) if ad in ids else 0)
@@ -324,8 +324,8 @@ def auc_on_test(world: SmallWorld, timed: bool, arm: str = "attention_no_id") ->
 
 
 def as_sets(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Every model is as it was before it knew places: no windows, and biases that stay at nothing."""
-    monkeypatch.setattr(kge_attention, "windows", lambda values, present: 0 * windows(values, present))
+    """Places and ages stay worth nothing."""
+    monkeypatch.setattr("ranker.model.list_matches.BIAS_SPEED", 0.0)
     monkeypatch.setattr("ranker.model.attention.BIAS_SPEED", 0.0)
 
 
