@@ -21,6 +21,7 @@ PROCESS = 400 << 20  # bytes: torch, Arrow and what both keep
 FLOAT = 4
 STATES = 4  # copies of a network's numbers: values, gradients and two moments of AdamW
 TABULAR_DIM = 8  # of a categorical's embedding
+LIST_DIM = 24  # about what a list says beside its pooled vector
 BUFFERS = 3  # copies of the rows among which the order is shuffled, while they are
 TOKEN = 80  # bytes of an id of a block, while it is looked up: text, code, places, hash and row
 ACTIVATIONS = 4  # copies of a layer's outputs in a step: before and after its activation, dropped out, their gradients
@@ -90,6 +91,7 @@ def _arm(config: RankerConfig, name: str, exports: Sequence[Embeddings]) -> ArmS
         counts = (sum(export.count(type) for type in types if type) for export in exports)
         tables += 2 * max(counts, default=0) * (dimension + 1) * FLOAT
     width = (TABULAR_DIM * len(config.categoricals)) + 2 * len(config.numerics)
+    width += LIST_DIM * sum(slot.is_list for slot in layout.slots)
     width += ids.dim * len(layout.slots) if arm.ids else 0
     network, row = TABULAR_DIM * VOCABULARY * len(config.categoricals), HASHED * ids.hashes * layout.width * arm.ids
     graph = len(layout.graph())

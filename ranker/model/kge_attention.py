@@ -25,8 +25,8 @@ class KgeAttention(nn.Module):
 
     What comes out, side by side: the context's attention over all tokens; partial inner products of every user vector
     with every ad vector (in our measurements the strongest simple feature); a few numbers of each vector by itself,
-    among them how long it was before the layer norm; and the matches: cosines of user and ad vectors, and the scores
-    that the graph's own relations give them.
+    among them how long it was before the layer norm; each list held against the ad event by event; and the matches:
+    cosines of user and ad vectors, and the scores that the graph's own relations give them.
     """
 
     def __init__(
