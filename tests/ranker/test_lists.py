@@ -25,6 +25,7 @@ from ranker.data.windows import Windows
 from ranker.evaluation.predictions import predict
 from ranker.model.attention import ListAttention
 from ranker.model.list_facts import SPREAD, WINDOWS, ListFacts, latest_age, windows
+from ranker.model.list_matches import UNITS, ListMatches
 from ranker.model.ranker_model import RankerModel
 from ranker.training.trainer import Training
 from tests.worlds.small_impressions import (
@@ -276,6 +277,41 @@ def test_biases_are_nothing_at_first_and_padding_stays_out() -> None:
         timed.ages[:, 0] = 99.0  # of padding
         timed.places[:, 2] = -99.0
     assert (timed(ads, vectors, known, ages)[1][:, :, 1:][(~known).unsqueeze(1).expand(-1, 2, -1)] == 0).all()
+
+
+@pytest.mark.parametrize("timed", [True, False])
+def test_units_count_what_is_alike_and_recent(timed: bool) -> None:
+    """How many events of the last hours were like the ad: likeness alone does not tell."""
+    generator = torch.Generator().manual_seed(2)
+    cosines = torch.rand(ROWS, 1, LENGTH, generator=generator)
+    ages = torch.randint(1, AGE_BUCKETS, (ROWS, LENGTH), generator=generator)
+    known = torch.rand(ROWS, LENGTH, generator=generator) > 0.2
+    wanted = ((cosines[:, 0] > 0.6) & (ages < 9) & known).sum(dim=1).float()
+    torch.manual_seed(0)
+    units = nn.Sequential(ListMatches(1, LENGTH, timed), nn.Linear(UNITS, 1))
+    optimizer = torch.optim.Adam(units.parameters(), lr=0.02)
+    for _ in range(200):
+        answer = units[1](units[0](cosines, known, ages if timed else None)).squeeze(1)
+        error = (answer - wanted).square().mean() / wanted.var()
+        optimizer.zero_grad()
+        error.backward()
+        optimizer.step()
+    assert error < 0.25 if timed else error > 0.5
+
+
+def test_every_number_of_a_list_gets_a_gradient(world: SmallWorld) -> None:
+    settings = config(slots=TIMED)
+    summary, records = prepared(world, settings)
+    model = RankerModel(settings, ARMS["attention"], summary, Embeddings(world.export))
+    model(Batch.of(records[:500], 0))["ctr"].sum().backward()
+    learned = {
+        name: p for name, p in model.named_parameters() if name.endswith((".ages", ".places")) or "list_" in name
+    }
+    assert len(learned) == 6
+    for name, parameter in learned.items():
+        assert parameter.grad is not None and parameter.grad.abs().sum() > 0, name
+    (padding,) = [p.grad[0] for name, p in learned.items() if "list_" in name and name.endswith("ages")]
+    assert (padding == 0).all()
 
 
 TASTES, PINS, EVENTS = 2, 40, 4
