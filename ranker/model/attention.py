@@ -5,10 +5,6 @@ import math
 import torch
 from torch import Tensor, nn
 
-from ranker.data.lists import AGE_BUCKETS
-
-BIAS_SPEED = 10.0  # these few weights move so much faster than others under Adam's steps of one size
-
 
 class Adapter(nn.Module):
     """(B, D) normed graph vectors -> (B, A): a linear map that begins as `start` (A, D).
@@ -45,19 +41,15 @@ class ListAttention(nn.Module):
     one each, exactly. An empty list attends to a learned vector, whose score the others compete with; it is scored by
     itself, so that frozen vectors need no gradient. `start` (A, D) is the first map of the adapted vectors, and
     `same` the place of the ad's slot of the list's type, to whose vector the first scores are the similarities.
-    To a score come what its `length` places and, in a list with times, what the ages of its events are worth to a
-    head: both are learned, and nothing at first.
     """
 
-    def __init__(self, start: Tensor, heads: int, ad_slots: int, same: int | None, length: int, timed: bool) -> None:
+    def __init__(self, start: Tensor, heads: int, ad_slots: int, same: int | None) -> None:
         super().__init__()
         width, self.dimension = start.shape
         self.heads = heads
         self.query = nn.Linear(ad_slots * width, heads * self.dimension)
         self.value = nn.Linear(heads * self.dimension, width)
         self.empty = nn.Parameter(torch.zeros(self.dimension))
-        self.places = nn.Parameter(torch.zeros(heads, length))
-        self.ages = nn.Parameter(torch.zeros(heads, 1 + AGE_BUCKETS)) if timed else None
         nn.init.normal_(self.query.weight, std=0.01)
         nn.init.zeros_(self.query.bias)
         nn.init.zeros_(self.value.bias)
@@ -66,12 +58,12 @@ class ListAttention(nn.Module):
             if same is not None:
                 self.query.weight[:, same * width : (same + 1) * width] += torch.cat([start.T] * heads, dim=0)
 
-    def forward(self, ads: Tensor, normed: Tensor, known: Tensor, ages: Tensor | None) -> tuple[Tensor, Tensor]:
-        """`ads` (B, J * A), `normed` (B, L, D), `known` and `ages` (B, L) -> (B, A) and the weights (B, H, 1 + L)."""
-        query = self.query(ads).view(-1, self.heads, self.dimension) * self.dimension**-0.5
-        worth = self.places if self.ages is None else self.places + self.ages[:, ages].transpose(0, 1)
-        listed = (query @ normed.transpose(1, 2) + BIAS_SPEED * worth).masked_fill(~known.unsqueeze(1), -torch.inf)
-        weights = torch.cat([(query @ self.empty).unsqueeze(2), listed], dim=2).softmax(dim=2)
+    def forward(self, ads: Tensor, normed: Tensor, known: Tensor) -> tuple[Tensor, Tensor]:
+        """`ads` (B, J * A), `normed` (B, L, D), `known` (B, L) -> (B, A) and the weights (B, H, 1 + L)."""
+        query = self.query(ads).view(-1, self.heads, self.dimension)
+        listed = (query @ normed.transpose(1, 2)).masked_fill(~known.unsqueeze(1), -torch.inf)
+        scores = torch.cat([(query @ self.empty).unsqueeze(2), listed], dim=2)
+        weights = (scores * self.dimension**-0.5).softmax(dim=2)
         answer = weights[:, :, 1:] @ normed + weights[:, :, :1] * self.empty
         return self.value(answer.flatten(1)), weights
 

@@ -43,12 +43,7 @@ class KgeAttention(nn.Module):
         start = leading(principal_axes(export, sorted({str(slot.type) for slot in layout.graph()})), width)
         self.adapters = nn.ModuleDict({slot.name: Adapter(start, id_dim) for slot in self.singles})
         self.attentions = nn.ModuleDict(
-            {
-                slot.name: ListAttention(
-                    start, config.heads, len(ads), _same(slot, ads), slot.width, slot.ages is not None
-                )
-                for slot in self.lists
-            }
+            {slot.name: ListAttention(start, config.heads, len(ads), _same(slot, ads)) for slot in self.lists}
         )
         tokens = len(self.singles) + len(self.lists)
         self.context = ContextAttention(context, width, config.heads)
@@ -78,7 +73,7 @@ class KgeAttention(nn.Module):
             rows = batch.rows[:, slot.tokens]
             listed = normed(self.table.exported(str(slot.type), rows))
             ages = None if slot.ages is None else batch.ages[:, slot.ages]
-            tokens[slot.name], weights[slot.name] = self.attentions[slot.name](ads, listed, rows >= 0, ages)
+            tokens[slot.name], weights[slot.name] = self.attentions[slot.name](ads, listed, rows >= 0)
             cosines = exported @ listed.transpose(1, 2) / listed.shape[2]
             matched.append(self.list_matches[slot.name](cosines, rows >= 0, ages))
         answer, weights["context"] = self.context(context, torch.stack(list(tokens.values()), dim=1))

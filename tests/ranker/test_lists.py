@@ -23,7 +23,6 @@ from ranker.data.records import Records, Split, Summary
 from ranker.data.slots import Layout
 from ranker.data.windows import Windows
 from ranker.evaluation.predictions import predict
-from ranker.model.attention import ListAttention
 from ranker.model.list_facts import SPREAD, WINDOWS, ListFacts, latest_age, windows
 from ranker.model.list_matches import UNITS, ListMatches
 from ranker.model.ranker_model import RankerModel
@@ -217,86 +216,53 @@ def test_facts_say_where_a_list_names_the_ad(world: SmallWorld) -> None:
     assert named > 5
 
 
-ROWS, LENGTH, WIDTH = 512, 6, 8
+ROWS, LENGTH = 512, 6
 
 
-def best_answer(learns: Callable[[ListAttention], list[nn.Parameter]], wanted: Tensor, ages: Tensor | None) -> float:
-    """How well attention over random vectors finds the wanted ones (B,): mean cosine after training some parameters."""
-    generator = torch.Generator().manual_seed(0)
-    vectors = torch.randn(ROWS, LENGTH, WIDTH, generator=generator)
+def unexplained(cosines: Tensor, known: Tensor, ages: Tensor | None, wanted: Tensor, frozen: set[str]) -> float:
+    """The share of the variance of `wanted` (B,) that units of listed events do not learn, some parameters frozen."""
     torch.manual_seed(0)
-    attention = ListAttention(torch.eye(WIDTH), heads=1, ad_slots=1, same=None, length=LENGTH, timed=ages is not None)
-    with torch.no_grad():
-        attention.query.weight.zero_()
-    target, known = vectors[torch.arange(ROWS), wanted], torch.ones(ROWS, LENGTH, dtype=torch.bool)
-    optimizer, cosine = torch.optim.Adam(learns(attention), lr=0.02), torch.zeros(())
-    for _ in range(100):
-        answer, _ = attention(torch.zeros(ROWS, WIDTH), vectors, known, ages)
-        cosine = torch.cosine_similarity(answer, target).mean()
+    matches, line = ListMatches(1, LENGTH, ages is not None), nn.Linear(UNITS, 1)
+    for name, parameter in matches.named_parameters():
+        parameter.requires_grad_(name not in frozen)
+    optimizer = torch.optim.Adam([*matches.parameters(), *line.parameters()], lr=0.02)
+    error = torch.ones(())
+    for _ in range(200):
+        answer = line(matches(cosines, known, ages)).squeeze(1)
+        error = (answer - wanted).square().mean() / wanted.var()
         optimizer.zero_grad()
-        (-cosine).backward()
+        error.backward()
         optimizer.step()
-    return cosine.item()
-
-
-def set_function(attention: ListAttention) -> list[nn.Parameter]:
-    return [*attention.query.parameters(), *attention.value.parameters(), attention.empty]
+    return error.item()
 
 
 @pytest.mark.parametrize("place", [0, 3])
-def test_a_head_learns_a_place(place: int) -> None:
-    wanted = torch.full((ROWS,), place)
-    assert best_answer(set_function, wanted, None) < 0.55, "a set function finds one of LENGTH vectors"
-    assert best_answer(lambda attention: [attention.places], wanted, None) > 0.95
+def test_units_learn_a_place(place: int) -> None:
+    """How like the ad the event at one place is: a set function cannot tell which it was."""
+    cosines = torch.rand(ROWS, 1, LENGTH, generator=torch.Generator().manual_seed(2))
+    known, wanted = torch.ones(ROWS, LENGTH, dtype=torch.bool), cosines[:, 0, place]
+    assert unexplained(cosines, known, None, wanted, set()) < 0.15
+    assert unexplained(cosines, known, None, wanted, {"places"}) > 0.6
 
 
-def test_a_head_learns_an_age() -> None:
-    """The one event of the last hour is somewhere in the list."""
-    generator = torch.Generator().manual_seed(1)
-    wanted = torch.randint(0, LENGTH, (ROWS,), generator=generator)
-    ages = torch.randint(8, AGE_BUCKETS, (ROWS, LENGTH), generator=generator)
-    ages[torch.arange(ROWS), wanted] = torch.randint(1, 6, (ROWS,), generator=generator)
-
-    def ages_of(attention: ListAttention) -> list[nn.Parameter]:
-        assert attention.ages is not None
-        return [attention.ages]
-
-    assert best_answer(lambda attention: [*set_function(attention), attention.places], wanted, ages) < 0.55
-    assert best_answer(ages_of, wanted, ages) > 0.95
-
-
-def test_biases_are_nothing_at_first_and_padding_stays_out() -> None:
-    torch.manual_seed(0)
-    plain, timed = (ListAttention(torch.eye(4), 2, 1, 0, 3, timed) for timed in (False, True))
-    timed.load_state_dict(plain.state_dict(), strict=False)
-    ads, vectors, known = torch.randn(5, 4), torch.randn(5, 3, 4), torch.rand(5, 3) > 0.4
-    ages = torch.randint(0, AGE_BUCKETS + 1, (5, 3))
-    assert torch.equal(plain(ads, vectors, known, None)[0], timed(ads, vectors, known, ages)[0])
-    assert timed.ages is not None
-    with torch.no_grad():
-        timed.ages[:, 0] = 99.0  # of padding
-        timed.places[:, 2] = -99.0
-    assert (timed(ads, vectors, known, ages)[1][:, :, 1:][(~known).unsqueeze(1).expand(-1, 2, -1)] == 0).all()
-
-
-@pytest.mark.parametrize("timed", [True, False])
-def test_units_count_what_is_alike_and_recent(timed: bool) -> None:
+def test_units_count_what_is_alike_and_recent() -> None:
     """How many events of the last hours were like the ad: likeness alone does not tell."""
     generator = torch.Generator().manual_seed(2)
     cosines = torch.rand(ROWS, 1, LENGTH, generator=generator)
     ages = torch.randint(1, AGE_BUCKETS, (ROWS, LENGTH), generator=generator)
     known = torch.rand(ROWS, LENGTH, generator=generator) > 0.2
     wanted = ((cosines[:, 0] > 0.6) & (ages < 9) & known).sum(dim=1).float()
+    assert unexplained(cosines, known, ages, wanted, set()) < 0.25
+    assert unexplained(cosines, known, ages, wanted, {"ages"}) > 0.5
+
+
+def test_what_a_list_does_not_hold_counts_for_nothing() -> None:
     torch.manual_seed(0)
-    units = nn.Sequential(ListMatches(1, LENGTH, timed), nn.Linear(UNITS, 1))
-    optimizer = torch.optim.Adam(units.parameters(), lr=0.02)
-    for _ in range(200):
-        answer = units[1](units[0](cosines, known, ages if timed else None)).squeeze(1)
-        error = (answer - wanted).square().mean() / wanted.var()
-        optimizer.zero_grad()
-        error.backward()
-        optimizer.step()
-    assert error < 0.25 if timed else error > 0.5
+    matches, known = ListMatches(2, 3, True), torch.tensor([[True, True, False], [False, False, False]])
+    cosines, ages = torch.rand(2, 2, 3), torch.randint(0, AGE_BUCKETS + 1, (2, 3))
+    other = torch.where(known.unsqueeze(1), cosines, torch.rand(2, 2, 3))
+    assert torch.equal(matches(cosines, known, ages), matches(other, known, torch.where(known, ages, 0)))
+    assert (matches(cosines, known, ages)[1] == 0).all()
 
 
 def test_every_number_of_a_list_gets_a_gradient(world: SmallWorld) -> None:
@@ -304,14 +270,10 @@ def test_every_number_of_a_list_gets_a_gradient(world: SmallWorld) -> None:
     summary, records = prepared(world, settings)
     model = RankerModel(settings, ARMS["attention"], summary, Embeddings(world.export))
     model(Batch.of(records[:500], 0))["ctr"].sum().backward()
-    learned = {
-        name: p for name, p in model.named_parameters() if name.endswith((".ages", ".places")) or "list_" in name
-    }
-    assert len(learned) == 6
+    learned = {name: p for name, p in model.named_parameters() if "list_matches" in name}
+    assert len(learned) == 4
     for name, parameter in learned.items():
         assert parameter.grad is not None and parameter.grad.abs().sum() > 0, name
-    (padding,) = [p.grad[0] for name, p in learned.items() if "list_" in name and name.endswith("ages")]
-    assert (padding == 0).all()
 
 
 TASTES, PINS, EVENTS = 2, 40, 4
@@ -362,7 +324,6 @@ def auc_on_test(world: SmallWorld, timed: bool, arm: str = "attention_no_id") ->
 def as_sets(monkeypatch: pytest.MonkeyPatch) -> None:
     """Places and ages stay worth nothing."""
     monkeypatch.setattr("ranker.model.list_matches.BIAS_SPEED", 0.0)
-    monkeypatch.setattr("ranker.model.attention.BIAS_SPEED", 0.0)
 
 
 def test_where_only_the_last_item_matters_a_set_function_stays_at_chance(

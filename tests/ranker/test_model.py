@@ -237,9 +237,9 @@ def test_attention_weights_can_be_read(summary: Summary, export: Embeddings, tra
 def test_list_attention_is_attention_with_keys_and_values() -> None:
     """Moving the linear maps to the query and to the sum changes nothing."""
     torch.manual_seed(0)
-    attention = ListAttention(torch.randn(4, 6), heads=2, ad_slots=1, same=0, length=5, timed=False)
+    attention = ListAttention(torch.randn(4, 6), heads=2, ad_slots=1, same=0)
     ads, vectors, known = torch.randn(3, 4), torch.randn(3, 5, 6), torch.rand(3, 5) > 0.3
-    found, weights = attention(ads, vectors, known, None)
+    found, weights = attention(ads, vectors, known)
     value = attention.value.weight.view(4, 2, 6)
     for row in range(3):
         tokens = torch.cat([attention.empty.view(1, 6), vectors[row][known[row]]])
