@@ -87,6 +87,12 @@ def test_ages_are_those_of_the_listed_events(world: SmallWorld) -> None:
     assert records["ages"].shape[1] == 0, "a log whose lists have no times"
 
 
+def test_a_list_longer_than_its_cap_keeps_the_ages_of_its_latest_events(world: SmallWorld) -> None:
+    _, whole = prepared(world, config(slots=TIMED))
+    _, cut = prepared(world, config(slots={**TIMED, "recent": {**TIMED["recent"], "cap": 2}}))
+    np.testing.assert_array_equal(cut["ages"], whole["ages"][:, :2])
+
+
 @pytest.mark.parametrize("unit", ["ms", "us", "timestamp", "text"])
 def test_times_of_lists_are_read_as_others_are(world: SmallWorld, unit: str) -> None:
     _, expected = prepared(world, config(slots=TIMED))
