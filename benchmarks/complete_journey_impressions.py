@@ -26,7 +26,9 @@ COPY (
         (SELECT count(*) FROM exposures p
             WHERE p.household_id = e.household_id AND p.first_redemption < e.start_date) AS prior_conversions,
         coalesce((SELECT list(t.product_id ORDER BY t.ts DESC, t.product_id)[:{recent}] FROM transactions t
-            WHERE t.household_id = e.household_id AND t.ts < epoch(e.start_date::TIMESTAMP)), []) AS recent_products
+            WHERE t.household_id = e.household_id AND t.ts < epoch(e.start_date::TIMESTAMP)), []) AS recent_products,
+        coalesce((SELECT list(t.ts ORDER BY t.ts DESC, t.product_id)[:{recent}] FROM transactions t
+            WHERE t.household_id = e.household_id AND t.ts < epoch(e.start_date::TIMESTAMP)), []) AS recent_times
     FROM exposures e WHERE e.start_date >= '{start}' ORDER BY ts, e.campaign_id, e.household_id
 ) TO '{target}' (FORMAT parquet)
 """

@@ -61,14 +61,17 @@ def candidates(clicks: pd.DataFrame, seed: int) -> tuple[Ints, Ints, NDArray[np.
 
 
 def histories(clicks: pd.DataFrame, moments: Ints) -> list[list[int]]:
-    """What the reader of each of the ascending `moments` clicked before, latest first, at most RECENT."""
+    """Places in the log of what the reader of each of the ascending `moments` clicked before, latest first.
+
+    At most RECENT of them.
+    """
     wanted, found = set(moments.tolist()), []
     seen: dict[int, list[int]] = {}
-    for moment, (user, article) in enumerate(zip(clicks["user_id"], clicks["article_id"], strict=True)):
+    for moment, user in enumerate(clicks["user_id"]):
         past = seen.setdefault(user, [])
         if moment in wanted:
             found.append(past.copy())
-        past.insert(0, article)
+        past.insert(0, moment)
         del past[RECENT:]
     return found
 
@@ -78,7 +81,8 @@ def impressions(clicks: pd.DataFrame, seed: int = 0) -> pd.DataFrame:
     clicks = clicks.assign(step=clicks.groupby("session_idx").cumcount())
     known, (moments, articles, clicked) = Articles(clicks), candidates(clicks, seed)
     positive = np.flatnonzero(clicked)
-    past = histories(clicks, moments[positive])
+    past = [np.array(places, np.int64) for places in histories(clicks, moments[positive])]
+    articles_of, times_of = clicks["article_id"].to_numpy(np.int64), clicks["click_ts_ms"].to_numpy(np.int64)
     rows = pd.DataFrame({"article_id": articles, "click": clicked.astype(np.int8)})
     total = known.clicks_before(articles, moments)
     rows["article_clicks"] = total
@@ -86,7 +90,8 @@ def impressions(clicks: pd.DataFrame, seed: int = 0) -> pd.DataFrame:
     born = known.first_times(articles)
     rows["new_article"] = (born >= FROM_MS).astype(np.int8)
     rows["article_age_hours"] = (clicks["click_ts_ms"].to_numpy()[moments] - born) / HOUR_MS
-    rows["recent_articles"] = [past[row // (1 + NEGATIVES)] for row in range(len(rows))]
+    rows["recent_articles"] = [articles_of[past[row // (1 + NEGATIVES)]] for row in range(len(rows))]
+    rows["recent_times"] = [times_of[past[row // (1 + NEGATIVES)]] for row in range(len(rows))]
     context = clicks.iloc[moments].reset_index(drop=True)
     rows = rows.join(context[["user_id", "step", *CONTEXT]])
     rows["ts"] = context["click_ts_ms"]

@@ -15,14 +15,15 @@ STRIDE = 1 << 36  # s; longer than any world, so that user and time make one sor
 
 @dataclass(frozen=True)
 class RecentLists:
-    """Row i holds `targets[offsets[i] : offsets[i + 1]]`, the latest first."""
+    """Row i holds `targets[offsets[i] : offsets[i + 1]]` and their `times`, the latest first."""
 
     offsets: Ints  # (R + 1,)
     targets: Ints
+    times: Longs  # seconds since the world's start
 
 
 def recent_lists(events: EventLog, user: Ints, time: Longs, allowed: Bools) -> RecentLists:
-    """Targets of the last events of `user` (R,) strictly before `time` (R,); an empty list where not `allowed`."""
+    """The last events of `user` (R,) strictly before `time` (R,); an empty list where not `allowed`."""
     keys = events.user.astype(np.int64) * STRIDE + events.time
     order = np.argsort(keys, kind="stable")
     keys = keys[order]
@@ -31,8 +32,8 @@ def recent_lists(events: EventLog, user: Ints, time: Longs, allowed: Bools) -> R
     length = np.minimum(end - np.searchsorted(keys, owner), a.RECENT) * allowed
     offsets = np.concatenate([[0], np.cumsum(length)])
     back = np.arange(offsets[-1]) - np.repeat(offsets[:-1], length)
-    latest_first = np.repeat(end - 1, length) - back
-    return RecentLists(offsets.astype(np.int32), events.target[order[latest_first]])
+    latest_first = order[np.repeat(end - 1, length) - back]
+    return RecentLists(offsets.astype(np.int32), events.target[latest_first], events.time[latest_first])
 
 
 def recent_pins(onsite: Onsite, shown: Impressions) -> RecentLists:

@@ -120,6 +120,8 @@ def impression_columns(
         "item_id": names.items.take(ads.item[shown.pin]),
         "recent_pins": _lists(names.pins, pins),
         "recent_items": _lists(names.items, items),
+        "recent_pins_ts": _times(pins),
+        "recent_items_ts": _times(items),
         "hour": hour_of(shown.time).astype(np.int8),
         "position": shown.position.astype(np.int8),
         "country": spelled(a.COUNTRIES, users.country[shown.user]),
@@ -159,3 +161,7 @@ def _users(block: Block, users: Ints) -> pa.Array:
 
 def _lists(names: pa.Array, lists: RecentLists) -> pa.Array:
     return pa.ListArray.from_arrays(lists.offsets, names.take(lists.targets))
+
+
+def _times(lists: RecentLists) -> pa.Array:
+    return pa.ListArray.from_arrays(lists.offsets, pa.array(START + lists.times))

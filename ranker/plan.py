@@ -21,6 +21,7 @@ PROCESS = 400 << 20  # bytes: torch, Arrow and what both keep
 FLOAT = 4
 STATES = 4  # copies of a network's numbers: values, gradients and two moments of AdamW
 TABULAR_DIM = 8  # of a categorical's embedding
+LIST_DIM = 24  # about what a list says beside its pooled vector
 BUFFERS = 3  # copies of the rows among which the order is shuffled, while they are
 TOKEN = 80  # bytes of an id of a block, while it is looked up: text, code, places, hash and row
 ACTIVATIONS = 4  # copies of a layer's outputs in a step: before and after its activation, dropped out, their gradients
@@ -64,9 +65,8 @@ def plan_ranking(config: RankerConfig, root: Path, paths: Iterable[Path], files:
 def plan_rows(config: RankerConfig, rows: int, exports: Sequence[Embeddings]) -> Plan:
     """Estimates a ranking of a log of so many rows, which are all taken for impressions."""
     layout, training = Layout.of(config), config.training
-    record = record_type(
-        len(config.numerics), len(config.categoricals), len(config.segments), layout.width, len(exports)
-    ).itemsize
+    columns = (len(config.numerics), len(config.categoricals), len(config.segments))
+    record = record_type(*columns, layout.width, layout.ages, len(exports)).itemsize
     arms = [_arm(config, name, exports) for name in config.arms]
     block = min(BLOCK_ROWS, rows) * (record + TOKEN * layout.width)
     batch = training.batch_size or training.chosen_batch_size(rows)
@@ -91,6 +91,7 @@ def _arm(config: RankerConfig, name: str, exports: Sequence[Embeddings]) -> ArmS
         counts = (sum(export.count(type) for type in types if type) for export in exports)
         tables += 2 * max(counts, default=0) * (dimension + 1) * FLOAT
     width = (TABULAR_DIM * len(config.categoricals)) + 2 * len(config.numerics)
+    width += LIST_DIM * sum(slot.is_list for slot in layout.slots)
     width += ids.dim * len(layout.slots) if arm.ids else 0
     network, row = TABULAR_DIM * VOCABULARY * len(config.categoricals), HASHED * ids.hashes * layout.width * arm.ids
     graph = len(layout.graph())

@@ -26,6 +26,9 @@ class SlotConfig(Section):
         le=1 << 16,
         description="A list column, latest first: so many ids are read, and what is older is cut off.",
     )
+    times: str | None = Field(
+        None, description="A list column of the same lengths: when each event happened, in the unit of `time_column`."
+    )
 
 
 class LabelsConfig(Section):

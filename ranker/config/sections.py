@@ -143,7 +143,9 @@ class RankerConfig(Section):
     vectors: tuple[str, ...] = Field((), description="Runs whose exports are compared; empty: the config's own.")
     expect: ExpectedExport = Field(ExpectedExport(), description="What the exports must be.")
     on_bad_rows: Literal["refuse", "drop"] = Field(
-        "refuse", description="A row without a time or a label, or with one that cannot be: refuse the log, or drop it."
+        "refuse",
+        description="A row without a time or a label, or with one (of a listed event, too) that cannot be: refuse the "
+        "log, or drop it.",
     )
     max_bad_share: float = Field(
         0.01, ge=0, le=1, description="With on_bad_rows 'drop': the largest share of rows that may be bad."
@@ -164,6 +166,11 @@ class RankerConfig(Section):
         "(needs `pip install '.[tensorboard]'`)",
     )
     bootstrap: int = Field(200, ge=20, le=1_000_000, description="Resamples of users behind each interval.")
+
+    @property
+    def list_times(self) -> dict[str, str]:
+        """The columns of times, by the list slots that have one."""
+        return {name: slot.times for name, slot in self.slots.items() if slot.times is not None}
 
     @property
     def patterns(self) -> list[str]:
@@ -197,6 +204,10 @@ class RankerConfig(Section):
         for name, slot in self.slots.items():
             if slot.cap is not None and slot.side == "ad":
                 yield Problem(("slots", name, "side"), "expected 'user': lists are what the user did last")
+            if slot.cap is None and slot.times is not None:
+                yield Problem(
+                    ("slots", name, "times"), "has no meaning without `cap`: only what a list holds has times"
+                )
         attending = [name for name, arm in self.arms.items() if arm.vectors == "attention"]
         for side in ("user", "ad"):
             if attending and not any(slot.side == side for slot in self.graph_slots.values()):

@@ -19,6 +19,7 @@ class Batch:
     categoricals: Tensor  # (B, C) int64
     hashes: Tensor  # (B, T) int64, 0 where there is no id
     rows: Tensor  # (B, T) int64, -1 where the export does not know the id
+    ages: Tensor  # (B, A) int64, buckets of the ages of listed events, 0 where there is none
 
     @classmethod
     def of(cls, records: Records, export: int) -> "Batch":
@@ -32,6 +33,7 @@ class Batch:
             categoricals=_tensor(records["categoricals"], np.int64),
             hashes=_tensor(records["hashes"], np.int64),
             rows=_tensor(rows, np.int64),
+            ages=_tensor(records["ages"], np.int64),
         )
 
     def to(self, device: torch.device) -> "Batch":

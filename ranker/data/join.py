@@ -6,13 +6,13 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from artifacts.embeddings import Embeddings, hash_ids
 from artifacts.errors import DataError
 from artifacts.ordered import unique
 from ranker.data.forgotten import Forgotten
+from ranker.data.lists import is_list, unrolled
 from ranker.data.log import LogBlock
 from ranker.data.slots import Slot
 
@@ -57,19 +57,14 @@ def _places(block: LogBlock, slot: Slot) -> tuple[Any, pa.Array, int]:
     column = block.column(slot.name)
     if pa.types.is_null(column.type) and slot.is_list:
         column = column.cast(pa.large_list(pa.large_string()))  # a file without a single list
-    lists = pa.types.is_list(column.type) or pa.types.is_large_list(column.type)
+    lists = is_list(column.type)
     if lists != slot.is_list:
         wanted = "lists of ids (cap is set)" if slot.is_list else "ids; a list column needs a cap"
         raise DataError(f"{block.part}: column {slot.name} is {column.type}, expected {wanted}")
     if not lists:
         return (np.arange(len(column)), 0), _strings(block, slot, column), 0
-    lengths = pc.list_value_length(column).fill_null(0).to_numpy(zero_copy_only=False)
-    starts = np.repeat(np.cumsum(lengths) - lengths, lengths)
-    rows, places, values = np.repeat(np.arange(len(column)), lengths), np.arange(len(starts)) - starts, column.flatten()
-    if cut := int((lengths > slot.width).sum()):
-        latest = places < slot.width
-        rows, places, values = rows[latest], places[latest], values.filter(pa.array(latest))
-    return (rows, places), _strings(block, slot, values), cut
+    places, values, cut = unrolled(column, slot.width)
+    return places, _strings(block, slot, values), cut
 
 
 def _strings(block: LogBlock, slot: Slot, values: pa.Array) -> pa.Array:

@@ -20,6 +20,7 @@ from ranker.config.columns import DAY
 from ranker.config.sections import RankerConfig
 from ranker.data.bad_rows import BadRows
 from ranker.data.forgotten import Forgotten
+from ranker.data.lists import Ages, event_ages, wrong_ages
 from ranker.data.parts import FRAME, FramePart, Part, file_parts
 from ranker.data.schemas import as_text, is_id, plain, require_schemas
 from ranker.data.where import Where
@@ -97,7 +98,8 @@ class ImpressionLog:
             file_parts(config, root, files) if frame is None else [FramePart(arrow_table(FRAME, frame))]
         )
         self._where = Where.of(config, self.parts, pseudonyms=id_key is not None)
-        require_schemas(self.parts, self._columns(), {config.time_column, config.labels.conversion_time})
+        times = {config.time_column, config.labels.conversion_time, *config.list_times.values()}
+        require_schemas(self.parts, self._columns(), times)
 
     def _columns(self) -> dict[str, str]:
         """Every column that is read, and the config path that names it."""
@@ -107,6 +109,7 @@ class ImpressionLog:
             if (column := getattr(config.labels, name)) is not None:
                 columns[column] = f"labels.{name}"
         columns |= dict.fromkeys(config.slots, "slots") | dict.fromkeys(config.categoricals, "categoricals")
+        columns |= {column: f"slots.{slot}.times" for slot, column in config.list_times.items()}
         columns |= {name: "numerics" for name in config.numerics if name not in config.slots}
         return {**dict.fromkeys(self._where.types if self._where else (), "where"), **columns}
 
@@ -150,7 +153,8 @@ class ImpressionLog:
     def _judged(self) -> list[str]:
         """The columns that make a row good or bad."""
         labels = self.config.labels
-        return [c for c in (self.config.time_column, labels.click, labels.conversion) if c is not None]
+        lists = [column for pair in self.config.list_times.items() for column in pair]
+        return [c for c in (self.config.time_column, labels.click, labels.conversion, *lists) if c is not None]
 
     def _good(self, block: LogBlock) -> LogBlock:
         """The good rows of a block."""
@@ -166,6 +170,8 @@ class ImpressionLog:
         if labels.conversion is not None:
             numbers, missing = _label_numbers(block, labels.conversion)
             wrong[f"{labels.conversion} is neither 0 nor 1"] = ~missing & (numbers != 0) & (numbers != 1)
+        for slot, column in self.config.list_times.items():
+            wrong |= wrong_ages(column, self._ages(block, slot, times), times)
         return block.only(self.bad.good(block.row, len(block.table), wrong))
 
     def _with_pseudonyms(self, block: LogBlock) -> LogBlock:
@@ -211,6 +217,27 @@ class ImpressionLog:
             expected = f"a time in 1970 to 2200 (ranker.time_unit: {self.config.time_unit})"
             raise DataError(f"{block.row(odd)}: {name} is {found}, expected {expected}")
         return times
+
+    def ages(self, block: LogBlock, slot: str) -> Ages:
+        """How long before its impression each event of a list happened, (N, W) seconds, NaN where that is not known.
+
+        Raises DataError for an event after its impression, and for a list that is not latest first.
+        """
+        shown = self.times(block)
+        found = self._ages(block, slot, shown)
+        for reason, rows in wrong_ages(self.config.list_times[slot], found, shown).items():
+            if rows.any():
+                raise DataError(f"{block.row(rows)}: {reason} (ranker.slots.{slot}.times)")
+        return found
+
+    def _ages(self, block: LogBlock, slot: str, shown: NDArray[np.int64]) -> Ages:
+        times, cap = self.config.list_times[slot], self.config.slots[slot].cap
+        assert cap is not None
+
+        def seconds(values: pa.Array) -> pa.Array:
+            return _epoch_seconds(block, times, values, self.config.time_unit)
+
+        return event_ages(block, slot, times, cap, shown, seconds)
 
     def clicks(self, block: LogBlock) -> NDArray[np.int8]:
         """Clicks (N,) of 0 and 1. Raises DataError for anything else, missing ones included."""
@@ -259,7 +286,11 @@ class ImpressionLog:
 
 def epoch_seconds_of(block: LogBlock, name: str, unit: str) -> pa.Array:
     """A column of times as epoch seconds, fractions floored, nulls kept: numbers in `unit`, timestamps, or ISO text."""
-    column = block.column(name)
+    return _epoch_seconds(block, name, block.column(name), unit)
+
+
+def _epoch_seconds(block: LogBlock, name: str, column: pa.Array, unit: str) -> pa.Array:
+    """Times of the column `name`, which may be those of its lists."""
     if pa.types.is_dictionary(column.type):
         column = column.cast(column.type.value_type)
     if pa.types.is_string(column.type) or pa.types.is_large_string(column.type):

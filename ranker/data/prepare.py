@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from artifacts.embeddings import Embeddings
 from artifacts.errors import DataError
 from artifacts.resources import require_disk
-from ranker.data.join import ABSENT, MatchRate, join_slot
+from ranker.data.join import ABSENT, NO_ID, MatchRate, join_slot
+from ranker.data.lists import age_buckets
 from ranker.data.log import UNKNOWN, ImpressionLog, LogBlock
 from ranker.data.records import SPLITS, Records, Summary, judged, record_type
 from ranker.data.slots import Layout
@@ -41,6 +42,7 @@ class Preparation:
             "categoricals": len(self.categoricals),
             "segments": len(config.segments),
             "tokens": self.layout.width,
+            "ages": self.layout.ages,
             "exports": len(exports),
         }
 
@@ -121,6 +123,9 @@ class Preparation:
             self.cut[slot.name] += joined.cut
             records["hashes"][:, slot.tokens] = joined.hashes
             records["rows"][:, :, slot.tokens] = joined.rows.transpose(1, 0, 2)
+            if slot.ages is not None:
+                listed = joined.hashes != NO_ID  # a forgotten event has no age
+                records["ages"][:, slot.ages] = age_buckets(self.log.ages(block, slot.name)) * listed
             for layer, name in enumerate(self.exports):
                 if slot.type is not None:
                     self.rates[name][slot.name].add(joined.hashes, joined.rows[layer])

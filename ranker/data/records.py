@@ -23,8 +23,8 @@ READ_ROWS = 1 << 12  # records read at a time: what a shuffle moves together
 Records = NDArray[Any]
 
 
-def record_type(numerics: int, categoricals: int, segments: int, tokens: int, exports: int) -> np.dtype[Any]:
-    """One impression; labels are -1 where unknown, `rows` has one layer per export."""
+def record_type(numerics: int, categoricals: int, segments: int, tokens: int, ages: int, exports: int) -> np.dtype[Any]:
+    """One impression; labels are -1 where unknown, `ages` are buckets, `rows` has one layer per export."""
     return np.dtype(
         [
             ("click", "i1"),
@@ -34,6 +34,7 @@ def record_type(numerics: int, categoricals: int, segments: int, tokens: int, ex
             ("numerics", "<f4", (numerics,)),
             ("categoricals", "<i4", (categoricals,)),
             ("hashes", "<u4", (tokens,)),
+            ("ages", "u1", (ages,)),
             ("rows", "<i4", (exports, tokens)),
         ]
     )

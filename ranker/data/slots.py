@@ -7,7 +7,10 @@ from ranker.config.sections import RankerConfig
 
 @dataclass(frozen=True)
 class Slot:
-    """`first` and `width` are its place among a row's tokens; `space` names the ids that mean the same thing."""
+    """`first` and `width` are its place among a row's tokens; `space` names the ids that mean the same thing.
+
+    `first_age` is where the ages of a list with times begin among a row's ages.
+    """
 
     name: str
     type: str | None
@@ -15,6 +18,11 @@ class Slot:
     is_list: bool
     first: int
     width: int
+    first_age: int | None = None
+
+    @property
+    def ages(self) -> slice | None:
+        return None if self.first_age is None else slice(self.first_age, self.first_age + self.width)
 
     @property
     def tokens(self) -> slice:
@@ -33,12 +41,20 @@ class Layout:
 
     @classmethod
     def of(cls, config: RankerConfig) -> "Layout":
-        slots, first = [], 0
+        slots, first, first_age = [], 0, 0
         for name, slot in config.slots.items():
-            width = slot.cap or 1
-            slots.append(Slot(name, slot.type, slot.side, slot.cap is not None, first, width))
+            width, timed = slot.cap or 1, slot.times is not None
+            slots.append(
+                Slot(name, slot.type, slot.side, slot.cap is not None, first, width, first_age if timed else None)
+            )
             first += width
+            first_age += width * timed
         return cls(tuple(slots))
+
+    @property
+    def ages(self) -> int:
+        """Places of a row's ages."""
+        return sum(slot.width for slot in self.slots if slot.ages is not None)
 
     @property
     def width(self) -> int:

@@ -15,7 +15,7 @@ from ranker.config.sections import RankerConfig
 from ranker.data.log import ImpressionLog
 
 MADE_FROM = "made_from.json"
-TRAINED_BY = 5  # number of the way in which models are made and trained: earlier trainings are not gone on with
+TRAINED_BY = 6  # number of the way in which models are made and trained: earlier trainings are not gone on with
 # What is trained at all, what is refused, and how the outcome is judged: no single training follows from these.
 BESIDE_TRAINING = {"arms", "vectors", "expect", "min_match_rate", "tensorboard", "bootstrap"}
 

@@ -12,6 +12,7 @@ from ranker.data.batch import Batch
 from ranker.data.slots import Layout, Slot
 from ranker.model.attention import Adapter, ContextAttention, ListAttention
 from ranker.model.kge_table import KgeTable
+from ranker.model.list_matches import UNITS, ListMatches
 from ranker.model.principal_axes import normed, principal_axes
 from ranker.model.relation_scores import RelationScores
 
@@ -24,8 +25,8 @@ class KgeAttention(nn.Module):
 
     What comes out, side by side: the context's attention over all tokens; partial inner products of every user vector
     with every ad vector (in our measurements the strongest simple feature); a few numbers of each vector by itself,
-    among them how long it was before the layer norm; and the matches: cosines of user and ad vectors, and the scores
-    that the graph's own relations give them.
+    among them how long it was before the layer norm; each list held against the ad event by event; and the matches:
+    cosines of user and ad vectors, and the scores that the graph's own relations give them.
     """
 
     def __init__(
@@ -51,11 +52,15 @@ class KgeAttention(nn.Module):
         self.relations = RelationScores(export, users, ads)
         pairs = len(self.users) * len(self.ads)
         self.matches = pairs + self.relations.width
+        self.list_matches = nn.ModuleDict(
+            {slot.name: ListMatches(len(ads), slot.width, slot.ages is not None) for slot in self.lists}
+        )
         self.width = width + tokens * SUMMARY + pairs * self.groups + len(self.singles) + self.matches
+        self.width += len(self.lists) * UNITS
 
     def forward(self, batch: Batch, context: Tensor, ids: Tensor | None) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
         """Features, matches, and the attention weights: by list slot (B, H, 1 + L), 'context' (B, H, N)."""
-        tokens, weights, vectors, known = {}, {}, {}, {}
+        tokens, weights, vectors, known, matched = {}, {}, {}, {}, []
         for slot in self.singles:
             rows = batch.rows[:, slot.tokens]
             vectors[slot.name], known[slot.name] = self.table(str(slot.type), rows)[:, 0], rows >= 0
@@ -63,16 +68,20 @@ class KgeAttention(nn.Module):
             adapter = self.adapters[slot.name]
             tokens[slot.name] = adapter(normed(vectors[slot.name]), known[slot.name].float(), own_ids)
         ads = torch.cat([tokens[name] for name in self.ads], dim=1)
+        exported = torch.stack([normed(vectors[name]) for name in self.ads], dim=1)
         for slot in self.lists:
             rows = batch.rows[:, slot.tokens]
             listed = normed(self.table.exported(str(slot.type), rows))
+            ages = None if slot.ages is None else batch.ages[:, slot.ages]
             tokens[slot.name], weights[slot.name] = self.attentions[slot.name](ads, listed, rows >= 0)
+            cosines = exported @ listed.transpose(1, 2) / listed.shape[2]
+            matched.append(self.list_matches[slot.name](cosines, rows >= 0, ages))
         answer, weights["context"] = self.context(context, torch.stack(list(tokens.values()), dim=1))
         summaries = [self.summaries[name](token) for name, token in tokens.items()]
         lengths = [log_length(vector) for vector in vectors.values()]
         products, cosines = self._products(tokens)
         matches = torch.cat([cosines, self._relation_scores(vectors, known)], dim=1)
-        return torch.cat([answer, *summaries, *lengths, products, matches], dim=1), matches, weights
+        return torch.cat([answer, *summaries, *lengths, products, *matched, matches], dim=1), matches, weights
 
     def _relation_scores(self, vectors: dict[str, Tensor], known: dict[str, Tensor]) -> Tensor:
         """(B, R), from vectors at the scale that the graph learned them at: translations are of that scale."""

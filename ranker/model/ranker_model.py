@@ -15,6 +15,7 @@ from ranker.model.heads import Heads
 from ranker.model.id_embedding import IdEmbedding
 from ranker.model.kge_attention import KgeAttention
 from ranker.model.kge_table import KgeTable
+from ranker.model.list_facts import ListFacts
 from ranker.model.tabular import Tabular
 
 
@@ -46,7 +47,8 @@ class RankerModel(nn.Module):
         self.attention: KgeAttention | None = None
         self.concat: KgeConcat | None = None
         self.degrees: Degrees | None = None
-        context = self.tabular.width
+        self.lists = ListFacts(layout)
+        context = self.tabular.width + self.lists.width
         width = config.ids.dim * len(layout.slots) if arm.ids else 0
         if arm.vectors != "none":
             assert export is not None
@@ -81,7 +83,7 @@ class RankerModel(nn.Module):
 
     def context(self, batch: Batch) -> Tensor:
         """Tabular columns and, where the arm reads an export, how often the graph has seen the entities: (B, C)."""
-        parts = [self.tabular(batch)] + ([] if self.degrees is None else [self.degrees(batch)])
+        parts = [self.tabular(batch), self.lists(batch)] + ([] if self.degrees is None else [self.degrees(batch)])
         return torch.cat(parts, dim=1)
 
     @torch.no_grad()

@@ -231,8 +231,25 @@ def test_recent_lists_equal_a_plain_loop() -> None:
     for row in range(80):
         past = np.flatnonzero((user == who[row]) & (time < when[row]))
         past = past[np.argsort(time[past], kind="stable")][::-1][:20]
-        expected = target[past] if allowed[row] else target[:0]
-        np.testing.assert_array_equal(lists.targets[lists.offsets[row] : lists.offsets[row + 1]], expected)
+        past = past if allowed[row] else past[:0]
+        found = slice(lists.offsets[row], lists.offsets[row + 1])
+        np.testing.assert_array_equal(lists.targets[found], target[past])
+        np.testing.assert_array_equal(lists.times[found], time[past])
+
+
+def test_every_recent_event_has_its_time(world: Path, impressions: pd.DataFrame) -> None:
+    """Latest first, before the impression; an item's is that of a page visit in the log, where that goes so far."""
+    for name in ("recent_pins", "recent_items"):
+        lists, times = impressions[name], impressions[f"{name}_ts"]
+        assert (lists.str.len() == times.str.len()).all() and (lists.str.len() > 1).any()
+        assert (np.concatenate(times.tolist()) < np.repeat(impressions.ts, times.str.len())).all()
+        assert all((np.diff(ts) <= 0).all() for ts in times)
+    visits = read(world / "conversions").query("event == 'page_visit'")
+    logged = set(zip(visits.user_id, visits.item_id, visits.ts, strict=True))
+    end = WorldParameters().graph_end
+    listed = impressions[["user_id", "recent_items", "recent_items_ts"]].explode(["recent_items", "recent_items_ts"])
+    listed = listed[listed.recent_items_ts < end]
+    assert len(listed) > 1000 and set(listed.itertuples(index=False, name=None)) <= logged
 
 
 def test_offsite_history_needs_consent(world: Path, impressions: pd.DataFrame) -> None:

@@ -284,7 +284,7 @@ def test_esmm_and_click_losses_are_their_formulas() -> None:
     torch.manual_seed(0)
     click, conversion = torch.tensor([1.0, 1, 0, 0, 1]), torch.tensor([1.0, 0, 0, -1, -1])
     empty = torch.zeros(5, 0)
-    batch = Batch(click, conversion, empty, empty.long(), empty.long(), empty.long())
+    batch = Batch(click, conversion, empty, empty.long(), empty.long(), empty.long(), empty.long())
     logits = {"ctr": torch.randn(5), "cvr": torch.randn(5)}
     p, q = torch.sigmoid(logits["ctr"]), torch.sigmoid(logits["cvr"])
     both, target = p * q, click * conversion
@@ -299,7 +299,7 @@ def test_esmm_and_click_losses_are_their_formulas() -> None:
 def test_down_sampling_moves_the_odds_by_what_was_dropped() -> None:
     """He et al. 2014: q = p / (p + (1 - p) * keep)."""
     p = torch.tensor([0.01, 0.2, 0.7])
-    batch = Batch(torch.ones(3), -torch.ones(3), *(torch.zeros(3, 0),) * 4)
+    batch = Batch(torch.ones(3), -torch.ones(3), *(torch.zeros(3, 0),) * 5)
     found = losses({"ctr": torch.logit(p)}, batch, config(labels={"click": "click"}), 0.25)["ctr"]
     assert torch.isclose(found, -(p / (p + (1 - p) * 0.25)).log().mean())
 

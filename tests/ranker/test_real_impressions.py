@@ -34,8 +34,10 @@ def test_globo_impressions_say_only_what_was_known(clicks: pd.DataFrame) -> None
     for row in rows.sample(60, random_state=0).to_dict("records"):
         (moment,) = np.flatnonzero((clicks["click_ts_ms"] == row["ts"]) & (clicks["user_id"] == row["user_id"]))
         past, clicked = clicks.iloc[:moment], clicks.iloc[moment]["article_id"]
-        read = past[past["user_id"] == row["user_id"]]["article_id"].tolist()[::-1][:RECENT]
-        assert row["recent_articles"] == read
+        own = past[past["user_id"] == row["user_id"]].iloc[::-1][:RECENT]
+        read = own["article_id"].tolist()
+        assert row["recent_articles"].tolist() == read
+        assert row["recent_times"].tolist() == own["click_ts_ms"].tolist()
         assert row["article_clicks"] == (past["article_id"] == row["article_id"]).sum()
         assert row["article_clicks_lately"] == (past["article_id"].iloc[-WINDOW:] == row["article_id"]).sum()
         born = clicks[clicks["article_id"] == row["article_id"]]["click_ts_ms"].min()

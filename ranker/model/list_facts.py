@@ -1,0 +1,62 @@
+"""What a list says without any vector: how long ago its latest event was, and where it names the ad itself."""
+
+import torch
+from torch import Tensor, nn
+
+from ranker.data.batch import Batch
+from ranker.data.join import NO_ID
+from ranker.data.lists import AGE_BUCKETS
+from ranker.data.slots import Layout, Slot
+
+LAST = (1, 3)  # how many of the latest events are looked at apart, beside the whole list
+WINDOWS = 2 * (len(LAST) + 1)  # numbers that `windows` gives
+SPREAD = 4.0  # between the least and the largest fact: they are to weigh as much as numerics do, which have unit spread
+
+
+class ListFacts(nn.Module):
+    """Every list slot's latest age, and its matches with each ad slot whose ids mean the same: -> (B, `width`).
+
+    All of them lie within SPREAD.
+    """
+
+    def __init__(self, layout: Layout) -> None:
+        super().__init__()
+        lists = [slot for slot in layout.slots if slot.is_list]
+        ads = [slot for slot in layout.slots if slot.side == "ad"]
+        self.timed = [slot.ages for slot in lists if slot.ages is not None]
+        self.pairs = [(slot, ad) for slot in lists for ad in ads if slot.space == ad.space]
+        self.width = len(self.timed) + len(self.pairs) * (WINDOWS + 1)
+
+    def forward(self, batch: Batch) -> Tensor:
+        found = [latest_age(batch.ages[:, place]) for place in self.timed]
+        found += [self._matches(batch, slot, ad) for slot, ad in self.pairs]
+        return torch.cat(found, dim=1) if found else batch.numerics[:, :0]
+
+    def _matches(self, batch: Batch, slot: Slot, ad: Slot) -> Tensor:
+        """How the list's ids equal the ad's, in windows, and how near its front: (B, WINDOWS + 1)."""
+        listed = batch.hashes[:, slot.tokens]
+        present = listed != NO_ID
+        equal = ((listed == batch.hashes[:, ad.tokens]) & present).float()
+        near = equal / torch.arange(1, slot.width + 1, device=equal.device)
+        return SPREAD * torch.cat([windows(equal.unsqueeze(1), present), near.amax(dim=1, keepdim=True)], dim=1)
+
+
+def latest_age(ages: Tensor) -> Tensor:
+    """(B, L) buckets, 0 where there is none -> (B, 1), from SPREAD / 2 for the youngest to -SPREAD / 2 for none."""
+    youngest = torch.where(ages > 0, ages, AGE_BUCKETS + 1).amin(dim=1, keepdim=True)
+    return SPREAD * (0.5 - (youngest - 1) / AGE_BUCKETS)
+
+
+def windows(values: Tensor, present: Tensor) -> Tensor:
+    """Largest and mean of the latest 1, the latest 3 and all of the `present` (B, L) values.
+
+    (B, J, L) -> (B, J * WINDOWS); 0 where none is present.
+    """
+    there = present.unsqueeze(1)
+    largest, total = values.masked_fill(~there, -torch.inf), values * there
+    found = []
+    for width in (*LAST, values.shape[2]):
+        count = there[:, :, :width].sum(dim=2)
+        top = largest[:, :, :width].amax(dim=2)
+        found += [top.masked_fill(count == 0, 0.0), total[:, :, :width].sum(dim=2) / count.clamp(min=1)]
+    return torch.stack(found, dim=2).flatten(1)
