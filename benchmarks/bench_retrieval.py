@@ -26,7 +26,7 @@ RESULT = OUT / "retrieval.json"
 DIMENSION = 64
 RELATION = "buy"  # in every config: the one that is asked for
 COLUMNS = ("recall@20", "ndcg@20", "mrr", "seconds")
-REGULARIZATIONS = (0.05, 0.1, 0.15)
+REGULARIZATIONS = (0.05, 0.1, 0.15, 0.25)
 EPOCHS = {"amazon_grocery": 20, "multibehavior_tmall": 30, "complete_journey": 20, "globo": 15}
 VALIDATION = {
     "model.validate_every": 5,

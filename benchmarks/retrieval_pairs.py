@@ -52,10 +52,10 @@ def complete_journey() -> Iterator[tuple[str, Pairs]]:
 
 
 def globo() -> Iterator[tuple[str, Pairs]]:
-    """News lives for hours: clicks of eight hours, given those of the two days before."""
+    """News lives for hours: clicks of two hours, given those of the two days before."""
     log = pd.read_parquet(SHARED / "globo_clicks/clicks.parquet", columns=["user_id", "article_id", "click_ts_ms"])
     log = log.rename(columns={"article_id": "item_id"})
-    hours = ["2017-10-16 06:00", "2017-10-16 14:00", "2017-10-16 22:00"]
+    hours = ["2017-10-16 12:00", "2017-10-16 14:00", "2017-10-16 16:00"]
     yield from split_by_time(log, log.click_ts_ms, hours, "ms", begin="2D")
 
 
