@@ -10,6 +10,7 @@ from partitioning.config.sections import TimeUnit
 from partitioning.sources.values import time_of
 
 _PER_SECOND = {"s": 1, "ms": 1000, "us": 1_000_000}
+_WIDER = ("HUGEINT", "UBIGINT", "UHUGEINT")
 _NANOSECONDS = ("TIMESTAMP_NS", "TIMESTAMPTZ_NS")
 
 
@@ -27,7 +28,7 @@ def epoch_of(column: str, unit: TimeUnit | None, kind: str) -> str:
     """SQL of a time column's epoch seconds; fractions are floored, where DuckDB's division would cut them off."""
     column = quoted(column)
     if _is_whole(kind) and unit:
-        return _floored(f"CAST({column} AS BIGINT)", _PER_SECOND[unit])
+        return _floored(_whole(column, kind), _PER_SECOND[unit])
     if kind == NO_TYPE:
         return "CAST(NULL AS BIGINT)"
     if kind in _NANOSECONDS:
@@ -46,7 +47,7 @@ def nanoseconds_of(column: str, unit: TimeUnit | None, kind: str) -> str:
     """SQL of a time column's nanoseconds since 1970; of numbers with fractions to the microsecond."""
     column = quoted(column)
     if _is_whole(kind) and unit:
-        return f"CAST({column} AS HUGEINT) * {1_000_000_000 // _PER_SECOND[unit]}"
+        return f"CAST({_whole(column, kind)} AS HUGEINT) * {1_000_000_000 // _PER_SECOND[unit]}"
     if kind == NO_TYPE:
         return "CAST(NULL AS HUGEINT)"
     if kind in _NANOSECONDS:
@@ -60,6 +61,12 @@ def nanoseconds_of(column: str, unit: TimeUnit | None, kind: str) -> str:
 
 def _is_whole(kind: str) -> bool:
     return kind in (*INTEGERS, *UNSIGNED)
+
+
+def _whole(column: str, kind: str) -> str:
+    """A whole number of 64 bits; of a wider type, what does not fit is no time."""
+    cast = f"CAST({column} AS BIGINT)"
+    return f"TRY({cast})" if kind in _WIDER else cast
 
 
 def _has_fractions(kind: str) -> bool:

@@ -64,6 +64,13 @@ def test_a_fraction_before_1970_is_not_1970(tmp_path, unit, value):
     check(failure(tmp_path, config(sources=timed(unit))), DataError, f"row 2: column 'ts' has {value}, the year 1969")
 
 
+@pytest.mark.parametrize("used", ["ts", "where"])
+def test_a_whole_number_of_more_than_63_bits_is_no_time(tmp_path, used):
+    log(ts=np.array([NOW, 2**64 - 1, NOW], np.uint64)).to_parquet(tmp_path / "log.parquet")
+    raw = config(relations=[relation(where="ts > 0")] if used == "where" else [relation()])
+    check(failure(tmp_path, raw), DataError, f"log.parquet, row 2: column 'ts' has '{2**64 - 1}'; expected a number")
+
+
 def test_an_event_of_the_future_does_not_age_all_others(tmp_path):
     weighted = relation(weight="1", half_life_days=7)
     log(ts=[NOW, NOW, int(time.time()) + 3 * DAY]).to_parquet(tmp_path / "log.parquet")
