@@ -14,6 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import datetime
 from hashlib import sha256
+from inspect import signature
 from pathlib import Path
 from threading import Event
 from typing import Any, NamedTuple
@@ -50,7 +51,10 @@ def url_problem(pattern: str) -> str | None:
     """What is wrong with a pattern that is a URL, in words that do not repeat it; None where nothing is."""
     if not is_url(pattern):
         return None
-    parts = urlsplit(pattern)
+    try:
+        parts = urlsplit(pattern)
+    except ValueError:
+        return "no URL; expected one such as s3://bucket/name or https://host/name"
     if "@" in parts.netloc:
         return "a URL with a user or a password; expected none, since credentials come from the environment"
     if parts.scheme in _WEB and (parts.query or parts.fragment or is_magic(pattern)):
@@ -177,6 +181,10 @@ class Stores:
 def _system(scheme: str) -> Any:
     import fsspec
 
+    # Made half, some of them print a traceback when they are collected.
+    asks = list(signature(fsspec.get_filesystem_class(scheme).__init__).parameters.values())[1:]
+    if any(one.default is one.empty and one.kind is one.POSITIONAL_OR_KEYWORD for one in asks):
+        raise ConfigError(f"{scheme}:// needs more than a URL says; expected a path, s3://, gs:// or https://")
     system = fsspec.filesystem(scheme)
     system.invalidate_cache()
     return system

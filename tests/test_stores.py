@@ -1,5 +1,6 @@
 """What URLs name is what the same pattern names of files, and a copy is of the version that was listed."""
 
+import gc
 import shutil
 import sys
 import threading
@@ -232,6 +233,14 @@ def test_a_scheme_that_is_none(stores: Stores, tmp_path: Path) -> None:
         find_files(tmp_path, ["s4://bucket/a"], stores=stores)
 
 
+@pytest.mark.filterwarnings("error::pytest.PytestUnraisableExceptionWarning")
+@pytest.mark.parametrize("url", ["ftp://host/a.csv", "github://owner/a.csv"])
+def test_a_store_that_asks_for_more_than_a_url(stores: Stores, tmp_path: Path, url: str) -> None:
+    with pytest.raises(ConfigError, match=r"needs more than a URL says; expected a path, s3://"):
+        find_files(tmp_path, [url], stores=stores)
+    gc.collect()  # what was half made would print a traceback now
+
+
 def test_a_disk_that_is_too_small(
     s3: S3Server, stores: Stores, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -297,6 +306,7 @@ def test_a_web_server(tmp_path: Path, stores: Stores) -> None:
         ("https://user@example.org/a.csv", False),
         ("https://example.org/a.csv?X-Amz-Signature=1", False),
         ("https://example.org/*.csv", False),
+        ("http://[::1/a.csv", False),
     ],
 )
 def test_what_a_config_may_say(pattern: str, fine: bool) -> None:
