@@ -73,7 +73,8 @@ def validation_memory(config: ModelConfig) -> int:
 
 
 def check_names(graph: Graph, config: ModelConfig) -> None:
-    """Raises DataError for a relation that the config names and the graph lacks (names can come from the data)."""
+    """Raises DataError for a relation that the config names and the graph lacks (names can come from the data), a type
+    that has no one side for a bias, and a graph without what is to be trained."""
     names = [relation.name for relation in graph.relations]
     lines = [
         f"{path}: '{name}' is not a relation of the graph{did_you_mean(name, names)}"
@@ -87,3 +88,5 @@ def check_names(graph: Graph, config: ModelConfig) -> None:
         raise DataError(f"model.tail_bias: entity type '{both[0]}' is head and tail of anchors; expected one side")
     if not graph.edges("train"):
         raise DataError("the graph has no training edge; widen graph.split or the sources")
+    if config.anchors and not any(r.edges["train"] for r in graph.relations if r.name in config.anchors):
+        raise DataError("model.anchors: none has a training edge, so nothing would shape the space that is exported")

@@ -147,6 +147,15 @@ def test_a_type_on_both_sides_of_anchors_has_no_place_for_a_bias(tmp_path: Path)
         check_names(graph, CONFIG.model_copy(update={"anchors": ("also",)}))
 
 
+def test_anchors_without_a_training_edge_shape_no_space(tmp_path: Path) -> None:
+    rows = np.arange(4)
+    relations = {"click": ("user", "pin"), "save": ("user", "pin")}
+    graph = write_graph(tmp_path, {"user": [4], "pin": [4]}, relations, [Triples("save", "train", rows, rows)])
+    check_names(graph, CONFIG.model_copy(update={"anchors": ("click", "save")}))
+    with pytest.raises(DataError, match="model.anchors: none has a training edge"):
+        check_names(graph, CONFIG)
+
+
 def test_regularization_shortens_vectors(tmp_path: Path) -> None:
     _, pins = trained(tmp_path, CONFIG.model_copy(update={"regularization": 0.5}))
     _, free = trained(tmp_path / "free", CONFIG.model_copy(update={"regularization": 0.0}))
