@@ -44,6 +44,7 @@ __all__ = [
     "has_checkpoint",
     "names_note",
     "plan_training",
+    "tail_bias_fits",
     "train",
 ]
 
@@ -60,6 +61,16 @@ def plan_training(
     from pbg_transra.planning import plan
 
     return plan.plan_training(graph_dir, config, start, interrupted, scratch)
+
+
+def tail_bias_fits(graph_dir: Path, config: ModelConfig) -> bool:
+    """Whether the anchors of a graph can have `tail_bias`: no type is on both their sides."""
+    from artifacts.graph import load_graph
+    from pbg_transra.backends.tail_bias import types_on_both_sides
+
+    biased = config.model_copy(update={"tail_bias": True})
+    possible = bool(config.anchors) and config.start_from is None
+    return possible and not types_on_both_sides(load_graph(graph_dir).relations, biased)
 
 
 def adopt_checkpoint(directory: Path, graph_dir: Path, config: ModelConfig, model_dir: Path) -> Adoption:
