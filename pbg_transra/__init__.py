@@ -13,6 +13,7 @@ from pbg_transra.pbg.committed import committed_files, has_checkpoint
 from pbg_transra.reports import (
     Adoption,
     BucketDone,
+    Diverged,
     ExportReport,
     TrainingPlan,
     TrainProgress,
@@ -27,6 +28,7 @@ warnings.filterwarnings("ignore", message="TypedStorage is deprecated")
 __all__ = [
     "Adoption",
     "BucketDone",
+    "Diverged",
     "EvaluateConfig",
     "ExportConfig",
     "ExportReport",
@@ -93,7 +95,7 @@ def train(
 ) -> TrainReport:
     """Trains into `model_dir`, going on from what it holds; `report` is called by a thread of its own.
 
-    Raises DataError for a checkpoint of another model and where training diverges, TransraError when a worker dies.
+    Raises DataError for a checkpoint of another model, Diverged (a DataError), TransraError when a worker dies.
     """
     from pbg_transra.training import train as training
 

@@ -20,8 +20,8 @@ from pipeline.stages.split_notes import wanted_splits
 from pipeline.status import dry_run
 from pipeline.tuned_config import require_writable, write_tuned
 from pipeline.tuning_search import Budget, Search, settings_told
-from pipeline.tuning_space import METRICS, VERSION, Space, require_judgeable, space_of, trial_model
-from pipeline.tuning_study import Study, Trial, require_optuna
+from pipeline.tuning_space import METRICS, VERSION, Space, judged_by, require_judgeable, space_of, trial_model
+from pipeline.tuning_study import Study, Trial, kept, require_optuna
 from pipeline.workspace.context import SCRATCH, Context
 from pipeline.workspace.fingerprint import digest_of
 from pipeline.workspace.lock import locked
@@ -34,8 +34,8 @@ STUDY = "tune.sqlite"
 def tune(context: Context, out: Path, budget: Budget, everything: bool, only_plan: bool) -> dict[str, Any]:
     """Tunes, and writes `out`. `everything`: keys that the config writes may change, too.
 
-    Raises ConfigError where Optuna, a model or a valid split is missing, and where `out` is not ours; the rest as the
-    stages `partition` and `train`.
+    Raises ConfigError where Optuna, a model or a valid split is missing, and where `out` is not ours; DataError and
+    ResourceError for the file of trials; the rest as the stages `partition` and `train`.
     """
     require_optuna()
     _require_valid_split(context.config)
@@ -51,14 +51,17 @@ def tune(context: Context, out: Path, budget: Budget, everything: bool, only_pla
         claim(context)
         run = [bring_up_to_date(context, name).run for name in stages][-1]
         shutil.rmtree(context.workspace.path / SCRATCH, ignore_errors=True)
-        search = _search(context, run, everything)
-        return _written(context, out, search.space, search.go_on(budget))
+        with kept(context.workspace.path / STUDY):
+            search = _search(context, run, everything)
+            trials = search.go_on(budget)
+        return _written(context, out, search.space, trials)
 
 
 def _require_valid_split(config: RunConfig) -> None:
-    """Before the graph is made. Raises ConfigError."""
-    if config.trained and "valid" not in wanted_splits(config.graph):
-        raise ConfigError("graph.split: no valid split, by which tune chooses; expected `time` or `random` with one")
+    """Before the graph is made. Raises ConfigError, also for a config of a graph alone."""
+    judge = METRICS[judged_by(config.trained)]
+    if "valid" not in wanted_splits(config.graph):
+        raise ConfigError(f"graph.split: no valid split, whose {judge} tune chooses by; expected one")
 
 
 def _search(context: Context, run: Run, everything: bool) -> Search:
@@ -69,7 +72,7 @@ def _search(context: Context, run: Run, everything: bool) -> Search:
     space = space_of(graph, model, tail_bias_fits(graph_dir, model), everything)
     first = context.config.model_copy(update={"model": trial_model(space, {}, as_it_is=True)})
     expected = STAGES["train"].plan(replace(context, config=first, restart=True), run)
-    context.console.say(f"tune: expected of each trial {told(expected)}")
+    context.console.say(f"tune: expected of the first trial {told(expected)}")
     made_from = targets(context, STAGES["train"])[-1].fingerprint
     name = digest_of({"space": VERSION, "train": made_from, "judged": [space.by, model.validation_edges, model.seed],
                       "free": sorted(space.free)})  # fmt: skip

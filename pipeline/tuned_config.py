@@ -33,9 +33,7 @@ def write_tuned(path: Path, config: Path, tuned: RunConfig, remark: str) -> None
     base = read_raw(config)
     patch = differing(_resolved(validate(base)), _resolved(tuned))
     if _resolved(validate(patched(base, patch))) != _resolved(tuned):
-        raise ConfigError(
-            f"{config}: what --set changed cannot be written as a variant of it; put it into the file"
-        )
+        raise ConfigError(f"{config}: what --set changed cannot be written as a variant of it; put it into the file")
     extends = os.path.relpath(config.resolve(), path.parent.resolve())
     text = json.dumps({"extends": extends, **patch}, indent=2, allow_nan=False)
     write_text(path, f"{MARK}: {remark}\n{text}\n")

@@ -8,8 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from artifacts.errors import DataError
-from pbg_transra import ModelConfig
+from pbg_transra import Diverged, ModelConfig
 from pipeline.output.log import logged
 from pipeline.stages.train import Train
 from pipeline.tuning_space import METRICS, Space, judged, trial_model
@@ -63,7 +62,7 @@ class Search:
         return done
 
     def _trial(self, asked: Asked) -> Trial:
-        """Raises DataError when the config as it is diverges; another setting that does has no score."""
+        """Raises Diverged when the config as it is does; another setting that does has no score."""
         began, scores = time.monotonic(), list[tuple[int, float]]()
 
         def validated(done: "ValidationDone") -> None:
@@ -75,7 +74,7 @@ class Search:
             self._train(trial_model(self.space, asked.settings, asked.as_it_is), validated)
         except Pruned:
             outcome = "pruned"
-        except DataError:
+        except Diverged:
             if asked.as_it_is:
                 raise
             outcome = "diverged"

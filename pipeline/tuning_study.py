@@ -1,20 +1,24 @@
 """The trials of `transra tune`, kept by Optuna in one SQLite file of the workspace: a study per graph and config.
 
-What is chosen next follows from the finished trials and a seed, so a tune that was killed and repeated chooses what it
+What is chosen next follows from the finished trials and a seed: a tune that was killed and is repeated chooses what it
 would have chosen.
 """
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from artifacts.errors import ConfigError
+from artifacts.errors import ConfigError, DataError, ResourceError
+from artifacts.exhausted import first_line
 from pipeline.tuning_space import Dimension, Space
 
 _AS_IT_IS = "as_it_is"
 _OUTCOME = "outcome"
+_REPEATED = "repeated"
+_DECIDED = {_OUTCOME, _REPEATED}  # of a trial that is decided, as one that was cut short is not
 _RANDOM_FIRST = 8  # trials before the sampler models the earlier ones
 _PRUNED_FROM = 5  # finished trials, before any is given up
 
@@ -45,6 +49,22 @@ def require_optuna() -> None:
     """Raises ConfigError where the package is missing."""
     if find_spec("optuna") is None:
         raise ConfigError("tune: the package 'optuna' is not installed; `pip install '.[tune]'`")
+
+
+@contextmanager
+def kept(path: Path) -> Iterator[None]:
+    """Says of what goes wrong with the file of the trials whether it is to be removed, or the disk is full."""
+    from optuna.exceptions import StorageInternalError
+    from sqlalchemy.exc import SQLAlchemyError
+
+    try:
+        yield
+    except (StorageInternalError, SQLAlchemyError) as error:
+        cause = error.__cause__ if isinstance(error, StorageInternalError) else error
+        said = first_line(getattr(cause, "orig", None) or error)
+        if any(word in said for word in ("full", "readonly", "unable to open")):
+            raise ResourceError(f"{path}: trials cannot be written ({said})") from error
+        raise DataError(f"{path}: expected the trials of earlier tunes ({said}); remove it") from error
 
 
 class Asked:
@@ -82,6 +102,7 @@ class Asked:
         """It was trained before."""
         from optuna.trial import TrialState
 
+        self._trial.set_user_attr(_REPEATED, True)
         self._study.tell(self._trial, state=TrialState.FAIL)
 
 
@@ -89,25 +110,18 @@ class Study:
     """All trials under one name."""
 
     def __init__(self, path: Path, name: str, space: Space, seed: int) -> None:
-        """Goes on with what `path` holds under the name: what was cut short is queued again, as it was chosen.
-
-        Raises ConfigError for a file that is no study.
-        """
+        """Goes on with what `path` holds under the name: what was cut short is queued again, as it was chosen."""
         import optuna
-        from sqlalchemy.exc import DatabaseError
 
         optuna.logging.set_verbosity(optuna.logging.ERROR)
         self._space, self._seed = space, seed
-        try:
-            self._study = optuna.create_study(
-                storage=_storage(path),
-                study_name=name,
-                direction="maximize",
-                load_if_exists=True,
-                pruner=optuna.pruners.MedianPruner(n_startup_trials=_PRUNED_FROM),
-            )
-        except DatabaseError as error:
-            raise ConfigError(f"{path}: expected the trials of earlier tunes ({error.orig}); remove it") from error
+        self._study = optuna.create_study(
+            storage=_storage(path),
+            study_name=name,
+            direction="maximize",
+            load_if_exists=True,
+            pruner=optuna.pruners.MedianPruner(n_startup_trials=_PRUNED_FROM),
+        )
         if not self._study.trials:
             values = {each.key: getattr(space.model, each.key) for each in _tellable(space)}
             self._study.enqueue_trial(values, user_attrs={_AS_IT_IS: True})
@@ -122,7 +136,8 @@ class Study:
         """Chooses the next trial; the first is the config as it is."""
         from optuna.samplers import TPESampler
 
-        seed = (self._seed + len(self._study.trials)) % (1 << 32)  # the sampler's state dies with its process
+        decided = sum(not _DECIDED.isdisjoint(trial.user_attrs) for trial in self._study.trials)
+        seed = (self._seed + decided) % (1 << 32)  # a sampler of the whole tune would die with its process
         self._study.sampler = TPESampler(seed=seed, n_startup_trials=_RANDOM_FIRST)
         return Asked(self._study, self._study.ask(), self._space)
 
