@@ -177,4 +177,5 @@ def _tellable(space: Space) -> Iterator[Dimension]:
 def _suggested(trial: Any, dimension: Dimension) -> Any:
     if dimension.options:
         return trial.suggest_categorical(dimension.key, dimension.options)
-    return trial.suggest_float(dimension.key, dimension.low, dimension.high, log=True)
+    value = trial.suggest_float(dimension.key, dimension.low, dimension.high, log=True)
+    return float(f"{value:.3g}")  # what is trained is what a person reads, and then writes

@@ -63,6 +63,7 @@ def test_a_better_setting_is_found_and_the_second_call_trains_nothing(
     assert read_raw(tmp_path / "c.tuned.json").keys() == json.loads(path.read_text()).keys(), "`extends` was followed"
     changes = differing(load_config(path).trained.model_dump(), tuned.trained.model_dump())
     assert changes == found["best"]["settings"] and changes["lr"] >= 0.03
+    assert changes["lr"] == float(f"{changes['lr']:.3g}"), "short to read"
     assert tuned.graph == load_config(path).graph
     workspace = tmp_path / "runs" / "c"
     assert not (workspace / ".tuning").exists() and (workspace / "tune.sqlite").exists()
