@@ -13,6 +13,7 @@ from pbg_transra.pbg.committed import committed_files, has_checkpoint
 from pbg_transra.reports import (
     Adoption,
     BucketDone,
+    Diverged,
     ExportReport,
     TrainingPlan,
     TrainProgress,
@@ -27,6 +28,7 @@ warnings.filterwarnings("ignore", message="TypedStorage is deprecated")
 __all__ = [
     "Adoption",
     "BucketDone",
+    "Diverged",
     "EvaluateConfig",
     "ExportConfig",
     "ExportReport",
@@ -44,6 +46,7 @@ __all__ = [
     "has_checkpoint",
     "names_note",
     "plan_training",
+    "tail_bias_fits",
     "train",
 ]
 
@@ -60,6 +63,16 @@ def plan_training(
     from pbg_transra.planning import plan
 
     return plan.plan_training(graph_dir, config, start, interrupted, scratch)
+
+
+def tail_bias_fits(graph_dir: Path, config: ModelConfig) -> bool:
+    """Whether the anchors of a graph can have `tail_bias`: no type is on both their sides."""
+    from artifacts.graph import load_graph
+    from pbg_transra.backends.tail_bias import types_on_both_sides
+
+    biased = config.model_copy(update={"tail_bias": True})
+    possible = bool(config.anchors) and config.start_from is None
+    return possible and not types_on_both_sides(load_graph(graph_dir).relations, biased)
 
 
 def adopt_checkpoint(directory: Path, graph_dir: Path, config: ModelConfig, model_dir: Path) -> Adoption:
@@ -82,7 +95,7 @@ def train(
 ) -> TrainReport:
     """Trains into `model_dir`, going on from what it holds; `report` is called by a thread of its own.
 
-    Raises DataError for a checkpoint of another model and where training diverges, TransraError when a worker dies.
+    Raises DataError for a checkpoint of another model, Diverged (a DataError), TransraError when a worker dies.
     """
     from pbg_transra.training import train as training
 

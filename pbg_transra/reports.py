@@ -2,7 +2,12 @@
 
 from dataclasses import dataclass
 
+from artifacts.errors import DataError
 from artifacts.graph import Bucket
+
+
+class Diverged(DataError):
+    """What is no longer finite in a training; who catches it adds where that was."""
 
 
 @dataclass(frozen=True)

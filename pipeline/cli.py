@@ -3,6 +3,7 @@
     transra demo-data data/demo
     transra partition configs/demo.json && transra train configs/demo.json && transra export configs/demo.json
     transra run configs/demo.json          every stale stage, in order: what cron calls
+    transra tune configs/demo.json         choose settings of the model by the valid split
 
 Exit codes: 0 done or up to date, 2 usage or config, 65 bad data, 70 internal, 73 cannot write or does not fit,
 75 locked, 130 interrupted.
@@ -63,6 +64,7 @@ def parser() -> argparse.ArgumentParser:
             stage.add_argument("--arms", default="all", metavar="all|a,b,c", help="which arms of the config (all)")
     everything = commands.add_parser("run", help="every stale stage, in order (what cron calls)", parents=[common])
     everything.set_defaults(action=run_stages, stages=[], restart=False)
+    add_tune(commands, common)
     removing = commands.add_parser("purge", help="remove every run but the published one", parents=[common])
     removing.set_defaults(action=purge_runs)
     commands.add_parser("status", help="what the workspace holds", parents=[common]).set_defaults(action=show_status)
@@ -110,6 +112,15 @@ def add_neighbors(commands: Any, common: argparse.ArgumentParser) -> None:
     command.set_defaults(action=show_neighbors)
 
 
+def add_tune(commands: Any, common: argparse.ArgumentParser) -> None:
+    command = commands.add_parser("tune", help="choose settings of the model by the valid split", parents=[common])
+    command.add_argument("--minutes", type=minutes, default=30.0, help="of training in all, earlier calls counted (30)")
+    command.add_argument("--trials", type=positive, metavar="N", help="at most so many, earlier calls counted")
+    command.add_argument("--out", type=Path, metavar="FILE", help="what to write (default: CONFIG with .tuned.json)")
+    command.add_argument("--all", action="store_true", help="also change keys of model that the config writes")
+    command.set_defaults(action=tune_model)
+
+
 def utf8(text: str) -> str:
     """A name that a graph can have; bytes of another encoding reach us as lone surrogates."""
     try:
@@ -127,6 +138,17 @@ def positive(text: str) -> int:
         number = 0
     if not 0 < number < 1 << 31:
         raise argparse.ArgumentTypeError(f"{text!r}: expected a whole number from 1 to {(1 << 31) - 1}")
+    return number
+
+
+def minutes(text: str) -> float:
+    """A time to spend, up to some years."""
+    try:
+        number = float(text)
+    except ValueError:
+        number = 0.0
+    if not 0 < number <= 1e7:
+        raise argparse.ArgumentTypeError(f"{text!r}: expected a number of minutes above 0, at most 10 million")
     return number
 
 
@@ -212,6 +234,17 @@ def run_stages(options: argparse.Namespace) -> dict[str, Any]:
         outcomes = [bring_up_to_date(context, name) for name in asked]
     made = {outcome.stage: {"made": outcome.made, "metrics": outcome.metrics} for outcome in outcomes}
     return {"run": outcomes[-1].run.id, "stages": made}
+
+
+def tune_model(options: argparse.Namespace) -> dict[str, Any]:
+    from pipeline.tune import tune
+    from pipeline.tuning_search import Budget
+
+    context = context_of(options)
+    out = options.out or options.config.with_name(f"{options.config.stem}.tuned.json")
+    if not is_plain(out):
+        raise ConfigError(f"--out {out}: expected a path in UTF-8 without NUL")
+    return tune(context, out, Budget(options.minutes, options.trials), options.all, options.dry_run)
 
 
 def purge_runs(options: argparse.Namespace) -> dict[str, Any]:

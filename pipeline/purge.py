@@ -13,12 +13,13 @@ from artifacts.errors import ConfigError
 from artifacts.publish import sync
 from pipeline.stages import STAGES
 from pipeline.stages.people import made_with_present_lists
-from pipeline.workspace.context import STORED, Context
+from pipeline.workspace.context import SCRATCH, STORED, Context
 from pipeline.workspace.workspace import Run
 
 _PURGED = ".purged-"
-# What a killed command leaves behind beside runs: a calibration's vectors, files and links that were being replaced.
-_LEFT_BEHIND = (f"{_PURGED}*", ".calibration-*", ".*.partial", STORED)
+# What a killed command leaves behind beside runs: a calibration's vectors, a trial of `tune`, files and links that were
+# being replaced.
+_LEFT_BEHIND = (f"{_PURGED}*", ".calibration-*", ".*.partial", STORED, SCRATCH)
 
 
 def purge(context: Context, dry_run: bool) -> dict[str, Any]:

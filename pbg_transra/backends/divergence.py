@@ -8,12 +8,8 @@ from contextlib import contextmanager
 
 from torch import Tensor
 
-from artifacts.errors import DataError
 from artifacts.graph import Bucket
-
-
-class Diverged(DataError):
-    """What is no longer finite; who catches it adds where that was."""
+from pbg_transra.reports import Diverged
 
 
 def bad_loss(relation: str, loss: float) -> Diverged:

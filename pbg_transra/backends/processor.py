@@ -11,11 +11,11 @@ from torch import Tensor
 
 from pbg_transra.backends.adagrad import HogwildAdagrad
 from pbg_transra.backends.backend import Rates, Trained
-from pbg_transra.backends.divergence import Diverged
 from pbg_transra.backends.edges import Edges
 from pbg_transra.backends.tables import Ends
 from pbg_transra.config import ModelConfig
 from pbg_transra.pbg.embedder import TransRAEmbedder
+from pbg_transra.reports import Diverged
 
 
 class Processor(ABC):

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from pbg_transra.backends.backend import Backend, Segment
-from pbg_transra.backends.divergence import Diverged
+from pbg_transra.reports import Diverged
 
 SECONDS = 0.5
 WARM_UP = 0.2  # seconds: caches, and pages that a process touches for the first time

@@ -48,6 +48,12 @@ def read_raw(path: Path, children: tuple[Path, ...] = ()) -> dict[str, Any]:
     return patched(read_raw((path.parent / base).resolve(), (*children, path)), raw)
 
 
+def lineage(path: Path) -> list[Path]:
+    """The resolved paths of a config that can be read and of those that it `extends`, one after the other."""
+    base = parsed(path.read_text(encoding="utf-8")).get("extends")
+    return [path.resolve(), *(lineage((path.parent / base).resolve()) if base else ())]
+
+
 class TooDeep(ValueError):
     """JSON5 with more levels than any config has."""
 

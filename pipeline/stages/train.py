@@ -1,5 +1,6 @@
 """One vector per entity is learned; an interrupted training resumes."""
 
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -13,7 +14,7 @@ from pipeline.workspace.fingerprint import input_state
 from pipeline.workspace.workspace import Run
 
 if TYPE_CHECKING:
-    pass
+    from pbg_transra import ValidationDone
 from pipeline.stages.stage import Stage
 
 
@@ -55,7 +56,14 @@ class Train(Stage):
             "seconds": plan.seconds,
         }
 
-    def make(self, context: Context, run: Run, partial: Path) -> dict[str, Any]:
+    def make(
+        self,
+        context: Context,
+        run: Run,
+        partial: Path,
+        on_validation: Callable[["ValidationDone"], None] = lambda done: None,
+    ) -> dict[str, Any]:
+        """As every stage; what `on_validation` raises ends the training."""
         from pbg_transra import train
         from pipeline.stages.train_events import train_events
 
@@ -67,7 +75,12 @@ class Train(Stage):
             )
         scalars = run.path / "tensorboard" if model.tensorboard else None
         with context.console.bar(self.name, " edges") as bar, train_events(bar, scalars) as to:
-            return asdict(train(graph_dir, partial, model, to.progress, to.bucket, to.validation))
+
+            def validated(done: "ValidationDone") -> None:
+                to.validation(done)
+                on_validation(done)
+
+            return asdict(train(graph_dir, partial, model, to.progress, to.bucket, validated))
 
     def _start(self, context: Context, run: Run, partial: Path) -> None:
         """Puts the checkpoint of `model.start_from` where training looks for first values; not after a first epoch."""

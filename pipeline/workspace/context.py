@@ -15,6 +15,7 @@ from pipeline.workspace.fingerprint import digest_of, input_state
 from pipeline.workspace.workspace import Workspace
 
 STORED = ".stored"  # in a workspace: copies of files of stores, while a command reads them
+SCRATCH = ".tuning"  # in a workspace: the model of a trial of `tune`, while it is trained
 
 
 @dataclass(frozen=True)

@@ -55,7 +55,8 @@ def root(tmp_path: Path) -> Path:
     run = published(tmp_path)
     for left in ("model.partial", "ranker/prepared", ".manifest.json.partial"):
         (run.path / left).mkdir(parents=True)
-    (tmp_path / "runs/c/.calibration-x").mkdir()
+    for left in (".calibration-x", ".tuning"):
+        (tmp_path / "runs/c" / left).mkdir()
     return tmp_path
 
 
@@ -78,7 +79,9 @@ def test_purge_keeps_the_published_run_alone(root: Path, capsys: pytest.CaptureF
     assert transra(root, "purge", "--dry-run", "--json") == 0
     doomed = json.loads(capsys.readouterr().out)["to_remove"]
     left = [kept.path / name for name in (".manifest.json.partial", "model.partial", "ranker/prepared")]
-    assert sorted(doomed) == sorted(map(str, [workspace.path / ".calibration-x", earlier.path, *left]))
+    assert sorted(doomed) == sorted(
+        map(str, [workspace.path / ".calibration-x", workspace.path / ".tuning", earlier.path, *left])
+    )
     assert earlier.path.exists() and all(path.exists() for path in left)
     assert transra(root, "purge") == 0
     assert f"purge: removes {earlier.path}" in capsys.readouterr().out
