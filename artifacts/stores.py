@@ -244,7 +244,9 @@ def _asking(url: str) -> Iterator[None]:
         raise DataError(f"{url}: there is no such bucket or file") from error
     except PermissionError as error:
         raise DataError(f"{url}: not permitted ({first_line(error)}); credentials come from the environment") from error
-    except Exception as error:
+    except (AssertionError, AttributeError, NameError, TypeError):
+        raise  # a mistake in code, not of a store
+    except Exception as error:  # botocore's, aiohttp's and gcsfs' have no other base in common
         if ours := exhausted(error):
             raise ours from error
         if isinstance(error, ValueError) and "Protocol not known" in str(error):

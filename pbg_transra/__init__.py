@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from pbg_transra.backends.tail_bias import types_on_both_sides
 from pbg_transra.config import EvaluateConfig, ExportConfig, ModelConfig
 from pbg_transra.pbg.committed import committed_files, has_checkpoint
 from pbg_transra.reports import (
@@ -48,6 +49,7 @@ __all__ = [
     "plan_training",
     "tail_bias_fits",
     "train",
+    "types_on_both_sides",
 ]
 
 
@@ -68,7 +70,6 @@ def plan_training(
 def tail_bias_fits(graph_dir: Path, config: ModelConfig) -> bool:
     """Whether the anchors of a graph can have `tail_bias`: no type is on both their sides."""
     from artifacts.graph import load_graph
-    from pbg_transra.backends.tail_bias import types_on_both_sides
 
     biased = config.model_copy(update={"tail_bias": True})
     possible = bool(config.anchors) and config.start_from is None

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from artifacts.graph import Bucket, Graph, Side
+from artifacts.graph import Bucket, EntityType, Graph, Side
 from pbg_transra.training.degrees import training_degrees
 
 
@@ -30,6 +30,8 @@ class DegreeDecays:
     def __init__(self, graph_dir: Path, graph: Graph, scratch: Path) -> None:
         """Reads every training edge once for each side. Raises OSError where `scratch` has no room for the file."""
         self._graph = graph
+        # by side: its types once each, and the number of each relation's among them
+        self._sides = {side: _numbered(graph.types_on(side)) for side in Side}
         keys = [(kind.name, part) for kind in graph.entity_types for part in range(kind.partitions)]
         counts = [graph.entity_type(name).counts[part] for name, part in keys]
         self._starts = dict(zip(keys, accumulate([0, *counts]), strict=False))
@@ -52,9 +54,8 @@ class DegreeDecays:
     def fill(self, bucket: Bucket, relations: Tensor, heads: Tensor, tails: Tensor, into: Tensor) -> None:
         """Writes the factors of edges of a bucket, given by their columns (E,), into (2, E)."""
         for side, rows, out in zip(Side, (heads, tails), into, strict=True):
-            part, types = side.pick(*bucket), [relation.type(side) for relation in self._graph.relations]
-            numbers = torch.tensor([self._graph.types_on(side).index(self._graph.entity_type(t)) for t in types])
-            for number, kind in enumerate(self._graph.types_on(side)):
+            part, (types, numbers) = side.pick(*bucket), self._sides[side]
+            for number, kind in enumerate(types):
                 chosen = numbers[relations] == number
                 values = self._of(kind.name, kind.partition_in(part))
                 out[chosen] = torch.from_numpy(values[rows[chosen].numpy()])
@@ -62,3 +63,9 @@ class DegreeDecays:
     def _of(self, name: str, part: int) -> np.ndarray:
         first = self._starts[name, part]
         return self._values[first : first + self._graph.entity_type(name).counts[part]]
+
+
+def _numbered(of_relations: list[EntityType]) -> tuple[list[EntityType], Tensor]:
+    """The types, each once, and for each relation which of them is its own, (R,)."""
+    types = list(dict.fromkeys(of_relations))
+    return types, torch.tensor([types.index(kind) for kind in of_relations])

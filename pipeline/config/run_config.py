@@ -1,6 +1,7 @@
 """The root of a run config: one section per stage."""
 
 from collections.abc import Iterable, Iterator, Sequence
+from typing import NamedTuple
 
 from pydantic import Field
 
@@ -8,8 +9,16 @@ from artifacts.errors import ConfigError
 from artifacts.section import Problem, Section, did_you_mean
 from artifacts.stores import is_url
 from partitioning import CheckConfig, GraphConfig, check_problems, graph_problems
-from pbg_transra import EvaluateConfig, ExportConfig, ModelConfig
+from pbg_transra import EvaluateConfig, ExportConfig, ModelConfig, types_on_both_sides
 from ranker import RankerConfig, chosen
+
+
+class Sides(NamedTuple):
+    """A relation's name, and the types on its sides."""
+
+    name: str
+    lhs: str
+    rhs: str
 
 
 class RunConfig(Section):
@@ -54,6 +63,13 @@ class RunConfig(Section):
         if self.graph.ids and self.ranker and any(map(is_url, self.ranker.patterns)):
             message = "with graph.ids, a copy of a store's file would hold ids; expected a path"
             yield Problem(("ranker", "impressions"), message)
+        if self.model:
+            declared = [r for r in self.graph.with_inverses().relations if r.name is not None]
+            sides = [Sides(str(r.name), r.lhs.type, r.rhs.type) for r in declared]
+            for name in sorted(types_on_both_sides(sides, self.model)):
+                yield Problem(
+                    ("model", "tail_bias"), f"entity type '{name}' is head and tail of anchors; expected one side"
+                )
         if self._declares_all:
             yield from self.unknown_relations(self.graph.declared_names)
 

@@ -106,8 +106,6 @@ def test_a_command_on_a_config(root: Path, capsys: pytest.CaptureFixture[str], c
     words = [*command.split(), *arguments(root, config)]
     if command == "neighbors":
         words += ["pin", "p1"]
-    if command == "tune":
-        pytest.importorskip("optuna")
     if command == "tune" or (command in STAGES and config not in PUBLISHED):
         words += ["--dry-run"]
     code = main(words)

@@ -237,6 +237,20 @@ def test_an_inverse_is_a_relation_that_can_be_named(tmp_path: Path) -> None:
     assert load_config(tmp_path / "c.json").model.anchors == ("clicked_by",)
 
 
+@pytest.mark.parametrize("anchors", [["click", "clicked_by"], ["click"]])
+def test_a_bias_needs_anchors_that_leave_each_type_on_one_side(tmp_path: Path, anchors: list[str]) -> None:
+    """Said before a graph is made; relations that the data name are looked at when training begins."""
+    config = good()
+    config["graph"]["relations"][0]["inverse"] = "clicked_by"
+    config["model"] |= {"anchors": anchors, "similarity": "dot", "tail_bias": True}
+    if len(anchors) == 1:
+        assert RunConfig.model_validate(config).trained.tail_bias and not list(RunConfig(**config).problems())
+        return
+    sides = "is head and tail of anchors; expected one side"
+    types = sorted({config["graph"]["relations"][0][side]["type"] for side in ("lhs", "rhs")})
+    assert errors(tmp_path, config) == [f"model.tail_bias: entity type '{name}' {sides}" for name in types]
+
+
 def names_from_data(root: Path, anchor: str, suffix: str) -> Path:
     """A config whose relations are named by the data: `like` and `hate`, and `old` in rows that are left out."""
     config = good()

@@ -20,7 +20,6 @@ from pipeline.tuned_config import differing
 from pipeline.tuning_search import Search
 from tests.partitioning.test_errors import config
 
-needs_optuna = pytest.mark.skipif(tuning_study.find_spec("optuna") is None, reason="the extra `tune` is not installed")
 MODEL = {"operator": "transra", "anchors": ["click"], "dimension": 8, "epochs": 2, "workers": 1, "batch_size": 50}
 
 
@@ -50,7 +49,6 @@ def said(capsys: pytest.CaptureFixture[str]) -> dict[str, Any]:
     return found
 
 
-@needs_optuna
 def test_a_better_setting_is_found_and_the_second_call_trains_nothing(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -72,7 +70,6 @@ def test_a_better_setting_is_found_and_the_second_call_trains_nothing(
     assert said(capsys) == found
 
 
-@needs_optuna
 def test_what_is_written_gives_the_score(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = write(tmp_path, {"epochs": 3})
     assert tune(path, "--trials", "4", "--all", "--json") == 0
@@ -86,7 +83,6 @@ def test_what_is_written_gives_the_score(tmp_path: Path, capsys: pytest.CaptureF
     assert metrics["validation_retrieval"][-1][1] == best["score"]
 
 
-@needs_optuna
 def test_a_killed_tune_resumes(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -110,7 +106,6 @@ def test_a_killed_tune_resumes(
         assert [trial[kept] for trial in resumed["trials"]] == [trial[kept] for trial in whole["trials"]]
 
 
-@needs_optuna
 def test_written_keys_are_kept(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = write(tmp_path, {"similarity": "dot", "uniform_negatives": 50})
     assert tune(path, "--trials", "3", "--json", "--set", "model.lr=0.2") == 0
@@ -121,7 +116,6 @@ def test_written_keys_are_kept(tmp_path: Path, capsys: pytest.CaptureFixture[str
     assert (tuned.lr, tuned.similarity, tuned.epochs) == (0.2, "dot", 2), "what --set said is in the file, too"
 
 
-@needs_optuna
 def test_a_setting_that_diverges_has_no_score(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -141,7 +135,6 @@ def test_a_setting_that_diverges_has_no_score(
     assert tune(write(tmp_path, {"dimension": 9}), "--trials", "3") == 65
 
 
-@needs_optuna
 @pytest.mark.parametrize("valid", [0.0, 1e-9])
 def test_without_a_valid_split(tmp_path: Path, valid: float, capsys: pytest.CaptureFixture[str]) -> None:
     """None wanted: before the graph is made; an empty one: before anything is trained."""
@@ -151,7 +144,6 @@ def test_without_a_valid_split(tmp_path: Path, valid: float, capsys: pytest.Capt
     assert (tmp_path / "runs").exists() == bool(valid)
 
 
-@needs_optuna
 def test_a_file_of_somebody_else_stays(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = write(tmp_path, {})
     mine = tmp_path / "c.tuned.json"
@@ -163,7 +155,6 @@ def test_a_file_of_somebody_else_stays(tmp_path: Path, capsys: pytest.CaptureFix
     assert not (tmp_path / "runs").exists()
 
 
-@needs_optuna
 def test_a_spoilt_file_of_trials(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path, workspace = write(tmp_path, {}), tmp_path / "runs" / "c"
     workspace.mkdir(parents=True)
@@ -175,14 +166,12 @@ def test_a_spoilt_file_of_trials(tmp_path: Path, capsys: pytest.CaptureFixture[s
     assert tune(path) == 73
 
 
-@needs_optuna
 def test_a_dry_run_makes_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert tune(write(tmp_path, {}), "--dry-run", "--json") == 0
     assert [stage["stage"] for stage in said(capsys)["stages"]] == ["partition"]
     assert not (tmp_path / "runs").exists()
 
 
-@needs_optuna
 def test_one_command_at_a_time(tmp_path: Path) -> None:
     path, workspace = write(tmp_path, {}), tmp_path / "runs" / "c"
     workspace.mkdir(parents=True)
