@@ -13,13 +13,14 @@ import pytest
 
 from artifacts.errors import ConfigError, DataError
 from artifacts.expressions.engine import Engine
-from partitioning import GraphConfig, build_graph, plan_graph, relation_names, source_files, table_states
+from partitioning import GraphConfig, plan_graph, relation_names, source_files, table_states
 from partitioning.config.sections import LEAST_MEMORY, PostgresConfig
 from partitioning.sources import postgres as postgres_module
 from partitioning.sources.postgres import open_postgres
 from partitioning.sources.servers import Servers
 from partitioning.sources.used import Use
 from tests.partitioning.test_errors import check, config, failure, problems, relation
+from tests.partitioning.test_sqlite import build
 from tests.worlds.ledger_world import assert_same_bytes
 from tests.worlds.postgres_server import ENCODED, PASSWORD, PostgresServer
 
@@ -45,14 +46,6 @@ def raw(postgres: dict | None = None, **source) -> dict:
         relations=[weighted],
         split={"time": {"valid_from": 30, "test_from": 40}},
     )
-
-
-def build(root: Path, written: dict, name: str) -> Path:
-    (root / name).mkdir()
-    section = GraphConfig.model_validate(written)
-    assert problems(written) == []
-    build_graph(section, root, root / name, lambda step, fraction: None)
-    return root / name
 
 
 def states(postgres: dict) -> dict:
