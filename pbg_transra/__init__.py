@@ -10,6 +10,7 @@ from typing import Any
 
 from pbg_transra.backends.tail_bias import types_on_both_sides
 from pbg_transra.config import EvaluateConfig, ExportConfig, ModelConfig
+from pbg_transra.defaults import with_defaults
 from pbg_transra.pbg.committed import committed_files, has_checkpoint
 from pbg_transra.reports import (
     Adoption,
@@ -50,6 +51,7 @@ __all__ = [
     "tail_bias_fits",
     "train",
     "types_on_both_sides",
+    "with_defaults",
 ]
 
 

@@ -49,7 +49,11 @@ class ModelConfig(Section):
         (), description="relations whose projection is the identity: the entity table is their space"
     )
     dimension: int = Field(64, gt=0, le=1 << 16, description="length of an entity's vector")
-    similarity: Similarity = Field("cos", description="how two projected vectors are compared")
+    similarity: Similarity = Field(
+        "cos",
+        description="how two projected vectors are compared; where it is not written, and no type is head and tail of "
+        "anchors: dot, with defaults of scale 1, regularization 0.15, tail_bias true and anchor_translation false",
+    )
     scale: float = Field(
         8.0,
         gt=0,

@@ -32,6 +32,8 @@ def write_tuned(path: Path, config: Path, tuned: RunConfig, remark: str) -> None
     require_writable(path, config)
     base = read_raw(config)
     patch = differing(_resolved(validate(base)), _resolved(tuned))
+    # A key that is written now can be what the default of another depends on.
+    patch = patched(patch, differing(_resolved(validate(patched(base, patch))), _resolved(tuned)))
     if _resolved(validate(patched(base, patch))) != _resolved(tuned):
         raise ConfigError(f"{config}: what --set changed cannot be written as a variant of it; put it into the file")
     extends = os.path.relpath(config.resolve(), path.parent.resolve())

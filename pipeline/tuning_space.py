@@ -79,7 +79,8 @@ class Space:
         """What goes with a similarity."""
         if self._similarity(chosen) == "dot":
             return {"scale": 1.0, **({"anchor_translation": False} if self.model.anchors else {})}
-        return {"tail_bias": False, "regularization": 0.0} if "similarity" in chosen else {}
+        translated = {"anchor_translation": True} if self.model.anchors else {}
+        return {"tail_bias": False, "regularization": 0.0, **translated} if "similarity" in chosen else {}
 
     def _similarity(self, chosen: dict[str, Any]) -> str:
         return str(chosen.get("similarity", self.model.similarity))

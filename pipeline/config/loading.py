@@ -124,7 +124,7 @@ def validate(raw: dict[str, Any]) -> RunConfig:
     trimmed = deepcopy(raw)
     for _ in range(10):  # cutting a bad value out can bring its parent's errors up; it ends long before
         try:
-            config = RunConfig.model_validate(trimmed)
+            config = RunConfig.model_validate(trimmed).settled()
             break
         except ValidationError as error:
             found: list[dict[str, Any]] = [{**one, "loc": without_tags(one["loc"], trimmed)} for one in error.errors()]

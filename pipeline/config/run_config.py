@@ -9,7 +9,7 @@ from artifacts.errors import ConfigError
 from artifacts.section import Problem, Section, did_you_mean
 from artifacts.stores import is_url
 from partitioning import CheckConfig, GraphConfig, check_problems, graph_problems
-from pbg_transra import EvaluateConfig, ExportConfig, ModelConfig, types_on_both_sides
+from pbg_transra import EvaluateConfig, ExportConfig, ModelConfig, types_on_both_sides, with_defaults
 from ranker import RankerConfig, chosen
 
 
@@ -43,6 +43,12 @@ class RunConfig(Section):
         ranker = self.ranker.model_copy(update={"arms": chosen(self.ranker.arms, names)})
         return self.model_copy(update={"ranker": ranker})
 
+    def settled(self) -> "RunConfig":
+        """The same with those defaults of `model` that depend on the graph."""
+        if self.model is None:
+            return self
+        return self.model_copy(update={"model": with_defaults(self.model, self._sides)})
+
     @property
     def trained(self) -> ModelConfig:
         """The model section. Raises ConfigError where the config is of a graph alone."""
@@ -64,9 +70,7 @@ class RunConfig(Section):
             message = "with graph.ids, a copy of a store's file would hold ids; expected a path"
             yield Problem(("ranker", "impressions"), message)
         if self.model:
-            declared = [r for r in self.graph.with_inverses().relations if r.name is not None]
-            sides = [Sides(str(r.name), r.lhs.type, r.rhs.type) for r in declared]
-            for name in sorted(types_on_both_sides(sides, self.model)):
+            for name in sorted(types_on_both_sides(self._sides, self.model)):
                 yield Problem(
                     ("model", "tail_bias"), f"entity type '{name}' is head and tail of anchors; expected one side"
                 )
@@ -77,6 +81,15 @@ class RunConfig(Section):
     def names_from_data(self) -> bool:
         """Whether a name that the model uses is none that the graph section declares, but may come from the data."""
         return not self._declares_all and not {*self._anchors, *self._weighted} <= set(self.graph.declared_names)
+
+    @property
+    def _sides(self) -> list[Sides]:
+        """Of each relation that has its name here, and of each anchor whose name comes from the data, what it may be."""
+        relations = self.graph.with_inverses().relations
+        named = [Sides(r.name, r.lhs.type, r.rhs.type) for r in relations if r.name is not None]
+        from_data = [r for r in relations if r.name is None]
+        others = set(self._anchors) - {side.name for side in named}
+        return named + [Sides(name, r.lhs.type, r.rhs.type) for name in sorted(others) for r in from_data]
 
     @property
     def _anchors(self) -> tuple[str, ...]:
