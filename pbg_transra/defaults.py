@@ -1,8 +1,8 @@
 """Defaults of `model` that depend on the graph.
 
-Where anchors lead from some types to others, their similarity in the exported space is what a reader ranks by: so that is
-what is trained, by inner product, with nothing added that is not exported. Within one type it cannot be: an inner product
-does not know heads from tails. docs/transra.md has the measurements.
+Where anchors lead from some types to others, their similarity in the exported space is what a reader ranks by: so that
+is what is trained, by inner product, with nothing added that is not exported. Within one type it cannot be: an inner
+product does not know heads from tails. docs/transra.md has the measurements.
 """
 
 from collections.abc import Collection

@@ -84,7 +84,7 @@ class RunConfig(Section):
 
     @property
     def _sides(self) -> list[Sides]:
-        """Of each relation that has its name here, and of each anchor whose name comes from the data, what it may be."""
+        """Of each relation that is named here, and of each anchor whose name comes from the data, what it may be."""
         relations = self.graph.with_inverses().relations
         named = [Sides(r.name, r.lhs.type, r.rhs.type) for r in relations if r.name is not None]
         from_data = [r for r in relations if r.name is None]
