@@ -8,7 +8,7 @@ SHELL := bash
 
 CONFIG ?= configs/demo.json
 ARGS ?=
-ARMS ?= all
+ARMS ?=
 PYTHON ?= python3
 
 VENV := .venv
@@ -52,7 +52,7 @@ export: train  ## Write the vectors as HDF5 and publish the run
 	$(TRANSRA) export $(CONFIG) $(ARGS)
 
 rank: export  ## Train and judge the ranker's arms on the exported vectors
-	$(TRANSRA) rank $(CONFIG) --arms $(ARMS) $(ARGS)
+	$(TRANSRA) rank $(CONFIG) $(if $(ARMS),--arms $(ARMS)) $(ARGS)
 
 # Prints nothing on success. make answers every failure with exit code 2, so what looks at exit codes (75: locked) should
 # call `.venv/bin/transra run CONFIG --quiet` itself, as README's line for cron does.

@@ -61,9 +61,10 @@ def parser() -> argparse.ArgumentParser:
         if name == "partition":
             stage.add_argument("--rebuild", action="store_true", help="begin a fresh entity map: known ids may move")
         if name == "rank":
-            stage.add_argument("--arms", default="all", metavar="all|a,b,c", help="which arms of the config (all)")
+            stage.add_argument("--arms", type=names, metavar="all|a,b,c", help="which arms (ranker.compare)")
     everything = commands.add_parser("run", help="every stale stage, in order (what cron calls)", parents=[common])
     everything.set_defaults(action=run_stages, stages=[], restart=False)
+    everything.add_argument("--until", choices=STAGE_HELP, help="the last stage (the last that the config has)")
     add_tune(commands, common)
     removing = commands.add_parser("purge", help="remove every run but the published one", parents=[common])
     removing.set_defaults(action=purge_runs)
@@ -130,6 +131,10 @@ def utf8(text: str) -> str:
     return text
 
 
+def names(text: str) -> list[str]:
+    return text.split(",")
+
+
 def positive(text: str) -> int:
     """A number of things; argparse says what was wrong with another."""
     try:
@@ -187,7 +192,7 @@ def context_of(options: argparse.Namespace) -> Any:
     for path in (options.config, options.root, options.workspace):
         if path is not None and not is_plain(path):
             raise ConfigError(f"{path}: expected a path in UTF-8 without NUL")
-    config = load_config(options.config, options.set).with_arms(getattr(options, "arms", "all").split(","))
+    config = load_config(options.config, options.set).with_arms(getattr(options, "arms", None))
     root = options.root.resolve()
     workspace = (options.workspace or root / "runs" / options.config.stem).resolve()
     console = Console(quiet=options.quiet, as_json=options.json)
@@ -212,6 +217,16 @@ def is_plain(path: Path) -> bool:
     return "\0" not in str(path) and not any("\ud800" <= one <= "\udfff" for one in str(path))
 
 
+def everything(context: Any, until: str | None) -> list[str]:
+    """The stages that the config has, in order, as far as `until`. Raises ConfigError where it does not have that."""
+    from pipeline.stages import STAGES
+
+    found = [name for name, stage in STAGES.items() if stage.applies(context)]
+    if until is not None and until not in found:
+        raise ConfigError(f"--until {until}: the config has no section for it, expected one of {', '.join(found)}")
+    return found[: found.index(until) + 1] if until else found
+
+
 def run_stages(options: argparse.Namespace) -> dict[str, Any]:
     from pipeline.runner import bring_up_to_date
     from pipeline.stages import STAGES
@@ -220,7 +235,7 @@ def run_stages(options: argparse.Namespace) -> dict[str, Any]:
     from pipeline.workspace.owner import claim, require_own
 
     context = context_of(options)
-    asked = options.stages or [name for name, stage in STAGES.items() if stage.applies(context)]
+    asked = options.stages or everything(context, options.until)
     if asked == ["partition"] and context.config.checks:
         asked = ["partition", "checks"]  # whoever makes a graph by hand wants to know what it is like
     require_own(context)

@@ -61,9 +61,7 @@ def _doomed(context: Context, latest: Run) -> Iterator[Path]:
     for run in context.workspace.runs():
         if run.id != latest.id:
             yield run.path
-    yield from sorted(
-        {*latest.path.glob("*.partial"), *latest.path.glob(".*.partial"), *latest.path.glob("*/prepared")}
-    )
+    yield from sorted({*latest.path.glob("*.partial"), *latest.path.glob(".*.partial"), *latest.path.glob("prepared")})
 
 
 def _remove(workspace: Path, path: Path) -> None:

@@ -143,6 +143,9 @@ def make_in_run(context: Context, wanted: list[Target]) -> Outcome:
         log_event("stage started", stage=target.stage.name, config_hash=context.config_hash)
         try:
             record = make(context, run, target)
+        except KeyboardInterrupt:
+            log_event("stage interrupted", stage=target.stage.name)
+            raise
         except BaseException as error:
             logger.error("stage failed: %s", error, exc_info=True)
             raise

@@ -11,6 +11,7 @@ from artifacts.source_files import Files
 from ranker.config.arms import chosen
 from ranker.config.sections import RankerConfig
 from ranker.data.files import impression_files
+from ranker.training.reports import ImpressionsPrepared, Report, TrialBegan, TrialEnded, TrialValidated
 
 if TYPE_CHECKING:
     from artifacts.frame import Frame
@@ -18,7 +19,12 @@ if TYPE_CHECKING:
     from ranker.plan import Plan
 
 __all__ = [
+    "ImpressionsPrepared",
     "RankerConfig",
+    "Report",
+    "TrialBegan",
+    "TrialEnded",
+    "TrialValidated",
     "check_where",
     "chosen",
     "export_of",
@@ -70,26 +76,31 @@ def rank(
     destination: Path,
     progress: Callable[[str, float], None],
     scalars: Path,
+    prepared: Path | None = None,
+    tell: Callable[[Report], None] = lambda report: None,
     impressions: "Frame | None" = None,
     forgotten: "Mapping[str, Sequence[str]] | None" = None,
     id_key: bytes | None = None,
     files: Files | None = None,
 ) -> dict[str, Any]:
-    """Trains and judges the arms of a config in the existing directory `destination`.
+    """Trains and judges the arms that a config compares in the existing directory `destination`.
 
     `exports` are by run name: the first is the one that arms use, the others are compared with it under `<arm>@<name>`.
     `progress` is told what is being done and its fraction done; `scalars` is where curves for TensorBoard go, if the
-    config asks for them. `impressions` is a table in memory (a pandas DataFrame, an Arrow table, whatever has
+    config asks for them. `prepared` is a directory for the encoded impressions (<destination>/prepared): they stay for
+    the next call, those of the last two sets of columns and exports. `tell` is told of every training and validation.
+    `impressions` is a table in memory (a pandas DataFrame, an Arrow table, whatever has
     `__arrow_c_stream__`) that stands for the files of the config's `impressions`; it is read in blocks as they are, and
     errors call it `impressions`. `forgotten` are ids by entity type, as the graph has them: impressions of one in a
     slot of that type are left out, and in a list it counts as no id. `id_key` is the key of the graph's pseudonyms.
     `files` are those of `impression_files`; without them they are looked up.
     If a run is killed, the same call with the same destination resumes it, and a call with more arms, seeds or exports
-    trains only those. Returns the metrics tree below `rank`. Raises ConfigError for a graph that has seen the training
-    labels, DataError for bad input.
+    trains only those; trainings of an arm's last three settings stay. Returns the metrics tree below `rank`. Raises
+    ConfigError for a graph that has seen the training labels, DataError for bad input.
     """
     from ranker.data.forgotten import Forgotten
     from ranker.experiment.ranking import rank_arms
 
-    ids = Forgotten.of(forgotten or {})
-    return rank_arms(config, root, exports, destination, progress, scalars, impressions, ids, id_key, files)
+    ids, records = Forgotten.of(forgotten or {}), prepared or destination / "prepared"
+    given = (impressions, ids, id_key, files)
+    return rank_arms(config, root, exports, destination, progress, scalars, records, tell, *given)

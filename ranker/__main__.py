@@ -4,7 +4,8 @@
     python -m ranker resolved.json --vectors runs/demo_rank/latest --out ranking
     torchrun --nproc-per-node=2 -m ranker resolved.json --vectors runs/demo_rank/latest --out ranking
 
-Exit codes as `transra`: 0 done, 2 usage or config, 65 bad data, 73 does not fit. torchrun has its own: 0 or 1.
+Exit codes as `transra`: 0 done, 2 usage or config, 65 bad data, 73 does not fit, 130 interrupted.
+torchrun has its own: 0 or 1.
 """
 
 import argparse
@@ -31,13 +32,20 @@ def parser() -> argparse.ArgumentParser:
     root.add_argument("config", type=Path, metavar="CONFIG", help="a run config as `transra config show` prints it")
     root.add_argument("--vectors", action="append", metavar="RUN", help="a run with an export; default: ranker.vectors")
     root.add_argument("--out", type=Path, required=True, metavar="DIR", help="where report and weights go")
-    root.add_argument("--arms", default="all", metavar="all|a,b,c", help="which arms of the config (all)")
+    root.add_argument("--arms", type=split, metavar="all|a,b,c", help="which arms of the config (ranker.compare)")
     root.add_argument("--root", type=Path, default=Path(), help="where relative paths start (here)")
     return root
 
 
-def load(path: Path, arms: Sequence[str]) -> RankerConfig:
-    """The `ranker` section of a resolved config, with some of its arms. Raises ConfigError, a line per problem."""
+def split(text: str) -> list[str]:
+    return text.split(",")
+
+
+def load(path: Path, arms: Sequence[str] | None) -> RankerConfig:
+    """The `ranker` section of a resolved config, which compares `arms` if there are any.
+
+    Raises ConfigError, a line per problem.
+    """
     try:
         whole = json.loads(path.read_text())
         config, graph = RankerConfig.model_validate(whole["ranker"]), whole.get("graph", {})
@@ -52,7 +60,7 @@ def load(path: Path, arms: Sequence[str]) -> RankerConfig:
         raise ConfigError(f"{path}: graph.ids: only `transra rank` knows the graph's pseudonyms")
     if lines := [f"{path}: ranker.{'.'.join(map(str, p.path))}: {p.message}" for p in config.problems()]:
         raise ConfigError(*lines)
-    return config.model_copy(update={"arms": chosen(config.arms, arms)})
+    return config if arms is None else config.model_copy(update={"compare": tuple(chosen(config.arms, arms))})
 
 
 class Told:
@@ -71,7 +79,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser().parse_args(arguments)
     with distributed.joined():
         try:
-            config = load(options.config, options.arms.split(","))
+            config = load(options.config, options.arms)
             runs = {name: options.root / name for name in options.vectors or config.vectors}
             exports = {name: Export.of_run(path) for name, path in runs.items()}
             options.out.mkdir(parents=True, exist_ok=True)
@@ -80,6 +88,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
             for line in error.lines if distributed.place() == 0 else ():
                 print(f"ranker: {one_line(line)}", file=sys.stderr)
             return error.exit_code
+        except KeyboardInterrupt:
+            if distributed.place() == 0:
+                print("ranker: interrupted; the same command goes on", file=sys.stderr)
+            return 130
         if distributed.place() == 0:
             print(printable(table(report)))
     return 0

@@ -36,11 +36,11 @@ class RunConfig(Section):
     export: ExportConfig = Field(ExportConfig(), description="how vectors leave")
     ranker: RankerConfig | None = Field(None, description="the CTR/CVR ranker that `transra rank` trains and judges")
 
-    def with_arms(self, names: Sequence[str]) -> "RunConfig":
-        """The same with only these of the ranker's arms. Raises ConfigError for a name that is no arm."""
-        if self.ranker is None:
+    def with_arms(self, names: Sequence[str] | None) -> "RunConfig":
+        """The same where these of the ranker's arms are compared. Raises ConfigError for a name that is no arm."""
+        if self.ranker is None or names is None:
             return self
-        ranker = self.ranker.model_copy(update={"arms": chosen(self.ranker.arms, names)})
+        ranker = self.ranker.model_copy(update={"compare": tuple(chosen(self.ranker.arms, names))})
         return self.model_copy(update={"ranker": ranker})
 
     def settled(self) -> "RunConfig":

@@ -7,8 +7,9 @@ from artifacts.errors import ConfigError
 from artifacts.run import EMBEDDINGS, EXPORT
 from artifacts.source_files import Files
 from pipeline.stages.compared_runs import compared_runs, expecting, keep_trainings, require_exports_intact
+from pipeline.stages.rank_events import told_by
 from pipeline.workspace.context import Context
-from pipeline.workspace.workspace import Run
+from pipeline.workspace.workspace import PREPARED, Run
 
 if TYPE_CHECKING:
     from ranker import RankerConfig
@@ -16,7 +17,7 @@ from pipeline.stages.stage import Stage
 
 
 class Rank(Stage):
-    name, version, upstream, resumable, adds_to_published = "rank", 8, "export", True, True
+    name, version, upstream, resumable, adds_to_published = "rank", 9, "export", True, True
     knows_its_work = True
     reads: ClassVar = {"partition": ("graph.json",), "export": (EMBEDDINGS,)}
 
@@ -26,7 +27,7 @@ class Rank(Stage):
     def section(self, context: Context) -> "RankerConfig":
         if context.config.ranker is None:
             raise ConfigError(f"{context.config_path}: ranker: missing, expected the section that `rank` needs")
-        return context.config.ranker
+        return context.config.ranker.of_compared()
 
     def inputs(self, context: Context) -> dict[str, dict[str, Any]]:
         runs = compared_runs(context, self.section(context))
@@ -75,14 +76,14 @@ class Rank(Stage):
         if not runs:
             runs, config = {run.id: run.path}, expecting(context, config, run)
         exports = {name: export_of(path) for name, path in runs.items()}
+        tell = told_by(context.console)
         with context.console.steps(self.name) as progress:
             key, files = id_key(graph), self._files(context)
             context.stores.fetch(files)
             context.fetch([graph.forget.source] if graph.forget else [])
             curves, forgotten = run.path / "tensorboard" / self.name, forgotten_ids(graph, context.source_files)
-            return rank(
-                config, context.root, exports, partial, progress, curves, forgotten=forgotten, id_key=key, files=files
-            )
+            places = (progress, curves, run.path / PREPARED, tell)
+            return rank(config, context.root, exports, partial, *places, forgotten=forgotten, id_key=key, files=files)
 
     def summary(self, metrics: dict[str, Any]) -> str:
         from ranker import metrics_table

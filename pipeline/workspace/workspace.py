@@ -24,6 +24,7 @@ from artifacts.run import EXPORT, GRAPH
 
 RECORD = "stage.json"
 METRICS = "metrics.json"
+PREPARED = "prepared"  # in a run, beside its stages: impressions as the ranker encoded them, for its next call
 OWN_FILES = ("latest", ".latest.partial", ".lock", ".holder.json", "..holder.json.partial")
 DIRECTORIES = {
     "partition": GRAPH,

@@ -30,10 +30,17 @@ ARMS = {
     "attention": ArmConfig(ids=True, vectors="attention"),
 }
 
+CHEAP = ("none", "attention")  # what is compared unless a config says more: the last word, and what it is better than
+
 
 def chosen(arms: Mapping[str, ArmConfig], names: Sequence[str]) -> dict[str, ArmConfig]:
     """The arms that are named, in their own order. Raises ConfigError for each name that is no arm."""
     known = [*arms, ALL]
     if lines := [f"--arms: '{name}' is not an arm{did_you_mean(name, known)}" for name in names if name not in known]:
         raise ConfigError(*lines)
+    return named(arms, names)
+
+
+def named(arms: Mapping[str, ArmConfig], names: Sequence[str]) -> dict[str, ArmConfig]:
+    """The arms that are named, in their own order."""
     return {name: arm for name, arm in arms.items() if name in names or ALL in names}

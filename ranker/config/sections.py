@@ -7,7 +7,7 @@ from pydantic import Field
 
 from artifacts.section import Problem, Section, did_you_mean
 from artifacts.stores import url_problem
-from ranker.config.arms import ALL, ARMS, ArmConfig
+from ranker.config.arms import ALL, ARMS, CHEAP, ArmConfig, named
 from ranker.config.columns import LabelsConfig, SegmentConfig, SlotConfig, SplitConfig, Transform
 
 Width = Annotated[int, Field(gt=0, le=1 << 20)]
@@ -118,7 +118,7 @@ class TrainingConfig(Section):
 class RankerConfig(Section):
     """A CTR/CVR ranker over impressions, and the arms that are compared on it."""
 
-    without_effect = frozenset({"tensorboard"})
+    without_effect = frozenset({"tensorboard", "compare", "threads"})  # of `compare`, `arms` holds what it chooses
 
     impressions: str | list[str] = Field(
         description="Parquet files, relative to the root: a path, a directory or a glob (also **), or a list of them; "
@@ -153,19 +153,33 @@ class RankerConfig(Section):
     min_match_rate: float = Field(
         0.5, ge=0, le=1, description="Least share of a slot's ids (of its traffic) that the export must know."
     )
-    arms: dict[str, ArmConfig] = Field(ARMS, min_length=1, description="Models to compare, by name.")
+    arms: dict[str, ArmConfig] = Field(ARMS, min_length=1, description="Models that can be compared, by name.")
+    compare: tuple[str, ...] | None = Field(
+        None,
+        min_length=1,
+        description="Which of `arms` are trained and compared, or ['all']; `--arms` says otherwise for one command. "
+        "null: none and attention, or all where the config writes `arms` itself.",
+    )
     ids: IdsConfig = Field(IdsConfig(), description="The ID table.")
     kge: KgeConfig = Field(KgeConfig(), description="Fine-tuned graph vectors.")
     attention: AttentionConfig = Field(AttentionConfig(), description="Attention over graph vectors.")
     backbone: BackboneConfig = Field(BackboneConfig(), description="The network behind all arms.")
     heads: HeadsConfig = Field(HeadsConfig(), description="The tasks.")
     training: TrainingConfig = Field(TrainingConfig(), description="Optimisation.")
+    threads: int | None = Field(
+        None, gt=0, le=1 << 10, description="Threads in which training computes; null: as many as torch chooses."
+    )
     tensorboard: bool = Field(
         False,
         description="write every validation for TensorBoard, into <run>/tensorboard/rank "
         "(needs `pip install '.[tensorboard]'`)",
     )
     bootstrap: int = Field(200, ge=20, le=1_000_000, description="Resamples of users behind each interval.")
+
+    def of_compared(self) -> "RankerConfig":
+        """The same with no other arms than those that are compared."""
+        names = self.compare or (CHEAP if self.arms == ARMS else tuple(self.arms))
+        return self.model_copy(update={"arms": named(self.arms, names), "compare": tuple(names)})
 
     @property
     def list_times(self) -> dict[str, str]:
@@ -191,6 +205,9 @@ class RankerConfig(Section):
         yield from (Problem(("impressions",), wrong) for one in self.patterns if (wrong := url_problem(one)))
         yield from self._slot_problems()
         yield from self._segment_problems()
+        for name in self.compare or ():
+            if name not in (known := [*self.arms, ALL]):
+                yield Problem(("compare",), f"'{name}' is not an arm{did_you_mean(name, known)}")
         for name, arm in self.arms.items():
             if arm.finetune and arm.vectors == "none":
                 yield Problem(("arms", name, "finetune"), "has no meaning without `vectors`")

@@ -1,10 +1,12 @@
 """All arms on one split with the same seeds: prepare the log once, train each, judge them together."""
 
-import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
+
+import torch
 
 from artifacts.embeddings import Embeddings
 from artifacts.errors import ConfigError
@@ -20,11 +22,13 @@ from ranker.data.log import ImpressionLog
 from ranker.data.prepare import Progress, prepare
 from ranker.data.records import Summary
 from ranker.data.windows import Windows
-from ranker.experiment.reuse import digest, export_identity, log_identity
+from ranker.experiment.reuse import kept_place, log_identity, place_of, prepared_identity
 from ranker.experiment.trials import Contestant, Trials
 from ranker.training import distributed
+from ranker.training.reports import ImpressionsPrepared, Report
 
 PREPARED_SHARE = 0.1  # of the whole time, for the progress bar
+KEPT_PREPARED = 2  # logs, as they were encoded for some columns and exports, that stay beside each other
 
 
 def rank_arms(
@@ -34,31 +38,42 @@ def rank_arms(
     destination: Path,
     progress: Progress,
     scalars: Path,
+    prepared: Path,
+    tell: Callable[[Report], None],
     impressions: Frame | None,
     forgotten: Forgotten,
     id_key: bytes | None,
     files: Files | None,
 ) -> dict[str, Any]:
     """See `ranker.rank`."""
+    config = config.of_compared()
     contestants = line_up(config, list(exports))
     log = ImpressionLog(config, root, impressions, forgotten, id_key, files)
     windows = Windows(**distributed.from_first(lambda: asdict(Windows.of(log))))
     windows.check({name: export.window_end for name, export in exports.items()})
     opened = open_exports(exports, config)
-    of_log, prepared = log_identity(config, log), destination / "prepared"
-    key = digest([of_log, export_identity(opened.values())])
+    key = prepared_identity(config, log, opened.values())
+    records = place_of(prepared, key)
 
     def watch(step: str, fraction: float) -> None:
         progress(step, fraction * PREPARED_SHARE)
 
-    summary = Summary(**distributed.from_first(lambda: asdict(prepare(log, windows, opened, key, prepared, watch))))
+    def encoded() -> dict[str, Any]:
+        reused = Summary.load(kept_place(prepared, key, KEPT_PREPARED), key) is not None
+        found = prepare(log, windows, opened, key, records, watch)
+        tell(ImpressionsPrepared(sum(counts["rows"] for counts in found.counts.values()), reused))
+        return asdict(found)
+
+    summary = Summary(**distributed.from_first(encoded))
     lists = {name for name, slot in config.slots.items() if slot.cap is not None}
     require_match_rates(summary.match_rates, config.min_match_rate, lists)
-    trials = Trials(config, summary, list(opened.values()), prepared, destination / "arms", scalars, of_log)
+    places = (records, destination / "arms", scalars)
+    trials = Trials(config, summary, list(opened.values()), *places, log_identity(config, log), tell)
     total = len(contestants) * len(config.training.seeds)
-    for index, (contestant, seed) in enumerate((c, s) for c in contestants for s in config.training.seeds):
-        share = (1 - PREPARED_SHARE) / total
-        trials.run(contestant, seed, progress, PREPARED_SHARE + index * share, share)
+    with threads(config.threads):
+        for index, (contestant, seed) in enumerate((c, s) for c in contestants for s in config.training.seeds):
+            share = (1 - PREPARED_SHARE) / total
+            trials.run(contestant, seed, progress, PREPARED_SHARE + index * share, share)
     progress("intervals", 1.0)
     description = described(summary, opened, exports)
     return distributed.from_first(lambda: concluded(trials, contestants, description, destination))
@@ -67,11 +82,21 @@ def rank_arms(
 def concluded(
     trials: Trials, contestants: Sequence[Contestant], description: dict[str, Any], destination: Path
 ) -> dict[str, Any]:
-    """Judges what was trained, and keeps the report in place of the prepared impressions."""
+    """Judges what was trained, and keeps the report."""
     report = trials.judge(contestants) | description
     write_json(destination / "report.json", report)
-    shutil.rmtree(trials.prepared)
     return report
+
+
+@contextmanager
+def threads(count: int | None) -> Iterator[None]:
+    """Lets torch compute in so many threads, in its own number for None."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(count or before)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def line_up(config: RankerConfig, exports: list[str]) -> list[Contestant]:

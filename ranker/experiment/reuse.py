@@ -1,4 +1,4 @@
-"""What finished work was made from, so that it is reused where it can be and thrown away where it cannot."""
+"""What work was made from, so that it is found again. Work of other settings lies beside it, and the oldest goes."""
 
 import json
 import shutil
@@ -8,16 +8,20 @@ from pathlib import Path
 from typing import Any
 
 from artifacts.embeddings import Embeddings
+from artifacts.errors import DataError
 from artifacts.inputs import FileState
 from artifacts.json_file import read_json
 from artifacts.publish import write_json
 from ranker.config.sections import RankerConfig
 from ranker.data.log import ImpressionLog
 
-MADE_FROM = "made_from.json"
+USED = "used.json"  # the names of the directories beside it, the one asked for last first
+NAME = 16  # hexadecimal digits of a digest that name a directory
 TRAINED_BY = 6  # number of the way in which models are made and trained: earlier trainings are not gone on with
 # What is trained at all, what is refused, and how the outcome is judged: no single training follows from these.
-BESIDE_TRAINING = {"arms", "vectors", "expect", "min_match_rate", "tensorboard", "bootstrap"}
+BESIDE_TRAINING = {*("arms", "compare", "vectors", "expect", "min_match_rate", "tensorboard", "bootstrap", "threads")}
+# Of what is left: what the encoded impressions do not depend on.
+BESIDE_PREPARING = BESIDE_TRAINING | {"ids", "kge", "attention", "backbone", "heads", "training"}
 
 
 def log_identity(config: RankerConfig, log: ImpressionLog) -> str:
@@ -25,6 +29,12 @@ def log_identity(config: RankerConfig, log: ImpressionLog) -> str:
     settings = config.model_dump(mode="json", exclude=BESIDE_TRAINING)
     settings["training"].pop("seeds")
     return digest([TRAINED_BY, settings, log.identity()])
+
+
+def prepared_identity(config: RankerConfig, log: ImpressionLog, exports: Iterable[Embeddings]) -> str:
+    """A digest of all that the encoded impressions follow from: no arm, no seed and no rate among it."""
+    settings = config.model_dump(mode="json", exclude=BESIDE_PREPARING)
+    return digest([TRAINED_BY, settings, log.identity(), export_identity(exports)])
 
 
 def export_identity(exports: Iterable[Embeddings]) -> str:
@@ -36,10 +46,26 @@ def digest(value: Any) -> str:
     return sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
 
 
-def open_directory(directory: Path, made_from: Any) -> None:
-    """Makes sure of a directory, emptied of what an earlier call made from something else."""
-    path = directory / MADE_FROM
-    if not path.exists() or read_json(path, Any, "what a training was made from") != made_from:
-        shutil.rmtree(directory, ignore_errors=True)
-        directory.mkdir(parents=True)
-        write_json(path, made_from)
+def place_of(directory: Path, key: str) -> Path:
+    """Where what is made from `key` lies."""
+    return directory / key[:NAME]
+
+
+def kept_place(directory: Path, key: str, kept: int) -> Path:
+    """`place_of`, made if need be. Only the `kept` places below `directory` that were asked for last stay."""
+    place = place_of(directory, key)
+    used = [place.name, *(name for name in _used(directory) if name != place.name)][:kept]
+    for other in directory.iterdir() if directory.is_dir() else ():
+        if other.is_dir() and other.name not in used:
+            shutil.rmtree(other)
+    place.mkdir(parents=True, exist_ok=True)
+    write_json(directory / USED, used)
+    return place
+
+
+def _used(directory: Path) -> list[str]:
+    """What was asked for, the last first; of a list that cannot be read, nothing: what it named is made anew."""
+    try:
+        return read_json(directory / USED, list[str], "which work was asked for last")
+    except DataError:
+        return []

@@ -1,7 +1,7 @@
 """Who competes, and each training of it: weights, test predictions and a history, kept on disk."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,10 +21,13 @@ from ranker.data.prepare import Progress
 from ranker.data.records import SPLITS, Split, Summary
 from ranker.evaluation.comparison import Judge, compare
 from ranker.evaluation.predictions import Logits, Truth, predict
-from ranker.experiment.reuse import digest, export_identity, open_directory
+from ranker.experiment.reuse import digest, export_identity, kept_place, place_of
 from ranker.model.ranker_model import RankerModel
 from ranker.training import distributed
+from ranker.training.reports import Metrics, Report, TrialBegan, TrialEnded, TrialValidated
 from ranker.training.trainer import Training
+
+KEPT = 3  # settings of an arm whose trainings stay beside each other: a change, and back, trains nothing again
 
 
 @dataclass(frozen=True)
@@ -38,7 +41,8 @@ class Contestant:
 
 @dataclass(frozen=True)
 class Trials:
-    """Trains contestants in `directory`: <contestant>/seed-<seed>/ holds weights, test predictions and a history.
+    """Trains contestants in `directory`: <contestant>/<digest>/seed-<seed>/ holds weights, test predictions and a
+    history; the digest is of what they follow from. Of each contestant, those of the last KEPT digests stay.
 
     `scalars` has directories of the same names, where TensorBoard is asked for.
     """
@@ -50,16 +54,23 @@ class Trials:
     directory: Path
     scalars: Path
     log_identity: str
+    tell: Callable[[Report], None]
 
     def place(self, contestant: Contestant, seed: int) -> Path:
         """Where a training is kept, beside those of other seeds."""
-        return self.directory / quote(contestant.name, safe="@") / f"seed-{seed}"
+        return place_of(self._home(contestant), self._key(contestant)) / f"seed-{seed}"
+
+    def _home(self, contestant: Contestant) -> Path:
+        return self.directory / quote(contestant.name, safe="@")
+
+    def _key(self, contestant: Contestant) -> str:
+        export = self._export(contestant)
+        read = export_identity([export]) if export else None
+        return digest([self.log_identity, contestant.arm.model_dump(), read])
 
     def _is_done(self, contestant: Contestant, seed: int) -> bool:
-        """Whether it is finished; what was made from something else, finished or not, is thrown away first."""
-        export, place = self._export(contestant), self.place(contestant, seed)
-        read = export_identity([export]) if export else None
-        open_directory(place.parent, digest([self.log_identity, contestant.arm.model_dump(), read]))
+        """Whether it is finished; its place is made, and that of the settings used longest ago goes."""
+        place = kept_place(self._home(contestant), self._key(contestant), KEPT) / f"seed-{seed}"
         place.mkdir(exist_ok=True)
         return (place / "training.json").exists()
 
@@ -69,7 +80,9 @@ class Trials:
     def run(self, contestant: Contestant, seed: int, progress: Progress, done: float, share: float) -> None:
         """Trains and predicts, unless that is done already."""
         if distributed.from_first(lambda: self._is_done(contestant, seed)):
+            self.tell(TrialEnded(contestant.name, seed, 0.0, reused=True))
             return
+        self.tell(TrialBegan(contestant.name, seed))
         place = self.place(contestant, seed)
         train, valid, test = (Split.of(self.prepared, name, self.summary) for name in SPLITS)
         torch.manual_seed(seed)
@@ -79,10 +92,14 @@ class Trials:
             told = " ".join(f"{task} auc {last[task]['auc']:.4f}" for task in self.config.labels.tasks if task in last)
             progress(f"{contestant.name} seed {seed} {told}".rstrip(), done + share * fraction)
 
+        def validated(step: int, steps: int, metrics: Metrics) -> None:
+            self.tell(TrialValidated(contestant.name, seed, step, steps, metrics))
+
         started = time.perf_counter()
-        with closing(ScalarWriter(self.scalars / place.relative_to(self.directory))) as scalars:
+        with closing(ScalarWriter(self.scalars / quote(contestant.name, safe="@") / place.name)) as scalars:
             curves = scalars if self.config.tensorboard else None
-            found = Training(model, self.config, contestant.export, seed, place, curves).run(train, valid, watch)
+            training = Training(model, self.config, contestant.export, seed, place, curves)
+            found = training.run(train, valid, watch, validated)
         seconds = time.perf_counter() - started
         if distributed.place() > 0:
             return
@@ -91,6 +108,7 @@ class Trials:
         result = {"parameters": model.budget(), "best": found.best, "steps": found.step, "seconds": seconds}
         write_json(place / "training.json", {**result, "history": found.history})
         (place / "state.pt").unlink()
+        self.tell(TrialEnded(contestant.name, seed, seconds, reused=False))
 
     def _predict(
         self, model: RankerModel, place: Path, test: Split, export: int, best: dict[str, tuple[int, float]]

@@ -19,12 +19,14 @@ from ranker.model.ranker_model import RankerModel
 from ranker.training import distributed
 from ranker.training.early_stopping import Progress
 from ranker.training.losses import losses
+from ranker.training.reports import Metrics
 from ranker.training.rowwise_adagrad import RowwiseAdagrad
 
 LEAST_DECAY = 0.01  # the number of steps is an estimate where negatives are down-sampled
 EVALUATIONS = 4  # in an epoch, unless `eval_every` says otherwise
 
 Watch = Callable[[float, dict[str, Any]], None]
+Validated = Callable[[int, int, Metrics], None]  # step, about how many steps, metrics
 
 
 class Training:
@@ -57,7 +59,7 @@ class Training:
         self.rates = [optimizer.param_groups[0]["lr"] for optimizer in self.optimizers]
         self.progress = Progress()
 
-    def run(self, train: Split, valid: Split, watch: Watch) -> Progress:
+    def run(self, train: Split, valid: Split, watch: Watch, validated: Validated) -> Progress:
         """Trains to the end or until every task has waited `patience` validations."""
         steps = self._steps(train)
         every = self.config.training.eval_every or -(-steps // EVALUATIONS)
@@ -67,11 +69,11 @@ class Training:
                 break
             self._step(records, 1 - self.progress.step / steps)
             if self.progress.step % every == 0:
-                self._validate(valid)
+                validated(self.progress.step, steps, self._validate(valid))
             if self.progress.step % 10 == 0:
                 watch(min(self.progress.step / steps, 1.0), self.progress.history[-1] if self.progress.history else {})
         if not self._done() and self._last_seen() != self.progress.step:
-            self._validate(valid)
+            validated(self.progress.step, steps, self._validate(valid))
         return self.progress
 
     def _last_seen(self) -> int:
@@ -133,8 +135,8 @@ class Training:
         found = losses(precise, batch, self.config, self.config.training.keep_negatives)
         return torch.stack(list(found.values())).sum()
 
-    def _validate(self, valid: Split) -> None:
-        metrics = distributed.from_first(lambda: evaluate(self.model, valid, self.export))
+    def _validate(self, valid: Split) -> Metrics:
+        metrics: Metrics = distributed.from_first(lambda: evaluate(self.model, valid, self.export))
         kept = self.progress.note(metrics)
         if distributed.place() == 0:
             if self.scalars is not None:
@@ -142,6 +144,7 @@ class Training:
             for task in kept:
                 save(self.directory / f"best_{task}.pt", self.model.state_dict())
             self._save_state()
+        return metrics
 
     def _save_state(self) -> None:
         state = {

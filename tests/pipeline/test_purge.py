@@ -53,7 +53,7 @@ def root(tmp_path: Path) -> Path:
     published(tmp_path)
     pd.DataFrame({"user": range(10)}).to_csv(tmp_path / "people.csv", index=False)
     run = published(tmp_path)
-    for left in ("model.partial", "ranker/prepared", ".manifest.json.partial"):
+    for left in ("model.partial", "prepared", ".manifest.json.partial"):
         (run.path / left).mkdir(parents=True)
     for left in (".calibration-x", ".tuning"):
         (tmp_path / "runs/c" / left).mkdir()
@@ -78,7 +78,7 @@ def test_purge_keeps_the_published_run_alone(root: Path, capsys: pytest.CaptureF
     capsys.readouterr()
     assert transra(root, "purge", "--dry-run", "--json") == 0
     doomed = json.loads(capsys.readouterr().out)["to_remove"]
-    left = [kept.path / name for name in (".manifest.json.partial", "model.partial", "ranker/prepared")]
+    left = [kept.path / name for name in (".manifest.json.partial", "model.partial", "prepared")]
     assert sorted(doomed) == sorted(
         map(str, [workspace.path / ".calibration-x", workspace.path / ".tuning", earlier.path, *left])
     )

@@ -6,7 +6,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from artifacts.errors import ConfigError
-from ranker import rank
+from ranker import ImpressionsPrepared, RankerConfig, Report, TrialEnded, rank
 from ranker.config.arms import ARMS
 from ranker.data.exports import Export
 from ranker.evaluation.report import table
@@ -44,13 +44,18 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> SmallWorld:
 
 
 def run(
-    world: SmallWorld, out: Path, arms: Sequence[str] = tuple(ARMS), exports: Sequence[str] = ("base",), **changes: Any
+    world: SmallWorld,
+    out: Path,
+    arms: Sequence[str] = tuple(ARMS),
+    exports: Sequence[str] = ("base",),
+    tell: Callable[[Report], None] = lambda report: None,
+    **changes: Any,
 ) -> dict[str, Any]:
     """Ranks with some of the arms; the exports are one file under several names."""
     out.mkdir(exist_ok=True)
-    settings = config(arms={name: ARMS[name] for name in arms}, **changes)
+    settings = config(arms={name: ARMS[name] for name in arms}, compare=["all"], **changes)
     found = {name: Export(world.export, START - 1) for name in exports}
-    return rank(settings, world.root, found, out, lambda text, done: None, out / "tensorboard")
+    return rank(settings, world.root, found, out, lambda text, done: None, out / "tensorboard", tell=tell)
 
 
 @pytest.fixture(scope="module")
@@ -201,26 +206,91 @@ def test_a_killed_run_goes_on_as_if_nothing_had_happened(world: SmallWorld, tmp_
         f"run(world, Path({str(killed)!r}), {arms!r}, training={training!r}, backbone={backbone!r})"
     )
     process = subprocess.Popen([sys.executable, "-c", code], cwd=Path(__file__).parents[2])
-    state = killed / "arms" / "attention" / "seed-0" / "state.pt"
+    home = killed / "arms" / "attention"
     deadline = time.monotonic() + 120
-    while not state.exists() and process.poll() is None and time.monotonic() < deadline:
+    while (
+        not (states := list(home.glob("*/seed-0/state.pt"))) and process.poll() is None and time.monotonic() < deadline
+    ):
         time.sleep(0.01)
     os.kill(process.pid, signal.SIGKILL)
     process.wait()
-    assert state.exists() and not (killed / "report.json").exists()
+    assert states and not (killed / "report.json").exists()
     resumed = run(world, killed, arms, training=training, backbone=backbone)
     for arm in arms:
         assert resumed["arms"][arm]["ctr"] == whole["arms"][arm]["ctr"]
         assert resumed["arms"][arm]["cvr"] == whole["arms"][arm]["cvr"]
-    assert not list(killed.rglob("state.pt")) and not (killed / "prepared").exists()
+    assert not list(killed.rglob("state.pt"))
 
 
-def test_work_made_from_something_else_is_not_reused(world: SmallWorld, tmp_path: Path) -> None:
-    first = run(world, tmp_path / "out", arms=("none",))
-    again = run(world, tmp_path / "out", arms=("none",))
-    other = run(world, tmp_path / "out", arms=("none",), training={"lr": 0.05})
-    assert first == again
+def test_a_change_and_back_trains_nothing_again(world: SmallWorld, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    first = run(world, out, arms=("none",))
+    again = run(world, out, arms=("none",))
+    other = run(world, out, arms=("none",), training={"lr": 0.05})
+    back = run(world, out, arms=("none",))
+    assert first == again == back, "seconds too"
     assert other["arms"]["none"]["ctr"]["auc"] != first["arms"]["none"]["ctr"]["auc"]
+
+
+def test_trainings_of_the_last_settings_stay(world: SmallWorld, tmp_path: Path) -> None:
+    out, told = tmp_path / "out", []
+    rates = (0.01, 0.02, 0.03, 0.01, 0.04)  # the second is that of longest ago when the fourth is new
+    for lr in rates:
+        run(world, out, arms=("none",), training={"lr": lr, "batch_size": 512})
+    assert len(list((out / "arms" / "none").glob("*/seed-0/training.json"))) == 3
+    for lr in (0.01, 0.03, 0.04, 0.02):
+        run(world, out, arms=("none",), training={"lr": lr, "batch_size": 512}, tell=told.append)
+    assert [one.reused for one in told if isinstance(one, TrialEnded)] == [True, True, True, False]
+
+
+def test_the_log_is_prepared_once_for_all_arms_seeds_and_rates(world: SmallWorld, tmp_path: Path) -> None:
+    told: list[Report] = []
+    out, small = tmp_path / "out", {"batch_size": 512}
+
+    def again(arms: Sequence[str] = ("none",), **changes: Any) -> bool:
+        run(world, out, arms, tell=told.append, **changes)
+        return [one for one in told if isinstance(one, ImpressionsPrepared)][-1].reused
+
+    assert not again(training=small)
+    assert again(("none", "frozen_concat"), training={**small, "seeds": [0, 1], "lr": 0.01}, ids={"dim": 8})
+    assert again(backbone={"hidden": [8]}, heads={"kind": "mmoe"}, bootstrap=21, threads=1, training=small)
+    assert not again(numerics={"position": "log"}, training=small)
+    assert again(training=small), "the last two stay beside each other"
+    assert not again(exports=("base", "other"), training=small)
+    assert not again(numerics={"position": "log"}, training=small), "of three, the one used longest ago is gone"
+    assert len([path for path in (out / "prepared").iterdir() if path.is_dir()]) == 2
+
+
+def test_training_computes_in_the_threads_that_the_config_asks_for(
+    world: SmallWorld, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = []
+    monkeypatch.setattr("ranker.experiment.trials.torch.manual_seed", lambda seed: seen.append(torch.get_num_threads()))
+    before = torch.get_num_threads()
+    run(world, tmp_path / "asked", ("none",), training={"batch_size": 512}, threads=3)
+    run(world, tmp_path / "not", ("none",), training={"batch_size": 512})
+    assert {3, before} == set(seen) and torch.get_num_threads() == before
+
+
+@pytest.mark.parametrize(
+    ("changes", "compared"),
+    [
+        ({}, ["none", "attention"]),
+        ({"compare": ["all"]}, list(ARMS)),
+        ({"compare": ["id_only", "none"]}, ["none", "id_only"]),
+        ({"arms": {"mine": {}, "none": {"ids": True}}}, ["mine", "none"]),
+    ],
+)
+def test_two_arms_are_compared_unless_the_config_says_more(changes: dict[str, Any], compared: list[str]) -> None:
+    found = config(**changes).of_compared()
+    assert list(found.arms) == compared and found.of_compared() == found
+
+
+def test_an_arm_to_compare_that_is_none() -> None:
+    wrong = RankerConfig.model_validate(config().model_dump() | {"compare": ("none", "atention")})
+    assert [(p.path, p.message) for p in wrong.problems()] == [
+        (("compare",), "'atention' is not an arm, did you mean 'attention'?")
+    ]
 
 
 def test_more_arms_seeds_and_exports_train_only_what_is_new(world: SmallWorld, tmp_path: Path) -> None:
@@ -232,12 +302,13 @@ def test_more_arms_seeds_and_exports_train_only_what_is_new(world: SmallWorld, t
     run(world, out, ("none", "frozen_concat"), ("renamed", "runs/other"), training=training)
     after = trainings(out)
     assert before.items() <= after.items(), "finished trainings were kept"
-    assert {path for path in after if path.endswith("seed-0")} == {
+    assert {f"{path.split('/')[0]}/seed-0" for path in after if path.endswith("seed-0")} == {
         f"{name}/seed-0" for name in ("none", "id_only", "frozen_concat", "frozen_concat@runs%2Fother")
     }
     changed = ARMS["none"].model_copy(update={"ids": True})
     rank(config(arms={"none": changed}, training=training), world.root, {}, out, lambda text, done: None, out)
-    assert trainings(out)["none/seed-0"] != before["none/seed-0"], "another arm under the same name"
+    new = trainings(out).keys() - after.keys()
+    assert len(new) == 1 and new.pop().startswith("none/"), "another arm under the same name"
 
 
 def trainings(out: Path) -> dict[str, int]:

@@ -3,6 +3,9 @@
 import hashlib
 import json
 import shutil
+import signal
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +19,7 @@ from pipeline.cli import main
 from ranker.config.arms import ARMS
 from tests.worlds.small_impressions import DAY, DIMENSION, PINS, START, USERS, config, small_world, write_export
 
+REPOSITORY = Path(__file__).resolve().parents[2]
 PATH = ("partition", "train", "export")
 TRANSR = ("--set", "model.operator=transr", "--set", "model.anchors=[]")
 
@@ -101,6 +105,71 @@ def test_arms_are_chosen_and_finished_ones_are_kept(
         assert every["arms"][arm] == first["arms"][arm], "seconds too: it was not trained again"
     assert transra(root, workspace, "rank") == 0
     assert not answer(capsys)["stages"]["rank"]["made"], "all arms are what no --arms means"
+
+
+def test_a_config_says_which_arms_are_compared(root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    workspace, only = copied(root, tmp_path), ("--set", "ranker.compare=['none']")
+    assert transra(root, workspace, "rank", *only) == 0
+    assert list(answer(capsys)["stages"]["rank"]["metrics"]["arms"]) == ["none"]
+    assert transra(root, workspace, "rank", "--arms", "none") == 0
+    assert not answer(capsys)["stages"]["rank"]["made"], "the same arms by another way: up to date"
+    assert transra(root, workspace, "rank", "--set", "ranker.compare=['non']") == 2
+    assert "ranker.compare: 'non' is not an arm, did you mean 'none'?" in answer(capsys)["errors"][0]
+
+
+def test_run_until_a_stage(root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    workspace = copied(root, tmp_path)
+    assert transra(root, workspace, "run", "--until", "export") == 0
+    assert "rank" not in answer(capsys)["stages"] and not (workspace / "latest" / "ranker").exists()
+    plain = {key: value for key, value in json.loads((root / "small.json").read_text()).items() if key != "ranker"}
+    (root / "plain.json").write_text(json.dumps(plain))
+    place = ["--root", str(root), "--workspace", str(tmp_path / "other"), "--json"]
+    assert main(["run", str(root / "plain.json"), *place, "--until", "rank"]) == 2
+    assert answer(capsys)["errors"] == [
+        "--until rank: the config has no section for it, expected one of partition, train, export"
+    ]
+
+
+def test_without_a_terminal_arms_and_validations_are_lines(
+    root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    workspace = copied(root, tmp_path)
+    command = ["rank", str(root / "small.json"), "--root", str(root), "--workspace", str(workspace)]
+    for _ in range(2):
+        assert main([*command, "--arms", "none,attention"]) == 0
+    assert main([*command, "--quiet", "--arms", "none", "--set", "ranker.training.lr=0.01"]) == 0
+    said = capsys.readouterr().out.splitlines()
+    assert said.count("rank: none seed 0: trains") == 1 == said.count("rank: attention seed 0: trains")
+    validations = [line for line in said if ", valid ctr auc 0." in line]
+    events = [json.loads(line) for line in (workspace / "latest" / "log.jsonl").read_text().splitlines()]
+    logged = [one for one in events if one["message"] == "validation" and one["arm"] == "attention"]
+    assert [one["step"] for one in logged] == sorted({one["step"] for one in logged}) and len(logged) >= 4
+    told = [line for line in validations if line.startswith("rank: attention seed 0: step ")]
+    assert [
+        f"valid ctr auc {one['metrics']['ctr']['auc']:.4f} " in line for one, line in zip(logged, told, strict=True)
+    ]
+    finished = [(one["arm"], one["reused"]) for one in events if one["message"] == "trial finished"]
+    assert finished == [("none", False), ("attention", False), ("none", False)], "the second call was up to date"
+    assert [one["reused"] for one in events if one["message"] == "impressions prepared"] == [False, True]
+
+
+def test_an_interrupted_ranking_is_130_and_no_error(root: Path, tmp_path: Path) -> None:
+    workspace = copied(root, tmp_path)
+    place = ["--root", str(root), "--workspace", str(workspace), "--arms", "none"]
+    longer = ["--set", "ranker.training={epochs: 100000, patience: 100000, eval_every: 2}"]
+    command = [sys.executable, "-m", "pipeline.cli", "rank", str(root / "small.json"), *place, *longer]
+    process = subprocess.Popen(command, cwd=REPOSITORY, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert process.stdout is not None and process.stderr is not None
+    for line in process.stdout:
+        if "step" in line:
+            break
+    process.send_signal(signal.SIGINT)
+    said = process.stderr.read()
+    assert process.wait(timeout=60) == 130
+    assert said == "transra: interrupted; the same command goes on\n"
+    events = [json.loads(line) for line in (workspace / "latest" / "log.jsonl").read_text().splitlines()]
+    assert events[-1]["message"] == "stage interrupted" and events[-1]["stage"] == "rank"
+    assert not [one for one in events if one["level"] == "error" or "traceback" in one]
 
 
 def test_exports_of_two_runs_are_compared(root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
