@@ -55,6 +55,21 @@ def generate_world(
     return report
 
 
+def existing_world(directory: Path) -> World:
+    """The world in a directory, drawn anew from its seed. Raises DemoDataError where there is none, or another."""
+    try:
+        report = json.loads((directory / REPORT).read_text())
+        parameters, version = WorldParameters(**report["parameters"]), report["generator_version"]
+    except (OSError, ValueError, KeyError, TypeError, DemoDataError):
+        raise DemoDataError(f"{directory}: no demo world (no readable {REPORT})") from None
+    if version != VERSION:
+        raise DemoDataError(f"{directory}: a demo world of version {version} of the generator, expected {VERSION}")
+    world, truth = create_world(parameters), directory / "truth" / "user_latents.npy"
+    if not truth.is_file() or not np.array_equal(np.load(truth), world.users.latent):
+        raise DemoDataError(f"{truth}: not what the seed of {REPORT} gives here; make the world anew")
+    return world
+
+
 def _existing_report(directory: Path, parameters: WorldParameters) -> Report:
     """The report of the world that is there already, if it is the one that is asked for."""
     try:

@@ -46,7 +46,7 @@ class ServingPolicy:
 
     def _serve_chunk(self, rng: np.random.Generator, users: Ints) -> tuple[Ints, Floats, Floats]:
         """Rank by bid times predicted click rate. Only relative predictions matter, so there is no intercept."""
-        candidates = self._candidates(rng, users)
+        candidates = self.candidates(rng, users, a.CANDIDATES)
         affinity = np.einsum("nck,nk->nc", self.pins.latent[candidates], self.users.latent[users])
         pacing = a.PACING_SIGMA * normal(rng, *candidates.shape)
         error = a.POLICY_NOISE * normal(rng, *candidates.shape)
@@ -56,8 +56,9 @@ class ServingPolicy:
         pin = candidates[rows, winner]
         return pin, affinity[rows, winner], np.exp(self.pins.log_bid[pin] + pacing[rows, winner])
 
-    def _candidates(self, rng: np.random.Generator, users: Ints) -> Ints:
-        half = (len(users), a.CANDIDATES // 2)
+    def candidates(self, rng: np.random.Generator, users: Ints, count: int) -> Ints:
+        """(R, count) pins, an even number, that retrieval finds for `users` (R,): half by popularity, half by topic."""
+        half = (len(users), count // 2)
         popular = self.popular.draw(rng, 0, half)
         targeted = self.by_topic.draw(rng, self.users.draw_topics(rng, users, half[1]), half)
         return np.concatenate([popular, targeted], axis=1)

@@ -105,19 +105,29 @@ def conversion_columns(world: World, names: Names, block: Block, log: EventLog) 
     }
 
 
+def ad_columns(world: World, names: Names, pin: Ints) -> Columns:
+    """What a ranker may see of the ads `pin` (R,)."""
+    ads = world.pins
+    return {
+        "pin_id": names.pins.take(pin),
+        "advertiser_id": names.advertisers.take(ads.advertiser[pin]),
+        "topic_id": names.topics.take(ads.topic[pin]),
+        "item_id": names.items.take(ads.item[pin]),
+        "ad_format": spelled(a.AD_FORMATS, ads.format[pin]),
+        "pin_prior_ctr": world.pin_prior_ctr[pin],
+    }
+
+
 def impression_columns(
     world: World, names: Names, block: Block, shown: Impressions, pins: RecentLists, items: RecentLists
 ) -> Columns:
     """What a ranker may see, all of it known before the ad was shown."""
-    users, ads = world.users, world.pins
+    users, ads = world.users, ad_columns(world, names, shown.pin)
     return {
         "impression_id": impression_numbers(block, shown),
         "ts": START + shown.time,
         "user_id": _users(block, shown.user),
-        "pin_id": names.pins.take(shown.pin),
-        "advertiser_id": names.advertisers.take(ads.advertiser[shown.pin]),
-        "topic_id": names.topics.take(ads.topic[shown.pin]),
-        "item_id": names.items.take(ads.item[shown.pin]),
+        **{name: ads[name] for name in ("pin_id", "advertiser_id", "topic_id", "item_id")},
         "recent_pins": _lists(names.pins, pins),
         "recent_items": _lists(names.items, items),
         "recent_pins_ts": _times(pins),
@@ -127,9 +137,9 @@ def impression_columns(
         "country": spelled(a.COUNTRIES, users.country[shown.user]),
         "device": spelled(a.DEVICES, users.device[shown.user]),
         "age_bucket": spelled(a.AGE_BUCKETS, users.age[shown.user]),
-        "ad_format": spelled(a.AD_FORMATS, ads.format[shown.pin]),
+        "ad_format": ads["ad_format"],
         "user_impressions_30d": shown.recent.astype(np.int32),
-        "pin_prior_ctr": world.pin_prior_ctr[shown.pin],
+        "pin_prior_ctr": ads["pin_prior_ctr"],
     }
 
 

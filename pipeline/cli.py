@@ -4,6 +4,7 @@
     transra partition configs/demo.json && transra train configs/demo.json && transra export configs/demo.json
     transra run configs/demo.json          every stale stage, in order: what cron calls
     transra tune configs/demo.json         choose settings of the model by the valid split
+    transra simulate configs/demo_rank.json    the demo world's people meet an auction that each arm ranks
 
 Exit codes: 0 done or up to date, 2 usage or config, 65 bad data, 70 internal, 73 cannot write or does not fit,
 75 locked, 130 interrupted.
@@ -70,6 +71,7 @@ def parser() -> argparse.ArgumentParser:
     removing.set_defaults(action=purge_runs)
     commands.add_parser("status", help="what the workspace holds", parents=[common]).set_defaults(action=show_status)
     add_neighbors(commands, common)
+    add_simulate(commands, common)
     add_config(commands, common)
     add_demo_data(commands)
     return root
@@ -120,6 +122,45 @@ def add_tune(commands: Any, common: argparse.ArgumentParser) -> None:
     command.add_argument("--out", type=Path, metavar="FILE", help="what to write (default: CONFIG with .tuned.json)")
     command.add_argument("--all", action="store_true", help="also change keys of model that the config writes")
     command.set_defaults(action=tune_model)
+
+
+def add_simulate(commands: Any, common: argparse.ArgumentParser) -> None:
+    command = commands.add_parser("simulate", help="the trained arms in the demo world's auction", parents=[common])
+    command.add_argument("--requests", type=positive, default=20_000, metavar="N", help="auctions (20000)")
+    command.add_argument("--seed", type=whole, default=0, metavar="N", help="of all draws: same seed, same bytes (0)")
+    command.add_argument("--reserve", type=price, default=0.5, metavar="BID", help="least bid per click (0.5)")
+    command.add_argument(
+        "--scores", type=named_file, action="append", default=[], metavar="NAME=FILE",
+        help="Parquet with predicted click rates of another model, beside the arms: request, candidate, score",
+    )  # fmt: skip
+    command.add_argument("--candidates", type=Path, metavar="FILE", help="write what such a model is to score, and end")
+    command.set_defaults(action=simulate_auctions)
+
+
+def named_file(text: str) -> tuple[str, Path]:
+    """A name and a file."""
+    name, found, path = text.partition("=")
+    if not (name and found and path and is_plain(Path(text))):
+        raise argparse.ArgumentTypeError(f"{text!a}: expected NAME=FILE")
+    return name, Path(path)
+
+
+def whole(text: str) -> int:
+    """A seed; argparse says what was wrong with another."""
+    if not text.isdecimal() or int(text) >= 1 << 63:
+        raise argparse.ArgumentTypeError(f"{text!r}: expected a whole number from 0 to 2^63 - 1")
+    return int(text)
+
+
+def price(text: str) -> float:
+    """A price in units of the median bid."""
+    try:
+        found = float(text)
+    except ValueError:
+        found = 0.0
+    if not 0 < found <= 1e6:
+        raise argparse.ArgumentTypeError(f"{text!r}: expected a price above 0, at most a million")
+    return found
 
 
 def utf8(text: str) -> str:
@@ -260,6 +301,16 @@ def tune_model(options: argparse.Namespace) -> dict[str, Any]:
     if not is_plain(out):
         raise ConfigError(f"--out {out}: expected a path in UTF-8 without NUL")
     return tune(context, out, Budget(options.minutes, options.trials), options.all, options.dry_run)
+
+
+def simulate_auctions(options: argparse.Namespace) -> dict[str, Any]:
+    from pipeline.simulate import Files, simulate
+    from pipeline.simulated_requests import Asked
+
+    if options.candidates is not None and not is_plain(options.candidates):
+        raise ConfigError(f"--candidates {options.candidates}: expected a path in UTF-8 without NUL")
+    context, asked = context_of(options), Asked(options.requests, options.seed, options.reserve)
+    return simulate(context, asked, Files(options.candidates, dict(options.scores)), options.dry_run)
 
 
 def purge_runs(options: argparse.Namespace) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from ranker.training.reports import ImpressionsPrepared, Report, TrialBegan, Tri
 if TYPE_CHECKING:
     from artifacts.frame import Frame
     from ranker.data.exports import Export
+    from ranker.experiment.trained_arms import TrainedArms
     from ranker.plan import Plan
 
 __all__ = [
@@ -32,6 +33,7 @@ __all__ = [
     "metrics_table",
     "plan_ranking",
     "rank",
+    "trained_arms",
 ]
 
 
@@ -67,6 +69,24 @@ def metrics_table(metrics: dict[str, Any]) -> str:
     from ranker.evaluation.report import table
 
     return table(metrics)
+
+
+def trained_arms(
+    config: RankerConfig,
+    root: Path,
+    exports: "Mapping[str, Export]",
+    ranking: Path,
+    prepared: Path,
+    progress: Callable[[str, float], None] = lambda step, fraction: None,
+    files: Files | None = None,
+) -> "TrainedArms":
+    """The models that `rank` left in `ranking`, with the same config and exports, to be asked about other rows.
+
+    Not of a ranking that left out ids to forget, or with pseudonyms. Raises DataError for a model that is missing.
+    """
+    from ranker.experiment.trained_arms import TrainedArms
+
+    return TrainedArms(config, root, exports, ranking, prepared, progress, files)
 
 
 def rank(

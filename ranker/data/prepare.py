@@ -66,7 +66,7 @@ class Preparation:
         with ExitStack() as stack:
             files = [stack.enter_context((directory / f"{name}.bin").open("wb")) for name in SPLITS]
             for block in self.log.blocks():
-                records, splits = self._records(block), self.windows.split(self.log.times(block))
+                records, splits = self.records(block), self.windows.split(self.log.times(block))
                 for index, name in enumerate(SPLITS):
                     self._write(files[index], name, records[splits == index])
                 done += len(records)
@@ -102,7 +102,8 @@ class Preparation:
             **clipped,
         }
 
-    def _records(self, block: LogBlock) -> Records:
+    def records(self, block: LogBlock) -> Records:
+        """The rows of a block, encoded, (N,)."""
         records = np.zeros(len(block.table), record_type(**self.shape))
         labels = self.log.config.labels
         records["click"] = self.log.clicks(block) if labels.click else UNKNOWN

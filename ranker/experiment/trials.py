@@ -64,7 +64,7 @@ class Trials:
         return self.directory / quote(contestant.name, safe="@")
 
     def _key(self, contestant: Contestant) -> str:
-        export = self._export(contestant)
+        export = self.export(contestant)
         read = export_identity([export]) if export else None
         return digest([self.log_identity, contestant.arm.model_dump(), read])
 
@@ -74,7 +74,8 @@ class Trials:
         place.mkdir(exist_ok=True)
         return (place / "training.json").exists()
 
-    def _export(self, contestant: Contestant) -> Embeddings | None:
+    def export(self, contestant: Contestant) -> Embeddings | None:
+        """The vectors that a contestant reads, if it does."""
         return self.exports[contestant.export] if contestant.arm.vectors != "none" else None
 
     def run(self, contestant: Contestant, seed: int, progress: Progress, done: float, share: float) -> None:
@@ -86,7 +87,7 @@ class Trials:
         place = self.place(contestant, seed)
         train, valid, test = (Split.of(self.prepared, name, self.summary) for name in SPLITS)
         torch.manual_seed(seed)
-        model = RankerModel(self.config, contestant.arm, self.summary, self._export(contestant))
+        model = RankerModel(self.config, contestant.arm, self.summary, self.export(contestant))
 
         def watch(fraction: float, last: dict[str, Any]) -> None:
             told = " ".join(f"{task} auc {last[task]['auc']:.4f}" for task in self.config.labels.tasks if task in last)
