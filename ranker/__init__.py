@@ -96,12 +96,12 @@ def rank(
     destination: Path,
     progress: Callable[[str, float], None],
     scalars: Path,
-    prepared: Path | None = None,
-    tell: Callable[[Report], None] = lambda report: None,
     impressions: "Frame | None" = None,
     forgotten: "Mapping[str, Sequence[str]] | None" = None,
     id_key: bytes | None = None,
     files: Files | None = None,
+    prepared: Path | None = None,
+    tell: Callable[[Report], None] = lambda report: None,
 ) -> dict[str, Any]:
     """Trains and judges the arms that a config compares in the existing directory `destination`.
 

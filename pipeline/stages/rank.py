@@ -82,8 +82,19 @@ class Rank(Stage):
             context.stores.fetch(files)
             context.fetch([graph.forget.source] if graph.forget else [])
             curves, forgotten = run.path / "tensorboard" / self.name, forgotten_ids(graph, context.source_files)
-            places = (progress, curves, run.path / PREPARED, tell)
-            return rank(config, context.root, exports, partial, *places, forgotten=forgotten, id_key=key, files=files)
+            return rank(
+                config,
+                context.root,
+                exports,
+                partial,
+                progress,
+                curves,
+                forgotten=forgotten,
+                id_key=key,
+                files=files,
+                prepared=run.path / PREPARED,
+                tell=tell,
+            )
 
     def summary(self, metrics: dict[str, Any]) -> str:
         from ranker import metrics_table
