@@ -59,7 +59,7 @@ class Training:
         self.rates = [optimizer.param_groups[0]["lr"] for optimizer in self.optimizers]
         self.progress = Progress()
 
-    def run(self, train: Split, valid: Split, watch: Watch, validated: Validated) -> Progress:
+    def run(self, train: Split, valid: Split, watch: Watch, validated: Validated = lambda *told: None) -> Progress:
         """Trains to the end or until every task has waited `patience` validations."""
         steps = self._steps(train)
         every = self.config.training.eval_every or -(-steps // EVALUATIONS)
