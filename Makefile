@@ -21,7 +21,7 @@ ifneq ($(filter $(CONFIG),configs/demo.json configs/demo_rank.json),)
 INPUT := $(DEMO_DATA)
 endif
 
-.PHONY: help venv partition train evaluate export rank nightly status test test-slow consent-check lint wheel check-wheel schema real-impressions bench-rank bench-append bench-import bench-train bench-swap bench-kill byte-rail bench-retrieval clean
+.PHONY: help venv partition train evaluate export rank nightly status test test-slow consent-check lint wheel check-wheel schema real-impressions bench-rank bench-append bench-import bench-train bench-swap bench-kill byte-rail bench-retrieval bench-evaluate clean
 
 help:  ## This list
 	@echo "usage: make TARGET [CONFIG=configs/demo.json] [ARGS='--set model.epochs=3']"
@@ -96,6 +96,9 @@ bench-rank: venv  ## Memory of the ranker on 1 and 20 million impressions
 bench-import: venv  ## Graph construction against PyTorch-BigGraph's importer, and its growth to 100 M edges
 	$(BIN)/python -m benchmarks.bench_import
 	$(BIN)/python -m benchmarks.bench_import_scale $(ARGS)
+
+bench-evaluate: venv  ## Evaluation of 10,000 test edges among 3 M entities: seconds and memory
+	$(BIN)/python -m benchmarks.bench_evaluate $(ARGS)
 
 bench-swap: venv  ## Training of 100 M edges in 16 partitions: waiting for files, memory, and the plan of both
 	$(BIN)/python -m benchmarks.bench_swap $(ARGS)

@@ -76,11 +76,15 @@ class Group:
     similarity: Similarity
 
     def scores(self, candidates: Tensor) -> Iterator[Tensor]:
-        """Yields the scores of up to CANDIDATES vectors (C, D) against each batch of queries: (B, C)."""
+        """Yields the scores of up to CANDIDATES vectors (C, D) against each batch of queries: (B, C).
+
+        All batches are scored into the same memory: what was yielded is overwritten by the next.
+        """
         seen = prepared(self.view(_padded(candidates, CANDIDATES)), self.similarity)
-        extra = bias(seen, self.similarity)
+        extra, scores = bias(seen, self.similarity), seen.new_empty(QUERIES, CANDIDATES)
         for start, queries in zip(range(0, len(self.index), QUERIES), self.queries, strict=True):
-            yield torch.addmm(extra, queries, seen.T)[: len(self.index) - start, : len(candidates)]
+            torch.addmm(extra, queries, seen.T, out=scores)
+            yield scores[: len(self.index) - start, : len(candidates)]
 
 
 def make_group(
@@ -130,14 +134,17 @@ def rank_direction(
 def _better(group: Group, known: KnownAnswers, first: int, candidates: Tensor) -> tuple[Rows, Rows]:
     """Returns how many of the candidates (C, D), numbered from `first`, score above and level with each answer, (G,).
 
-    Those known to be true do not count; the answer is one of them.
+    Those known to be true do not count; the answer is one of them. Comparing into floats and adding those up takes a
+    fifth of the time that truth values take (measured), and is exact up to 1 << 24 candidates.
     """
-    above, ties = [], []
+    row, column = (torch.from_numpy(part) for part in known.between(group.index, first, first + len(candidates)))
+    ends = torch.searchsorted(row, torch.arange(0, len(group.index) + QUERIES, QUERIES)).tolist()
+    beaten = group.own.new_empty(QUERIES, CANDIDATES)
+    above, level = torch.empty_like(group.own[:, 0]), torch.empty_like(group.own[:, 0])
     for batch, scores in enumerate(group.scores(candidates)):
-        part = slice(batch * QUERIES, batch * QUERIES + len(scores))
-        own = group.own[part]
-        row, column = known.between(group.index[part], first, first + len(candidates))
-        difference = scores[row, column] - own[row, 0]
-        above.append((scores > own).sum(1).numpy() - np.bincount(row[(difference > 0).numpy()], minlength=len(own)))
-        ties.append((scores == own).sum(1).numpy() - np.bincount(row[(difference == 0).numpy()], minlength=len(own)))
-    return np.concatenate(above), np.concatenate(ties)
+        part, those = slice(batch * QUERIES, batch * QUERIES + len(scores)), slice(ends[batch], ends[batch + 1])
+        scores[row[those] - part.start, column[those]] = -torch.inf
+        flags = beaten[: scores.shape[0], : scores.shape[1]]
+        torch.sum(torch.gt(scores, group.own[part], out=flags), 1, out=above[part])
+        torch.sum(torch.eq(scores, group.own[part], out=flags), 1, out=level[part])
+    return above.numpy().astype(np.int64), level.numpy().astype(np.int64)
