@@ -111,13 +111,13 @@ def main() -> None:
         if (free := shutil.disk_usage(name).free) < need:
             raise SystemExit(f"{name}: {need >> 30} GiB are needed, {free >> 30} are free")
         found = {**measure(options, Path(name)), **surroundings(["torch", "numpy", "h5py"])}
-    operations = 8 * found["test_edges"] * found["entities"] * found["dimension"]
+    rate = 8 * found["test_edges"] * found["entities"] * found["dimension"] / found["cpu_seconds"] / 1e9
     print(
         f"{found['machine']}, {found['date']}, {found['versions']}\n"
         f"{found['entities']:,} entities, {found['train_edges']:,} training edges, {found['test_edges']:,} test edges, "
         f"d={found['dimension']}: {found['protocol']}\n"
         f"{found['seconds']:.0f} s from exec to exit on {cpu_count()} cores (load average {found['load']:.1f}), "
-        f"{found['cpu_seconds']:.0f} s of processor time, {operations / found['cpu_seconds'] / 1e9:.0f} GFLOP/s a core; "
+        f"{found['cpu_seconds']:.0f} s of processor time, {rate:.0f} GFLOP/s a core; "
         f"peak {found['peak_bytes'] / 1e9:.2f} GB beside a table of {found['table_bytes'] / 1e9:.2f} GB"
     )
     save("evaluate", found)

@@ -230,7 +230,7 @@ class ExportConfig(Section):
 
 
 class EvaluateConfig(Section):
-    """How a model is judged: every test triple among all entities of the right type, unless a number limits it."""
+    """How a model is judged: every test triple, or `max_edges` of them, among all entities of the right type."""
 
     split: Literal["test", "valid"] = Field("test", description="edges to rank; choose on valid, read test once")
     max_edges: int | None = Field(
@@ -243,7 +243,8 @@ class EvaluateConfig(Section):
         None,
         gt=0,
         le=1 << 31,
-        description="rank among so many entities of the type, drawn with `seed`; null: all of them",
+        description="beside all entities of the type, rank among so many, drawn with `seed`, for comparison with "
+        "results that were measured so: `sampled` in metrics.json says how much that flatters; null: not",
     )
     ks: tuple[K, ...] = Field((1, 3, 10), description="the k of hits@k and recall@k")
     retrieval_k: K = Field(20, description="the k of recall@k and NDCG@k per query in anchor_retrieval")

@@ -14,10 +14,26 @@ from pbg_transra.config import EvaluateConfig, ModelConfig
 from pbg_transra.evaluation.entity_vectors import Entities
 from pbg_transra.evaluation.known_answers import Direction, KnownAnswers
 from pbg_transra.evaluation.questions import Questions
-from pbg_transra.evaluation.ranking import CANDIDATES, Group, Ranks, make_group, rank_direction, workers
+from pbg_transra.evaluation.ranking import (
+    CANDIDATES,
+    Group,
+    Ranks,
+    make_group,
+    own_entity_allowed,
+    rank_direction,
+    workers,
+)
 from pbg_transra.evaluation.views import Views, relation_views
 
 Progress = Callable[[str, float], None]
+
+
+@dataclass(frozen=True)
+class Answered:
+    """The ranks of all T test triples by side, and what they would be with no entity barred (see known_answers.py)."""
+
+    ranks: dict[Side, Ranks]
+    own_entity_allowed: dict[Side, Ranks]
 
 
 @dataclass(frozen=True)
@@ -29,16 +45,23 @@ class Evaluation:
     model: ModelConfig
     config: EvaluateConfig
 
-    def protocol(self) -> str:
-        """Returns in one line how the ranks came about."""
+    def protocol(self, drawn: int | None = None) -> str:
+        """Returns in one line how the ranks came about; `drawn`: among so many candidates."""
         asked, available, seed = len(self.questions.test.relation), self.questions.available, self.config.seed
         triples = f"all {asked}" if asked == available else f"{asked} of {available}, drawn with seed {seed},"
-        drawn = self.config.candidates
+        barred = len(self.barred())
+        own = f", the entity asked from barred in {barred} relations without loops" if barred else ""
         candidates = f"{drawn} entities drawn with seed {seed} (all, if fewer)" if drawn else "all entities"
         return (
             f"{triples} {self.config.split} triples, both sides, ranked among {candidates} of the type, "
-            "filtered by train+valid+test, ties at their mean rank"
+            f"filtered by train+valid+test{own}, ties at their mean rank"
         )
+
+    def barred(self) -> list[str]:
+        """Returns the relations asked about in which the entity asked from is no candidate."""
+        asked = np.unique(self.questions.test.relation)
+        relations = self.questions.graph.relations
+        return [relations[index].name for index in asked[self.questions.loopless[asked]]]
 
     def trained_views(self) -> dict[int, Views]:
         """Returns the views of every relation that is asked about."""
@@ -46,17 +69,26 @@ class Evaluation:
         found = np.unique(self.questions.test.relation).tolist()
         return {index: relation_views(graph, index, checkpoint, self.model, dtype) for index in found}
 
-    def ranks(self, views: dict[int, Views] | None, progress: Progress) -> dict[Side, Ranks]:
-        """Returns the ranks of all T test triples by side, through `views` or, without, by plain similarity."""
-        count = len(self.questions.test.relation)
-        sides = {side: Ranks(*(np.zeros(count, np.int64) for _ in range(3))) for side in Side}
+    def ranks(self, views: dict[int, Views] | None, progress: Progress, drawn: int | None = None) -> Answered:
+        """Returns the ranks of all T test triples, through `views` or, without, by plain similarity.
+
+        `drawn`: among so many candidates of a type, if it has more.
+        """
+        found = Answered(self._unranked(), self._unranked())
         what = "anchor retrieval" if views is None else "evaluate"
         with workers() as pool:
             for direction, known in self.questions.directions:
                 tell = partial(progress, f"{what}: {direction.entity_type} as {direction.side}")
-                groups = list(pool.map(lambda make: make(), self._groups(direction, views)))
-                sides[direction.side].put_(direction.triples, self._ranked(direction, known, groups, pool, tell))
-        return sides
+                groups = list(pool.map(lambda make: make(), self._groups(direction, known, views)))
+                ranks = self._ranked(direction, known, groups, pool, tell, drawn)
+                found.ranks[direction.side].put_(direction.triples, ranks)
+                allowed = own_entity_allowed(ranks, known, groups)
+                found.own_entity_allowed[direction.side].put_(direction.triples, allowed)
+        return found
+
+    def _unranked(self) -> dict[Side, Ranks]:
+        count = len(self.questions.test.relation)
+        return {side: Ranks(*(np.zeros(count, np.int64) for _ in range(3))) for side in Side}
 
     def _ranked(
         self,
@@ -65,8 +97,9 @@ class Evaluation:
         groups: list[Group],
         pool: Executor,
         progress: Callable[[float], None],
+        drawn: int | None,
     ) -> Ranks:
-        name, drawn = direction.entity_type, self.config.candidates
+        name = direction.entity_type
         count = self.entities.count(name)
         if drawn is None or drawn >= count:
             return rank_direction(known, self.entities.blocks(name), count, groups, pool, progress)
@@ -74,7 +107,9 @@ class Evaluation:
         sample = iter([(0, self.entities.gather(name, rows))])
         return rank_direction(known.among(rows), sample, drawn, groups, pool, progress)
 
-    def _groups(self, direction: Direction, views: dict[int, Views] | None) -> Iterator[Callable[[], Group]]:
+    def _groups(
+        self, direction: Direction, known: KnownAnswers, views: dict[int, Views] | None
+    ) -> Iterator[Callable[[], Group]]:
         """Yields what makes each group: triples of one relation, or any where no relation changes the vectors."""
         queries = self._query_vectors(direction)
         answers = self.entities.gather(direction.entity_type, direction.answer)
@@ -85,7 +120,8 @@ class Evaluation:
             index = np.flatnonzero(relations == relation)
             for start in range(0, len(index), CANDIDATES):
                 part = index[start : start + CANDIDATES]
-                yield partial(make_group, part, queries, answers, *both, self.model.similarity)
+                barred = bool(known.barred[known.question[part]].any())
+                yield partial(make_group, part, barred, queries, answers, *both, self.model.similarity)
 
     def _query_vectors(self, direction: Direction) -> Tensor:
         """Returns the vectors that T triples ask from, (T, D); their types may differ from relation to relation."""

@@ -1,11 +1,15 @@
 """What is known to be true, so that no triple is ranked behind another true one.
 
 Only the answers to questions that are asked are kept: memory grows with them, not with the graph.
+
+A relation within one type whose training edges hold no loop (u, u) is taken to allow none: the entity that a question
+is asked from is no candidate then (`Questions.loopless`). By similarity it would often come first.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from artifacts.graph import Graph, Side
 from pbg_transra.evaluation.global_edges import Edges, Rows
@@ -52,11 +56,13 @@ class KnownAnswers:
     question:   (T,) the question that each triple asks, in [0, Q)
     answers:    (K,) ascending and unique: question * stride + candidate
     stride:     more than any candidate's number
+    barred:     (Q,) whether the entity asked from is among the answers though no edge says so
     """
 
     question: Rows
     answers: Rows
     stride: int
+    barred: NDArray[np.bool_]
 
     def counts(self, triples: Rows) -> Rows:
         """Returns the number of known answers to each of B triples, (B,)."""
@@ -83,7 +89,7 @@ class KnownAnswers:
         question, row = np.divmod(self.answers, self.stride)
         place = np.minimum(np.searchsorted(candidates, row), len(candidates) - 1)
         inside = candidates[place] == row
-        return KnownAnswers(self.question, (question * self.stride + place)[inside], self.stride)
+        return replace(self, answers=(question * self.stride + place)[inside])
 
 
 class KnownAnswersBuilder:
@@ -105,5 +111,11 @@ class KnownAnswersBuilder:
         asked = self._keys[question] == key
         self._found.append(question[asked] * self._stride + answer[asked])
 
-    def build(self) -> KnownAnswers:
-        return KnownAnswers(self._question.reshape(-1), np.unique(np.concatenate(self._found)), self._stride)
+    def build(self, loopless: NDArray[np.bool_]) -> KnownAnswers:
+        """`loopless`, (R,): relations whose questions must not be answered by the entity they are asked from."""
+        relation, query = np.divmod(self._keys, self._stride)
+        known = np.unique(np.concatenate(self._found))
+        itself = np.arange(len(query)) * self._stride + query
+        barred = loopless[relation] & ~np.isin(itself, known)
+        answers = np.union1d(known, itself[barred])
+        return KnownAnswers(self._question.reshape(-1), answers, self._stride, barred)

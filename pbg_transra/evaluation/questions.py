@@ -13,28 +13,38 @@ from pbg_transra.config import EvaluateConfig
 from pbg_transra.evaluation.global_edges import Edges, Rows, edge_blocks, load_edges
 from pbg_transra.evaluation.known_answers import Direction, KnownAnswers, KnownAnswersBuilder, directions
 
-Warm = dict[str, NDArray[np.bool_]]
+Degrees = dict[str, NDArray[np.int32]]
 
 
 @dataclass(frozen=True)
 class Questions:
     """T test triples out of `available`, and their directions with the known answers.
 
-    `warm` tells by type, (entities,), who has a training edge: a byte per entity.
+    degrees:    training edges of each entity by type, (entities,): four bytes an entity
+    loopless:   (R,) relations within one type without a loop (u, u) among their training edges
     """
 
     graph: Graph
     test: Edges
     available: int
     directions: list[tuple[Direction, KnownAnswers]]
-    warm: Warm
+    degrees: Degrees
+    loopless: NDArray[np.bool_]
 
     def both_warm(self) -> NDArray[np.bool_]:
         """Returns which triples have a training edge at both ends, (T,)."""
         warm = np.ones(len(self.test.relation), bool)
-        for name, mask, rows in _ends(self.graph, self.test):
-            warm[mask] &= self.warm[name][rows]
+        for _, name, mask, rows in _ends(self.graph, self.test):
+            warm[mask] &= self.degrees[name][rows] > 0
         return warm
+
+    def answer_degrees(self, side: Side) -> Rows:
+        """Returns the training edges of the entities asked for, when `side` is missing, (T,)."""
+        found = np.zeros(len(self.test.relation), np.int64)
+        for at, name, mask, rows in _ends(self.graph, self.test):
+            if at is side:
+                found[mask] = self.degrees[name][rows]
+        return found
 
 
 def rankable(graph: Graph, split: str, relations: Sequence[int] | None = None) -> int:
@@ -64,15 +74,18 @@ def load_questions(
     test = _sampled(every, config) if relations is None else _sampled_heads(every, config, relations)
     found = directions(graph, test)
     builders = [KnownAnswersBuilder(graph, direction) for direction in found]
-    warm = {kind.name: np.zeros(kind.count, bool) for kind in graph.entity_types}
+    degrees = {kind.name: np.zeros(kind.count, np.int32) for kind in graph.entity_types}
+    loopless = np.array([relation.lhs == relation.rhs for relation in graph.relations])
     for split in SPLITS:
         for block in edge_blocks(graph_dir, graph, split):
             for builder in builders:
                 builder.add(block)
             if split == "train":
-                _mark_(warm, graph, block)
-    known = [builder.build() for builder in builders]
-    return Questions(graph, test, len(every.relation), list(zip(found, known, strict=True)), warm)
+                _count_(degrees, graph, block)
+                loops = (block.head == block.tail) & loopless[block.relation]
+                loopless[block.relation[loops]] = False
+    known = [builder.build(loopless) for builder in builders]
+    return Questions(graph, test, len(every.relation), list(zip(found, known, strict=True)), degrees, loopless)
 
 
 def _sampled(test: Edges, config: EvaluateConfig) -> Edges:
@@ -102,17 +115,17 @@ def tails_of(questions: Questions) -> Questions:
     return replace(questions, directions=asked)
 
 
-def _mark_(warm: Warm, graph: Graph, edges: Edges) -> None:
-    """Marks both ends of every edge in `warm`."""
-    for name, _, rows in _ends(graph, edges):
-        warm[name][rows] = True
+def _count_(degrees: Degrees, graph: Graph, edges: Edges) -> None:
+    """Counts both ends of every edge in `degrees`."""
+    for _, name, _, rows in _ends(graph, edges):
+        np.add.at(degrees[name], rows, 1)
 
 
-def _ends(graph: Graph, edges: Edges) -> Iterator[tuple[str, NDArray[np.bool_], Rows]]:
-    """Yields by side and type: the type, which of E edges have it there, (E,), and the rows of those ends."""
+def _ends(graph: Graph, edges: Edges) -> Iterator[tuple[Side, str, NDArray[np.bool_], Rows]]:
+    """Yields side and type, which of E edges have the type there, (E,), and the rows of those ends."""
     for side in Side:
         rows = side.pick(edges.head, edges.tail)
         types = np.array([relation.type(side) for relation in graph.relations])
         for name in np.unique(types):
             mask = (types == name)[edges.relation]
-            yield str(name), mask, rows[mask]
+            yield side, str(name), mask, rows[mask]

@@ -67,11 +67,13 @@ class Group:
     index:      (G,) places in the direction
     queries:    prepared, padded and cut into batches, (QUERIES, D) each
     own:        (G, 1) scores of the answers
+    itself:     (G, 1) scores of the entities asked from, as candidates
     """
 
     index: Rows
     queries: Sequence[Tensor]
     own: Tensor
+    itself: Tensor
     view: View
     similarity: Similarity
 
@@ -88,14 +90,25 @@ class Group:
 
 
 def make_group(
-    index: Rows, queries: Tensor, answers: Tensor, query_view: View, answer_view: View, similarity: Similarity
+    index: Rows,
+    barred: bool,
+    queries: Tensor,
+    answers: Tensor,
+    query_view: View,
+    answer_view: View,
+    similarity: Similarity,
 ) -> Group:
-    """Makes the group of the G triples at `index`, given the vectors of both ends of all T triples, (T, D)."""
+    """Makes the group of the G triples at `index`, given the vectors of both ends of all T triples, (T, D).
+
+    `barred`: whether the entity asked from is barred in any of them; else `itself` stays 0.
+    """
     seen = prepared(query_view(queries[index]), similarity)
     batches = [_padded(seen[start : start + QUERIES], QUERIES) for start in range(0, len(index), QUERIES)]
-    group = Group(index, batches, seen.new_empty(len(index), 1), answer_view, similarity)
-    for start, scores in zip(range(0, len(index), QUERIES), group.scores(answers[index]), strict=True):
-        group.own[start : start + QUERIES, 0] = scores.diagonal(start)
+    own, itself = (seen.new_zeros(len(index), 1) for _ in range(2))
+    group = Group(index, batches, own, itself, answer_view, similarity)
+    for found, vectors in ((group.own, answers), (group.itself, queries))[: 1 + barred]:
+        for start, scores in zip(range(0, len(index), QUERIES), group.scores(vectors[index]), strict=True):
+            found[start : start + QUERIES, 0] = scores.diagonal(start)
     return group
 
 
@@ -129,6 +142,16 @@ def rank_direction(
             ties[group.index] += more_ties
         progress((first + len(block)) / count)
     return Ranks(above, ties, count - known.counts(triples))
+
+
+def own_entity_allowed(ranks: Ranks, known: KnownAnswers, groups: list[Group]) -> Ranks:
+    """Returns the ranks of a direction's T triples as they would be with nothing barred (see known_answers.py)."""
+    barred = known.barred[known.question]
+    above, ties = ranks.above.copy(), ranks.ties.copy()
+    for group in groups:
+        above[group.index] += barred[group.index] & (group.itself > group.own)[:, 0].numpy()
+        ties[group.index] += barred[group.index] & (group.itself == group.own)[:, 0].numpy()
+    return Ranks(above, ties, ranks.others + barred)
 
 
 def _better(group: Group, known: KnownAnswers, first: int, candidates: Tensor) -> tuple[Rows, Rows]:

@@ -8,6 +8,10 @@
     warm, cold                          the same for triples with a training edge at both ends, and for the others
     relations.<name>                    the same for one relation, with the protocol
     entities_without_edges.<type>       entities that no training edge touches
+    by_degree.<band>                    the same by the training edges of the entity asked for (bands.py)
+    sampled                             the same among `evaluate.candidates` drawn ones, and what that flatters
+    own_entity_barred                   relations in which the entity asked from is no candidate (known_answers.py)
+    own_entity_allowed                  where there are some: the same with it as a candidate, as other libraries rank
     anchor_retrieval                    see retrieval.py
 
     untrained_relations.<name>          triples that are left out, since training has not seen their relation
@@ -25,12 +29,15 @@ import torch
 
 from artifacts.graph import Graph, Side, load_graph
 from pbg_transra.config import EvaluateConfig, ModelConfig
+from pbg_transra.evaluation.bands import by_degree
 from pbg_transra.evaluation.entity_vectors import Entities
-from pbg_transra.evaluation.evaluation import Evaluation, Progress
-from pbg_transra.evaluation.metrics import by_side
+from pbg_transra.evaluation.evaluation import Answered, Evaluation, Progress
+from pbg_transra.evaluation.global_edges import Rows
+from pbg_transra.evaluation.metrics import Metrics, by_side
 from pbg_transra.evaluation.per_query import list_metrics, per_query
 from pbg_transra.evaluation.questions import load_questions, rankable, tails_of, untrained
 from pbg_transra.evaluation.retrieval import retrieval
+from pbg_transra.evaluation.sampled import sampled
 from pbg_transra.pbg.checkpoint import Checkpoint
 
 PER_QUERY = (
@@ -57,32 +64,73 @@ def evaluate(
         protocol = f"nothing to rank: the {config.split} split has no edges of relations that were trained on"
         return {"protocol": protocol, "split": config.split, "triples": 0, "untrained_relations": left_out}
     entities = _entities(graph_dir, graph, model_dir, model, dtype)
-    questions, ks = load_questions(graph_dir, graph, config), config.ks
+    questions = load_questions(graph_dir, graph, config)
     evaluation = Evaluation(entities, questions, model, config)
-    ranks = evaluation.ranks(evaluation.trained_views(), progress)
-    relation, warm, protocol = questions.test.relation, questions.both_warm(), evaluation.protocol()
-    plain = evaluation.ranks(None, progress)
     return {
-        "protocol": protocol,
+        "protocol": evaluation.protocol(),
         "split": config.split,
-        **by_side(ranks, slice(None), ks),
+        **_link_prediction(evaluation, progress),
+        "untrained_relations": left_out,
+        "entities_without_edges": {name: int((counts == 0).sum()) for name, counts in questions.degrees.items()},
+        "anchor_retrieval": _anchor_retrieval(evaluation, progress),
+    }
+
+
+def _link_prediction(evaluation: Evaluation, progress: Progress) -> Metrics:
+    questions, config, views = evaluation.questions, evaluation.config, evaluation.trained_views()
+    answered, ks, drawn = evaluation.ranks(views, progress), config.ks, config.candidates
+    ranks, warm, full = answered.ranks, questions.both_warm(), by_side(answered.ranks, slice(None), ks)
+    found = {
+        **full,
         "warm": by_side(ranks, warm, ks),
         "cold": by_side(ranks, ~warm, ks),
-        "untrained_relations": left_out,
-        "entities_without_edges": {name: int((~flags).sum()) for name, flags in questions.warm.items()},
+        "by_degree": by_degree(_answer_degrees(evaluation), ranks, ks),
+        "own_entity_barred": evaluation.barred(),
         "relations": {
-            questions.graph.relations[index].name: {"protocol": protocol, **by_side(ranks, relation == index, ks)}
-            for index in np.unique(relation)
-        },
-        "anchor_retrieval": {
-            "protocol": f"{model.similarity} of exported vectors, no projection; {protocol}",
-            **retrieval(questions.graph, questions.test, plain, ks),
-            "per_query": {
-                "protocol": PER_QUERY.format(k=config.retrieval_k),
-                "relations": per_query(questions.graph, questions.test, plain, config.retrieval_k),
-            },
+            questions.graph.relations[index].name: _relation(evaluation, answered, int(index))
+            for index in np.unique(questions.test.relation)
         },
     }
+    if evaluation.barred():
+        found["own_entity_allowed"] = by_side(answered.own_entity_allowed, slice(None), ks)
+    if drawn is not None:
+        few = by_side(evaluation.ranks(views, progress, drawn).ranks, slice(None), ks)
+        found["sampled"] = sampled(evaluation.protocol(drawn), few, full)
+    return found
+
+
+def _relation(evaluation: Evaluation, answered: Answered, index: int) -> Metrics:
+    questions, ks = evaluation.questions, evaluation.config.ks
+    chosen, barred = questions.test.relation == index, bool(questions.loopless[index])
+    found = {
+        "protocol": evaluation.protocol(),
+        "own_entity_barred": barred,
+        **by_side(answered.ranks, chosen, ks),
+    }
+    if barred:
+        found["own_entity_allowed"] = by_side(answered.own_entity_allowed, chosen, ks)
+    return found
+
+
+def _anchor_retrieval(evaluation: Evaluation, progress: Progress) -> Metrics:
+    graph, test, config = evaluation.questions.graph, evaluation.questions.test, evaluation.config
+    answered = evaluation.ranks(None, progress)
+    found = {
+        "protocol": f"{evaluation.model.similarity} of exported vectors, no projection; {evaluation.protocol()}",
+        **retrieval(graph, test, answered.ranks, config.ks),
+        "by_degree": by_degree(_answer_degrees(evaluation), answered.ranks, config.ks, "recall"),
+        "per_query": {
+            "protocol": PER_QUERY.format(k=config.retrieval_k),
+            "relations": per_query(graph, test, answered.ranks, config.retrieval_k),
+        },
+    }
+    if evaluation.barred():
+        found["own_entity_allowed"] = retrieval(graph, test, answered.own_entity_allowed, config.ks)
+    return found
+
+
+def _answer_degrees(evaluation: Evaluation) -> dict[Side, Rows]:
+    return {side: evaluation.questions.answer_degrees(side) for side in Side}
 
 
 class Validator:
@@ -108,13 +156,13 @@ class Validator:
 
     def _mrr(self, evaluation: Evaluation) -> float:
         """Of link prediction, both sides together."""
-        ranks = evaluation.ranks(evaluation.trained_views(), lambda label, fraction: None)
+        ranks = evaluation.ranks(evaluation.trained_views(), lambda label, fraction: None).ranks
         return float(by_side(ranks, slice(None), self._config.ks)["mrr"])
 
     def _recall(self, evaluation: Evaluation) -> float:
         """Of the anchors' tails by plain similarity, the mean over all heads."""
         test, k = self._questions.test, self._config.retrieval_k
-        ranks = evaluation.ranks(None, lambda label, fraction: None)[Side.RHS]
+        ranks = evaluation.ranks(None, lambda label, fraction: None).ranks[Side.RHS]
         stride = max(kind.count for kind in self._questions.graph.entity_types)
         return float(list_metrics(test.relation * stride + test.head, test.tail, ranks, k)[f"recall@{k}"])
 

@@ -13,7 +13,7 @@ from pipeline.stages.stage import Stage
 
 
 class Evaluate(Stage):
-    name, version, upstream, adds_to_published = "evaluate", 2, "train", True
+    name, version, upstream, adds_to_published = "evaluate", 3, "train", True
     reads: ClassVar = {"partition": ("graph.json", "edges/"), "train": ("",)}
 
     def applies(self, context: Context) -> bool:
@@ -45,6 +45,22 @@ class Evaluate(Stage):
         )
         if not metrics["triples"]:
             return metrics["protocol"] + left_out
-        numbers = ", ".join(f"{key} {metrics[key]:.4f}" for key in metrics if key == "mrr" or key.startswith("hits@"))
         auc = "n/a" if metrics["auc"] is None else f"{metrics['auc']:.4f}"
-        return f"{numbers}, AUC {auc} ({metrics['protocol']}{left_out})"
+        return f"{numbers(metrics)}, AUC {auc} ({metrics['protocol']}{left_out}{beside(metrics)})"
+
+
+def numbers(metrics: dict[str, Any]) -> str:
+    """MRR and hits of a node of the tree."""
+    return ", ".join(f"{key} {metrics[key]:.4f}" for key in metrics if key == "mrr" or key.startswith("hits@"))
+
+
+def beside(metrics: dict[str, Any]) -> str:
+    """What else a reader should see beside the headline."""
+    bands = ", ".join(f"{name}: {band['mrr']:.4f}" for name, band in metrics["by_degree"].items() if band["answers"])
+    parts = [f"mrr by training edges of the answer {bands}"]
+    if allowed := metrics.get("own_entity_allowed"):
+        parts.append(f"with the entity asked from as a candidate, as other libraries rank: {numbers(allowed)}")
+    if few := metrics.get("sampled"):
+        factor = few["flatters"]["mrr"]
+        parts.append(f"among drawn candidates, which flatter (mrr times {factor:.1f}): {numbers(few)}")
+    return "".join(f"; {part}" for part in parts)

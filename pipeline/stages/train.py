@@ -19,7 +19,7 @@ from pipeline.stages.stage import Stage
 
 
 class Train(Stage):
-    name, version, upstream, resumable = "train", 1, "partition", True
+    name, version, upstream, resumable = "train", 2, "partition", True
     reads: ClassVar = {"partition": ("graph.json", "edges/", "entities/")}
 
     def applies(self, context: Context) -> bool:

@@ -167,8 +167,19 @@ def reference_score(world: World, relation: int, head: Vectors, tail: Vectors, p
     return -world.model.scale * (squared if world.model.similarity == "squared_l2" else math.sqrt(squared))
 
 
-def reference_ranks(world: World, split: str, plain: bool = False) -> list[tuple[int, str, float, float, bool]]:
-    """Returns relation, side, rank, share of false candidates beaten and warmth of every ranking."""
+def loopless(world: World) -> list[int]:
+    """Relations within one type in whose training edges no entity meets itself."""
+    loops = {relation for head, relation, tail in world.triples["train"] if head == tail}
+    return [index for index, (lhs, rhs) in enumerate(ENDS) if lhs == rhs and index not in loops]
+
+
+def reference_ranks(
+    world: World, split: str, plain: bool = False, bar: bool = True
+) -> list[tuple[int, str, float, float, bool]]:
+    """Returns relation, side, rank, share of false candidates beaten and warmth of every ranking.
+
+    `bar`: the entity asked from is no candidate of relations without loops.
+    """
     true = {triple for s in SPLITS for triple in world.triples[s]}
     warm = {(ENDS[r][end], (h, t)[end]) for h, r, t in world.triples["train"] for end in (0, 1)}
     rows = []
@@ -180,6 +191,8 @@ def reference_ranks(world: World, split: str, plain: bool = False) -> list[tuple
             heads = range(len(lhs)) if side == "lhs" else [head]
             tails = range(len(rhs)) if side == "rhs" else [tail]
             others = [(h, t) for h in heads for t in tails if (h, relation, t) not in true]
+            if bar and relation in loopless(world):
+                others = [(h, t) for h, t in others if h != t]
             scores = [reference_score(world, relation, lhs[h], rhs[t], plain) for h, t in others]
             worse = sum(s > own for s in scores) + sum(s == own for s in scores) / 2
             rows.append((relation, side, 1 + worse, 1 - worse / len(scores), both))
@@ -209,6 +222,14 @@ def test_every_operator_ranks_as_the_brute_force(tmp_path: Path, operator: Opera
     expect(tree, rows)
     for side in ("lhs", "rhs"):
         expect(tree[side], [row for row in rows if row[1] == side])
+    follow = list(RELATIONS).index("follow")
+    barred = loopless(world) == [follow]
+    assert tree["own_entity_barred"] == (["follow"] if barred else []) and ("barred in 1" in tree["protocol"]) == barred
+    assert tree["relations"]["follow"]["own_entity_barred"] == barred
+    if barred:
+        allowed = reference_ranks(world, "test", bar=False)
+        expect(tree["own_entity_allowed"], allowed)
+        expect(tree["relations"]["follow"]["own_entity_allowed"], [row for row in allowed if row[0] == follow])
     expect(tree["warm"], [row for row in rows if row[4]])
     expect(tree["cold"], [row for row in rows if not row[4]])
     assert tree["triples"] == tree["warm"]["triples"] + tree["cold"]["triples"] == 40
@@ -216,6 +237,49 @@ def test_every_operator_ranks_as_the_brute_force(tmp_path: Path, operator: Opera
         of_relation = [row for row in rows if row[0] == index]
         expect(tree["relations"][name], of_relation)
         expect(tree["relations"][name]["rhs"], [row for row in of_relation if row[1] == "rhs"])
+
+
+@pytest.mark.parametrize("loop", ["train", "test", None])
+def test_the_entity_asked_from_is_barred_where_training_has_no_loop(tmp_path: Path, loop: str | None) -> None:
+    """A loop in training allows them all; one in test is itself asked for, and found."""
+    world, follow = make_world("transra", "dot"), list(RELATIONS).index("follow")
+    world.triples = {s: [t for t in found if t[1] != follow or t[0] != t[2]] for s, found in world.triples.items()}
+    if loop:
+        world.triples[loop].append((3, follow, 3))
+    tree, rows = run(write(tmp_path, world, 2), world), reference_ranks(world, "test")
+    assert tree["own_entity_barred"] == ([] if loop == "train" else ["follow"])
+    expect(tree, rows)
+    plain = [row for row in reference_ranks(world, "test", plain=True) if row[0] == follow]
+    expect(tree["anchor_retrieval"]["pairs"]["user->user"], plain, "recall")
+    assert ("own_entity_allowed" in tree) == (loop != "train")
+    if loop != "train":
+        expect(tree["own_entity_allowed"], reference_ranks(world, "test", bar=False))
+        allowed = [row for row in reference_ranks(world, "test", plain=True, bar=False) if row[0] == follow]
+        expect(tree["anchor_retrieval"]["own_entity_allowed"]["pairs"]["user->user"], allowed, "recall")
+
+
+def test_bands_are_of_the_training_edges_of_the_answer(tmp_path: Path) -> None:
+    world = make_world("transra", "dot")
+    edges: dict[tuple[str, int], int] = {}
+    for head, relation, tail in world.triples["train"]:
+        for key in ((ENDS[relation][0], head), (ENDS[relation][1], tail)):
+            edges[key] = edges.get(key, 0) + 1
+    asked = [
+        edges.get((ENDS[relation][end], (head, tail)[end]), 0)
+        for head, relation, tail in world.triples["test"]
+        for end in (0, 1)
+    ]
+    tree = run(write(tmp_path, world, 2), world)
+    bounds = {"0": (0, 0), "1-2": (1, 2), "3-9": (3, 9), "10-99": (10, 99), "100+": (100, 1 << 30)}
+    for node, hits, plain in ((tree, "hits", False), (tree["anchor_retrieval"], "recall", True)):
+        rows = reference_ranks(world, "test", plain)
+        assert list(node["by_degree"]) == list(bounds)
+        for name, (low, high) in bounds.items():
+            chosen = [row for row, degree in zip(rows, asked, strict=True) if low <= degree <= high]
+            assert node["by_degree"][name]["answers"] == len(chosen)
+            if chosen:
+                expect(node["by_degree"][name], chosen, hits)
+    assert sum(band["answers"] > 0 for band in tree["by_degree"].values()) >= 3
 
 
 @pytest.mark.parametrize("similarity", ["dot", "cos"])
@@ -263,10 +327,22 @@ def test_a_sample_of_everything_is_everything_and_a_small_one_is_near(tmp_path: 
     world = make_world("transra", "dot")
     paths = write(tmp_path, world, 2)
     whole, everything = run(paths, world), run(paths, world, EvaluateConfig(candidates=40))
-    assert everything["relations"]["save"]["mrr"] == whole["relations"]["save"]["mrr"]
-    aucs = [run(paths, world, EvaluateConfig(candidates=12, seed=seed))["auc"] for seed in range(12)]
+    assert everything["sampled"]["mrr"] == whole["mrr"] and set(everything["sampled"]["flatters"].values()) == {1}
+    found = [run(paths, world, EvaluateConfig(candidates=12, seed=seed)) for seed in range(12)]
+    aucs = [tree["sampled"]["auc"] for tree in found]
     assert len(set(aucs)) > 1 and np.mean(aucs) == pytest.approx(whole["auc"], abs=0.05)
-    assert run(paths, world, EvaluateConfig(candidates=12))["auc"] == aucs[0]
+    assert run(paths, world, EvaluateConfig(candidates=12))["sampled"] == found[0]["sampled"]
+
+
+def test_the_headline_is_the_full_one_and_says_how_much_the_sampled_one_flatters(tmp_path: Path) -> None:
+    world = make_world("transra", "dot")
+    paths = write(tmp_path, world, 2)
+    whole, beside = run(paths, world), run(paths, world, EvaluateConfig(candidates=5))
+    few = beside.pop("sampled")
+    assert beside == whole and "sampled" not in whole
+    assert few["protocol"].startswith("all 40 test triples, both sides, ranked among 5 entities")
+    assert few["flatters"]["mrr"] == few["mrr"] / whole["mrr"] > 1
+    assert few["flatters"]["hits@10"] == few["hits@10"] / whole["hits@10"] > 1
 
 
 def test_the_protocol_says_what_was_done(tmp_path: Path) -> None:
@@ -274,9 +350,9 @@ def test_the_protocol_says_what_was_done(tmp_path: Path) -> None:
     paths = write(tmp_path, world, 1)
     tree = run(paths, world, EvaluateConfig(max_edges=10, candidates=12, split="valid"))
     assert tree["triples"] == 10
-    assert tree["protocol"].startswith(
-        "10 of 20, drawn with seed 0, valid triples, both sides, ranked among 12 entities"
-    )
+    drawn = "10 of 20, drawn with seed 0, valid triples, both sides, ranked among "
+    assert tree["protocol"].startswith(drawn + "all entities")
+    assert tree["sampled"]["protocol"].startswith(drawn + "12 entities")
     assert all(node["protocol"] == tree["protocol"] for node in tree["relations"].values())
     assert run(paths, world)["protocol"].startswith("all 40 test triples, both sides, ranked among all entities")
 
