@@ -40,6 +40,7 @@ __all__ = [
     "TrainingPlan",
     "ValidationDone",
     "adopt_checkpoint",
+    "compare_exports",
     "committed_files",
     "config_module",
     "evaluate",
@@ -139,6 +140,16 @@ def export_embeddings(
     from pbg_transra.export import export as exporting
 
     return exporting.export_embeddings(graph_dir, model_dir, destination, model, export, attributes, progress)
+
+
+def compare_exports(current: Path, previous: Path) -> dict[str, Any]:
+    """How stable vectors are from one export (a path of an embeddings.h5) to another: see `export/stability.py`.
+
+    Raises DataError for what is no export.
+    """
+    from pbg_transra.export import stability
+
+    return stability.stability(current, previous)
 
 
 def export_bytes(graph_dir: Path, model: ModelConfig, export: ExportConfig) -> int:

@@ -4,7 +4,10 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from artifacts.errors import DataError
+from artifacts.run import EMBEDDINGS, EXPORT
 from artifacts.section import Section
+from pipeline.stages.compared_runs import require_exports_intact
 from pipeline.workspace.context import Context
 from pipeline.workspace.workspace import Run
 
@@ -14,7 +17,7 @@ from pipeline.stages.stage import Stage
 
 
 class Export(Stage):
-    name, version, upstream = "export", 2, "train"
+    name, version, upstream = "export", 3, "train"
     reads: ClassVar = {"partition": ("graph.json", "edges/train/", "entities/"), "train": ("",)}
 
     def applies(self, context: Context) -> bool:
@@ -47,7 +50,33 @@ class Export(Stage):
                 attributes,
                 progress,
             )
-        return asdict(report)
+        return {**asdict(report), "stability": stability(context, run, partial)}
 
     def summary(self, metrics: dict[str, Any]) -> str:
-        return f"{metrics['entities']:,} vectors, {metrics['bytes'] / 1e6:.1f} MB"
+        return f"{metrics['entities']:,} vectors, {metrics['bytes'] / 1e6:.1f} MB{kept(metrics['stability'])}"
+
+
+def stability(context: Context, run: Run, partial: Path) -> dict[str, Any] | None:
+    """How much the vectors in `partial` differ from the published ones, which they are about to replace; None where
+    there are none. Published vectors that cannot be read hold nobody up: that is said."""
+    from pbg_transra import compare_exports
+
+    latest = context.workspace.latest
+    if latest is None or latest == run or latest.record("export") is None:
+        return None
+    try:
+        require_exports_intact({latest.id: latest.path})
+        return {"previous": latest.id, **compare_exports(partial / EMBEDDINGS, latest.path / EXPORT / EMBEDDINGS)}
+    except DataError as error:
+        context.console.warn(f"export: not compared with the published vectors: {error}")
+        return {"previous": latest.id, "not_compared": str(error), "types": {}}
+
+
+def kept(stability: dict[str, Any] | None) -> str:
+    """What of the neighbours stays the same, in words."""
+    parts = [
+        f"{name} {found['overlap']:.0%}"
+        for name, found in (stability or {"types": {}})["types"].items()
+        if found["overlap"] is not None
+    ]
+    return f"; of the nearest neighbours in the run before: {', '.join(parts)}" if parts else ""

@@ -308,3 +308,23 @@ def test_the_ranker_reads_the_published_vectors(
     capsys.readouterr()
     assert main(["rank", str(REPOSITORY / "configs/demo.json"), *where[:5], *SMALL]) == 2
     assert "ranker: missing" in said(capsys)["errors"][0]
+
+
+def test_a_night_is_compared_with_the_one_before(
+    world: Path, published: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Nothing to compare with, another seed, and a published export that somebody has spoilt: said, and replaced."""
+    workspace = copy_of(published, tmp_path)
+    first = (workspace / "latest").resolve()
+    assert json.loads((first / "metrics.json").read_text())["export"]["stability"] is None
+    assert transra("run", world, workspace, "--set", "model.seed=1") == 0
+    assert "of the nearest neighbours in the run before: " in capsys.readouterr().out
+    second = (workspace / "latest").resolve()
+    found = json.loads((second / "metrics.json").read_text())["export"]["stability"]
+    assert found["previous"] == first.name and found["fitted_on"] > 1000
+    assert all(0 < kind["cosine_aligned"] < 1 and kind["known_before"] == 1 for kind in found["types"].values())
+    (second / "export" / "embeddings.h5").write_bytes(b"spoilt")
+    assert transra("run", world, workspace, "--set", "model.seed=2") == 0
+    assert "not compared with the published vectors" in capsys.readouterr().err
+    third = json.loads(((workspace / "latest") / "metrics.json").read_text())["export"]["stability"]
+    assert third["previous"] == second.name and "its content is not" in third["not_compared"]
