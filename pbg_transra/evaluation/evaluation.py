@@ -50,7 +50,8 @@ class Evaluation:
         asked, available, seed = len(self.questions.test.relation), self.questions.available, self.config.seed
         triples = f"all {asked}" if asked == available else f"{asked} of {available}, drawn with seed {seed},"
         barred = len(self.barred())
-        own = f", the entity asked from barred in {barred} relations without loops" if barred else ""
+        without = "1 relation" if barred == 1 else f"{barred} relations"
+        own = f", the entity asked from barred in {without} without loops" if barred else ""
         candidates = f"{drawn} entities drawn with seed {seed} (all, if fewer)" if drawn else "all entities"
         return (
             f"{triples} {self.config.split} triples, both sides, ranked among {candidates} of the type, "
