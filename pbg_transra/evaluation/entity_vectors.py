@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from artifacts.graph import Graph
+from pbg_transra.config import ModelConfig
 from pbg_transra.evaluation.global_edges import Rows
 from pbg_transra.pbg.checkpoint import Checkpoint, require_finite
 
@@ -46,3 +47,10 @@ class Entities:
             for first, block in self.blocks(entity_type)
         ]
         return torch.cat(parts)[inverse]
+
+
+def open_entities(graph_dir: Path, graph: Graph, model_dir: Path, model: ModelConfig, dtype: torch.dtype) -> Entities:
+    """Raises DataError for a checkpoint of another graph or dimension."""
+    checkpoint = Checkpoint(model_dir)
+    checkpoint.require_fits(graph, model.dimension)
+    return Entities(graph_dir, graph, checkpoint, dtype)

@@ -20,25 +20,23 @@ A set without triples has `triples: 0` and no metrics, and so has a split with n
 triple has a false candidate, as in a type of one entity.
 """
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
-from artifacts.graph import Graph, Side, load_graph
+from artifacts.graph import Side, load_graph
 from pbg_transra.config import EvaluateConfig, ModelConfig
 from pbg_transra.evaluation.bands import by_degree
-from pbg_transra.evaluation.entity_vectors import Entities
+from pbg_transra.evaluation.entity_vectors import open_entities
 from pbg_transra.evaluation.evaluation import Answered, Evaluation, Progress
 from pbg_transra.evaluation.global_edges import Rows
 from pbg_transra.evaluation.metrics import Metrics, by_side
-from pbg_transra.evaluation.per_query import list_metrics, per_query
-from pbg_transra.evaluation.questions import load_questions, rankable, tails_of, untrained
+from pbg_transra.evaluation.per_query import per_query
+from pbg_transra.evaluation.questions import load_questions, rankable, untrained
 from pbg_transra.evaluation.retrieval import retrieval
 from pbg_transra.evaluation.sampled import sampled
-from pbg_transra.pbg.checkpoint import Checkpoint
 
 PER_QUERY = (
     "by query: the share of its answers among the first {k}, and their NDCG; known answers of other splits are left out"
@@ -63,7 +61,7 @@ def evaluate(
     if graph.edges("train") and not rankable(graph, config.split):
         protocol = f"nothing to rank: the {config.split} split has no edges of relations that were trained on"
         return {"protocol": protocol, "split": config.split, "triples": 0, "untrained_relations": left_out}
-    entities = _entities(graph_dir, graph, model_dir, model, dtype)
+    entities = open_entities(graph_dir, graph, model_dir, model, dtype)
     questions = load_questions(graph_dir, graph, config)
     evaluation = Evaluation(entities, questions, model, config)
     return {
@@ -131,58 +129,3 @@ def _anchor_retrieval(evaluation: Evaluation, progress: Progress) -> Metrics:
 
 def _answer_degrees(evaluation: Evaluation) -> dict[Side, Rows]:
     return {side: evaluation.questions.answer_degrees(side) for side in Side}
-
-
-class Validator:
-    """Asks the same sample of the validation split after one epoch and the next; the edges are read only once.
-
-    What it measures is `model.validate_by`.
-    """
-
-    def __init__(self, graph_dir: Path, model: ModelConfig) -> None:
-        """Raises DataError for a split with nothing to rank."""
-        self._graph_dir, self._model = graph_dir, model
-        self._config = EvaluateConfig(split="valid", max_edges=model.validation_edges, seed=model.seed)
-        graph = load_graph(graph_dir)
-        asked = retrieved(graph, model)
-        questions = load_questions(graph_dir, graph, self._config, asked)
-        self._questions = questions if asked is None else tails_of(questions)
-
-    def measure(self, model_dir: Path) -> float:
-        """Returns what the committed checkpoint is chosen by."""
-        entities = _entities(self._graph_dir, self._questions.graph, model_dir, self._model, torch.float32)
-        evaluation = Evaluation(entities, self._questions, self._model, self._config)
-        return self._mrr(evaluation) if self._model.validate_by == "mrr" else self._recall(evaluation)
-
-    def _mrr(self, evaluation: Evaluation) -> float:
-        """Of link prediction, both sides together."""
-        ranks = evaluation.ranks(evaluation.trained_views(), lambda label, fraction: None).ranks
-        return float(by_side(ranks, slice(None), self._config.ks)["mrr"])
-
-    def _recall(self, evaluation: Evaluation) -> float:
-        """Of the anchors' tails by plain similarity, the mean over all heads."""
-        test, k = self._questions.test, self._config.retrieval_k
-        ranks = evaluation.ranks(None, lambda label, fraction: None).ranks[Side.RHS]
-        stride = max(kind.count for kind in self._questions.graph.entity_types)
-        return float(list_metrics(test.relation * stride + test.head, test.tail, ranks, k)[f"recall@{k}"])
-
-
-def validation(graph_dir: Path, model: ModelConfig) -> Callable[[Path], float] | None:
-    """What tells the score of a checkpoint; None where `model` asks for none, and where there is nothing to rank."""
-    graph = load_graph(graph_dir)
-    wanted = model.validate_every is not None and rankable(graph, "valid", retrieved(graph, model))
-    return Validator(graph_dir, model).measure if wanted else None
-
-
-def retrieved(graph: Graph, model: ModelConfig) -> list[int] | None:
-    """Indices of the relations whose tails a validation by retrieval looks for; None: it ranks all, both sides."""
-    if model.validate_by == "mrr":
-        return None
-    names = model.anchors or [relation.name for relation in graph.relations]
-    return [index for index, relation in enumerate(graph.relations) if relation.name in names]
-
-
-def _entities(graph_dir: Path, graph: Graph, model_dir: Path, model: ModelConfig, dtype: torch.dtype) -> Entities:
-    checkpoint = Checkpoint(model_dir)
-    checkpoint.require_fits(graph, model.dimension)
-    return Entities(graph_dir, graph, checkpoint, dtype)

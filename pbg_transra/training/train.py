@@ -9,7 +9,7 @@ from artifacts.resources import cpu_count
 from pbg_transra.backends.backend import Backend, opened
 from pbg_transra.backends.cpu import CPUBackend
 from pbg_transra.config import ModelConfig
-from pbg_transra.evaluation.report import validation
+from pbg_transra.evaluation.validator import validation
 from pbg_transra.pbg.schema import config_text
 from pbg_transra.reports import BucketDone, TrainProgress, TrainReport, ValidationDone
 from pbg_transra.start.initial import random_initial

@@ -17,7 +17,8 @@ from artifacts.errors import DataError
 from artifacts.graph import SPLITS, EntityType, Graph, Relation, edge_path, ids_path, save_graph
 from pbg_transra.config import ANCHORED, EvaluateConfig, ModelConfig, Operator
 from pbg_transra.evaluation import ranking
-from pbg_transra.evaluation.report import Validator, evaluate
+from pbg_transra.evaluation.report import evaluate
+from pbg_transra.evaluation.validator import Validator
 
 D = 4
 COUNTS = {"user": 30, "pin": 40, "country": 5}

@@ -14,7 +14,7 @@ import pbg_transra.training.validation
 from artifacts.graph import load_graph
 from pbg_transra.backends.processor import leave_out_, read_counters
 from pbg_transra.config import ModelConfig
-from pbg_transra.evaluation.report import Validator, validation
+from pbg_transra.evaluation.validator import Validator, validation
 from pbg_transra.planning.memory import check_names
 from pbg_transra.reports import TrainReport, ValidationDone
 from pbg_transra.training.checkpoint_files import CheckpointFiles, Position
