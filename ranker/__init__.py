@@ -26,6 +26,7 @@ __all__ = [
     "TrialBegan",
     "TrialEnded",
     "TrialValidated",
+    "check_counts",
     "check_where",
     "chosen",
     "export_of",
@@ -52,6 +53,16 @@ def check_where(config: RankerConfig, root: Path, pseudonyms: bool) -> list[str]
     from ranker.data.where import unchecked
 
     return unchecked(config, root, pseudonyms)
+
+
+def check_counts(config: RankerConfig, root: Path) -> list[str]:
+    """Looks the columns of `counts` up in the log; returns what could not be checked, as the log cannot be read.
+
+    Raises ConfigError for a column that is not there or holds lists.
+    """
+    from ranker.data.counts import unchecked
+
+    return unchecked(config, root)
 
 
 def plan_ranking(config: RankerConfig, root: Path, exports: "Iterable[Export]", files: Files | None = None) -> "Plan":

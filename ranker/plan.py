@@ -29,6 +29,7 @@ ADAPTED = 10  # copies of an adapted vector: it is gated, matched, attended to a
 LISTED = 3  # copies of a list's vectors: read, scaled, normed
 ATTENDED = 5  # copies of the weights of a list
 HASHED = 32  # bytes of an id and hash in a step, while its row in the table is found
+COUNTED = 80  # bytes of a row and count on disk, where hardly any two rows share a value: collected, then in a table
 JUDGED, JUDGED_SEED = 128, 16  # bytes of a test row while an arm is judged, and those of each seed
 TEST_SHARE = 0.2  # of the log, where the config gives moments
 
@@ -65,7 +66,7 @@ def plan_ranking(config: RankerConfig, root: Path, paths: Iterable[Path], files:
 def plan_rows(config: RankerConfig, rows: int, exports: Sequence[Embeddings]) -> Plan:
     """Estimates a ranking of a log of so many rows, which are all taken for impressions."""
     layout, training = Layout.of(config), config.training
-    columns = (len(config.numerics), len(config.categoricals), len(config.segments))
+    columns = (len(config.numerics) + len(config.count_features), len(config.categoricals), len(config.segments))
     record = record_type(*columns, layout.width, layout.ages, len(exports)).itemsize
     arms = [_arm(config, name, exports) for name in config.arms]
     block = min(BLOCK_ROWS, rows) * (record + TOKEN * layout.width)
@@ -75,10 +76,12 @@ def plan_rows(config: RankerConfig, rows: int, exports: Sequence[Embeddings]) ->
     judged = int(rows * (config.split.test or TEST_SHARE)) * (JUDGED + JUDGED_SEED * len(training.seeds))
     states = max(arm.tables // 2 + (STATES - 1) * arm.network for arm in arms)
     left = sum(arm.tables // 2 + arm.network for arm in arms)
+    trainings = len(training.seeds) * len(config.labels.tasks) * max(len(exports), 1)
+    prepared = record + COUNTED * len(config.counts)
     return Plan(
         memory=PROCESS + max(block, trained, judged),
         # Where a training stands, once more while that is replaced, and the weights that every training leaves.
-        disk=rows * record + 2 * states + len(training.seeds) * len(config.labels.tasks) * max(len(exports), 1) * left,
+        disk=rows * prepared + 2 * states + trainings * left,
     )
 
 
@@ -90,7 +93,7 @@ def _arm(config: RankerConfig, name: str, exports: Sequence[Embeddings]) -> ArmS
         types = {slot.type for slot in layout.graph()}
         counts = (sum(export.count(type) for type in types if type) for export in exports)
         tables += 2 * max(counts, default=0) * (dimension + 1) * FLOAT
-    width = (TABULAR_DIM * len(config.categoricals)) + 2 * len(config.numerics)
+    width = (TABULAR_DIM * len(config.categoricals)) + 2 * (len(config.numerics) + len(config.count_features))
     width += LIST_DIM * sum(slot.is_list for slot in layout.slots)
     width += ids.dim * len(layout.slots) if arm.ids else 0
     network, row = TABULAR_DIM * VOCABULARY * len(config.categoricals), HASHED * ids.hashes * layout.width * arm.ids

@@ -41,11 +41,13 @@ class Rank(Stage):
 
     def check(self, context: Context) -> list[str]:
         config = context.config.ranker
-        if config is None or config.where is None:
-            return []
-        from ranker import check_where
+        if config is None or (config.where is None and not config.counts):
+            return []  # without looking at the log
+        from ranker import check_counts, check_where
 
-        return check_where(config, context.root, pseudonyms=context.config.graph.ids is not None)
+        pseudonyms = context.config.graph.ids is not None
+        notes = [] if config.where is None else check_where(config, context.root, pseudonyms)
+        return [*notes, *check_counts(config, context.root)]
 
     def plan(self, context: Context, run: Run | None) -> dict[str, int]:
         if self.section(context).tensorboard:

@@ -61,6 +61,17 @@ class LabelsConfig(Section):
         """`ctr`, `cvr` or both."""
         return ("ctr",) * (self.click is not None) + ("cvr",) * (self.conversion is not None)
 
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """What must not be known when an ad is shown."""
+        return tuple(name for name in (self.click, self.conversion, self.conversion_time) if name is not None)
+
+    @property
+    def counted(self) -> tuple[str, ...]:
+        """What `counts` say of a value: a rate is over the global one of the same days."""
+        clicks = ("clicks", "ctr_lift") if self.click is not None else ()
+        return ("impressions", *clicks, *(("conversions", "cvr_lift") if self.conversion is not None else ()))
+
 
 class SplitConfig(Section):
     """Train, then valid, then test, by time: two moments, or two fractions of the time that the log spans."""

@@ -12,6 +12,7 @@ from ranker.config.columns import LabelsConfig, SegmentConfig, SlotConfig, Split
 
 Width = Annotated[int, Field(gt=0, le=1 << 20)]
 STEPS, BATCH_SIZES = 1000, (256, 2048)  # of an epoch; sizes that are chosen where `batch_size` is null
+Counted = Annotated[tuple[str, ...], Field(min_length=1, max_length=2)]
 Seed = Annotated[int, Field(ge=0, le=(1 << 63) - 1)]
 
 
@@ -137,6 +138,12 @@ class RankerConfig(Section):
     numerics: dict[str, Transform] = Field(
         {}, description="Columns of numbers and how they are brought to scale; a list slot counts as its length."
     )
+    counts: tuple[Counted, ...] = Field(
+        (),
+        max_length=100,
+        description="Columns, one or two together, by whose values impressions, clicks and conversions of earlier days "
+        "are counted: numerics of every arm. A conversion counts once its attribution window has closed.",
+    )
     labels: LabelsConfig = Field(description="What is predicted.")
     split: SplitConfig = Field(SplitConfig(), description="Train, valid and test.")
     segments: dict[str, SegmentConfig] = Field({}, description="Rows that are also judged apart, by name.")
@@ -187,6 +194,15 @@ class RankerConfig(Section):
         return {name: slot.times for name, slot in self.slots.items() if slot.times is not None}
 
     @property
+    def count_features(self) -> tuple[str, ...]:
+        """The numerics that `counts` make, by their names."""
+        return tuple(self.count_feature(columns, one) for columns in self.counts for one in self.labels.counted)
+
+    @staticmethod
+    def count_feature(columns: tuple[str, ...], measure: str) -> str:
+        return "_".join(("_x_".join(columns), measure))
+
+    @property
     def patterns(self) -> list[str]:
         return [self.impressions] if isinstance(self.impressions, str) else self.impressions
 
@@ -204,6 +220,7 @@ class RankerConfig(Section):
             yield Problem(("numerics",), "no tabular column at all; expected `categoricals`, `numerics` or both")
         yield from (Problem(("impressions",), wrong) for one in self.patterns if (wrong := url_problem(one)))
         yield from self._slot_problems()
+        yield from self._count_problems()
         yield from self._segment_problems()
         for name in self.compare or ():
             if name not in (known := [*self.arms, ALL]):
@@ -229,6 +246,27 @@ class RankerConfig(Section):
         for side in ("user", "ad"):
             if attending and not any(slot.side == side for slot in self.graph_slots.values()):
                 yield Problem(("slots",), f"arm '{attending[0]}' needs a slot with a type on the {side} side")
+
+    def _count_problems(self) -> Iterator[Problem]:
+        lists = {name for name, slot in self.slots.items() if slot.cap is not None} | set(self.list_times.values())
+        taken = {*self.slots, *self.categoricals, *self.numerics, *self.labels.columns, self.time_column}
+        for index, columns in enumerate(self.counts):
+            path = ("counts", index)
+            for name in columns:
+                if name in self.labels.columns:
+                    yield Problem(path, f"'{name}' is a label: it is not known when an ad is shown")
+                elif name in lists:
+                    yield Problem(path, f"'{name}' is a list, expected columns of single values")
+                elif name == self.time_column:
+                    yield Problem(path, f"'{name}' is the time, expected columns whose values come again")
+            if len(set(columns)) < len(columns):
+                yield Problem(path, f"'{columns[0]}' is there twice, expected two columns or one")
+            features = {self.count_feature(columns, measure) for measure in self.labels.counted}
+            if again := sorted(features & taken):
+                yield Problem(
+                    path, f"there is '{again[0]}' already; expected each count once, and no column of its name"
+                )
+            taken |= features
 
     def _segment_problems(self) -> Iterator[Problem]:
         known = [name for name in self.numerics if name not in self.slots]

@@ -22,7 +22,7 @@ from ranker.data.bad_rows import BadRows
 from ranker.data.forgotten import Forgotten
 from ranker.data.lists import Ages, event_ages, wrong_ages
 from ranker.data.parts import FRAME, FramePart, Part, file_parts
-from ranker.data.schemas import as_text, is_id, plain, require_schemas
+from ranker.data.schemas import as_text, is_id, plain, require_counted, require_schemas
 from ranker.data.where import Where
 
 BLOCK_ROWS = 1 << 16  # rows decoded at a time
@@ -98,6 +98,7 @@ class ImpressionLog:
             file_parts(config, root, files) if frame is None else [FramePart(arrow_table(FRAME, frame))]
         )
         self._where = Where.of(config, self.parts, pseudonyms=id_key is not None)
+        require_counted(self.parts, config.counts)
         times = {config.time_column, config.labels.conversion_time, *config.list_times.values()}
         require_schemas(self.parts, self._columns(), times)
 
@@ -111,6 +112,8 @@ class ImpressionLog:
         columns |= dict.fromkeys(config.slots, "slots") | dict.fromkeys(config.categoricals, "categoricals")
         columns |= {column: f"slots.{slot}.times" for slot, column in config.list_times.items()}
         columns |= {name: "numerics" for name in config.numerics if name not in config.slots}
+        for index, counted in enumerate(config.counts):
+            columns |= {name: f"counts[{index}]" for name in counted if columns.get(name, "numerics") == "numerics"}
         return {**dict.fromkeys(self._where.types if self._where else (), "where"), **columns}
 
     @property

@@ -1,6 +1,6 @@
 """From the log to records: transforms fitted on train, then every row encoded once."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from artifacts.embeddings import Embeddings
 from artifacts.errors import DataError
 from artifacts.resources import require_disk
+from ranker.data.counts import Counts, days_of, remove
 from ranker.data.join import ABSENT, NO_ID, MatchRate, join_slot
 from ranker.data.lists import age_buckets
 from ranker.data.log import UNKNOWN, ImpressionLog, LogBlock
@@ -24,13 +25,16 @@ Progress = Callable[[str, float], None]
 
 
 class Preparation:
-    """Encodes a log into `directory`."""
+    """Encodes a log into `directory`; `counts` are those of the log, if the config has any."""
 
-    def __init__(self, log: ImpressionLog, windows: Windows, exports: Mapping[str, Embeddings]) -> None:
-        config = log.config
+    def __init__(
+        self, log: ImpressionLog, windows: Windows, exports: Mapping[str, Embeddings], counts: Counts | None = None
+    ) -> None:
+        config, self.counts_before = log.config, counts
         self.log, self.windows, self.exports, self.layout = log, windows, exports, Layout.of(config)
         self.categoricals = [Categorical(name) for name in config.categoricals]
         self.numerics = [Numeric(name, transform, TRANSFORM_SEED) for name, transform in config.numerics.items()]
+        self.numerics += [Numeric(name, "log", TRANSFORM_SEED) for name in config.count_features]
         self.transforms: list[Categorical | Numeric] = [*self.categoricals, *self.numerics]
         self.rates = {name: {slot.name: MatchRate() for slot in self.layout.graph()} for name in exports}
         self.counts = {split: dict.fromkeys(("rows", "clicks", "conversions", "known"), 0) for split in SPLITS}
@@ -48,9 +52,10 @@ class Preparation:
 
     def fit(self, progress: Progress) -> None:
         """Fits the transforms on the training rows."""
-        names = [transform.name for transform in self.transforms]
+        config = self.log.config
+        names = [*config.categoricals, *config.numerics, *(name for columns in config.counts for name in columns)]
         done, total = 0, max(self.log.rows, 1)
-        for block in self.log.blocks([self.log.config.time_column, *names]):
+        for block in self._blocks([config.time_column, *names]):
             train = self.windows.split(self.log.times(block)) == 0
             for transform in self.transforms:
                 transform.see(block, train)
@@ -65,13 +70,18 @@ class Preparation:
         require_disk(directory, total * record_type(**self.shape).itemsize, "ranker: the prepared impressions")
         with ExitStack() as stack:
             files = [stack.enter_context((directory / f"{name}.bin").open("wb")) for name in SPLITS]
-            for block in self.log.blocks():
+            for block in self._blocks():
                 records, splits = self.records(block), self.windows.split(self.log.times(block))
                 for index, name in enumerate(SPLITS):
                     self._write(files[index], name, records[splits == index])
                 done += len(records)
                 progress("encode", done / total)
         self.forgotten = self.log.rows - done - self.log.bad.dropped - self.log.left_out
+
+    def _blocks(self, columns: Sequence[str] | None = None) -> Iterator[LogBlock]:
+        """The log's, with what was counted beside the columns."""
+        for block in self.log.blocks(columns):
+            yield block if self.counts_before is None else self.counts_before.joined(block, days_of(self.log, block))
 
     def summary(self, key: str) -> Summary:
         """Raises DataError for an empty split and for a label of one class."""
@@ -83,6 +93,7 @@ class Preparation:
             missing=self.missing.tolist(),
             counts=self.counts,
             left_out=self.log.left_out,
+            counted=list(self.log.config.count_features),
             windows=self.windows.report(),
             mended={what: count for what, count in self._mended().items() if count},
             match_rates={
@@ -183,7 +194,9 @@ def prepare(
     if (summary := Summary.load(directory, key)) is not None:
         return summary
     directory.mkdir(parents=True, exist_ok=True)
-    preparation = Preparation(log, windows, exports)
+    remove(directory)
+    counts = Counts.of(log, directory, progress) if log.config.counts else None
+    preparation = Preparation(log, windows, exports, counts)
     preparation.fit(progress)
     preparation.encode(directory, progress)
     summary = preparation.summary(key)

@@ -63,6 +63,7 @@ class Summary:
     missing: list[bool]  # numerics that were missing in some training row
     counts: dict[str, dict[str, int]]  # rows, clicks, and of the rows that cvr is judged on: conversions, known
     left_out: int  # rows of the log that are no impressions by `ranker.where`
+    counted: list[str]  # the last numerics, which `ranker.counts` makes
     windows: dict[str, str]
     match_rates: dict[str, dict[str, dict[str, float]]]  # by export and slot
     mended: dict[str, int]  # values that were not taken as they are, by what was done

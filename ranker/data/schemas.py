@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from artifacts.errors import DataError
+from artifacts.errors import ConfigError, DataError
 from artifacts.section import did_you_mean
 
 _TEXTS = (pa.types.is_string, pa.types.is_large_string, pa.types.is_string_view)
@@ -47,6 +47,21 @@ def require_schemas(parts: Sequence[Typed], columns: Mapping[str, str], times: S
             if kind != before:
                 told = f"column '{name}' is {kind}, but {before} in {other}"
                 raise DataError(f"{part.name}: {told}; the files of ranker.impressions agree")
+
+
+def require_counted(parts: Sequence[Typed], counts: Sequence[tuple[str, ...]]) -> None:
+    """Raises ConfigError unless every part has the columns of `ranker.counts`, and in them single values."""
+    for part in parts:
+        lines = []
+        for index, name in ((index, name) for index, columns in enumerate(counts) for name in columns):
+            path = f"ranker.counts[{index}]"
+            if name not in part.columns:
+                lines.append(f"{path}: no column '{name}' in {part.name}{did_you_mean(name, part.columns)}")
+            elif pa.types.is_nested(part.types[name]):
+                found = f"column '{name}' is {part.types[name]} in {part.name}"
+                lines.append(f"{path}: {found}, expected single values")
+        if lines:
+            raise ConfigError(*lines)
 
 
 def _kind(type: pa.DataType, as_number: bool) -> str:

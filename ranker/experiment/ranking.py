@@ -118,6 +118,7 @@ def described(summary: Summary, opened: Mapping[str, Embeddings], exports: Mappi
     return {
         "rows": summary.counts,
         "rows_left_out": summary.left_out,
+        "counts": summary.counted,
         "windows": summary.windows,
         "match_rates": summary.match_rates,
         "mended": summary.mended,

@@ -77,3 +77,14 @@ def test_the_largest_arm_counts_once(exports) -> None:
     ids = {"rows": 1 << 24, "dim": 4}
     both = plan_rows(config(arms={name: ARMS[name] for name in ("none", "id_concat")}, ids=ids), ROWS, exports)
     assert both.memory == memory(exports, arm="id_concat", ids=ids) > memory(exports, arm="none", ids=ids)
+
+
+def test_counts_cost_disk_by_their_number(exports) -> None:
+    """80 bytes of a row lie in their tables, and a record has four more of each of their five numerics."""
+    arms = {"none": ARMS["none"]}
+    one, two = (
+        plan_rows(config(arms=arms, counts=counts), ROWS, exports).disk
+        - plan_rows(config(arms=arms, counts=counts), ROWS - 1, exports).disk
+        for counts in ([["pin_id"]], [["pin_id"], ["user_id", "pin_id"]])
+    )
+    assert two - one == 80 + 5 * 4
