@@ -3,6 +3,7 @@
     transra demo-data data/demo
     transra partition configs/demo.json && transra train configs/demo.json && transra export configs/demo.json
     transra run configs/demo.json          every stale stage, in order: what cron calls
+    transra features configs/demo_rank.json features.parquet    the ranker's log for other models
     transra tune configs/demo.json         choose settings of the model by the valid split
     transra simulate configs/demo_rank.json    the demo world's people meet an auction that each arm ranks
 
@@ -67,6 +68,7 @@ def parser() -> argparse.ArgumentParser:
     everything.set_defaults(action=run_stages, stages=[], restart=False)
     everything.add_argument("--until", choices=STAGE_HELP, help="the last stage (the last that the config has)")
     add_tune(commands, common)
+    add_features(commands, common)
     removing = commands.add_parser("purge", help="remove every run but the published one", parents=[common])
     removing.set_defaults(action=purge_runs)
     commands.add_parser("status", help="what the workspace holds", parents=[common]).set_defaults(action=show_status)
@@ -161,6 +163,12 @@ def price(text: str) -> float:
     if not 0 < found <= 1e6:
         raise argparse.ArgumentTypeError(f"{text!r}: expected a price above 0, at most a million")
     return found
+
+
+def add_features(commands: Any, common: argparse.ArgumentParser) -> None:
+    command = commands.add_parser("features", help="the ranker's log with features for other models", parents=[common])
+    command.add_argument("out", type=Path, metavar="OUT", help="the Parquet file to write")
+    command.set_defaults(action=write_features)
 
 
 def utf8(text: str) -> str:
@@ -311,6 +319,15 @@ def simulate_auctions(options: argparse.Namespace) -> dict[str, Any]:
         raise ConfigError(f"--candidates {options.candidates}: expected a path in UTF-8 without NUL")
     context, asked = context_of(options), Asked(options.requests, options.seed, options.reserve)
     return simulate(context, asked, Files(options.candidates, dict(options.scores)), options.dry_run)
+
+
+def write_features(options: argparse.Namespace) -> dict[str, Any]:
+    from pipeline.features import features
+
+    context = context_of(options)
+    if not is_plain(options.out):
+        raise ConfigError(f"{options.out!a}: expected a path in UTF-8 without NUL")
+    return features(context, options.out, options.dry_run)
 
 
 def purge_runs(options: argparse.Namespace) -> dict[str, Any]:

@@ -34,6 +34,8 @@ __all__ = [
     "metrics_table",
     "plan_ranking",
     "rank",
+    "require_free",
+    "write_features",
     "trained_arms",
 ]
 
@@ -135,3 +137,34 @@ def rank(
     ids, records = Forgotten.of(forgotten or {}), prepared or destination / "prepared"
     given = (impressions, ids, id_key, files)
     return rank_arms(config, root, exports, destination, progress, scalars, records, tell, *given)
+
+
+def require_free(out: Path, config: RankerConfig, root: Path, files: Files | None = None) -> None:
+    """Raises ConfigError unless `write_features` may write to `out`; ResourceError where it cannot."""
+    from ranker.features import file
+
+    file.require_free(out, config, root, files)
+
+
+def write_features(
+    config: RankerConfig,
+    root: Path,
+    export: "Mapping[str, Export]",
+    out: Path,
+    progress: Callable[[str, float], None],
+    forgotten: "Mapping[str, Sequence[str]] | None" = None,
+    id_key: bytes | None = None,
+    files: Files | None = None,
+) -> dict[str, Any]:
+    """Writes a Parquet file of the log's rows with what vectors, lists and counts say of each, for other models.
+
+    `export` is one, by the name of its run; the other arguments are those of `rank`. The rows are in the log's order,
+    those that `rank` would leave out are left out, and a null stands for what is not known. The file is made aside in
+    blocks and renamed once it is whole. Returns how many rows and which columns it has, and what the export knows of
+    their ids. Raises ConfigError for a file of somebody else's, names that clash, and a graph that has seen the labels;
+    DataError for bad input and for ids of which the export knows too few.
+    """
+    from ranker.data.forgotten import Forgotten
+    from ranker.features import file
+
+    return file.write_features(config, root, export, out, progress, Forgotten.of(forgotten or {}), id_key, files)

@@ -117,6 +117,11 @@ class ImpressionLog:
         return {**dict.fromkeys(self._where.types if self._where else (), "where"), **columns}
 
     @property
+    def has_pseudonyms(self) -> bool:
+        """Whether ids of the graph's types are replaced by pseudonyms."""
+        return self._id_key is not None
+
+    @property
     def rows(self) -> int:
         """All rows, also those that are left out."""
         return sum(part.rows for part in self.parts)

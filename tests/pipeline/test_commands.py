@@ -40,6 +40,7 @@ FITS = {
     "rank": RANKED,
     "run": ALL,
     "tune": ALL,
+    "features": set(),  # needs a ranker and a published run: test_features.py has both
     "status": ALL,
     "simulate": set(),  # needs a ranking: test_simulate.py has one
     "purge": PUBLISHED,
@@ -107,6 +108,8 @@ def test_a_command_on_a_config(root: Path, capsys: pytest.CaptureFixture[str], c
     words = [*command.split(), *arguments(root, config)]
     if command == "neighbors":
         words += ["pin", "p1"]
+    if command == "features":
+        words += [str(root / "features.parquet")]
     if command == "tune" or (command in STAGES and config not in PUBLISHED):
         words += ["--dry-run"]
     code = main(words)
