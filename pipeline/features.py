@@ -30,7 +30,7 @@ def features(context: Context, out: Path, only_plan: bool) -> dict[str, Any]:
     with locked(context.workspace.path), context.stores:
         files = impression_files(config, context.root, context.stores)
         require_free(out, config, context.root, files)
-        require_exports_intact({name: run})
+        require_exports_intact({name: run}, edges=bool(config.derived_slots))
         context.stores.fetch(files)
         graph = context.config.graph
         context.fetch([graph.forget.source] if graph.forget else [])

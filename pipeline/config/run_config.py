@@ -74,8 +74,22 @@ class RunConfig(Section):
                 yield Problem(
                     ("model", "tail_bias"), f"entity type '{name}' is head and tail of anchors; expected one side"
                 )
+        if self.ranker and self._declares_all:
+            yield from self._attribute_problems(self.ranker)
         if self._declares_all:
             yield from self.unknown_relations(self.graph.declared_names)
+
+    def _attribute_problems(self, ranker: RankerConfig) -> Iterator[Problem]:
+        """Of slots that are attributes by a relation, where all relations are declared."""
+        relations = [relation for relation in self.graph.with_inverses().relations if relation.name is not None]
+        for name, slot in ranker.derived_slots.items():
+            of = ranker.slots[slot.of].type if slot.of in ranker.slots else None
+            sides = {frozenset((one.lhs.type, one.rhs.type)) for one in relations if one.name == slot.via}
+            path, names = ("ranker", "slots", name, "via"), [str(relation.name) for relation in relations]
+            if slot.via is not None and not sides:
+                yield Problem(path, f"'{slot.via}' is not a relation of the graph{did_you_mean(slot.via, names)}")
+            elif slot.via is not None and None not in (of, slot.type) and frozenset((of, slot.type)) not in sides:
+                yield Problem(path, f"'{slot.via}' does not lead from '{of}' to '{slot.type}'")
 
     @property
     def names_from_data(self) -> bool:

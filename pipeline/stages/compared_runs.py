@@ -26,10 +26,12 @@ def compared_runs(context: Context, config: RankerConfig) -> dict[str, Path]:
     return runs
 
 
-def require_exports_intact(runs: dict[str, Path]) -> None:
-    """Raises DataError when the vectors of a run, or its graph.json, are not what its records say."""
+def require_exports_intact(runs: dict[str, Path], edges: bool = False) -> None:
+    """Raises DataError when the vectors of a run, its graph.json or, where `edges` are read, those that training has
+    seen are not what its records say."""
+    graph = ("graph.json", *(("edges/train/",) if edges else ()))
     for run in map(Run, runs.values()):
-        for stage, names in (("export", (EMBEDDINGS,)), ("partition", ("graph.json",))):
+        for stage, names in (("export", (EMBEDDINGS,)), ("partition", graph)):
             if record := run.record(stage):
                 way_out = "make that run again"
                 require_intact(run.directory(stage), record["outputs"], names, way_out)

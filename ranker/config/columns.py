@@ -29,6 +29,13 @@ class SlotConfig(Section):
     times: str | None = Field(
         None, description="A list column of the same lengths: when each event happened, in the unit of `time_column`."
     )
+    of: str | None = Field(
+        None,
+        description="Another slot, of whose ids this is an attribute by `via`: the log has no such column.",
+    )
+    via: str | None = Field(
+        None, description="With `of`: the relation of the graph between the other slot's type and this one's."
+    )
 
 
 class LabelsConfig(Section):

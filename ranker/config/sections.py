@@ -194,6 +194,16 @@ class RankerConfig(Section):
         return {name: slot.times for name, slot in self.slots.items() if slot.times is not None}
 
     @property
+    def derived_slots(self) -> dict[str, SlotConfig]:
+        """The slots that the log has no column of."""
+        return {name: slot for name, slot in self.slots.items() if slot.of is not None}
+
+    def stored(self, column: str) -> str:
+        """The column of the log that a column is read from."""
+        slot = self.slots.get(column)
+        return column if slot is None or slot.of is None else slot.of
+
+    @property
     def count_features(self) -> tuple[str, ...]:
         """The numerics that `counts` make, by their names."""
         return tuple(self.count_feature(columns, one) for columns in self.counts for one in self.labels.counted)
@@ -232,7 +242,7 @@ class RankerConfig(Section):
                 yield Problem(("arms", name), f"expected a name other than '{ALL}', without '@' and ','")
 
     def _slot_problems(self) -> Iterator[Problem]:
-        singles = [name for name, slot in self.slots.items() if slot.cap is None]
+        singles = [name for name, slot in self.slots.items() if slot.cap is None and slot.of is None]
         if self.user not in singles:
             yield Problem(("user",), f"'{self.user}' is not an id slot{did_you_mean(self.user, singles)}")
         for name, slot in self.slots.items():
@@ -242,10 +252,31 @@ class RankerConfig(Section):
                 yield Problem(
                     ("slots", name, "times"), "has no meaning without `cap`: only what a list holds has times"
                 )
+        for name, slot in self.slots.items():
+            yield from self._derived_problems(name, slot)
         attending = [name for name, arm in self.arms.items() if arm.vectors == "attention"]
         for side in ("user", "ad"):
             if attending and not any(slot.side == side for slot in self.graph_slots.values()):
                 yield Problem(("slots",), f"arm '{attending[0]}' needs a slot with a type on the {side} side")
+
+    def _derived_problems(self, name: str, slot: SlotConfig) -> Iterator[Problem]:
+        """Of a slot that is an attribute of another one's ids."""
+        if (slot.of is None) != (slot.via is None):
+            yield Problem(("slots", name, "via"), "expected together with `of`")
+        if slot.of is None:
+            return
+        known = [other for other, one in self.graph_slots.items() if one.of is None]
+        if slot.of not in known:
+            hint = did_you_mean(slot.of, known)
+            yield Problem(("slots", name, "of"), f"'{slot.of}' is not a slot of the log with a type{hint}")
+            return
+        other = self.slots[slot.of]
+        if slot.type is None:
+            yield Problem(("slots", name, "type"), "expected the type that `via` leads to")
+        if slot.cap != other.cap:
+            yield Problem(("slots", name, "cap"), f"expected that of '{slot.of}' ({other.cap})")
+        if slot.times not in (None, other.times):
+            yield Problem(("slots", name, "times"), f"expected those of '{slot.of}' ({other.times})")
 
     def _count_problems(self) -> Iterator[Problem]:
         lists = {name for name, slot in self.slots.items() if slot.cap is not None} | set(self.list_times.values())

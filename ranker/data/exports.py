@@ -16,10 +16,14 @@ CHECK_ROWS = 1 << 16  # vectors looked at together
 
 
 class Export(NamedTuple):
-    """An HDF5 of vectors, and the last event (epoch seconds) that its graph was trained on; None without time."""
+    """An HDF5 of vectors, and the last event (epoch seconds) that its graph was trained on; None without time.
+
+    `graph` is the directory of that graph, if it is known.
+    """
 
     path: Path
     window_end: int | None
+    graph: Path | None = None
 
     @classmethod
     def of_run(cls, run: Path) -> "Export":
@@ -27,7 +31,7 @@ class Export(NamedTuple):
         run = run.resolve()  # `latest` may move meanwhile
         graph, path = load_graph(run / GRAPH), run / EXPORT / EMBEDDINGS
         Embeddings(path).require_fits(graph)
-        return cls(path, graph.window[1])
+        return cls(path, graph.window[1], run / GRAPH)
 
 
 def open_exports(exports: Mapping[str, Export], config: RankerConfig) -> dict[str, Embeddings]:

@@ -4,14 +4,14 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from artifacts.errors import DataError
+from artifacts.errors import ConfigError, DataError
 from artifacts.frame import Frame, arrow_table
 from artifacts.moment import YEAR_2200, epoch_seconds
 from artifacts.pseudonyms import pseudonyms
@@ -76,11 +76,20 @@ class LogBlock:
         return f"{self.part}: row {self.first + int(at if self.kept is None else self.kept[at])}"
 
 
+class Derivation(Protocol):
+    """What makes columns of others: `attributes.Attributes`."""
+
+    def joined(self, block: LogBlock) -> LogBlock: ...
+
+    def identity(self) -> list[Any]: ...
+
+
 class ImpressionLog:
     """Streams the impressions of a config, or those of a table in memory; those of ids to forget are left out.
 
-    `left_out` counts the rows of the last pass that are no impressions by `ranker.where`. Raises DataError when files
-    or columns are missing, ConfigError for a condition that is none.
+    `attributes` adds the columns of slots that the log has none of. `left_out` counts the rows of the last pass that
+    are no impressions by `ranker.where`. Raises DataError when files or columns are missing, ConfigError for a
+    condition that is none, and for a count of what is not there.
     """
 
     def __init__(
@@ -91,14 +100,16 @@ class ImpressionLog:
         forgotten: Forgotten | None = None,
         id_key: bytes | None = None,
         files: Files | None = None,
+        attributes: Derivation | None = None,
     ) -> None:
+        self._attributes = attributes
         self.config, self.forgotten, self._id_key = config, forgotten or Forgotten(), id_key
         self.bad, self.left_out = BadRows(), 0
         self.parts: list[Part] = (
             file_parts(config, root, files) if frame is None else [FramePart(arrow_table(FRAME, frame))]
         )
         self._where = Where.of(config, self.parts, pseudonyms=id_key is not None)
-        require_counted(self.parts, config.counts)
+        require_counted(self.parts, [tuple(map(config.stored, columns)) for columns in config.counts])
         times = {config.time_column, config.labels.conversion_time, *config.list_times.values()}
         require_schemas(self.parts, self._columns(), times)
 
@@ -109,11 +120,13 @@ class ImpressionLog:
         for name in ("click", "conversion", "conversion_time"):
             if (column := getattr(config.labels, name)) is not None:
                 columns[column] = f"labels.{name}"
-        columns |= dict.fromkeys(config.slots, "slots") | dict.fromkeys(config.categoricals, "categoricals")
+        columns |= dict.fromkeys(map(config.stored, config.slots), "slots")
+        columns |= dict.fromkeys(config.categoricals, "categoricals")
         columns |= {column: f"slots.{slot}.times" for slot, column in config.list_times.items()}
         columns |= {name: "numerics" for name in config.numerics if name not in config.slots}
         for index, counted in enumerate(config.counts):
-            columns |= {name: f"counts[{index}]" for name in counted if columns.get(name, "numerics") == "numerics"}
+            names = map(config.stored, counted)
+            columns |= {name: f"counts[{index}]" for name in names if columns.get(name, "numerics") == "numerics"}
         return {**dict.fromkeys(self._where.types if self._where else (), "where"), **columns}
 
     @property
@@ -134,10 +147,10 @@ class ImpressionLog:
         """
         dropping = self.config.on_bad_rows == "drop"
         beside = [*self._forgetting, *(self._judged if dropping else ()), *(self._where.types if self._where else ())]
-        wanted = list(dict.fromkeys([*(columns or self._columns()), *beside]))
+        wanted = list(dict.fromkeys(map(self.config.stored, [*(columns or self._columns()), *beside])))
         self.bad, self.left_out = BadRows(), 0
         for block in self._impressions(wanted):
-            block = self._without_forgotten(self._with_pseudonyms(block))
+            block = self._without_forgotten(self._with_attributes(self._with_pseudonyms(block)))
             block = self._good(block) if dropping else block
             if len(block.table):
                 yield block
@@ -193,6 +206,13 @@ class ImpressionLog:
                 table = table.set_column(table.column_names.index(name), name, ids)
         return replace(block, table=table)
 
+    def _with_attributes(self, block: LogBlock) -> LogBlock:
+        if self.config.derived_slots and self._attributes is None:
+            raise ConfigError(
+                f"ranker.slots.{min(self.config.derived_slots)}.via: needs a run with a graph and vectors"
+            )
+        return block if self._attributes is None else self._attributes.joined(block)
+
     @property
     def _forgetting(self) -> Iterable[str]:
         return self.forgotten.columns(self.config)
@@ -206,7 +226,8 @@ class ImpressionLog:
 
     def identity(self) -> list[Any]:
         """What tells this log from another, as JSON: state of its files, or the digest of the columns of a table."""
-        return [self.forgotten.identity(), *(part.identity(list(self._columns())) for part in self.parts)]
+        derived = [] if self._attributes is None else self._attributes.identity()
+        return [self.forgotten.identity(), derived, *(part.identity(list(self._columns())) for part in self.parts)]
 
     def times(self, block: LogBlock) -> NDArray[np.int64]:
         """When each impression was shown, epoch seconds (N,).

@@ -15,6 +15,7 @@ from artifacts.moment import iso
 from artifacts.publish import write_json
 from artifacts.source_files import Files
 from ranker.config.sections import RankerConfig
+from ranker.data.attributes import Attributes
 from ranker.data.exports import Export, open_exports
 from ranker.data.forgotten import Forgotten
 from ranker.data.join import require_match_rates
@@ -48,7 +49,8 @@ def rank_arms(
     """See `ranker.rank`."""
     config = config.of_compared()
     contestants = line_up(config, list(exports))
-    log = ImpressionLog(config, root, impressions, forgotten, id_key, files)
+    attributes = Attributes.of(config, exports, forgotten)
+    log = ImpressionLog(config, root, impressions, forgotten, id_key, files, attributes)
     windows = Windows(**distributed.from_first(lambda: asdict(Windows.of(log))))
     windows.check({name: export.window_end for name, export in exports.items()})
     opened = open_exports(exports, config)

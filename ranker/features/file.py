@@ -15,6 +15,7 @@ from artifacts.publish import sync
 from artifacts.resources import require_disk
 from artifacts.source_files import Files
 from ranker.config.sections import RankerConfig
+from ranker.data.attributes import Attributes
 from ranker.data.counts import Counts
 from ranker.data.exports import Export, open_exports
 from ranker.data.files import impression_files
@@ -57,7 +58,8 @@ def write_features(
 ) -> dict[str, Any]:
     """See `ranker.write_features`."""
     require_free(out, config, root, files)
-    log = ImpressionLog(config, root, None, forgotten, id_key, files)
+    attributes = Attributes.of(config, export, forgotten)
+    log = ImpressionLog(config, root, None, forgotten, id_key, files, attributes)
     windows = Windows.of(log)
     windows.check({name: one.window_end for name, one in export.items()})
     (opened,) = open_exports(export, config).values()

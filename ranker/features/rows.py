@@ -79,10 +79,10 @@ class FeatureRows:
         yield config.time_column, pa.timestamp("s", "UTC")
         for slot in self.layout.slots:
             if not slot.is_list:
-                types = {part.types[slot.name] for part in self.log.parts}
+                types = {part.types[config.stored(slot.name)] for part in self.log.parts}
                 whole = all(pa.types.is_integer(type) or pa.types.is_null(type) for type in types)
-                hidden = self.log.has_pseudonyms and slot.type is not None
-                yield slot.name, pa.int64() if whole and not hidden else pa.large_string()
+                as_in_graph = slot.name in config.derived_slots or (self.log.has_pseudonyms and slot.type is not None)
+                yield slot.name, pa.int64() if whole and not as_in_graph else pa.large_string()
         for label in (config.labels.click, config.labels.conversion):
             if label is not None:
                 yield label, pa.int8()

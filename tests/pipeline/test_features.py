@@ -150,3 +150,43 @@ def test_forgotten_people_are_not_in_it(published: Path) -> None:
     forget = {"source": "gone", "type_column": "type", "column": "id"}
     assert features(published, graph={"sources": sources, "forget": forget}) == 0
     assert sorted(pd.read_parquet(published / "features.parquet")["user_id"].unique()) == [1, 3, 4]
+
+
+CLICKED = {"type": "pin", "side": "user", "of": "user_id", "via": "click"}
+
+
+def derived(**changes: Any) -> dict[str, Any]:
+    return {"slots": {**RANKER["slots"], "clicked": {**CLICKED, **changes}}, "min_match_rate": 0}
+
+
+@pytest.mark.parametrize("command", ["features", "run", "config check"])
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"via": "clik"}, "ranker.slots.clicked.via: 'clik' is not a relation of the graph, did you mean 'click'?"),
+        ({"type": "user"}, "ranker.slots.clicked.via: 'click' does not lead from 'user' to 'user'"),
+    ],
+)
+def test_an_attribute_by_no_relation_is_one_line_before_work(
+    root: Path, command: str, changes: dict[str, Any], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    chosen = derived(**changes)
+    assert (features(root, **chosen) if command == "features" else transra(root, *command.split(), **chosen)) == 2
+    assert capsys.readouterr().err == f"transra: {message}\n"
+    assert not list(root.glob("runs/c/2*"))
+
+
+def test_edges_that_are_not_what_was_published_are_no_attributes(
+    root: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert transra(root, "run", **derived()) == 0
+    assert features(root, **derived()) == 0
+    table = pq.read_table(root / "features.parquet").to_pydict()
+    assert dict(zip(table["user_id"], table["clicked"], strict=True)) == {1: "a", 2: "b", 3: "c", 4: None}
+    edges = root / "runs/c/latest/graph/edges/train/edges_0_0.h5"
+    content = bytearray(edges.read_bytes())
+    content[-1] ^= 1
+    edges.write_bytes(content)
+    assert (features(root, **derived()), transra(root, "rank", **derived(), bootstrap=21)) == (65, 65)
+    assert capsys.readouterr().err.count("edges_0_0.h5: its content is not what was published") == 2
+    assert features(root) == 0, "edges are not read"
