@@ -12,6 +12,8 @@ from artifacts.embeddings import Embeddings
 from artifacts.resources import require_disk, require_memory
 from artifacts.source_files import Files
 from ranker.config.sections import RankerConfig
+from ranker.data.count_table import ROW_BYTES
+from ranker.data.counts import COLLECTED, LEAST_RUN
 from ranker.data.log import BLOCK_ROWS, ImpressionLog
 from ranker.data.records import record_type
 from ranker.data.slots import Layout
@@ -29,7 +31,8 @@ ADAPTED = 10  # copies of an adapted vector: it is gated, matched, attended to a
 LISTED = 3  # copies of a list's vectors: read, scaled, normed
 ATTENDED = 5  # copies of the weights of a list
 HASHED = 32  # bytes of an id and hash in a step, while its row in the table is found
-COUNTED = 80  # bytes of a row and count on disk, where hardly any two rows share a value: collected, then in a table
+COUNTED = 2 * ROW_BYTES  # of a row and count on disk, where hardly any two share a value: collected, then in a table
+COUNTING = 2 * ROW_BYTES  # of a row that is collected, while it is sorted
 JUDGED, JUDGED_SEED = 128, 16  # bytes of a test row while an arm is judged, and those of each seed
 TEST_SHARE = 0.2  # of the log, where the config gives moments
 
@@ -69,7 +72,7 @@ def plan_rows(config: RankerConfig, rows: int, exports: Sequence[Embeddings]) ->
     columns = (len(config.numerics) + len(config.count_features), len(config.categoricals), len(config.segments))
     record = record_type(*columns, layout.width, layout.ages, len(exports)).itemsize
     arms = [_arm(config, name, exports) for name in config.arms]
-    block = min(BLOCK_ROWS, rows) * (record + TOKEN * layout.width)
+    block = max(min(BLOCK_ROWS, rows) * (record + TOKEN * layout.width), _counting(len(config.counts), rows))
     batch = training.batch_size or training.chosen_batch_size(rows)
     largest = max(arm.tables + STATES * arm.network + min(batch, rows) * arm.row for arm in arms)
     trained = largest + BUFFERS * record * min(training.buffer_rows, rows)
@@ -83,6 +86,13 @@ def plan_rows(config: RankerConfig, rows: int, exports: Sequence[Embeddings]) ->
         # Where a training stands, once more while that is replaced, and the weights that every training leaves.
         disk=rows * prepared + 2 * states + trainings * left,
     )
+
+
+def _counting(counts: int, rows: int) -> int:
+    """Bytes of what is collected: a row is counted twice at most, as an impression and once its conversion is known."""
+    tables = counts + 1
+    run = max(COLLECTED // tables, LEAST_RUN)
+    return COUNTING * tables * min(run + 2 * BLOCK_ROWS, 2 * rows) if counts else 0
 
 
 def _arm(config: RankerConfig, name: str, exports: Sequence[Embeddings]) -> ArmSize:

@@ -4,10 +4,11 @@
     <name>.sums   (K, SUMS) int64: what was known of the key by then, all earlier days included
 
 K is the number of distinct pairs of a key and a day on which something of it became known. Files hold 40 bytes for
-each, and about as many again until they are made, for what is collected; memory holds one run of RUN rows, and one
+each, and about as many again until they are made, for what is collected; memory holds one run of rows, and one
 partition of about as many while runs are merged, however long the log is.
 """
 
+from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import Any, BinaryIO
@@ -20,7 +21,7 @@ from artifacts.errors import DataError
 SUMS = ("impressions", "clicks", "judged", "conversions")
 DAY_BITS = np.uint64(17)  # of a day since 1970: as far as the year 2328
 LAST_DAY = (1 << 17) - 1
-RUN = 1 << 19  # rows that are collected before they are sorted and written
+ROW_BYTES = 8 + 8 * len(SUMS)
 
 Array = NDArray[Any]
 Keys = NDArray[np.uint64]
@@ -50,9 +51,13 @@ class CountTable:
 
 
 class CountTableWriter:
-    """Collects sums by key and day. A context manager: what is left of the collected rows goes at its end."""
+    """Collects sums by key and day. A context manager: what is left of the collected rows goes at its end.
 
-    def __init__(self, stem: Path) -> None:
+    Memory holds `run` rows, and those of a call of `add`, before they are sorted and written.
+    """
+
+    def __init__(self, stem: Path, run: int) -> None:
+        self._run = run
         self._stem, self._spill = stem, stem.with_name(f"{stem.name}.spill")
         self._files: list[BinaryIO] = []
         self._runs: list[int] = []
@@ -75,7 +80,7 @@ class CountTableWriter:
         keys, sums = _summed(_packed(hashes[shown], days[shown]), sums[shown])
         self._collected.append((keys, sums))
         self._rows += len(keys)
-        if self._rows >= RUN:
+        if self._rows >= self._run:
             self._write_run()
 
     def finish(self) -> CountTable:
@@ -101,20 +106,18 @@ class CountTableWriter:
         self._runs.append(len(keys))
         self._collected, self._rows = [], 0
 
-    def _partitions(self) -> list[list[tuple[Keys, Array]]]:
-        """The runs, cut by the first bits of keys, so that about RUN rows come together and a key is in one of them."""
+    def _partitions(self) -> Iterator[list[tuple[Keys, Array]]]:
+        """The runs, cut by the first bits of keys, so that about one run comes together, and all of a key."""
         keys, sums = _mapped(self._spill)
         ends = np.cumsum(self._runs)
-        bits = max(int(np.ceil(np.log2(max(len(keys), 1) / RUN))), 0)
+        bits = max(int(np.ceil(np.log2(max(len(keys), 1) / self._run))), 0)
         firsts = [np.uint64(index << (64 - bits)) for index in range(1, 1 << bits)]
         cuts = []
         for end, length in zip(ends, self._runs, strict=True):
             inside = np.searchsorted(keys[end - length : end], np.array(firsts, np.uint64))
             cuts.append([end - length, *(end - length + inside), end])
-        return [
-            [(keys[cut[index] : cut[index + 1]], sums[cut[index] : cut[index + 1]]) for cut in cuts]
-            for index in range(1 << bits)
-        ]
+        for index in range(1 << bits):
+            yield [(keys[cut[index] : cut[index + 1]], sums[cut[index] : cut[index + 1]]) for cut in cuts]
 
 
 def _packed(hashes: Keys, days: Array) -> Keys:

@@ -28,6 +28,8 @@ from ranker.data.records import judged
 from ranker.data.schemas import require_counted
 
 DIRECTORY = "counts"
+COLLECTED = 1 << 20  # rows that all tables together hold in memory before they are sorted and written
+LEAST_RUN = 1 << 16  # of a table
 PRIOR_ROWS = 20  # of the global rate, that a smoothed rate counts beside the rows of its own
 ALL: tuple[str, ...] = ()  # the columns of the count of all rows
 _ODD = np.uint64(0x9E3779B97F4A7C15)  # 2^64 over the golden ratio: makes a pair other than its reverse
@@ -49,8 +51,10 @@ class Counts:
         place = remove(directory)
         place.mkdir()
         done, total = 0, max(log.rows, 1)
+        stems = [_stem(place, index) for index in _places(log.config)]
+        run = max(COLLECTED // len(stems), LEAST_RUN)
         with ExitStack() as stack:
-            writers = [stack.enter_context(CountTableWriter(_stem(place, index))) for index in _places(log.config)]
+            writers = [stack.enter_context(CountTableWriter(stem, run)) for stem in stems]
             for block in log.blocks(_columns(log.config)):
                 _add(log, block, writers)
                 done += len(block.table)

@@ -18,7 +18,6 @@ from artifacts.errors import ConfigError, DataError
 from ranker import check_counts
 from ranker.config.arms import ARMS
 from ranker.config.sections import RankerConfig
-from ranker.data import count_table
 from ranker.data.count_table import CountTable, CountTableWriter
 from ranker.data.counts import PRIOR_ROWS, Counts, days_of
 from ranker.data.forgotten import Forgotten
@@ -114,7 +113,8 @@ def test_counts_are_those_of_a_reference(
     columns: dict[str, list[Any]] = {name: [row[name] for row in rows] for name in rows[0]}
     table = pa.table({**columns, "pin_id": ["p"] * len(rows), "position": [1] * len(rows)})
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(count_table, "RUN", run)
+        patch.setattr("ranker.data.counts.COLLECTED", run)
+        patch.setattr("ranker.data.counts.LEAST_RUN", 1)
         patch.setattr("ranker.data.log.BLOCK_ROWS", block)
         log = ImpressionLog(counting(labels=labels), Path(), table)
         found = counted(log, tmp_path_factory.mktemp("counts"))
@@ -126,14 +126,13 @@ def test_counts_are_those_of_a_reference(
 
 
 @pytest.mark.parametrize("run", [1, 100, 1 << 19])
-def test_tables_of_many_runs_are_those_of_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, run: int) -> None:
+def test_tables_of_many_runs_are_those_of_one(tmp_path: Path, run: int) -> None:
     """Keys whose hashes are alike at either end, and more partitions than one."""
-    monkeypatch.setattr(count_table, "RUN", run)
     rng = np.random.default_rng(0)
     hashes = np.concatenate([rng.integers(0, 1 << 64, 30, np.uint64), np.array([0, 1 << 17, (1 << 64) - 1], np.uint64)])
     hashes, days = rng.choice(hashes, 900), rng.integers(20_000, 20_020, 900)
     sums = rng.integers(0, 5, (900, 4))
-    with CountTableWriter(tmp_path / "one") as writer:
+    with CountTableWriter(tmp_path / "one", run) as writer:
         for first in range(0, 900, 90):
             part = slice(first, first + 90)
             writer.add(hashes[part], days[part], sums[part])
@@ -146,7 +145,7 @@ def test_tables_of_many_runs_are_those_of_one(tmp_path: Path, monkeypatch: pytes
 
 
 def test_a_table_that_is_not_whole_is_refused(tmp_path: Path) -> None:
-    with CountTableWriter(tmp_path / "one") as writer:
+    with CountTableWriter(tmp_path / "one", 100) as writer:
         writer.add(np.arange(4, dtype=np.uint64) << np.uint64(40), np.arange(4), np.ones((4, 4), np.int64))
         writer.finish()
     (tmp_path / "one.sums").write_bytes((tmp_path / "one.sums").read_bytes()[:-8])

@@ -88,3 +88,10 @@ def test_counts_cost_disk_by_their_number(exports) -> None:
         for counts in ([["pin_id"]], [["pin_id"], ["user_id", "pin_id"]])
     )
     assert two - one == 80 + 5 * 4
+
+
+def test_counts_cost_the_memory_in_which_they_are_collected(exports) -> None:
+    many = tuple((f"column_{index}",) for index in range(99))
+    one, all_of_them = (memory(exports, 10 * ROWS, counts=counts, training=SMALL) for counts in (many[:1], many))
+    assert one - PROCESS < all_of_them - PROCESS and all_of_them - PROCESS >= 2 * 40 * 100 * (1 << 16)
+    assert memory(exports, 10, counts=many, training=SMALL) < all_of_them / 2, "ten rows are not many"
