@@ -204,6 +204,11 @@ class RankerConfig(Section):
         return column if slot is None or slot.of is None else slot.of
 
     @property
+    def stored_counts(self) -> tuple[tuple[str, ...], ...]:
+        """`counts`, by the columns of the log that they are made from."""
+        return tuple(tuple(map(self.stored, columns)) for columns in self.counts)
+
+    @property
     def count_features(self) -> tuple[str, ...]:
         """The numerics that `counts` make, by their names."""
         return tuple(self.count_feature(columns, one) for columns in self.counts for one in self.labels.counted)

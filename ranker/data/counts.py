@@ -104,7 +104,7 @@ def unchecked(config: RankerConfig, root: Path) -> list[str]:
         parts = file_parts(config, root)
     except DataError as error:
         return [f"ranker.counts, whose columns come from the log ({error.lines[0]})"]
-    require_counted(parts, config.counts)
+    require_counted(parts, config.stored_counts)
     return []
 
 

@@ -109,7 +109,7 @@ class ImpressionLog:
             file_parts(config, root, files) if frame is None else [FramePart(arrow_table(FRAME, frame))]
         )
         self._where = Where.of(config, self.parts, pseudonyms=id_key is not None)
-        require_counted(self.parts, [tuple(map(config.stored, columns)) for columns in config.counts])
+        require_counted(self.parts, config.stored_counts)
         times = {config.time_column, config.labels.conversion_time, *config.list_times.values()}
         require_schemas(self.parts, self._columns(), times)
 
@@ -124,9 +124,8 @@ class ImpressionLog:
         columns |= dict.fromkeys(config.categoricals, "categoricals")
         columns |= {column: f"slots.{slot}.times" for slot, column in config.list_times.items()}
         columns |= {name: "numerics" for name in config.numerics if name not in config.slots}
-        for index, counted in enumerate(config.counts):
-            names = map(config.stored, counted)
-            columns |= {name: f"counts[{index}]" for name in names if columns.get(name, "numerics") == "numerics"}
+        for index, counted in enumerate(config.stored_counts):
+            columns |= {name: f"counts[{index}]" for name in counted if columns.get(name, "numerics") == "numerics"}
         return {**dict.fromkeys(self._where.types if self._where else (), "where"), **columns}
 
     @property

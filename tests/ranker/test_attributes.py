@@ -13,7 +13,7 @@ import pytest
 from artifacts.embeddings import Embeddings
 from artifacts.errors import ConfigError
 from artifacts.graph import Bucket, EntityType, Graph, Relation, bucket_path, save_graph
-from ranker import RankerConfig, rank, write_features
+from ranker import RankerConfig, check_counts, rank, write_features
 from ranker.data.attributes import Attributes, attribute_rows
 from ranker.data.exports import Export
 from ranker.data.forgotten import Forgotten
@@ -116,6 +116,7 @@ def settings(slots: dict[str, Any], **changes: Any) -> RankerConfig:
 @pytest.mark.parametrize("policy", ["refuse", "drop"])
 def test_records_are_those_of_a_log_with_the_columns(world: SmallWorld, forgotten: Forgotten, policy: str) -> None:
     """Counts by an attribute, too."""
+    assert check_counts(settings(DERIVED), world.root) == []
     found = records(world, settings(DERIVED, on_bad_rows=policy), forgotten)
     with_columns(world, frozenset({"p7", "p8"} if forgotten.ids else ()))
     expected = records(world, settings(STORED, on_bad_rows=policy), forgotten)
