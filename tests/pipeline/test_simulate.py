@@ -107,6 +107,8 @@ def test_only_a_demo_world_that_is_ranked_can_be_simulated(
     assert line.startswith("simulate: rank is not up to date (") and "run `transra rank" in line
     assert transra(root, "simulate", "--json", "--set", "ranker.compare=['attention']") == 2
     assert answer(capsys)["errors"][0].startswith("ranker.compare: a simulation compares with arm 'none'")
+    assert transra(root, "simulate", "--json", "--set", "ranker.counts=[['user_id']]") == 2
+    assert answer(capsys)["errors"][0].startswith("ranker.counts, ranker.slots: a simulation asks about new rows")
     assert transra(root, "simulate", "--json", "--set", "ranker=null") == 2
     assert "ranker: missing" in answer(capsys)["errors"][0]
 
