@@ -21,11 +21,11 @@ from artifacts.graph import EntityType, Graph, Side, bucket_path, load_graph
 from artifacts.inputs import FileState
 from artifacts.section import did_you_mean
 from ranker.config.sections import RankerConfig
+from ranker.data.block import LogBlock
 from ranker.data.exports import Export
 from ranker.data.forgotten import Forgotten
 from ranker.data.join import ABSENT
 from ranker.data.lists import is_list
-from ranker.data.log import LogBlock
 
 EDGES = 1 << 20  # read at a time
 TRAIN = "train"

@@ -21,8 +21,9 @@ from artifacts.errors import DataError
 from artifacts.stores import is_url
 from ranker.config.columns import DAY
 from ranker.config.sections import RankerConfig
+from ranker.data.block import LogBlock
 from ranker.data.count_table import SUMS, Array, CountTable, CountTableWriter, Keys
-from ranker.data.log import ImpressionLog, LogBlock
+from ranker.data.log import ImpressionLog
 from ranker.data.parts import file_parts
 from ranker.data.records import judged
 from ranker.data.schemas import require_counted

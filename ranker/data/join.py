@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 from artifacts.embeddings import Embeddings, hash_ids
 from artifacts.errors import DataError
 from artifacts.ordered import unique
+from ranker.data.block import LogBlock
 from ranker.data.forgotten import Forgotten
 from ranker.data.lists import is_list, unrolled
-from ranker.data.log import LogBlock
 from ranker.data.slots import Slot
 
 ABSENT = -1  # the row of an id that the export does not know, and of no id at all

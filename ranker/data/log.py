@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -14,66 +13,20 @@ from numpy.typing import NDArray
 from artifacts.errors import ConfigError, DataError
 from artifacts.frame import Frame, arrow_table
 from artifacts.moment import YEAR_2200, epoch_seconds
-from artifacts.pseudonyms import pseudonyms
 from artifacts.source_files import Files
 from ranker.config.columns import DAY
 from ranker.config.sections import RankerConfig
 from ranker.data.bad_rows import BadRows
+from ranker.data.block import LogBlock, with_pseudonyms
 from ranker.data.forgotten import Forgotten
-from ranker.data.lists import Ages, event_ages, wrong_ages
+from ranker.data.lists import Ages, wrong_ages
 from ranker.data.parts import FRAME, FramePart, Part, file_parts
-from ranker.data.schemas import as_text, is_id, plain, require_counted, require_schemas
+from ranker.data.schemas import require_counted, require_schemas
+from ranker.data.times import checked_ages, epoch_seconds_of, impression_times, list_ages
 from ranker.data.where import Where
 
 BLOCK_ROWS = 1 << 16  # rows decoded at a time
-UNITS = {"s": 1, "ms": 1_000, "us": 1_000_000, "ns": 1_000_000_000}
 UNKNOWN = -1  # a conversion that may still come, or was never known
-
-
-@dataclass(frozen=True)
-class LogBlock:
-    """Rows of one part of the log: its rows from number `first` on, or those of them that `kept` (N,) counts."""
-
-    part: str
-    first: int
-    table: pa.Table
-    kept: NDArray[np.int64] | None = None
-
-    def column(self, name: str) -> pa.Array:
-        column = self.table.column(name)
-        return plain(column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column)
-
-    def ids(self, name: str, values: pa.Array) -> pa.Array:
-        """Values of a column as the text that the graph knows ids by.
-
-        Raises DataError for what the graph takes for no id: a float would be 1 or 1e+16 here, and nothing there.
-        """
-        kind = values.type.value_type if pa.types.is_dictionary(values.type) else values.type
-        if not is_id(kind):
-            raise DataError(f"{self.part}: column {name} is {kind}, expected integers, text, UUIDs or dates for ids")
-        return self.cast(name, values, pa.large_string(), "ids")
-
-    def cast(self, name: str, values: pa.Array, to: pa.DataType, expected: str, safe: bool = True) -> pa.Array:
-        """A column's values as another type. Raises DataError, which says what was expected, where that cannot be."""
-        try:
-            return as_text(values).cast(to, safe=safe)
-        except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
-            raise DataError(
-                f"{self.part}: column {name} is {self.column(name).type}, expected {expected} ({error})"
-            ) from error
-
-    def only(self, mask: NDArray[np.bool_]) -> "LogBlock":
-        """The rows that `mask` (N,) marks; they keep their numbers."""
-        if mask.all():
-            return self
-        at = np.flatnonzero(mask)
-        kept = at if self.kept is None else self.kept[at]
-        return LogBlock(self.part, self.first, self.table.take(pa.array(at)), kept)
-
-    def row(self, mask: NDArray[np.bool_]) -> str:
-        """Names the first row that `mask` (N,) marks."""
-        at = int(np.argmax(mask))
-        return f"{self.part}: row {self.first + int(at if self.kept is None else self.kept[at])}"
 
 
 class Derivation(Protocol):
@@ -149,7 +102,8 @@ class ImpressionLog:
         wanted = list(dict.fromkeys(map(self.config.stored, [*(columns or self._columns()), *beside])))
         self.bad, self.left_out = BadRows(), 0
         for block in self._impressions(wanted):
-            block = self._without_forgotten(self._with_attributes(self._with_pseudonyms(block)))
+            block = with_pseudonyms(block, self.config.slots, self._id_key)
+            block = self._without_forgotten(self._with_attributes(block))
             block = self._good(block) if dropping else block
             if len(block.table):
                 yield block
@@ -191,19 +145,9 @@ class ImpressionLog:
             numbers, missing = _label_numbers(block, labels.conversion)
             wrong[f"{labels.conversion} is neither 0 nor 1"] = ~missing & (numbers != 0) & (numbers != 1)
         for slot, column in self.config.list_times.items():
-            wrong |= wrong_ages(column, self._ages(block, slot, times), times)
+            ages = list_ages(block, slot, self.config.slots[slot], times, self.config.time_unit)
+            wrong |= wrong_ages(column, ages, times)
         return block.only(self.bad.good(block.row, len(block.table), wrong))
-
-    def _with_pseudonyms(self, block: LogBlock) -> LogBlock:
-        """The block with the ids of the graph's types as the graph has them."""
-        if self._id_key is None:
-            return block
-        table = block.table
-        for name, slot in self.config.slots.items():
-            if slot.type and name in table.column_names:
-                ids = pseudonymous(block, name, self._id_key)
-                table = table.set_column(table.column_names.index(name), name, ids)
-        return replace(block, table=table)
 
     def _with_attributes(self, block: LogBlock) -> LogBlock:
         if self.config.derived_slots and self._attributes is None:
@@ -229,43 +173,12 @@ class ImpressionLog:
         return [self.forgotten.identity(), derived, *(part.identity(list(self._columns())) for part in self.parts)]
 
     def times(self, block: LogBlock) -> NDArray[np.int64]:
-        """When each impression was shown, epoch seconds (N,).
-
-        Raises DataError for a missing one, and for one outside 1970 to 2200.
-        """
-        name = self.config.time_column
-        values = epoch_seconds_of(block, name, self.config.time_unit)
-        if values.null_count:
-            missing = values.is_null().to_numpy(zero_copy_only=False)
-            raise DataError(f"{block.row(missing)}: {name} is missing, expected a time")
-        times: NDArray[np.int64] = values.to_numpy(zero_copy_only=False)
-        odd = (times < 0) | (times >= YEAR_2200)
-        if odd.any():
-            found = block.column(name)[int(np.argmax(odd))]
-            expected = f"a time in 1970 to 2200 (ranker.time_unit: {self.config.time_unit})"
-            raise DataError(f"{block.row(odd)}: {name} is {found}, expected {expected}")
-        return times
+        """See `impression_times`."""
+        return impression_times(block, self.config.time_column, self.config.time_unit)
 
     def ages(self, block: LogBlock, slot: str) -> Ages:
-        """How long before its impression each event of a list happened, (N, W) seconds, NaN where that is not known.
-
-        Raises DataError for an event after its impression, and for a list that is not latest first.
-        """
-        shown = self.times(block)
-        found = self._ages(block, slot, shown)
-        for reason, rows in wrong_ages(self.config.list_times[slot], found, shown).items():
-            if rows.any():
-                raise DataError(f"{block.row(rows)}: {reason} (ranker.slots.{slot}.times)")
-        return found
-
-    def _ages(self, block: LogBlock, slot: str, shown: NDArray[np.int64]) -> Ages:
-        times, cap = self.config.list_times[slot], self.config.slots[slot].cap
-        assert cap is not None
-
-        def seconds(values: pa.Array) -> pa.Array:
-            return _epoch_seconds(block, times, values, self.config.time_unit)
-
-        return event_ages(block, slot, times, cap, shown, seconds)
+        """See `checked_ages`."""
+        return checked_ages(block, slot, self.config.slots[slot], self.times(block), self.config.time_unit)
 
     def clicks(self, block: LogBlock) -> NDArray[np.int8]:
         """Clicks (N,) of 0 and 1. Raises DataError for anything else, missing ones included."""
@@ -310,49 +223,6 @@ class ImpressionLog:
         known = epoch_seconds_of(block, name, self.config.time_unit)
         times: NDArray[np.int64] = pc.coalesce(known, pa.array(shown)).to_numpy(zero_copy_only=False)
         return times
-
-
-def epoch_seconds_of(block: LogBlock, name: str, unit: str) -> pa.Array:
-    """A column of times as epoch seconds, fractions floored, nulls kept: numbers in `unit`, timestamps, or ISO text."""
-    return _epoch_seconds(block, name, block.column(name), unit)
-
-
-def _epoch_seconds(block: LogBlock, name: str, column: pa.Array, unit: str) -> pa.Array:
-    """Times of the column `name`, which may be those of its lists."""
-    if pa.types.is_dictionary(column.type):
-        column = column.cast(column.type.value_type)
-    if pa.types.is_string(column.type) or pa.types.is_large_string(column.type):
-        column = _parsed(block, name, column)
-    if pa.types.is_date(column.type):
-        column = column.cast(pa.timestamp("s"))
-    if pa.types.is_timestamp(column.type):
-        unit = column.type.unit
-        column = column.cast(pa.int64())
-    if pa.types.is_float32(column.type) or pa.types.is_float16(column.type):
-        raise DataError(f"{block.part}: column {name} is {column.type}, in which times lie minutes apart")
-    if pa.types.is_floating(column.type):
-        column = pc.floor(pc.if_else(pc.is_finite(column), column, None))
-    whole = block.cast(name, column, pa.int64(), "times")
-    missing = whole.is_null().to_numpy(zero_copy_only=False)
-    return pa.array(whole.fill_null(0).to_numpy(zero_copy_only=False) // UNITS[unit], pa.int64(), mask=missing)
-
-
-def _parsed(block: LogBlock, name: str, column: pa.Array) -> pa.Array:
-    """ISO text as timestamps; without a zone it is UTC."""
-    try:
-        return column.cast(pa.timestamp("us"))
-    except pa.ArrowInvalid:
-        return block.cast(name, column, pa.timestamp("us", "UTC"), "ISO dates or times, all with a zone or all without")
-
-
-def pseudonymous(block: LogBlock, name: str, key: bytes) -> pa.Array:
-    """A column of ids, or of lists of ids, as pseudonyms."""
-    column = block.column(name)
-    if not (pa.types.is_list(column.type) or pa.types.is_large_list(column.type)):
-        return pseudonyms(block.ids(name, column), key)
-    lengths = pc.fill_null(pc.list_value_length(column), 0).to_numpy(zero_copy_only=False)
-    ids = pseudonyms(block.ids(name, column.flatten()), key)
-    return pa.LargeListArray.from_arrays(pa.array(np.cumsum([0, *lengths]), pa.int64()), ids)
 
 
 def _labels(block: LogBlock, name: str, null_means: str) -> NDArray[np.int8]:

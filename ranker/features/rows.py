@@ -10,9 +10,10 @@ from numpy.typing import NDArray
 
 from artifacts.embeddings import Embeddings
 from artifacts.errors import ConfigError
+from ranker.data.block import LogBlock
 from ranker.data.counts import Counts, days_of
 from ranker.data.join import MatchRate, join_slot
-from ranker.data.log import UNKNOWN, ImpressionLog, LogBlock
+from ranker.data.log import UNKNOWN, ImpressionLog
 from ranker.data.records import SPLITS
 from ranker.data.slots import Layout
 from ranker.data.transforms import numbers
