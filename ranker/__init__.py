@@ -1,6 +1,6 @@
 """CTR/CVR ranking with exported graph vectors: reads impressions and the HDF5 of an export. Knows nothing of PBG.
 
-Importing this package is light; torch is loaded by `rank`.
+Importing this package is light; torch is loaded by `rank`, `fit` and `Scorer`.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -18,11 +18,13 @@ if TYPE_CHECKING:
     from ranker.data.exports import Export
     from ranker.experiment.trained_arms import TrainedArms
     from ranker.plan import Plan
+    from ranker.scoring.scorer import Scorer
 
 __all__ = [
     "ImpressionsPrepared",
     "RankerConfig",
     "Report",
+    "Scorer",
     "TrialBegan",
     "TrialEnded",
     "TrialValidated",
@@ -30,14 +32,25 @@ __all__ = [
     "check_where",
     "chosen",
     "export_of",
+    "fit",
     "impression_files",
     "metrics_table",
     "plan_ranking",
     "rank",
     "require_free",
-    "write_features",
+    "score_parquet",
     "trained_arms",
+    "write_features",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """`Scorer` is loaded where it is used."""
+    if name != "Scorer":
+        raise AttributeError(f"module 'ranker' has no attribute '{name}'")
+    from ranker.scoring.scorer import Scorer
+
+    return Scorer
 
 
 def export_of(run: Path) -> "Export":
@@ -137,6 +150,48 @@ def rank(
     ids, records = Forgotten.of(forgotten or {}), prepared or destination / "prepared"
     given = (impressions, ids, id_key, files)
     return rank_arms(config, root, exports, destination, progress, scalars, records, tell, *given)
+
+
+def fit(
+    config: RankerConfig,
+    root: Path,
+    export: "Export | None",
+    destination: Path,
+    progress: Callable[[str, float], None] = lambda step, fraction: None,
+    impressions: "Frame | None" = None,
+    forgotten: "Mapping[str, Sequence[str]] | None" = None,
+    id_key: bytes | None = None,
+    files: Files | None = None,
+) -> dict[str, Any]:
+    """Trains the arm that `config.fit` names on all days of the log, and makes `destination` what `Scorer` opens.
+
+    The other arguments are those of `rank`. An earlier model in `destination` is replaced; until the new one is whole,
+    `Scorer` refuses the directory. If a fit is killed, the same call resumes it. Returns what is told of the training.
+    Raises as `rank`.
+    """
+    from ranker.data.attributes import Attributes
+    from ranker.data.forgotten import Forgotten
+    from ranker.data.log import ImpressionLog
+    from ranker.experiment.fit import fit_arm
+
+    ids = Forgotten.of(forgotten or {})
+    attributes = Attributes.of(config, {} if export is None else {"": export}, ids)
+    log = ImpressionLog(config, root, impressions, ids, id_key, files, attributes)
+    return fit_arm(config, log, export, destination, progress, id_key)
+
+
+def score_parquet(
+    directory: Path,
+    source: str,
+    out: Path,
+    export: Path | None,
+    id_key: bytes | None,
+    progress: Callable[[float], None],
+) -> int:
+    """Writes the predictions for the rows of Parquet files, see `ranker.scoring.parquet`."""
+    from ranker.scoring.parquet import score_files
+
+    return score_files(directory, source, out, export, id_key, progress)
 
 
 def require_free(out: Path, config: RankerConfig, root: Path, files: Files | None = None) -> None:

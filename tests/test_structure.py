@@ -24,7 +24,7 @@ FLOORS = {
     "pbg_transra": [
         *("config", "seeds", "reports", "pbg", "backends", "evaluation", "start", "training", "planning", "export")
     ],
-    "ranker": ["config", "data", "features", "model", "evaluation", "training", "experiment"],
+    "ranker": ["config", "data", "features", "scoring", "model", "evaluation", "training", "experiment"],
     "pipeline": ["config", "output", "workspace", "stages"],
 }
 # What `pipeline` imports the face of, alone.

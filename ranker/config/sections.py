@@ -116,10 +116,19 @@ class TrainingConfig(Section):
         return min(max(int(rows / STEPS), BATCH_SIZES[0]), BATCH_SIZES[1])
 
 
+class FitConfig(Section):
+    """What `transra fit` trains on all days, for `transra score` and `ranker.Scorer`."""
+
+    arm: str = Field(
+        description="Which of `arms`. It is trained for `training.epochs` with the first of `training.seeds`."
+    )
+
+
 class RankerConfig(Section):
     """A CTR/CVR ranker over impressions, and the arms that are compared on it."""
 
-    without_effect = frozenset({"tensorboard", "compare", "threads"})  # of `compare`, `arms` holds what it chooses
+    # Of `compare`, `arms` holds what it chooses.
+    without_effect = frozenset({"tensorboard", "compare", "threads", "fit"})
 
     impressions: str | list[str] = Field(
         description="Parquet files, relative to the root: a path, a directory or a glob (also **), or a list of them; "
@@ -161,6 +170,9 @@ class RankerConfig(Section):
         0.5, ge=0, le=1, description="Least share of a slot's ids (of its traffic) that the export must know."
     )
     arms: dict[str, ArmConfig] = Field(ARMS, min_length=1, description="Models that can be compared, by name.")
+    fit: FitConfig | None = Field(
+        None, description="The arm that is trained on all days and published; null: `transra run` publishes none."
+    )
     compare: tuple[str, ...] | None = Field(
         None,
         min_length=1,
@@ -245,6 +257,9 @@ class RankerConfig(Section):
                 yield Problem(("arms", name, "finetune"), "has no meaning without `vectors`")
             if name == ALL or set("@,") & set(name):
                 yield Problem(("arms", name), f"expected a name other than '{ALL}', without '@' and ','")
+
+        if self.fit is not None and self.fit.arm not in self.arms:
+            yield Problem(("fit", "arm"), f"'{self.fit.arm}' is not an arm{did_you_mean(self.fit.arm, [*self.arms])}")
 
     def _slot_problems(self) -> Iterator[Problem]:
         singles = [name for name, slot in self.slots.items() if slot.cap is None and slot.of is None]

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -10,16 +11,19 @@ from numpy.typing import NDArray
 
 from artifacts.embeddings import Embeddings
 from artifacts.errors import DataError
+from artifacts.publish import write_json
 from artifacts.resources import require_disk
+from ranker.data.block import LogBlock
 from ranker.data.counts import Counts, days_of, remove
 from ranker.data.join import ABSENT, NO_ID, MatchRate, join_slot
 from ranker.data.lists import age_buckets
-from ranker.data.log import UNKNOWN, ImpressionLog, LogBlock
+from ranker.data.log import UNKNOWN, ImpressionLog
 from ranker.data.records import SPLITS, Records, Summary, judged, record_type
 from ranker.data.slots import Layout
-from ranker.data.transforms import LARGEST, Categorical, Numeric, numbers
+from ranker.data.transforms import LARGEST, Categorical, Fitted, Numeric, numbers
 from ranker.data.windows import Windows
 
+TRANSFORMS = "transforms.json"  # beside the records: what the transforms were fitted to
 TRANSFORM_SEED = 0  # of the sample that numerics are fitted on
 Progress = Callable[[str, float], None]
 
@@ -83,9 +87,13 @@ class Preparation:
         for block in self.log.blocks(columns):
             yield block if self.counts_before is None else self.counts_before.joined(block, days_of(self.log, block))
 
-    def summary(self, key: str) -> Summary:
-        """Raises DataError for an empty split and for a label of one class."""
-        self._require_labels()
+    @property
+    def fitted(self) -> Fitted:
+        return Fitted([one.fitted for one in self.categoricals], [one.fitted for one in self.numerics])
+
+    def summary(self, key: str, splits: Sequence[str]) -> Summary:
+        """Raises DataError where one of the `splits` is empty or has labels of one class."""
+        self._require_labels(splits)
         return Summary(
             key=key,
             shape=self.shape,
@@ -160,9 +168,10 @@ class Preparation:
         if name == "train":
             self.missing |= np.isnan(records["numerics"]).any(axis=0)
 
-    def _require_labels(self) -> None:
+    def _require_labels(self, splits: Sequence[str]) -> None:
         lines: list[str] = []
-        for split, counts in self.counts.items():
+        for split in splits:
+            counts = self.counts[split]
             if not counts["rows"]:
                 lines.append(f"ranker.split: {split} is empty (the log spans {self.windows.span})")
                 continue
@@ -189,8 +198,12 @@ def prepare(
     key: str,
     directory: Path,
     progress: Progress,
+    splits: Sequence[str] = SPLITS,
 ) -> Summary:
-    """Makes the records of a log in `directory`, unless they are there already. Raises DataError for bad rows."""
+    """Makes the records of a log in `directory`, unless they are there already.
+
+    Raises DataError for bad rows, and where one of the `splits` is empty or has labels of one class.
+    """
     if (summary := Summary.load(directory, key)) is not None:
         return summary
     directory.mkdir(parents=True, exist_ok=True)
@@ -199,6 +212,7 @@ def prepare(
     preparation = Preparation(log, windows, exports, counts)
     preparation.fit(progress)
     preparation.encode(directory, progress)
-    summary = preparation.summary(key)
+    write_json(directory / TRANSFORMS, asdict(preparation.fitted))
+    summary = preparation.summary(key, splits)
     summary.save(directory)
     return summary

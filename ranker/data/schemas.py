@@ -42,7 +42,7 @@ def require_schemas(parts: Sequence[Typed], columns: Mapping[str, str], times: S
             raise DataError(*lines)
         for name, where in ((name, where) for name, where in columns.items() if where != "where"):
             as_number = where in ("numerics", "labels.click", "labels.conversion") or name in times
-            kind = _kind(part.types[name], as_number)
+            kind = kind_of(part.types[name], as_number)
             before, other = first.setdefault(name, (kind, part.name)) if kind != "null" else (kind, part.name)
             if kind != before:
                 told = f"column '{name}' is {kind}, but {before} in {other}"
@@ -64,12 +64,12 @@ def require_counted(parts: Sequence[Typed], counts: Sequence[tuple[str, ...]]) -
             raise ConfigError(*lines)
 
 
-def _kind(type: pa.DataType, as_number: bool) -> str:
+def kind_of(type: pa.DataType, as_number: bool) -> str:
     """What the values of a type are, in a word: types of one kind mean the same."""
     if pa.types.is_dictionary(type):
-        return _kind(type.value_type, as_number)
+        return kind_of(type.value_type, as_number)
     if pa.types.is_list(type) or pa.types.is_large_list(type):
-        return f"a list of {_kind(type.value_type, as_number)}"
+        return f"a list of {kind_of(type.value_type, as_number)}"
     if pa.types.is_integer(type) or pa.types.is_floating(type) or pa.types.is_boolean(type):
         return "a number" if as_number else "integer" if pa.types.is_integer(type) else str(type)
     if as_number and pa.types.is_decimal(type):

@@ -1,7 +1,9 @@
 """Where the ids of a row lie: every slot has one token, a list slot has as many as its cap."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
+from ranker.config.columns import SlotConfig
 from ranker.config.sections import RankerConfig
 
 
@@ -41,8 +43,12 @@ class Layout:
 
     @classmethod
     def of(cls, config: RankerConfig) -> "Layout":
+        return cls.of_slots(config.slots)
+
+    @classmethod
+    def of_slots(cls, configs: Mapping[str, SlotConfig]) -> "Layout":
         slots, first, first_age = [], 0, 0
-        for name, slot in config.slots.items():
+        for name, slot in configs.items():
             width, timed = slot.cap or 1, slot.times is not None
             slots.append(
                 Slot(name, slot.type, slot.side, slot.cap is not None, first, width, first_age if timed else None)

@@ -1,6 +1,7 @@
 """Categoricals and numerics as the model sees them, fitted on the training rows alone."""
 
 from collections import Counter
+from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
@@ -8,7 +9,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from ranker.config.columns import Transform
-from ranker.data.log import LogBlock
+from ranker.data.block import LogBlock
 
 VOCABULARY = 10_000  # distinct values of a categorical that are told apart: the most frequent ones
 SAMPLE = 200_000  # training values that a numeric is fitted on, drawn uniformly
@@ -16,6 +17,33 @@ QUANTILES = 200
 LARGEST = 1e15  # of a number that is learned from: squares and sums of larger ones leave what a float32 can hold
 
 Floats = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class FittedCategorical:
+    """The values that are told apart, in the order of their codes, which begin at 1."""
+
+    name: str
+    values: list[str]
+
+
+@dataclass(frozen=True)
+class FittedNumeric:
+    """`mean` and `spread` are those of the shaped values; `knots` are the quantiles, none where there was no value."""
+
+    name: str
+    transform: Transform
+    mean: float
+    spread: float
+    knots: list[float]
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """What transforms have learned from the training rows, as JSON can hold it."""
+
+    categoricals: list[FittedCategorical]
+    numerics: list[FittedNumeric]
 
 
 class Categorical:
@@ -34,6 +62,16 @@ class Categorical:
 
     def fit(self) -> None:
         self._values = pa.array(sorted(value for value, _ in self._counts.most_common(VOCABULARY)), pa.string())
+
+    @property
+    def fitted(self) -> FittedCategorical:
+        return FittedCategorical(self.name, self._values.to_pylist())
+
+    @classmethod
+    def of(cls, fitted: FittedCategorical) -> "Categorical":
+        found = cls(fitted.name)
+        found._values = pa.array(fitted.values, pa.string())
+        return found
 
     @property
     def width(self) -> int:
@@ -73,6 +111,16 @@ class Numeric:
         self._knots = np.unique(np.quantile(self._sample, np.linspace(0, 1, QUANTILES + 1)))
         shaped = self._shape(self._sample)
         self._mean, self._spread = float(shaped.mean()), float(shaped.std()) or 1.0
+
+    @property
+    def fitted(self) -> FittedNumeric:
+        return FittedNumeric(self.name, self.transform, self._mean, self._spread, self._knots.tolist())
+
+    @classmethod
+    def of(cls, fitted: FittedNumeric) -> "Numeric":
+        found = cls(fitted.name, fitted.transform, seed=0)
+        found._mean, found._spread, found._knots = fitted.mean, fitted.spread, np.array(fitted.knots)
+        return found
 
     def encode(self, block: LogBlock) -> Floats:
         """Transformed values (N,); those beyond LARGEST are clipped, and counted in `clipped`."""

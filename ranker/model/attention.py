@@ -82,7 +82,7 @@ class ContextAttention(nn.Module):
 
     def forward(self, context: Tensor, tokens: Tensor) -> tuple[Tensor, Tensor]:
         query, keys, values = (
-            part.view(len(context), -1, self.heads, part.shape[-1] // self.heads).transpose(1, 2)
+            part.view(context.shape[0], -1, self.heads, part.shape[-1] // self.heads).transpose(1, 2)
             for part in (self.query(context), self.key(tokens), self.value(tokens))
         )
         weights = (query @ keys.transpose(2, 3) / math.sqrt(query.shape[-1])).softmax(dim=3)

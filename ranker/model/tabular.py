@@ -20,6 +20,7 @@ class Tabular(nn.Module):
         for table in tables:
             nn.init.normal_(table.weight, std=0.1)
         self.embeddings = nn.ModuleList(tables)
+        self.numerics = len(missing)
         self.flagged = [index for index, was_missing in enumerate(missing) if was_missing]
         self.width = DIM * len(vocabularies) + len(missing) + len(self.flagged)
 

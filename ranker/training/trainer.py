@@ -59,8 +59,13 @@ class Training:
         self.rates = [optimizer.param_groups[0]["lr"] for optimizer in self.optimizers]
         self.progress = Progress()
 
-    def run(self, train: Split, valid: Split, watch: Watch, validated: Validated = lambda *told: None) -> Progress:
-        """Trains to the end or until every task has waited `patience` validations."""
+    def run(
+        self, train: Split, valid: Split | None, watch: Watch, validated: Validated = lambda *told: None
+    ) -> Progress:
+        """Trains to the end or until every task has waited `patience` validations.
+
+        Without `valid` it trains to the end, and the model's last weights are what there is.
+        """
         steps = self._steps(train)
         every = self.config.training.eval_every or -(-steps // EVALUATIONS)
         self._resume()
@@ -69,11 +74,11 @@ class Training:
                 break
             self._step(records, 1 - self.progress.step / steps)
             if self.progress.step % every == 0:
-                validated(self.progress.step, steps, self._validate(valid))
+                self._stand(valid, steps, validated)
             if self.progress.step % 10 == 0:
                 watch(min(self.progress.step / steps, 1.0), self.progress.history[-1] if self.progress.history else {})
         if not self._done() and self._last_seen() != self.progress.step:
-            validated(self.progress.step, steps, self._validate(valid))
+            self._stand(valid, steps, validated)
         return self.progress
 
     def _last_seen(self) -> int:
@@ -134,6 +139,13 @@ class Training:
         precise = {task: logit.float() for task, logit in logits.items()}
         found = losses(precise, batch, self.config, self.config.training.keep_negatives)
         return torch.stack(list(found.values())).sum()
+
+    def _stand(self, valid: Split | None, steps: int, validated: Validated) -> None:
+        """Validates where there is a split to do so, and keeps where the training stands."""
+        if valid is not None:
+            validated(self.progress.step, steps, self._validate(valid))
+        elif distributed.place() == 0:
+            self._save_state()
 
     def _validate(self, valid: Split) -> Metrics:
         metrics: Metrics = distributed.from_first(lambda: evaluate(self.model, valid, self.export))

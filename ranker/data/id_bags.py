@@ -1,0 +1,35 @@
+"""Which rows of the ID table make up an id, and what they come to: in training and in scoring."""
+
+import zlib
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from ranker.data.slots import Layout
+
+MULTIPLIERS = (0x9E3779B1, 0x85EBCA77, 0xC2B2AE3D, 0x27D4EB2F, 0x165667B1, 0xD3A2646D, 0xFD7046C5, 0xB55A4F09)
+
+
+def salts_of(layout: Layout) -> list[int]:
+    """A number for each of a row's T tokens; ids that mean the same thing share theirs."""
+    return [zlib.crc32(slot.space.encode()) for slot in layout.slots for _ in range(slot.width)]
+
+
+def table_rows(hashes: Tensor, salts: Tensor, multipliers: Tensor, rows: int) -> Tensor:
+    """Ids (B, T) -> the K of the table's `rows` that each is the sum of, (B, T, K).
+
+    The k-th choice is a multiplicative hash of its own.
+    """
+    mixed = ((hashes ^ salts) & 0xFFFFFFFF).unsqueeze(-1) * multipliers
+    return ((mixed >> 15) & 0x7FFFFFFF) % rows
+
+
+def id_means(table: Tensor, hashes: Tensor, salts: Tensor, multipliers: Tensor, layout: Layout) -> Tensor:
+    """Table (R, D) and ids (B, T), 0 for no id -> (B, S, D), one embedding per slot; a list is the mean of its ids."""
+    present = hashes != 0
+    lengths = torch.stack([present[:, slot.tokens].sum(dim=1) for slot in layout.slots], dim=1)
+    sizes = lengths.flatten() * len(multipliers)
+    chosen = table_rows(hashes, salts, multipliers, len(table))[present]
+    bags = F.embedding_bag(chosen.flatten(), table, sizes.cumsum(0) - sizes, mode="sum", sparse=True)
+    return bags.view(*lengths.shape, table.shape[1]) / lengths.clamp(min=1).unsqueeze(-1)

@@ -1,0 +1,187 @@
+"""Writes a trained model as the directory that a scorer opens (ranker.scoring.manifest), and opens it to be sure."""
+
+import os
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from artifacts.embeddings import Embeddings
+from artifacts.intact import file_digest
+from artifacts.pseudonyms import key_mark
+from artifacts.publish import sync_files, write_json
+from ranker.config.sections import RankerConfig
+from ranker.data.block import LogBlock
+from ranker.data.log import ImpressionLog
+from ranker.data.prepare import TRANSFORMS as FITTED
+from ranker.data.records import Records, Split, judged
+from ranker.data.schemas import kind_of
+from ranker.data.slots import Layout
+from ranker.evaluation.predictions import logits_of
+from ranker.evaluation.streaming_metrics import StreamingMetrics
+from ranker.model.dense import degree_widths, export_dense, table_of, vector_types
+from ranker.model.ranker_model import RankerModel
+from ranker.scoring.manifest import (
+    EXPORTED,
+    IDS,
+    MANIFEST,
+    PREDICTIONS,
+    TRANSFORMS,
+    ExportIdentity,
+    Manifest,
+    export_path,
+    fitted_of,
+    tuned_path,
+)
+from ranker.scoring.network import PROGRAM, WEIGHTS
+from ranker.scoring.scorer import BATCH, Scorer
+
+NEWEST = 1 << 18  # training rows on which calibration is measured
+CHECKED, TOLERANCE = 1000, 1e-6  # rows whose predictions a new scorer is compared on, and by how much they may differ
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A model in evaluation, the records of the log's first rows, and what is told of the training."""
+
+    model: RankerModel
+    first: Records
+    told: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class ModelDirectory:
+    """The manifest is written last: without one, there is no model."""
+
+    path: Path
+
+    def empty_(self) -> None:
+        """Takes an earlier model away."""
+        self.path.mkdir(parents=True, exist_ok=True)
+        for name in (MANIFEST, TRANSFORMS, PROGRAM, WEIGHTS, EXPORTED, IDS, export_path(self.path).name):
+            (self.path / name).unlink(missing_ok=True)
+        for path in self.path.glob(tuned_path(self.path, "*").name):
+            path.unlink()
+
+    def write(
+        self,
+        config: RankerConfig,
+        log: ImpressionLog,
+        trained: Trained,
+        export: Embeddings | None,
+        prepared: Path,
+        id_key: bytes | None,
+    ) -> None:
+        """Writes everything and compares what a scorer says with the model, which it takes over.
+
+        `prepared` holds the records that it was trained on.
+        """
+        expected = logits_of(trained.model, trained.first, 0)
+        shutil.copyfile(prepared / FITTED, self.path / TRANSFORMS)
+        manifest = self._manifest(config, log, trained, export, id_key)
+        self._write_tables(trained.model, export, manifest)
+        export_dense(trained.model, Layout.of(config), self.path)
+        sync_files(self.path)
+        write_json(self.path / MANIFEST, manifest.model_dump(mode="json"))
+        try:
+            self._require_same(log, id_key, {PREDICTIONS[task]: found for task, found in expected.items()})
+        except BaseException:
+            (self.path / MANIFEST).unlink()
+            raise
+
+    def _manifest(
+        self,
+        config: RankerConfig,
+        log: ImpressionLog,
+        trained: Trained,
+        export: Embeddings | None,
+        id_key: bytes | None,
+    ) -> Manifest:
+        model, arm = trained.model, config.arms[trained.told["arm"]]
+        identity = export and ExportIdentity(run_id=export.attributes["run_id"], sha256=file_digest(export.path))
+        return Manifest(
+            arm=trained.told["arm"],
+            tasks=config.labels.tasks,
+            columns=kinds(config, log, [one.name for one in fitted_of(self.path).numerics]),
+            slots=config.slots,
+            time_column=config.time_column,
+            time_unit=config.time_unit,
+            hashes=config.ids.hashes if arm.ids else None,
+            vectors=tuple(vector_types(model, Layout.of(config))),
+            degrees=tuple(degree_widths(model)),
+            tuned=arm.finetune,
+            export=identity,
+            pseudonyms=None if id_key is None else key_mark(id_key),
+            trained={key: trained.told[key] for key in ("rows", "first", "last", "epochs", "steps")},
+            calibration=trained.told["calibration"],
+            torch=torch.__version__,
+        )
+
+    def _write_tables(self, model: RankerModel, export: Embeddings | None, manifest: Manifest) -> None:
+        if model.ids is not None:
+            np.save(self.path / IDS, _array(model.ids.table))
+        if export is not None:
+            link_or_copy(export.path, export_path(self.path))
+        table = table_of(model)
+        for type in manifest.vectors if table is not None and manifest.tuned else ():
+            assert table is not None
+            np.save(tuned_path(self.path, type), _array(table.vectors[type]))
+
+    def _require_same(self, log: ImpressionLog, id_key: bytes | None, expected: dict[str, Any]) -> None:
+        """Raises RuntimeError where a scorer says something else of the log's first rows than the model.
+
+        Not looked at where it needs more columns than the log has: what was counted for training comes from outside.
+        """
+        scorer = Scorer(self.path, id_key)
+        block = next(block for block in log.blocks() if len(block.table))
+        if not set(scorer.columns) <= set(block.table.column_names):
+            return
+        found = scorer.score_block(LogBlock(block.part, block.first, block.table.slice(0, CHECKED)))
+        for name, probabilities in found.items():
+            logits = expected[name][: len(probabilities)].astype(np.float64)
+            worst = float(np.abs(probabilities - 1 / (1 + np.exp(-logits))).max())
+            if not worst <= TOLERANCE:
+                raise RuntimeError(f"{self.path}: a scorer's {name} differs by {worst:.2g} from the model's")
+
+
+def kinds(config: RankerConfig, log: ImpressionLog, numerics: list[str]) -> dict[str, str]:
+    """The columns that a scorer needs, and what training has found in them; `numerics` are those of the transforms."""
+    as_numbers = {*numerics, *config.list_times.values(), config.time_column} - set(config.slots)
+    timed = [config.time_column, *config.list_times.values()] if config.list_times else []
+    names = dict.fromkeys([*config.slots, *timed, *config.categoricals, *numerics])
+    return {name: _kind(log, name, name in as_numbers) for name in names}
+
+
+def _kind(log: ImpressionLog, name: str, as_number: bool) -> str:
+    found = [kind_of(part.types[name], as_number) for part in log.parts if name in part.types]
+    if not found and as_number:
+        return "a number"  # which was counted for training
+    return next((kind for kind in found if kind != "null"), "null")
+
+
+def calibration_of(model: RankerModel, train: Split) -> dict[str, float | None]:
+    """Predicted over observed on the newest training rows, by task; None where there are no positives."""
+    found: dict[str, StreamingMetrics] = {}
+    for first in range(max(len(train) - NEWEST, 0), len(train), BATCH):
+        records = train.read(first, BATCH)
+        for task, logits in logits_of(model, records, 0).items():
+            rows = judged(task, records["click"], records["conversion"])
+            labels = records["click"] if task == "ctr" else records["conversion"]
+            found.setdefault(task, StreamingMetrics()).add(labels[rows], logits[rows])
+    return {task: metrics.report()["calibration"] for task, metrics in found.items()}
+
+
+def link_or_copy(source: Path, destination: Path) -> None:
+    """A hard link, where the file system has them between the two."""
+    try:
+        os.link(source, destination)
+    except OSError:
+        shutil.copyfile(source, destination)
+
+
+def _array(parameter: Tensor) -> np.ndarray:
+    return parameter.detach().cpu().numpy()

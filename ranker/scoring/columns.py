@@ -1,0 +1,77 @@
+"""The columns of rows to score, whatever they come in: the ones that training read, of the kinds that it read."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, TypeAlias
+
+import numpy as np
+import pyarrow as pa
+
+from artifacts.errors import DataError
+from artifacts.frame import Frame, arrow_table
+from artifacts.section import did_you_mean
+from ranker.data.block import LogBlock
+from ranker.data.schemas import kind_of
+
+COLUMNS = "columns"  # what errors call rows in memory
+_LIST = "a list of "
+
+Columns: TypeAlias = "Mapping[str, Any] | Frame"
+
+
+def block_of(columns: Columns, wanted: Mapping[str, str]) -> LogBlock:
+    """Rows in memory; only `wanted` columns are looked at. Raises DataError, with the column, for what is none."""
+    if not isinstance(columns, Mapping):
+        table = arrow_table(COLUMNS, columns)
+    else:
+        require_there(COLUMNS, list(columns), wanted)
+        arrays = {name: _array(name, columns[name]) for name in wanted}
+        _require_one_length({name: len(array) for name, array in arrays.items()})
+        table = pa.table(arrays)
+    require_kinds(COLUMNS, dict(zip(table.column_names, table.schema.types, strict=True)), wanted)
+    return LogBlock(COLUMNS, 0, table)
+
+
+def _array(name: str, values: Any) -> pa.Array:
+    if isinstance(values, pa.Array | pa.ChunkedArray):
+        return values
+    if isinstance(values, str | bytes | Mapping):
+        raise DataError(f"{COLUMNS}: column {name} is a {type(values).__name__}, expected a value for every row")
+    if isinstance(values, np.ndarray) and (values.ndim > 1 or values.dtype == object):
+        values = list(values)
+    try:
+        return pa.array(values)
+    except (pa.ArrowException, TypeError, ValueError, OverflowError) as error:
+        raise DataError(f"{COLUMNS}: column {name}: no values of one type ({' '.join(str(error).split())})") from error
+
+
+def _require_one_length(lengths: Mapping[str, int]) -> None:
+    first = next(iter(lengths), "")
+    for name, length in lengths.items():
+        if length != lengths[first]:
+            raise DataError(f"{COLUMNS}: column {name} has {length} rows, but {first} has {lengths[first]}")
+
+
+def require_kinds(part: str, types: Mapping[str, pa.DataType], wanted: Mapping[str, str]) -> None:
+    """Raises DataError unless the columns are there, of the kinds that training read."""
+    require_there(part, list(types), wanted)
+    for name, kind in wanted.items():
+        found = kind_of(types[name], as_number="number" in kind)
+        if not _fits(found, kind):
+            raise DataError(f"{part}: column {name} is {found}, but {kind} in training")
+
+
+def require_there(part: str, names: Sequence[str], wanted: Mapping[str, str]) -> None:
+    """Raises DataError for a column that is missing or there twice."""
+    for name, kind in wanted.items():
+        if name not in names:
+            told = "" if kind == "null" else f", in training {kind}"
+            raise DataError(f"{part}: no column '{name}'{told}{did_you_mean(name, list(names))}")
+        if list(names).count(name) > 1:
+            raise DataError(f"{part}: has two columns '{name}'; rename one")
+
+
+def _fits(found: str, kind: str) -> bool:
+    """What has no values, as a column or in lists, has no kind, and fits each."""
+    if found.startswith(_LIST) and kind.startswith(_LIST):
+        return _fits(found.removeprefix(_LIST), kind.removeprefix(_LIST))
+    return found == kind or "null" in (found, kind)

@@ -1,0 +1,121 @@
+"""Parquet files scored in a stream: the columns that say which rows they are, and what the model predicts."""
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from artifacts.errors import ConfigError, DataError, ResourceError
+from artifacts.intact import file_digest
+from artifacts.publish import sync
+from artifacts.source_files import find_files
+from ranker.data.block import LogBlock
+from ranker.data.parts import FilePart
+from ranker.scoring.columns import require_kinds
+from ranker.scoring.manifest import PREDICTIONS, Manifest
+from ranker.scoring.scorer import Predictions, Scorer
+
+BLOCK_ROWS = 1 << 16  # rows that are read, scored and written together
+PREFIX = "p_"  # of a prediction's column: the log's labels have the plain names
+
+Progress = Callable[[float], None]
+
+
+def score_files(
+    directory: Path, source: str, out: Path, export: Path | None, id_key: bytes | None, progress: Progress
+) -> int:
+    """Writes `out`, a row for each row of `source` in its order; returns how many.
+
+    `source` is a Parquet file, a directory or a glob, from the current directory. `export` is what the model is to have
+    read, if it reads any. `out` appears whole or stays what it was. Raises DataError for a model of another export and
+    for rows that cannot be scored, ConfigError where `out` is one of the files that are read.
+    """
+    require_export(directory, export)
+    scorer, parts = Scorer(directory, id_key), _parts(source)
+    if any(out.resolve() == Path(part.name).resolve() for part in parts):
+        raise ConfigError(f"{out}: is also read; expected another file for the predictions")
+    for part in parts:
+        require_kinds(part.name, _types(part), scorer.columns)
+    keys, total, done = key_columns(scorer.manifest, parts), max(sum(part.rows for part in parts), 1), 0
+    with replaced(out) as file, pq.ParquetWriter(file, _schema(scorer.manifest, keys)) as writer:
+        for block in _blocks(parts, [*dict.fromkeys([*scorer.columns, *keys])]):
+            found = scorer.score_block(scorer.with_graph_ids(block))
+            writer.write_table(_scored(block, keys, found))
+            done += len(block.table)
+            progress(done / total)
+    return done
+
+
+def require_export(directory: Path, export: Path | None) -> None:
+    """Raises DataError where a model reads another export than the given one."""
+    identity = Manifest.of(directory).export
+    if identity and (export is None or file_digest(export) != identity.sha256):
+        raise DataError(
+            f"{directory}: made with another export (run {identity.run_id}) than {export}; run `transra fit` again"
+        )
+
+
+def key_columns(manifest: Manifest, parts: list[FilePart]) -> dict[str, pa.DataType]:
+    """What tells rows apart: ids that are no lists, and the time where there is one, with their types in the files."""
+    types = _types(parts[0])
+    names = [name for name, slot in manifest.slots.items() if slot.cap is None]
+    names += [manifest.time_column] if all(manifest.time_column in part.columns for part in parts) else []
+    for part in parts:
+        for name in names:
+            if part.types[name] != types[name]:
+                found = f"column {name} is {part.types[name]}, but {types[name]} in {parts[0].name}"
+                raise DataError(f"{part.name}: {found}; files that are scored together agree")
+    return {name: types[name] for name in names}
+
+
+@contextmanager
+def replaced(path: Path) -> Iterator[BinaryIO]:
+    """Yields a file to write to, which becomes `path` when the block ends without an error, and else is gone.
+
+    Raises ResourceError where the directory is missing.
+    """
+    if not path.parent.is_dir():
+        raise ResourceError(f"{path}: its directory is not there")
+    aside = path.with_name(f".{path.name}.partial")
+    try:
+        with aside.open("wb") as file:
+            yield file
+        sync(aside)
+        os.replace(aside, path)
+    except BaseException:
+        aside.unlink(missing_ok=True)
+        raise
+    sync(path.parent)
+
+
+def _parts(source: str) -> list[FilePart]:
+    files, missing = find_files(Path(), [source], (".parquet", ".pq"))
+    if missing:
+        raise DataError(f"{source}: no Parquet files")
+    return [FilePart(path, keys) for path, keys in files.items()]
+
+
+def _types(part: FilePart) -> dict[str, pa.DataType]:
+    return {name: part.types[name] for name in part.columns}
+
+
+def _blocks(parts: list[FilePart], columns: list[str]) -> Iterator[LogBlock]:
+    for part in parts:
+        first = 0
+        for table in part.batches(columns, BLOCK_ROWS):
+            yield LogBlock(part.name, first, table)
+            first += len(table)
+
+
+def _schema(manifest: Manifest, keys: dict[str, pa.DataType]) -> pa.Schema:
+    predicted = [(PREFIX + PREDICTIONS[task], pa.float64()) for task in manifest.tasks]
+    return pa.schema([*keys.items(), *predicted])
+
+
+def _scored(block: LogBlock, keys: dict[str, pa.DataType], found: Predictions) -> pa.Table:
+    columns: dict[str, Any] = {name: block.table.column(name) for name in keys}
+    return pa.table({**columns, **{PREFIX + name: pa.array(values) for name, values in found.items()}})

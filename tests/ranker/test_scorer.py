@@ -1,0 +1,341 @@
+"""A published model scores as the one that was trained, and refuses what training would not have read."""
+
+import json
+import re
+import shutil
+import subprocess
+import sys
+import threading
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pytest
+import torch
+
+import ranker
+from artifacts.errors import ConfigError, DataError
+from ranker.data.exports import Export
+from ranker.experiment import model_directory
+from ranker.scoring.columns import block_of
+from ranker.scoring.scorer import Predictions
+from tests.worlds.small_impressions import START, SmallWorld, config, small_world, write_run
+
+ROWS = 2500  # more than two batches
+ARMS = ("none", "init_finetune", "id_concat", "attention")  # each table in turn: none, tuned vectors, ids, all
+TIMED = {"recent": {"type": "pin", "side": "user", "cap": 5, "times": "recent_ts"}}
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> None:
+    torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> SmallWorld:
+    """The small world, whose lists have times."""
+    world = small_world(tmp_path_factory.mktemp("world"), rows=ROWS)
+    happened = [
+        [int(ts) - 60 * 4**place for place in range(len(ids))]
+        for ts, ids in zip(world.columns["ts"], world.columns["recent"], strict=True)
+    ]
+    world.columns["recent_ts"] = pa.array(happened, pa.list_(pa.int64()))
+    world.write()
+    return world
+
+
+def settings(arm: str, **changes: Any) -> ranker.RankerConfig:
+    return config(fit={"arm": arm}, slots={**config().model_dump()["slots"], **TIMED}, **changes)
+
+
+def fitted(world: SmallWorld, out: Path, arm: str = "attention", **changes: Any) -> dict[str, Any]:
+    return ranker.fit(settings(arm, **changes), world.root, Export(world.export, START - 1), out)
+
+
+class Models:
+    """Models of the small world by arm, each with what the trained network said of all rows."""
+
+    def __init__(self, world: SmallWorld, root: Path) -> None:
+        self.world, self.root, self._made = world, root, {}
+
+    def __call__(self, arm: str) -> tuple[Path, Predictions]:
+        if arm not in self._made:
+            self._made[arm] = self._fit(arm)
+        return self.root / arm, self._made[arm]
+
+    def _fit(self, arm: str) -> Predictions:
+        seen: list[Predictions] = []
+
+        def first(self: Any, config: Any, log: Any, trained: Any, export: Any, prepared: Path, key: Any) -> None:
+            with torch.no_grad():
+                records = np.fromfile(prepared / "train.bin", trained.first.dtype)
+                seen.append(model_directory.logits_of(trained.model, records, 0))
+            write(self, config, log, trained, export, prepared, key)
+
+        write = model_directory.ModelDirectory.write
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(model_directory.ModelDirectory, "write", first)
+            fitted(self.world, self.root / arm, arm)
+        return seen[0]
+
+
+@pytest.fixture(scope="module")
+def models(world: SmallWorld, tmp_path_factory: pytest.TempPathFactory) -> Models:
+    return Models(world, tmp_path_factory.mktemp("models"))
+
+
+@pytest.fixture
+def scorer(models: Models) -> "ranker.Scorer":
+    return ranker.Scorer(models("attention")[0])
+
+
+def rows(world: SmallWorld, first: int = 0, count: int = ROWS, **changes: Any) -> dict[str, Any]:
+    table = pa.table(world.columns).slice(first, count)
+    return {**{name: table[name] for name in table.column_names}, **changes}
+
+
+@pytest.mark.parametrize("arm", ARMS)
+def test_the_log_is_scored_as_by_the_model_that_was_trained(models: Models, world: SmallWorld, arm: str) -> None:
+    directory, logits = models(arm)
+    found = ranker.Scorer(directory).score(rows(world))
+    assert set(found) == {"click", "conversion"}
+    for task, name in (("ctr", "click"), ("cvr", "conversion")):
+        expected = 1 / (1 + np.exp(-logits[task].astype(np.float64)))
+        assert expected.std() > 0.01 and np.abs(found[name] - expected).max() < 1e-6
+    assert not {path.name for path in directory.iterdir()} & {"prepared", "training"}
+
+
+def test_columns_may_come_as_lists_arrays_frames_and_tables(scorer: "ranker.Scorer", world: SmallWorld) -> None:
+    table = pa.table(rows(world, count=40))
+    expected = scorer.score(table)
+    as_lists = {name: table[name].to_pylist() for name in scorer.columns}
+    as_arrays = {name: table[name].to_pandas().to_numpy() for name in scorer.columns}
+    frame = table.to_pandas()
+    for given in (as_lists, as_arrays, frame, frame[list(scorer.columns)].sample(frac=1, random_state=0).sort_index()):
+        for name, found in scorer.score(given).items():
+            assert np.array_equal(found, expected[name])
+
+
+def test_a_row_scores_the_same_in_any_company(scorer: "ranker.Scorer", world: SmallWorld) -> None:
+    whole = scorer.score(rows(world, count=8))
+    assert scorer.score(rows(world, count=0))["click"].shape == (0,)
+    for row in range(8):
+        for name, found in scorer.score(rows(world, row, 1)).items():
+            assert found == pytest.approx(whole[name][row : row + 1], abs=1e-6)
+
+
+def test_what_training_has_not_seen_scores_as_unknown(scorer: "ranker.Scorer", world: SmallWorld) -> None:
+    unknown = rows(world, count=3, user_id=["new", None, "u1"], device=["toaster", None, "web"], age=[None, 1e99, 40.0])
+    found = scorer.score(unknown | {"recent": [[], None, ["new"]], "recent_ts": [[], None, [START]]})
+    assert np.isfinite(found["click"]).all() and found["click"].std() > 0
+    times = [[START - place for place in range(9)]]
+    one, other = (
+        scorer.score(rows(world, count=1, recent=[[f"p{id}" for id in ids]], recent_ts=times))
+        for ids in (range(9), [0, 1, 2, 3, 4, 11, 12, 13, 14])  # the same up to the cap
+    )
+    assert one["click"] == other["click"]
+
+
+BAD: dict[str, tuple[dict[str, Any], str]] = {
+    "numbers for text": ({"user_id": [1, 2, 3]}, "column user_id is integer, but text in training"),
+    "text for numbers": ({"age": ["1", "2", "3"]}, "column age is text, but a number in training"),
+    "one for a list": ({"recent": ["p1"] * 3}, "column recent is text, but a list of text in training"),
+    "a list for one": ({"pin_id": [["p1"]] * 3}, "column pin_id is a list of text"),
+    "too short": ({"pin_id": ["p1"]}, "column pin_id has 1 rows, but user_id has 3"),
+    "one for all": ({"user_id": "u1"}, "column user_id is a str, expected a value for every row"),
+    "mixed": ({"device": ["web", 1, None]}, "column device: no values of one type"),
+    "other times": ({"recent_ts": [[], [], [1]]}, "row 0: recent_ts has 0 times for the"),
+    "the future": ({"ts": [0, 0, 0]}, "recent_ts has a time after the impression's (ranker.slots.recent.times)"),
+    "no time": ({"ts": [None, None, 5]}, "row 0: ts is missing, expected a time"),
+}
+
+
+@pytest.mark.parametrize("kind", BAD)
+def test_what_training_would_not_read_is_refused(scorer: "ranker.Scorer", world: SmallWorld, kind: str) -> None:
+    changes, message = BAD[kind]
+    refused(scorer, rows(world, 3, 3, **changes), f"columns: {message}")
+
+
+@pytest.mark.parametrize("name", ["user_id", "recent", "recent_ts", "ts", "device", "age"])
+def test_a_missing_column_is_named(scorer: "ranker.Scorer", world: SmallWorld, name: str) -> None:
+    without = {other: values for other, values in rows(world, 0, 3).items() if other != name}
+    refused(scorer, without, f"columns: no column '{name}', in training ")
+    refused(scorer, pa.table(without), f"columns: no column '{name}', in training ")
+
+
+def refused(scorer: "ranker.Scorer", columns: Mapping[str, Any] | pa.Table, message: str) -> None:
+    with pytest.raises(DataError) as caught:
+        scorer.score(columns)
+    (line,) = caught.value.lines
+    assert line.startswith(message) or message.removeprefix("columns: ") in line, line
+    assert "\n" not in line
+
+
+def test_threads_share_a_scorer(scorer: "ranker.Scorer", world: SmallWorld) -> None:
+    parts = [rows(world, first, 50) for first in range(0, 400, 50)]
+    expected = [scorer.score(part)["click"] for part in parts]
+    wrong: list[int] = []
+
+    def work(index: int) -> None:
+        for _ in range(5):
+            if not np.array_equal(scorer.score(parts[index])["click"], expected[index]):
+                wrong.append(index)
+
+    threads = [threading.Thread(target=work, args=(index,)) for index in range(len(parts))]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not wrong
+
+
+def test_opening_loads_no_training_code(models: Models) -> None:
+    rooms = ("ranker.training", "ranker.experiment", "ranker.evaluation", "ranker.model")
+    code = (
+        f"import sys, ranker; before = {{*sys.modules}}; ranker.Scorer({str(models('attention')[0])!r}); "
+        f"print([name for name in {{*sys.modules}} - before if name.startswith({(*rooms, 'duckdb')})])"
+    )
+    found = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    assert found.stdout == "[]\n"
+
+
+def copied(models: Models, tmp_path: Path) -> Path:
+    shutil.copytree(models("attention")[0], tmp_path / "model")
+    return tmp_path / "model"
+
+
+@pytest.mark.parametrize(
+    "name", ["manifest.json", "transforms.json", "network.json", "network.npz", "ids.npy", "embeddings.h5"]
+)
+@pytest.mark.parametrize("harm", ["missing", "cut", "empty"])
+def test_a_broken_directory_is_named(models: Models, tmp_path: Path, name: str, harm: str) -> None:
+    path = copied(models, tmp_path) / name
+    whole = path.read_bytes()
+    path.unlink()
+    if harm != "missing":
+        path.write_bytes(whole[: len(whole) // 2] if harm == "cut" else b"")
+    with pytest.raises(DataError) as caught:
+        ranker.Scorer(path.parent)
+    assert str(caught.value).startswith(f"{path}: ") and "\n" not in str(caught.value)
+
+
+def step(name: str, *args: Any, **kwargs: Any) -> dict[str, Any]:
+    return {"steps": [[name, list(args), kwargs]]}
+
+
+FIRST = {"value": 0}
+HARM: dict[str, dict[str, Any]] = {
+    "no operator": step("os.system", "true"),
+    "another library": step("prim.Print.default", FIRST),
+    "a file": step("aten.from_file.default", "/etc/passwd", None, 10),
+    "a change": step("aten.add_.Tensor", FIRST, FIRST),
+    "a method": step("aten.linear.__class__", FIRST),
+    "unknown": step("aten.nothing.default", FIRST),
+    "a value that is not there": step("aten.relu.default", {"value": 1 << 40}),
+    "its own value": step("aten.relu.default", {"value": -1}),
+    "no constant": step("aten.to.dtype", FIRST, {"dtype": "load"}),
+    "no kind": step("aten.to.dtype", FIRST, {"eval": "exit()"}),
+    "an output that is not there": {"outputs": {"ctr": 1 << 40}},
+}
+
+
+@pytest.mark.parametrize("kind", HARM)
+def test_a_network_that_would_do_more_than_compute_is_not_opened(models: Models, tmp_path: Path, kind: str) -> None:
+    path = copied(models, tmp_path) / "network.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | HARM[kind]))
+    with pytest.raises(DataError, match="expected operators of ATen and their arguments") as caught:
+        ranker.Scorer(path.parent)
+    assert str(caught.value).startswith(f"{path}: ") and "\n" not in str(caught.value)
+
+
+def test_the_exported_network_is_there_for_other_runtimes(models: Models, world: SmallWorld) -> None:
+    directory, logits = models("attention")
+    program, scorer = torch.export.load(directory / "network.pt2"), ranker.Scorer(directory)
+    encoded = scorer._encoder.encode(block_of(rows(world, count=20), scorer.columns))
+    with torch.no_grad():
+        found = program.module()(*scorer._tables.inputs(encoded))
+    assert found["ctr"].numpy() == pytest.approx(logits["ctr"][:20], abs=1e-5)
+
+
+def test_pseudonyms_are_made_with_the_key_of_training(world: SmallWorld, tmp_path: Path) -> None:
+    key = b"0123456789abcdef"
+    export = Export(world.export, START - 1)
+    ranker.fit(settings("id_only", min_match_rate=0), world.root, export, tmp_path / "model", id_key=key)
+    for other, found in ((None, "no key"), (b"another key of 16", "another key")):
+        with pytest.raises(ConfigError, match=f"its ids are pseudonyms, found {found}"):
+            ranker.Scorer(tmp_path / "model", other)
+    assert ranker.Scorer(tmp_path / "model", key).score(rows(world, 0, 5))["click"].shape == (5,)
+
+
+def test_a_fit_that_was_killed_is_no_model_and_goes_on(
+    world: SmallWorld, models: Models, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out, steps = tmp_path / "model", 0
+
+    def watch(step: str, fraction: float) -> None:
+        nonlocal steps
+        steps += "all days" in step
+        if steps == 2:
+            raise KeyboardInterrupt
+
+    export = Export(world.export, START - 1)
+    with pytest.raises(KeyboardInterrupt):
+        ranker.fit(settings("attention", training=EVERY), world.root, export, out, watch)
+    with pytest.raises(DataError, match=r"manifest\.json: expected the manifest of a scorer"):
+        ranker.Scorer(out)
+    ranker.fit(settings("attention", training=EVERY), world.root, export, out)
+    ranker.fit(settings("attention", training=EVERY), world.root, export, tmp_path / "whole")
+    one, other = (ranker.Scorer(path).score(rows(world)) for path in (out, tmp_path / "whole"))
+    assert np.array_equal(one["click"], other["click"])
+
+
+EVERY = {"batch_size": 100, "eval_every": 10}
+
+
+def test_a_model_that_its_scorer_contradicts_is_not_published(
+    world: SmallWorld, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ranker.scoring.encoder.age_buckets", lambda ages: np.zeros(ages.shape, np.uint8))
+    with pytest.raises(RuntimeError, match="a scorer's click differs by"):
+        fitted(world, tmp_path / "model", "none")
+    assert not (tmp_path / "model" / "manifest.json").exists()
+
+
+def test_configs_without_an_arm_to_fit(world: SmallWorld, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"ranker\.fit: missing"):
+        ranker.fit(config(), world.root, None, tmp_path)
+    with pytest.raises(ConfigError, match="arm 'attention' reads graph vectors, and there is no export"):
+        ranker.fit(settings("attention"), world.root, None, tmp_path)
+    (problem,) = ranker.RankerConfig(**{**config().model_dump(), "fit": {"arm": "atention"}}).problems()
+    assert problem.path == ("fit", "arm") and "did you mean 'attention'" in problem.message
+
+
+def test_a_graph_that_has_seen_the_labels_is_refused(world: SmallWorld, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="it has seen the labels"):
+        ranker.fit(settings("attention"), world.root, Export(world.export, START + 86_400), tmp_path)
+
+
+def test_frames_of_pandas_alone(world: SmallWorld, tmp_path: Path) -> None:
+    """Nothing is read from files but the export."""
+    frame = pd.DataFrame(pa.table(world.columns).to_pandas())
+    told = ranker.fit(settings("none"), tmp_path, None, tmp_path / "model", impressions=frame)
+    assert told["rows"]["rows"] == ROWS
+    found = ranker.Scorer(tmp_path / "model").score(frame)
+    assert found["click"].mean() == pytest.approx(frame["click"].mean(), rel=0.2)
+
+
+def test_the_example_of_the_docs(
+    world: SmallWorld, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    page = Path(__file__).resolve().parents[2] / "docs/ranking.md"
+    examples = re.findall(r"```python\n(.*?)```", page.read_text(), re.DOTALL)
+    (example,) = (one for one in examples if "ranker.Scorer(" in one)
+    write_run(tmp_path / "runs/demo_rank/latest", world.export)
+    (tmp_path / "data/demo").mkdir(parents=True)
+    (tmp_path / "data/demo/impressions").symlink_to(world.root / "log")
+    monkeypatch.chdir(tmp_path)
+    exec(compile(example, str(page), "exec"), {})
+    assert re.search(r"u1 +p3 +1 +0\.\d+", capsys.readouterr().out)
