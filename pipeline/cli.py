@@ -47,6 +47,7 @@ STAGE_HELP = {
     "evaluate": "rank held-out edges among all entities of the right type",
     "export": "write the vectors as HDF5 and publish the run",
     "rank": "train and judge the ranker's arms on the published vectors",
+    "fit": "train the chosen arm on all days and publish it for `score`",
 }
 
 
@@ -72,6 +73,7 @@ def parser() -> argparse.ArgumentParser:
     removing = commands.add_parser("purge", help="remove every run but the published one", parents=[common])
     removing.set_defaults(action=purge_runs)
     commands.add_parser("status", help="what the workspace holds", parents=[common]).set_defaults(action=show_status)
+    add_score(commands, common)
     add_neighbors(commands, common)
     add_simulate(commands, common)
     add_config(commands, common)
@@ -106,6 +108,15 @@ def add_output_options(command: argparse.ArgumentParser) -> None:
     command.add_argument("--json", action="store_true", help="one JSON object on stdout, nothing else")
     command.add_argument("--quiet", action="store_true", help="print failures only")
     command.add_argument("--debug", action="store_true", help="show tracebacks")
+
+
+def add_score(commands: Any, common: argparse.ArgumentParser) -> None:
+    command = commands.add_parser(
+        "score", help="predictions of the published model for Parquet files", parents=[common]
+    )
+    command.add_argument("source", metavar="IN", help="a Parquet file, a directory or a glob")
+    command.add_argument("out", type=Path, metavar="OUT.parquet", help="what to write")
+    command.set_defaults(action=score_rows)
 
 
 def add_neighbors(commands: Any, common: argparse.ArgumentParser) -> None:
@@ -351,6 +362,18 @@ def show_status(options: argparse.Namespace) -> dict[str, Any]:
     context = context_of(options)
     require_own(context)
     return status(context)
+
+
+def score_rows(options: argparse.Namespace) -> dict[str, Any]:
+    from pipeline.score import score
+    from pipeline.workspace.owner import require_own
+
+    context = context_of(options)
+    for path in (Path(options.source), options.out):
+        if not is_plain(path):
+            raise ConfigError(f"{path}: expected a path in UTF-8 without NUL")
+    require_own(context)
+    return score(context, options.source, options.out)
 
 
 def show_neighbors(options: argparse.Namespace) -> dict[str, Any]:

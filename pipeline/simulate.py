@@ -87,9 +87,7 @@ def _config(context: Context) -> RankerConfig:
     if context.config.graph.ids or context.config.graph.forget:
         raise ConfigError("graph.ids, graph.forget: a simulation asks by the world's own ids; expected neither")
     if config.counts or any(slot.of for slot in config.slots.values()):
-        raise ConfigError(
-            "ranker.counts, ranker.slots: a simulation asks about new rows; expected neither"
-        )
+        raise ConfigError("ranker.counts, ranker.slots: a simulation asks about new rows; expected neither")
     if BASELINE not in config.arms:
         raise ConfigError(f"ranker.compare: a simulation compares with arm '{BASELINE}'; expected it among them")
     if config.labels.click is None:

@@ -3,6 +3,7 @@
 from pipeline.stages.checks import Checks
 from pipeline.stages.evaluate import Evaluate
 from pipeline.stages.export import Export
+from pipeline.stages.fit import Fit
 from pipeline.stages.partition import Partition
 from pipeline.stages.rank import Rank
 from pipeline.stages.stage import Stage
@@ -10,7 +11,7 @@ from pipeline.stages.train import Train
 
 __all__ = ["STAGES", "Stage", "chain"]
 
-STAGES: dict[str, Stage] = {s.name: s for s in (Partition(), Checks(), Train(), Evaluate(), Export(), Rank())}
+STAGES: dict[str, Stage] = {s.name: s for s in (Partition(), Checks(), Train(), Evaluate(), Export(), Rank(), Fit())}
 
 
 def chain(stage: Stage) -> list[Stage]:

@@ -33,6 +33,7 @@ DIRECTORIES = {
     "export": EXPORT,
     "evaluate": "evaluate",
     "rank": "ranker",
+    "fit": "scorer",
 }
 
 

@@ -38,6 +38,8 @@ FITS = {
     "evaluate": ALL,
     "export": ALL,
     "rank": RANKED,
+    "fit": {"configs/demo_rank.json"},
+    "score": set(),  # none of them has a scorer yet
     "run": ALL,
     "tune": ALL,
     "features": set(),  # needs a ranker and a published run: test_features.py has both
@@ -50,7 +52,7 @@ FITS = {
     "config pbg": PUBLISHED,
 }
 WITHOUT_CONFIG = {"config schema", "demo-data"}
-STAGES = {"partition", "train", "evaluate", "export", "rank", "run"}
+STAGES = {"partition", "train", "evaluate", "export", "rank", "fit", "run"}
 QUICK = ["graph.memory_limit=2GB", "model.epochs=1", "model.dimension=8", "model.workers=1"]
 
 
@@ -108,6 +110,8 @@ def test_a_command_on_a_config(root: Path, capsys: pytest.CaptureFixture[str], c
     words = [*command.split(), *arguments(root, config)]
     if command == "neighbors":
         words += ["pin", "p1"]
+    if command == "score":
+        words += [str(root / "data/demo/impressions"), str(root / "scored.parquet")]
     if command == "features":
         words += [str(root / "features.parquet")]
     if command == "tune" or (command in STAGES and config not in PUBLISHED):
