@@ -1,20 +1,27 @@
 """Compiles the fused kernels where there is a compiler; without one, training runs on their torch twin."""
 
+import platform
 from pathlib import Path
 
 from setuptools import Extension, setup
 
+KERNELS = Path("pbg_transra/backends/fused")
 # No fast-math: NaN must pass through. What is left out (errno, traps) keeps loops from being vectorised.
 FLAGS = ["-O3", "-std=c++17", "-fopenmp-simd", "-fno-math-errno", "-fno-trapping-math"]
+# A copy per instruction set, and levels.py picks one, so that a wheel runs on any processor of its kind.
+LEVELS = {"baseline": []}
+if platform.machine().lower() in ("x86_64", "amd64"):
+    LEVELS |= {"avx2": ["-mavx2", "-mfma"], "avx512": ["-mavx512f", "-mfma"]}
 
-setup(
-    ext_modules=[
-        Extension(
-            "pbg_transra.backends.fused._kernels",
-            ["pbg_transra/backends/fused/kernels.cpp"],
-            depends=[str(path) for path in Path("pbg_transra/backends/fused").glob("*.hpp")],
-            extra_compile_args=FLAGS,
-            optional=True,
-        )
-    ]
-)
+
+def kernels(level: str, flags: list[str]) -> Extension:
+    return Extension(
+        f"pbg_transra.backends.fused._kernels_{level}",
+        [str(KERNELS / "kernels.cpp")],
+        depends=[str(path) for path in KERNELS.glob("*.hpp")],
+        extra_compile_args=[*FLAGS, *flags],
+        optional=True,
+    )
+
+
+setup(ext_modules=[kernels(level, flags) for level, flags in LEVELS.items()])

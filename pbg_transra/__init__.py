@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from pbg_transra.backends.fused.levels import chosen_level
 from pbg_transra.backends.tail_bias import types_on_both_sides
 from pbg_transra.config import EvaluateConfig, ExportConfig, ModelConfig
 from pbg_transra.defaults import with_defaults
@@ -41,6 +42,7 @@ __all__ = [
     "ValidationDone",
     "adopt_checkpoint",
     "compare_exports",
+    "chosen_level",
     "committed_files",
     "config_module",
     "evaluate",

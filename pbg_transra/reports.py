@@ -57,7 +57,8 @@ class TrainReport:
 
     `epochs` were trained, `loss` is that of the last one. `swap_seconds`: the workers stood still so long, waiting for
     partitions, edges and checkpoints. `validation_mrr`, `validation_retrieval`: pairs of epoch and MRR, or
-    recall@20, whichever was measured; the model is that of `best_epoch`.
+    recall@20, whichever was measured; the model is that of `best_epoch`. `level`: of the kernels that ran last,
+    "avx512", "avx2", "baseline" or "torch"; "reference" where autograd trained.
     """
 
     epochs: int
@@ -69,6 +70,7 @@ class TrainReport:
     best_epoch: int | None
     validation_mrr: list[tuple[int, float]]
     validation_retrieval: list[tuple[int, float]]
+    level: str
 
 
 @dataclass(frozen=True)

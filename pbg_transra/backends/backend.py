@@ -99,6 +99,11 @@ class Backend(Protocol):
         (seconds of the clock). May be read at any time."""
         ...
 
+    @property
+    def level(self) -> str:
+        """What computes: a level of the fused kernels (see fused/levels.py), or "reference". Good while it is open."""
+        ...
+
     def open(self, capacity: Capacity) -> None:
         """Makes room and gets ready to train; relations begin as those of a new model."""
         ...

@@ -52,6 +52,10 @@ class CPUBackend:
     def counters(self) -> Tensor:
         return self._processor.counters
 
+    @property
+    def level(self) -> str:
+        return self._processor.level
+
     def load(self, resident: Resident, fill: Callable[[Tensor, Tensor], None]) -> None:
         fill(*self.read(resident))
 

@@ -22,10 +22,12 @@ class Processor(ABC):
     """Holds the parameters of relations; entities' vectors lie in tables. Every worker has the same one.
 
     `counters` (workers, 4) is shared, see Backend. `worker` is this process's row of it. Autograd refuses to run in a
-    fork, so `start_method` says how workers start that have this processor.
+    fork, so `start_method` says how workers start that have this processor. `level`: of the kernels that compute, see
+    fused/levels.py; "reference" for autograd.
     """
 
     start_method: ClassVar[Literal["fork", "spawn"]]
+    level: str
 
     def __init__(self, model: TransRAEmbedder, config: ModelConfig, workers: int) -> None:
         self.model = model

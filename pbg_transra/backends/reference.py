@@ -23,6 +23,7 @@ class ReferenceProcessor(Processor):
     """Trains one batch of edges of one relation; any operator will do."""
 
     start_method = "spawn"
+    level = "reference"
 
     def __init__(self, model: TransRAEmbedder, config: ModelConfig, workers: int) -> None:
         super().__init__(model, config, workers)

@@ -69,6 +69,7 @@ def train(
         best_epoch=validations.best.epoch if validations.best else None,
         validation_mrr=scores if config.validate_by == "mrr" else [],
         validation_retrieval=scores if config.validate_by == "retrieval" else [],
+        level=backend.level,
     )
 
 

@@ -34,6 +34,13 @@ class Train(Stage):
         start = context.config.trained.start_from
         return {str(path): input_state(path) for path in committed_files(context.root / start)} if start else {}
 
+    def check(self, context: Context) -> list[str]:
+        from pbg_transra import chosen_level
+
+        if self.applies(context) and context.config.trained.fused:
+            chosen_level()
+        return []
+
     def plan(self, context: Context, run: Run | None) -> dict[str, int]:
         if run is None:
             return {}
@@ -99,7 +106,8 @@ class Train(Stage):
         rate, resumed = f"{metrics['edges_per_second']:,.0f} edges/s", metrics["resumed_epochs"]
         went_on = f" (went on after {resumed})" if resumed else ""
         early = ", stopped early" if metrics["stopped_early"] else ""
+        by_level = f" ({metrics['level']})" if "level" in metrics else ""  # not in records of earlier versions
         best, by = metrics["best_epoch"], "MRR" if metrics["validation_mrr"] else "recall@20"
         scores = dict(metrics["validation_mrr"] or metrics.get("validation_retrieval", []))
         validated = f", validation {by} {scores[best]:.4f} (epoch {best} is the model)" if best else ""
-        return f"{metrics['epochs']} epochs{went_on}{early}, loss {metrics['loss']:.4f}{validated}, {rate}"
+        return f"{metrics['epochs']} epochs{went_on}{early}, loss {metrics['loss']:.4f}{validated}, {rate}{by_level}"

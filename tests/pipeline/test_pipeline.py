@@ -57,7 +57,7 @@ def test_the_whole_path(world: Path, published: Path) -> None:
     metrics = json.loads((run / "metrics.json").read_text())
     for stage, keys in (
         ("partition", {"edges", "entities", "seconds", "peak_rss_bytes"}),
-        ("train", {"edges_per_second", "epochs", "loss", "seconds", "peak_rss_bytes"}),
+        ("train", {"edges_per_second", "epochs", "level", "loss", "seconds", "peak_rss_bytes"}),
         ("export", {"entities", "bytes", "seconds"}),
     ):
         assert keys <= metrics[stage].keys()
@@ -328,3 +328,12 @@ def test_a_night_is_compared_with_the_one_before(
     assert "not compared with the published vectors" in capsys.readouterr().err
     third = json.loads(((workspace / "latest") / "metrics.json").read_text())["export"]["stability"]
     assert third["previous"] == second.name and "its content is not" in third["not_compared"]
+
+
+def test_a_level_that_is_none_is_refused_before_anything_is_made(
+    world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("TRANSRA_KERNELS", "avx3")
+    assert transra("run", world, tmp_path / "runs") == 2
+    assert "TRANSRA_KERNELS=avx3 is no level: expected" in capsys.readouterr().err
+    assert not list((tmp_path / "runs").glob("*/graph"))

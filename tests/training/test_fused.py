@@ -19,22 +19,20 @@ from artifacts.graph import EntityType, Graph, Relation
 from pbg_transra.backends.adagrad import HogwildAdagrad
 from pbg_transra.backends.edges import Edges
 from pbg_transra.backends.fused.batches import Batch, Batcher
-from pbg_transra.backends.fused.kernels import Kernels
+from pbg_transra.backends.fused.kernels import Kernels, kernels_of
 from pbg_transra.backends.fused.layout import Buffers
-from pbg_transra.backends.fused.native_kernels import NativeKernels, library_path
+from pbg_transra.backends.fused.levels import possible_levels
 from pbg_transra.backends.fused.objective import make_objective
 from pbg_transra.backends.fused.processor import kinds_of
 from pbg_transra.backends.fused.projection import Spaces
 from pbg_transra.backends.fused.relations import Relations
 from pbg_transra.backends.fused.step import Gradients, gradients
-from pbg_transra.backends.fused.torch_kernels import TorchKernels
 from pbg_transra.backends.reference import distance_from_identity
 from pbg_transra.config import ANCHORED, ModelConfig, Similarity
 from pbg_transra.pbg.embedder import TransRAEmbedder, make_embedder
 from pbg_transra.pbg.losses import make_loss
 
-NATIVE = library_path()
-KERNELS: dict[str, Kernels] = {"torch": TorchKernels(), **({"native": NativeKernels(NATIVE)} if NATIVE else {})}
+LEVELS = possible_levels()
 USERS, PINS = 9, 7
 
 
@@ -74,7 +72,7 @@ def cases(draw: st.DrawFn) -> Case:
     config = ModelConfig(
         operator=operator,
         anchors=("r0",) if operator in ("transra", "transra_untied") else (),
-        dimension=draw(st.integers(1, 5)),
+        dimension=draw(st.one_of(st.integers(1, 40), st.sampled_from([64, 65, 130, 260]))),
         similarity="dot" if tail_bias else draw(st.sampled_from(get_args(Similarity))),
         scale=draw(st.floats(0.3, 4)),
         loss=draw(st.sampled_from(["softmax", "logistic", "ranking"])),
@@ -188,23 +186,23 @@ def dense(values: Tensor, rows: Tensor, like: Tensor) -> Tensor:
     return torch.zeros_like(like).index_add_(0, rows, values.to(like.dtype))
 
 
-@pytest.mark.parametrize("kernels", KERNELS)
-@settings(max_examples=100, deadline=None)
+@pytest.mark.parametrize("level", LEVELS)
+@settings(max_examples=60, deadline=None)
 @given(case=cases())
-def test_gradients_are_the_references(kernels: str, case: Case) -> None:
-    check(KERNELS[kernels], case, torch.double)
+def test_gradients_are_the_references(level: str, case: Case) -> None:
+    check(kernels_of(level), case, torch.double)
 
 
-@pytest.mark.skipif("native" not in KERNELS, reason="the compiled kernels are missing")
-@settings(max_examples=100, deadline=None)
+@pytest.mark.parametrize("level", LEVELS)
+@settings(max_examples=60, deadline=None)
 @given(case=cases())
-def test_compiled_gradients_are_right_in_single_precision(case: Case) -> None:
-    """Training takes another path through kernels.cpp than double precision does.
+def test_gradients_are_right_in_single_precision(level: str, case: Case) -> None:
+    """Vectors have twice as many lanes then.
 
     Not under l2: a distance near zero, the root of a difference of squares, has few digits left in single precision.
     """
     assume(case.config.similarity != "l2")
-    check(KERNELS["native"], case, torch.float)
+    check(kernels_of(level), case, torch.float)
 
 
 def check(kernels: Kernels, case: Case, dtype: torch.dtype) -> None:

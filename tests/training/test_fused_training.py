@@ -19,6 +19,8 @@ from pbg_transra.backends.backend import Rates, Resident, Trained
 from pbg_transra.backends.cpu import make_processor
 from pbg_transra.backends.edges import Edges
 from pbg_transra.backends.fused.batches import Batcher
+from pbg_transra.backends.fused.kernels import kernels_of
+from pbg_transra.backends.fused.levels import VARIABLE
 from pbg_transra.backends.fused.processor import FusedProcessor
 from pbg_transra.backends.processor import Processor
 from pbg_transra.backends.reference import ReferenceProcessor
@@ -27,7 +29,7 @@ from pbg_transra.config import ModelConfig
 from pbg_transra.pbg.checkpoint import Checkpoint
 from pbg_transra.pbg.embedder import make_embedder
 from pbg_transra.training.train import train
-from tests.training.test_fused import KERNELS
+from tests.training.test_fused import LEVELS
 from tests.worlds.small_graphs import block_graph
 
 ROWS = 40
@@ -80,12 +82,10 @@ def edges(relations: Tensor, weights: Tensor | None = None) -> Edges:
     return Edges(heads, tails, relations, weights)
 
 
-@pytest.mark.parametrize("kernels", KERNELS)
+@pytest.mark.parametrize("level", LEVELS)
 @settings(max_examples=50, deadline=None)
 @given(count=st.integers(1, 30), width=st.integers(1, 20), seed=st.integers(0, 99))
-def test_steps_add_up_gradients_of_a_row_before_they_square_them(
-    kernels: str, count: int, width: int, seed: int
-) -> None:
+def test_steps_add_up_gradients_of_a_row_before_they_square_them(level: str, count: int, width: int, seed: int) -> None:
     generator = torch.Generator().manual_seed(seed)
     rows = torch.randint(6, (count,), generator=generator)
     gradients = torch.randn(count, width, generator=generator, dtype=torch.double)
@@ -97,7 +97,7 @@ def test_steps_add_up_gradients_of_a_row_before_they_square_them(
         square = dense**2 if by_component else (dense**2).mean(1)
         divisor = (sums + square).sqrt()
         expected = table - 0.1 * dense / (divisor if by_component else divisor.unsqueeze(1)), sums + square
-        step = KERNELS[kernels].step_components_ if by_component else KERNELS[kernels].step_rows_
+        step = kernels_of(level).step_components_ if by_component else kernels_of(level).step_rows_
         step(table, sums, rows, gradients.clone(), 0.1)
         torch.testing.assert_close((table, sums), expected)
 
@@ -182,7 +182,9 @@ def test_one_worker_trains_what_the_reference_trains(
         assert not torch.allclose(unweighted.values()[-2], states[1][-2], rtol=1e-2), "weights matter"
 
 
-def test_divergence_names_the_relation() -> None:
+@pytest.mark.parametrize("level", LEVELS)
+def test_divergence_names_the_relation(level: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(VARIABLE, level)
     learner = trainee(FusedProcessor, ModelConfig(operator="transr", dimension=4, batch_size=100), relations=3)
     learner.model.get_parameter("rhs_operators.1.translation").data[0] = float("nan")
     with pytest.raises(DataError, match="relation 'r1' has loss nan in batch . of worker 0"):

@@ -47,6 +47,10 @@ class CopyingBackend:
     def counters(self) -> Tensor:
         return self._processor.counters
 
+    @property
+    def level(self) -> str:
+        return self._processor.level
+
     def load(self, resident: Resident, fill: Callable[[Tensor, Tensor], None]) -> None:
         rows = self._graph.entity_type(resident.entity).counts[resident.partition]
         vectors, sums = torch.full((rows, self._config.dimension), UNDEFINED), torch.full((rows,), UNDEFINED)

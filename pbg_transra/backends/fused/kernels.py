@@ -6,6 +6,7 @@ from typing import Protocol
 from torch import Tensor
 
 from pbg_transra.backends.fused.layout import Buffers
+from pbg_transra.backends.fused.levels import library_path
 from pbg_transra.backends.fused.objective import Objective
 from pbg_transra.backends.fused.projection import Spaces
 
@@ -33,10 +34,10 @@ class Kernels(Protocol):
 
 
 @cache
-def fastest_kernels() -> Kernels:
-    """The compiled ones where installing could compile them."""
-    from pbg_transra.backends.fused.native_kernels import NativeKernels, library_path
+def kernels_of(level: str) -> Kernels:
+    """A level's kernels; it must be possible (see levels.py)."""
+    from pbg_transra.backends.fused.native_kernels import NativeKernels
     from pbg_transra.backends.fused.torch_kernels import TorchKernels
 
-    path = library_path()
+    path = library_path(level)
     return NativeKernels(path) if path else TorchKernels()

@@ -6,6 +6,8 @@ from torch import Tensor
 from pbg_transra.backends.backend import Rates, Trained
 from pbg_transra.backends.edges import Edges
 from pbg_transra.backends.fused.batches import Batcher
+from pbg_transra.backends.fused.kernels import kernels_of
+from pbg_transra.backends.fused.levels import chosen_level
 from pbg_transra.backends.fused.objective import make_objective
 from pbg_transra.backends.fused.relations import Relations
 from pbg_transra.backends.fused.worker import Worker
@@ -27,6 +29,7 @@ class FusedProcessor(Processor):
 
     def __init__(self, model: TransRAEmbedder, config: ModelConfig, workers: int) -> None:
         super().__init__(model, config, workers)
+        self.level = chosen_level()
         operators = list(model.rhs_operators)
         self.objective = make_objective(config)
         self.relations = Relations(operators, self.optimizer)
@@ -38,7 +41,8 @@ class FusedProcessor(Processor):
         self._count_start()
         self.relations.lr = rates.relations
         worker = Worker(
-            self.model.relations, self.objective, self.relations, self.weights, ends, rates.entities, self.held
+            *(self.model.relations, self.objective, kernels_of(self.level), self.relations, self.weights),
+            *(ends, rates.entities, self.held),
         )
         total = 0.0
         for batch in self.batcher.batches(edges):

@@ -1,5 +1,5 @@
 // The whole of step.gradients, group by group: what belongs to a group stays in the nearer caches from the projection
-// to the gradients. float and AVX-512 only; elsewhere step.py does the same with torch's matrix products.
+// to the gradients.
 
 #pragma once
 
@@ -9,21 +9,23 @@
 namespace {
 
 // Letters and shapes as in layout.py and step.py. left, right: null for relations without projections.
+template <typename T>
 struct Step {
-  const float *vectors, *left, *right, *translations, *weights;
+  const T *vectors, *left, *right, *translations, *weights;
   const int64_t *counts;
-  float *by_vectors, *by_left, *by_right, *by_translations;
+  T *by_vectors, *by_left, *by_right, *by_translations;
   double *losses;
   int64_t relations, groups, chunks, size, uniform, dimension;
-  float share, scale, margin, head_weight;
+  T share, scale, margin, head_weight;
   int similarity, loss, unit;  // unit: vectors are scaled to length one before they are multiplied
 };
 
-const float SMALLEST_NORM = 1e-12f;
+const double SMALLEST_NORM = 1e-12;
 
 // A group's rows of one side: positives, then uniform negatives.
+template <typename T>
 struct Side {
-  std::vector<float> projected, gradients, lengths, squares, by_squares;
+  std::vector<T> projected, gradients, lengths, squares, by_squares;
   void fit(int64_t rows, int64_t dimension) {
     projected.resize(rows * dimension);
     gradients.resize(rows * dimension);
@@ -31,86 +33,94 @@ struct Side {
   }
 };
 
+template <typename T>
 struct Memory {
-  Side head, tail;
-  std::vector<float> within, right, left, apart, turned_left, turned_right;
-  Scratch<float> scratch;
+  Side<T> head, tail;
+  std::vector<T> within, right, left, apart, turned_left, turned_right;
+  Scratch<T> scratch;
 };
 
-using Process = double (*)(const Chunk<float> &, Scratch<float> &);
-template <int SIMILARITY, int LOSS>
-WIDE double process_wide(const Chunk<float> &c, Scratch<float> &s) {
-  return process<SIMILARITY, LOSS>(c, s);
+template <int SIMILARITY, typename T>
+double process_chunk(int loss, const Chunk<T> &c, Scratch<T> &s) {
+  if (loss == SOFTMAX) return process<SIMILARITY, SOFTMAX>(c, s);
+  if (loss == LOGISTIC) return process<SIMILARITY, LOGISTIC>(c, s);
+  return process<SIMILARITY, RANKING>(c, s);
 }
-#define LOSSES(S) {process_wide<S, SOFTMAX>, process_wide<S, LOGISTIC>, process_wide<S, RANKING>}
-const Process PROCESSES[3][3] = {LOSSES(PRODUCT), LOSSES(SQUARED_L2), LOSSES(L2)};
 
-Matrix rows(const float *data, int64_t width) { return {data, width, 1}; }
-Matrix turned(const float *data, int64_t width) { return {data, 1, width}; }
-
-void turn(const float *matrix, int64_t d, std::vector<float> &out) {
-  out.resize(d * d);
-  for (int64_t i = 0; i < d; i++)
-    for (int64_t j = 0; j < d; j++) out[j * d + i] = matrix[i * d + j];
+template <typename T>
+double process_chunk(int similarity, int loss, const Chunk<T> &c, Scratch<T> &s) {
+  if (similarity == PRODUCT) return process_chunk<PRODUCT>(loss, c, s);
+  if (similarity == SQUARED_L2) return process_chunk<SQUARED_L2>(loss, c, s);
+  return process_chunk<L2>(loss, c, s);
 }
+
+template <typename T>
+Matrix<T> rows(const T *data, int64_t width) { return {data, width, 1}; }
+template <typename T>
+Matrix<T> turned(const T *data, int64_t width) { return {data, 1, width}; }
 
 // One side's rows of a group lie in two places: positives and uniform negatives.
 struct Piece {
   int64_t first, count, at;  // row in `vectors`, how many, row within the side
 };
 
-WIDE void project(const Step &s, const Piece &piece, const float *matrix, const float *translation, Side &side) {
+template <typename T>
+void project(const Step<T> &s, const Piece &piece, const T *matrix, const T *translation, Side<T> &side) {
   const int64_t d = s.dimension;
-  const float *vectors = s.vectors + piece.first * d;
-  float *out = side.projected.data() + piece.at * d;
+  const T *vectors = s.vectors + piece.first * d;
+  T *out = side.projected.data() + piece.at * d;
   if (matrix) multiply(rows(vectors, d), rows(matrix, d), out, d, piece.count, d, d, false);
-  else std::memcpy(out, vectors, piece.count * d * sizeof(float));
+  else std::memcpy(out, vectors, piece.count * d * sizeof(T));
   for (int64_t i = 0; translation && i < piece.count; i++)
     for (int64_t j = 0; j < d; j++) out[i * d + j] += translation[j];
 }
 
-WIDE void project_back(const Step &s, const Piece &piece, const float *matrix, float *by_matrix, Side &side) {
+template <typename T>
+void project_back(const Step<T> &s, const Piece &piece, const T *matrix, T *by_matrix, Side<T> &side) {
   const int64_t d = s.dimension;
-  const float *gradients = side.gradients.data() + piece.at * d;
-  float *out = s.by_vectors + piece.first * d;
+  const T *gradients = side.gradients.data() + piece.at * d;
+  T *out = s.by_vectors + piece.first * d;
   if (!piece.count) return;
   if (!matrix) {
-    std::memcpy(out, gradients, piece.count * d * sizeof(float));
+    std::memcpy(out, gradients, piece.count * d * sizeof(T));
     return;
   }
   multiply(rows(gradients, d), rows(matrix, d), out, d, piece.count, d, d, false);
   multiply(turned(gradients, d), rows(s.vectors + piece.first * d, d), by_matrix, d, d, d, piece.count, true);
 }
 
-WIDE float dot(const float *a, const float *b, int64_t count) {
-  float sum = 0;
+template <typename T>
+T dot(const T *a, const T *b, int64_t count) {
+  T sum = 0;
 #pragma omp simd reduction(+ : sum)
   for (int64_t i = 0; i < count; i++) sum += a[i] * b[i];
   return sum;
 }
 
 // Squared lengths for distances; for cosines rows are scaled to length one.
-WIDE void measure(const Step &s, int64_t count, Side &side) {
+template <typename T>
+void measure(const Step<T> &s, int64_t count, Side<T> &side) {
   const int64_t d = s.dimension;
   for (int64_t i = 0; i < count; i++) {
-    float *row = side.projected.data() + i * d;
+    T *row = side.projected.data() + i * d;
     side.squares[i] = dot(row, row, d);
     side.by_squares[i] = 0;
     if (!s.unit) continue;
-    const float length = std::sqrt(side.squares[i]);
-    side.lengths[i] = length < SMALLEST_NORM ? SMALLEST_NORM : length;
-    const float factor = 1 / side.lengths[i];
+    const T length = std::sqrt(side.squares[i]);
+    side.lengths[i] = length < T(SMALLEST_NORM) ? T(SMALLEST_NORM) : length;
+    const T factor = 1 / side.lengths[i];
     for (int64_t j = 0; j < d; j++) row[j] *= factor;
   }
 }
 
-WIDE void measure_back(const Step &s, int64_t count, Side &side) {
+template <typename T>
+void measure_back(const Step<T> &s, int64_t count, Side<T> &side) {
   const int64_t d = s.dimension;
   for (int64_t i = 0; i < count; i++) {
-    const float *row = side.projected.data() + i * d;
-    float *gradient = side.gradients.data() + i * d, along = 2 * side.by_squares[i], factor = 1;
+    const T *row = side.projected.data() + i * d;
+    T *gradient = side.gradients.data() + i * d, along = 2 * side.by_squares[i], factor = 1;
     if (s.unit) {
-      along = side.lengths[i] > SMALLEST_NORM ? -dot(row, gradient, d) : 0;
+      along = side.lengths[i] > T(SMALLEST_NORM) ? -dot(row, gradient, d) : 0;
       factor = 1 / side.lengths[i];
     }
     for (int64_t j = 0; j < d; j++) gradient[j] = (gradient[j] + along * row[j]) * factor;
@@ -118,13 +128,15 @@ WIDE void measure_back(const Step &s, int64_t count, Side &side) {
 }
 
 // Heads times tails of a chunk of k edges. Chunks of one edge, without batch negatives, are too small for tiles.
-WIDE void multiply_chunk(const float *heads, const float *tails, int64_t k, int64_t d, float *within) {
+template <typename T>
+void multiply_chunk(const T *heads, const T *tails, int64_t k, int64_t d, T *within) {
   if (k == 1) *within = dot(heads, tails, d);
   else multiply(rows(heads, d), turned(tails, d), within, k, k, k, d, false);
 }
 
-WIDE void multiply_chunk_back(const float *within, const float *heads, const float *tails, int64_t k, int64_t d,
-                              float *by_heads, float *by_tails) {
+template <typename T>
+void multiply_chunk_back(const T *within, const T *heads, const T *tails, int64_t k, int64_t d,
+                              T *by_heads, T *by_tails) {
   if (k > 1) {
     multiply(rows(within, k), rows(tails, d), by_heads, d, k, d, k, false);
     multiply(turned(within, k), rows(heads, d), by_tails, d, k, d, k, false);
@@ -136,18 +148,19 @@ WIDE void multiply_chunk_back(const float *within, const float *heads, const flo
   }
 }
 
-WIDE float squared_distance(const float *a, const float *b, int64_t count) {
-  float sum = 0;
+template <typename T>
+T squared_distance(const T *a, const T *b, int64_t count) {
+  T sum = 0;
 #pragma omp simd reduction(+ : sum)
   for (int64_t i = 0; i < count; i++) sum += (a[i] - b[i]) * (a[i] - b[i]);
   return sum;
 }
 
-WIDE double contrast(const Step &s, int64_t group, Memory &m) {
+template <typename T>
+double contrast(const Step<T> &s, int64_t group, Memory<T> &m) {
   const int64_t d = s.dimension, k = s.size, u = s.uniform, n = s.chunks * k;
-  const float *heads = m.head.projected.data(), *tails = m.tail.projected.data();
-  float *by_heads = m.head.gradients.data(), *by_tails = m.tail.gradients.data();
-  const Process process = PROCESSES[s.similarity][s.loss];
+  const T *heads = m.head.projected.data(), *tails = m.tail.projected.data();
+  T *by_heads = m.head.gradients.data(), *by_tails = m.tail.gradients.data();
   double loss = 0;
   for (int64_t i = 0; s.similarity != PRODUCT && i < n; i++)
     m.apart[i] = squared_distance(heads + i * d, tails + i * d, d);
@@ -155,9 +168,9 @@ WIDE double contrast(const Step &s, int64_t group, Memory &m) {
   if (s.head_weight != 0) multiply(rows(tails, d), turned(heads + n * d, d), m.left.data(), u, n, u, d, false);
   for (int64_t c = 0; c < s.chunks; c++) {
     const int64_t at = c * k;
-    float *within = m.within.data();
+    T *within = m.within.data();
     multiply_chunk(heads + at * d, tails + at * d, k, d, within);
-    loss += process({within, m.right.data() + at * u, m.left.data() + at * u, s.weights + group * n + at,
+    loss += process_chunk<T>(s.similarity, s.loss, {within, m.right.data() + at * u, m.left.data() + at * u, s.weights + group * n + at,
                      m.apart.data() + at, m.head.squares.data() + at, m.tail.squares.data() + at, m.head.squares.data() + n,
                      m.tail.squares.data() + n, m.head.by_squares.data() + at, m.tail.by_squares.data() + at,
                      m.head.by_squares.data() + n, m.tail.by_squares.data() + n, k, s.counts[group * s.chunks + c], u,
@@ -169,7 +182,7 @@ WIDE double contrast(const Step &s, int64_t group, Memory &m) {
   multiply(rows(m.right.data(), u), rows(tails + n * d, d), by_heads, d, n, d, u, true);
   multiply(turned(m.right.data(), u), rows(heads, d), by_tails + n * d, d, u, d, n, false);
   if (s.head_weight == 0) {
-    std::memset(by_heads + n * d, 0, u * d * sizeof(float));
+    std::memset(by_heads + n * d, 0, u * d * sizeof(T));
     return loss;
   }
   multiply(rows(m.left.data(), u), rows(heads + n * d, d), by_tails, d, n, d, u, true);
@@ -177,34 +190,37 @@ WIDE double contrast(const Step &s, int64_t group, Memory &m) {
   return loss;
 }
 
-WIDE void step_group(const Step &s, int64_t group, Memory &m) {
+template <typename T>
+void step_group(const Step<T> &s, int64_t group, Memory<T> &m) {
   const int64_t d = s.dimension, n = s.chunks * s.size, u = s.uniform, half = s.groups * (n + u);
   const int64_t relation = s.relations == 1 ? 0 : group, square = relation * d * d;
-  const float *left = s.left ? s.left + square : nullptr, *right = s.right ? s.right + square : nullptr;
+  const T *left = s.left ? s.left + square : nullptr, *right = s.right ? s.right + square : nullptr;
   const Piece heads = {group * n, n, 0}, head_negatives = {s.groups * n + group * u, u, n};
   const Piece tails = {half + heads.first, n, 0}, tail_negatives = {half + head_negatives.first, u, n};
   if (left && (group == 0 || relation)) {
-    turn(left, d, m.turned_left);
-    turn(right, d, m.turned_right);
+    for (auto *turned : {&m.turned_left, &m.turned_right}) turned->resize(d * d);
+    turn(left, d, d, d, m.turned_left.data(), d);
+    turn(right, d, d, d, m.turned_right.data(), d);
   }
+  const T *translation = s.translations + relation * d, *none = nullptr;
   for (const Piece &piece : {heads, head_negatives})
-    project(s, piece, left ? m.turned_left.data() : nullptr, s.translations + relation * d, m.head);
-  for (const Piece &piece : {tails, tail_negatives})
-    project(s, piece, right ? m.turned_right.data() : nullptr, nullptr, m.tail);
-  for (Side *side : {&m.head, &m.tail}) measure(s, n + u, *side);
+    project(s, piece, left ? m.turned_left.data() : none, translation, m.head);
+  for (const Piece &piece : {tails, tail_negatives}) project(s, piece, right ? m.turned_right.data() : none, none, m.tail);
+  for (Side<T> *side : {&m.head, &m.tail}) measure(s, n + u, *side);
   s.losses[group] = contrast(s, group, m);
-  for (Side *side : {&m.head, &m.tail}) measure_back(s, n + u, *side);
-  float *by_translation = s.by_translations + relation * d;
+  for (Side<T> *side : {&m.head, &m.tail}) measure_back(s, n + u, *side);
+  T *by_translation = s.by_translations + relation * d;
   for (int64_t i = 0; i < n + u; i++)
     for (int64_t j = 0; j < d; j++) by_translation[j] += m.head.gradients[i * d + j];
   for (const Piece &piece : {heads, head_negatives}) project_back(s, piece, left, s.by_left + square, m.head);
   for (const Piece &piece : {tails, tail_negatives}) project_back(s, piece, right, s.by_right + square, m.tail);
 }
 
-void step(const Step &s) {
-  static thread_local Memory m;
+template <typename T>
+void step(const Step<T> &s) {
+  static thread_local Memory<T> m;
   const int64_t n = s.chunks * s.size;
-  for (Side *side : {&m.head, &m.tail}) side->fit(n + s.uniform, s.dimension);
+  for (Side<T> *side : {&m.head, &m.tail}) side->fit(n + s.uniform, s.dimension);
   m.within.resize(s.size * s.size);
   m.right.resize(n * s.uniform);
   m.left.resize(n * s.uniform);

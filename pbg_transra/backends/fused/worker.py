@@ -9,7 +9,7 @@ from torch import Tensor
 
 from pbg_transra.backends.divergence import bad_loss
 from pbg_transra.backends.fused.batches import Batch
-from pbg_transra.backends.fused.kernels import Kernels, fastest_kernels
+from pbg_transra.backends.fused.kernels import Kernels
 from pbg_transra.backends.fused.layout import Buffers, Layout
 from pbg_transra.backends.fused.objective import Objective
 from pbg_transra.backends.fused.relations import Relations
@@ -27,6 +27,7 @@ class Worker:
         self,
         types: Sequence[RelationTypes],
         objective: Objective,
+        kernels: Kernels,
         relations: Relations,
         weights: Tensor,
         ends: Ends,
@@ -42,7 +43,7 @@ class Worker:
         self.ends = ends
         self.lr = lr
         self.held = held
-        self.kernels: Kernels = fastest_kernels()
+        self.kernels = kernels
         self._buffers: OrderedDict[Layout, Buffers] = OrderedDict()
 
     def train(self, batch: Batch) -> float:
