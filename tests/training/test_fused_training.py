@@ -273,3 +273,13 @@ def test_without_head_weight_heads_are_no_negatives(kind: type[Processor]) -> No
         moved = (learner.ends.heads["user"].vectors != before).any(1)
         assert moved[batch.heads].all()
         assert bool(moved.sum() > len(batch.heads.unique())) == (head_weight > 0)
+
+
+@pytest.mark.parametrize("level", LEVELS)
+@pytest.mark.parametrize("row", [-1, 7])
+def test_a_row_that_a_table_lacks_is_refused(level: str, row: int) -> None:
+    table, out = torch.randn(7, 3), torch.empty(2, 3)
+    kernels_of(level).gather(table, torch.tensor([6, 0]), out)
+    torch.testing.assert_close(out, table[[6, 0]])
+    with pytest.raises(IndexError):
+        kernels_of(level).gather(table, torch.tensor([0, row]), out)

@@ -16,6 +16,9 @@
              losses, relations, groups, chunks, size, uniform, dimension, (T)share, (T)scale, (T)margin,                \
              (T)head_weight, similarity, loss, unit});                                                                  \
   }                                                                                                                     \
+  int64_t gather_##T(const T *table, int64_t size, const int64_t *rows, int64_t count, int64_t width, T *out) {         \
+    return gather<T>(table, size, rows, count, width, out);                                                             \
+  }                                                                                                                     \
   void step_rows_##T(T *table, T *sums, const int64_t *rows, T *gradients, int64_t count, int64_t width, double lr) {   \
     step_rows<T>(table, sums, rows, gradients, count, width, (T)lr);                                                    \
   }                                                                                                                     \

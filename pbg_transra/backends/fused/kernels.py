@@ -24,6 +24,10 @@ class Kernels(Protocol):
         """
         ...
 
+    def gather(self, table: Tensor, rows: Tensor, out: Tensor) -> None:
+        """Copies `rows` (n,) of `table` (N, D) into `out` (n, D). Raises IndexError when the table lacks one."""
+        ...
+
     def step_rows_(self, table: Tensor, sums: Tensor, rows: Tensor, gradients: Tensor, lr: float) -> None:
         """Row-wise Adagrad on `table` (N, D) and `sums` (N,). `rows` (n,) repeat; `gradients` (n, D) are used up."""
         ...

@@ -18,6 +18,7 @@ LOSSES = {"softmax": 0, "logistic": 1, "ranking": 2}
 TYPES = {torch.float: "float", torch.double: "double"}
 ARGUMENTS: dict[str, list[Any]] = {
     "gradients": [c_void_p] * 11 + [c_int64] * 6 + [c_double] * 4 + [c_int] * 3,
+    "gather": [c_void_p, c_int64, c_void_p, c_int64, c_int64, c_void_p],
     "step_rows": [c_void_p] * 4 + [c_int64] * 2 + [c_double],
     "step_components": [c_void_p] * 4 + [c_int64] * 2 + [c_double],
 }
@@ -28,11 +29,11 @@ class NativeKernels:
 
     def __init__(self, path: Path) -> None:
         library = ctypes.CDLL(str(path))
-        self._functions: dict[tuple[str, torch.dtype], Callable[..., None]] = {}
+        self._functions: dict[tuple[str, torch.dtype], Callable[..., Any]] = {}
         for name, arguments in ARGUMENTS.items():
             for dtype, kind in TYPES.items():
                 function = library[f"{name}_{kind}"]
-                function.argtypes, function.restype = arguments, None
+                function.argtypes, function.restype = arguments, c_int64 if name == "gather" else None
                 self._functions[name, dtype] = function
 
     def gradients_(
@@ -49,6 +50,12 @@ class NativeKernels:
             *(SIMILARITIES[objective.similarity], LOSSES[objective.loss], objective.similarity == "cos"),
         )
         return losses, by_spaces
+
+    def gather(self, table: Tensor, rows: Tensor, out: Tensor) -> None:
+        gather, size = self._functions["gather", table.dtype], len(table)
+        copied = gather(table.data_ptr(), size, rows.data_ptr(), *out.shape, out.data_ptr())
+        if copied < len(rows):
+            raise IndexError(f"row {int(rows[copied])} of a table of {size}")
 
     def step_rows_(self, table: Tensor, sums: Tensor, rows: Tensor, gradients: Tensor, lr: float) -> None:
         pointers = (tensor.data_ptr() for tensor in (table, sums, rows, gradients))

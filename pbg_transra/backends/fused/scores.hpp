@@ -2,6 +2,7 @@
 
 #pragma once
 
+#include <algorithm>
 #include <cmath>
 #include <cstdint>
 #include <cstring>
@@ -64,13 +65,20 @@ INLINE void grow(T &most, const T *scores, int64_t count) {
   most = found;
 }
 
+// Whether exponentials take the place of scores in the first pass, so that the second need not compute them again.
+constexpr bool keeps(int similarity, int loss) { return loss == SOFTMAX && similarity != L2; }
+
 // What the second half of the first pass adds up over the negatives: exp(s - shift), softplus(s), or hinges and their count.
-template <int LOSS, typename T>
-INLINE void add_up(T &sum, T &hits, T shift, const T *scores, int64_t count) {
+template <int SIMILARITY, int LOSS, typename T>
+INLINE void add_up(T &sum, T &hits, T shift, T *scores, int64_t count) {
   T s = 0, h = 0;
 #pragma omp simd reduction(+ : s, h)
   for (int64_t j = 0; j < count; j++) {
-    if (LOSS == SOFTMAX) s += exp_negative(scores[j] - shift);
+    if (LOSS == SOFTMAX) {
+      const T e = exp_negative(scores[j] - shift);
+      if (keeps(SIMILARITY, LOSS)) scores[j] = e;
+      s += e;
+    }
     if (LOSS == LOGISTIC) s += softplus(scores[j]);
     if (LOSS == RANKING) {
       s += scores[j] < shift ? T(0) : scores[j] - shift;
@@ -121,13 +129,15 @@ INLINE T through(T g, T score, T scale) {
   return distance * distance > T(CLAMP) * T(1.001) ? -g * scale / (2 * distance) : T(0);
 }
 
-// What one chunk needs besides its scores, each as long as a chunk. Columns of `within` are the left side's positives.
+// What one chunk needs besides its scores; all but `kept` as long as a chunk. Columns of `within` are the left side's positives.
 template <typename T>
 struct Scratch {
   std::vector<T> column_shift, column_sum, column_hits, column_factor, diagonal, row_shift, row_factor;
+  std::vector<T> kept;  // exponentials of the columns, as a chunk's scores lie
   void fit(int64_t count) {
     for (auto *v : {&column_shift, &column_sum, &column_hits, &column_factor, &diagonal, &row_shift, &row_factor})
       if ((int64_t)v->size() < count) v->resize(count);
+    if ((int64_t)kept.size() < count * count) kept.resize(count * count);
   }
 };
 
@@ -154,8 +164,8 @@ INLINE void score(const Chunk<T> &c) {
 }
 
 // The first pass over batch negatives of the left side, all columns at once.
-template <int LOSS, typename T>
-INLINE void add_up_columns(const Chunk<T> &c, T *shift, T *sum, T *hits) {
+template <int SIMILARITY, int LOSS, typename T>
+INLINE void add_up_columns(const Chunk<T> &c, T *shift, T *sum, T *hits, T *kept) {
   for (int64_t j = 0; j < c.m; j++) {
     shift[j] = LOSS == RANKING ? c.within[j * c.k + j] - c.margin : c.within[j];
     sum[j] = hits[j] = 0;
@@ -173,7 +183,11 @@ INLINE void add_up_columns(const Chunk<T> &c, T *shift, T *sum, T *hits) {
     const T sum_before = sum[i], hits_before = hits[i];
 #pragma omp simd
     for (int64_t j = 0; j < c.m; j++) {
-      if (LOSS == SOFTMAX) sum[j] += exp_negative(row[j] - shift[j]);
+      if (LOSS == SOFTMAX) {
+        const T e = exp_negative(row[j] - shift[j]);
+        if (keeps(SIMILARITY, LOSS)) kept[i * c.k + j] = e;
+        sum[j] += e;
+      }
       if (LOSS == LOGISTIC) sum[j] += softplus(row[j]);
       if (LOSS == RANKING) {
         sum[j] += row[j] < shift[j] ? T(0) : row[j] - shift[j];
@@ -194,23 +208,24 @@ INLINE void leave_out_columns(const Chunk<T> &c, Scratch<T> &s) {
     s.column_shift[j] = T(1e30);
     s.column_factor[j] = 0;
   }
+  std::fill(s.kept.begin(), s.kept.end(), T(0));
 }
 
 // The first pass over the right side of positive i.
-template <int LOSS, typename T>
+template <int SIMILARITY, int LOSS, typename T>
 INLINE void add_up_row(const Chunk<T> &c, int64_t i, T &shift, T &sum, T &hits) {
-  const T *row = c.within + i * c.k, *uniform = c.right + i * c.u;
+  T *row = c.within + i * c.k, *uniform = c.right + i * c.u;
   shift = LOSS == RANKING ? row[i] - c.margin : row[i];
   sum = hits = 0;
   if (LOSS == SOFTMAX) {
     grow(shift, row, c.m);
     grow(shift, uniform, c.u);
-    add_up<LOSS>(sum, hits, shift, row, c.m);
+    add_up<SIMILARITY, LOSS>(sum, hits, shift, row, c.m);
   } else {
-    add_up<LOSS>(sum, hits, shift, row, i);
-    add_up<LOSS>(sum, hits, shift, row + i + 1, c.m - i - 1);
+    add_up<SIMILARITY, LOSS>(sum, hits, shift, row, i);
+    add_up<SIMILARITY, LOSS>(sum, hits, shift, row + i + 1, c.m - i - 1);
   }
-  add_up<LOSS>(sum, hits, shift, uniform, c.u);
+  add_up<SIMILARITY, LOSS>(sum, hits, shift, uniform, c.u);
 }
 
 // The second pass over one side's uniform negatives of one positive: scores become gradients of inner products.
@@ -219,7 +234,9 @@ INLINE void uniform_gradients(T *scores, int64_t count, const Row<T> &row, T sca
   T sum = 0;
 #pragma omp simd reduction(+ : sum)
   for (int64_t j = 0; j < count; j++) {
-    const T g = through<SIMILARITY>(slope<LOSS>(scores[j], row.shift, row.factor), scores[j], scale);
+    const T by_score =
+        keeps(SIMILARITY, LOSS) ? scores[j] * row.factor : slope<LOSS>(scores[j], row.shift, row.factor);
+    const T g = through<SIMILARITY>(by_score, scores[j], scale);
     if (SIMILARITY == PRODUCT) {
       scores[j] = g;
     } else {
@@ -235,13 +252,15 @@ INLINE void uniform_gradients(T *scores, int64_t count, const Row<T> &row, T sca
 template <int SIMILARITY, typename T, int LOSS>
 INLINE void within_gradients(const Chunk<T> &c, int64_t i, const Scratch<T> &s) {
   T *row = c.within + i * c.k, *by_tail = c.by_tail;
-  const T *column_shift = s.column_shift.data(), *column_factor = s.column_factor.data();
+  const T *column_shift = s.column_shift.data(), *column_factor = s.column_factor.data(), *kept = s.kept.data() + i * c.k;
   const T shift = s.row_shift[i], factor = s.row_factor[i], scale = c.scale;
   const T diagonal = through<SIMILARITY>(s.diagonal[i], row[i], scale);
   T sum = 0;
 #pragma omp simd reduction(+ : sum)
   for (int64_t j = 0; j < c.m; j++) {
-    const T both = slope<LOSS>(row[j], shift, factor) + slope<LOSS>(row[j], column_shift[j], column_factor[j]);
+    const T both = keeps(SIMILARITY, LOSS)
+                       ? row[j] * factor + kept[j] * column_factor[j]
+                       : slope<LOSS>(row[j], shift, factor) + slope<LOSS>(row[j], column_shift[j], column_factor[j]);
     const T g = j == i ? diagonal : through<SIMILARITY>(both, row[j], scale);
     if (SIMILARITY == PRODUCT) {
       row[j] = g;
@@ -268,19 +287,19 @@ INLINE double process(const Chunk<T> &c, Scratch<T> &s) {
   double loss = 0;
   T *shift = s.column_shift.data(), *sum = s.column_sum.data(), *hits = s.column_hits.data();
   score<SIMILARITY>(c);
-  if (c.head_weight != 0) add_up_columns<LOSS>(c, shift, sum, hits);
+  if (c.head_weight != 0) add_up_columns<SIMILARITY, LOSS>(c, shift, sum, hits, s.kept.data());
   else leave_out_columns(c, s);
   for (int64_t i = 0; i < c.m; i++) {
     const T positive = c.within[i * c.k + i];
     T row_shift, row_sum, row_hits;
-    add_up_row<LOSS>(c, i, row_shift, row_sum, row_hits);
+    add_up_row<SIMILARITY, LOSS>(c, i, row_shift, row_sum, row_hits);
     const Row<T> right = finish<LOSS>(row_shift, row_sum, row_hits, positive, c.weights[i], c.share, loss);
     uniform_gradients<SIMILARITY, LOSS>(c.right + i * c.u, c.u, right, c.scale, c.by_head + i, c.by_tail_negative);
     s.row_shift[i] = right.shift;
     s.row_factor[i] = right.factor;
     s.diagonal[i] = right.positive;
     if (c.head_weight == 0) continue;
-    add_up<LOSS>(sum[i], hits[i], shift[i], c.left + i * c.u, c.u);
+    add_up<SIMILARITY, LOSS>(sum[i], hits[i], shift[i], c.left + i * c.u, c.u);
     const T weight = c.weights[i] * c.head_weight;
     const Row<T> left = finish<LOSS>(shift[i], sum[i], hits[i], positive, weight, c.share, loss);
     uniform_gradients<SIMILARITY, LOSS>(c.left + i * c.u, c.u, left, c.scale, c.by_tail + i, c.by_head_negative);

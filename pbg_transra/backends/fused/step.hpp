@@ -8,7 +8,7 @@
 
 namespace {
 
-// Letters and shapes as in layout.py and step.py. left, right: null for relations without projections.
+// Letters and shapes as in layout.py and step.py. left, right: null where a side has no projection.
 template <typename T>
 struct Step {
   const T *vectors, *left, *right, *translations, *weights;
@@ -36,7 +36,7 @@ struct Side {
 template <typename T>
 struct Memory {
   Side<T> head, tail;
-  std::vector<T> within, right, left, apart, turned_left, turned_right;
+  std::vector<T> within, right, left, apart, turned_left, turned_right, joined, by_joined;
   Scratch<T> scratch;
 };
 
@@ -58,6 +58,12 @@ template <typename T>
 Matrix<T> rows(const T *data, int64_t width) { return {data, width, 1}; }
 template <typename T>
 Matrix<T> turned(const T *data, int64_t width) { return {data, 1, width}; }
+
+template <typename T>
+void turn_whole(const T *matrix, int64_t d, std::vector<T> &out) {
+  out.resize(d * d);
+  turn(matrix, d, d, d, out.data(), d);
+}
 
 // One side's rows of a group lie in two places: positives and uniform negatives.
 struct Piece {
@@ -197,10 +203,9 @@ void step_group(const Step<T> &s, int64_t group, Memory<T> &m) {
   const T *left = s.left ? s.left + square : nullptr, *right = s.right ? s.right + square : nullptr;
   const Piece heads = {group * n, n, 0}, head_negatives = {s.groups * n + group * u, u, n};
   const Piece tails = {half + heads.first, n, 0}, tail_negatives = {half + head_negatives.first, u, n};
-  if (left && (group == 0 || relation)) {
-    for (auto *turned : {&m.turned_left, &m.turned_right}) turned->resize(d * d);
-    turn(left, d, d, d, m.turned_left.data(), d);
-    turn(right, d, d, d, m.turned_right.data(), d);
+  if (group == 0 || relation) {
+    if (left) turn_whole(left, d, m.turned_left);
+    if (right) turn_whole(right, d, m.turned_right);
   }
   const T *translation = s.translations + relation * d, *none = nullptr;
   for (const Piece &piece : {heads, head_negatives})
@@ -217,8 +222,7 @@ void step_group(const Step<T> &s, int64_t group, Memory<T> &m) {
 }
 
 template <typename T>
-void step(const Step<T> &s) {
-  static thread_local Memory<T> m;
+void step_groups(const Step<T> &s, Memory<T> &m) {
   const int64_t n = s.chunks * s.size;
   for (Side<T> *side : {&m.head, &m.tail}) side->fit(n + s.uniform, s.dimension);
   m.within.resize(s.size * s.size);
@@ -227,6 +231,41 @@ void step(const Step<T> &s) {
   m.apart.resize(n);
   m.scratch.fit(s.size);
   for (int64_t group = 0; group < s.groups; group++) step_group(s, group, m);
+}
+
+// Inner products of both sides' projections are those of one side's: (L h + r) (R t) = (R^T L h + R^T r) t. For a relation
+// with more rows than the matrices have, that is half of the work.
+template <typename T>
+bool can_join(const Step<T> &s) {
+  const int64_t rows = s.groups * (s.chunks * s.size + s.uniform);
+  return s.similarity == PRODUCT && !s.unit && s.left && s.relations == 1 && rows > 2 * s.dimension;
+}
+
+template <typename T>
+void step_joined(const Step<T> &s, Memory<T> &m) {
+  const int64_t d = s.dimension;
+  for (auto *v : {&m.joined, &m.by_joined}) v->assign(d * (d + 1), T(0));  // the matrix, then the translation
+  T *translation = m.joined.data() + d * d, *by_translation = m.by_joined.data() + d * d;
+  multiply(turned(s.right, d), rows(s.left, d), m.joined.data(), d, d, d, d, false);
+  for (int64_t i = 0; i < d; i++)
+    for (int64_t j = 0; j < d; j++) translation[j] += s.translations[i] * s.right[i * d + j];
+  Step<T> one = s;
+  one.left = m.joined.data(), one.right = nullptr, one.translations = translation;
+  one.by_left = m.by_joined.data(), one.by_translations = by_translation;
+  step_groups(one, m);
+  multiply(rows(s.right, d), rows((const T *)one.by_left, d), s.by_left, d, d, d, d, true);
+  multiply(rows(s.left, d), turned((const T *)one.by_left, d), s.by_right, d, d, d, d, true);
+  for (int64_t i = 0; i < d; i++) {
+    s.by_translations[i] += dot(s.right + i * d, by_translation, d);
+    for (int64_t j = 0; j < d; j++) s.by_right[i * d + j] += s.translations[i] * by_translation[j];
+  }
+}
+
+template <typename T>
+void step(const Step<T> &s) {
+  static thread_local Memory<T> m;
+  if (can_join(s)) step_joined(s, m);
+  else step_groups(s, m);
 }
 
 }  // namespace

@@ -76,6 +76,9 @@ class TorchKernels:
             target.copy_(source.others[:, k:].view(layout.groups, layout.chunks, -1).sum(1))
         return (right.losses + left.losses).double().view(layout.groups, -1).sum(1)
 
+    def gather(self, table: Tensor, rows: Tensor, out: Tensor) -> None:
+        torch.index_select(table, 0, rows, out=out)
+
     def step_rows_(self, table: Tensor, sums: Tensor, rows: Tensor, gradients: Tensor, lr: float) -> None:
         step_rows_(table, sums, *coalesced(rows, gradients), lr)
 

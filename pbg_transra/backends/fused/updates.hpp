@@ -6,19 +6,12 @@
 #include <cstdint>
 #include <vector>
 
+#include "rows.hpp"
 #include "scores.hpp"
 
 namespace {
 
 const double EPSILON = 1e-10;
-const size_t AHEAD = 6;  // rows of a table lie anywhere: ask for them before they are needed
-
-template <typename T>
-INLINE void fetch(const T *row, int64_t width) {
-  const int64_t line = 64 / sizeof(T);
-  for (int64_t d = 0; d < width; d += line) __builtin_prefetch(row + d, 1);
-}
-
 // Adds up gradients of the same row into its first occurrence; lists the first occurrences.
 template <typename T>
 INLINE void coalesce(const int64_t *rows, T *gradients, int64_t count, int64_t width, std::vector<int32_t> &firsts) {
@@ -48,8 +41,12 @@ template <typename T>
 INLINE void step_rows(T *table, T *sums, const int64_t *rows, T *gradients, int64_t count, int64_t width, T lr) {
   static thread_local std::vector<int32_t> firsts;
   coalesce(rows, gradients, count, width, firsts);
-  for (size_t i = 0; i < firsts.size(); i++) {
-    if (i + AHEAD < firsts.size()) fetch(table + rows[firsts[i + AHEAD]] * width, width);
+  for (int64_t i = 0; i < (int64_t)firsts.size(); i++) {
+    if (i + AHEAD < (int64_t)firsts.size()) {
+      const int64_t row = rows[firsts[i + AHEAD]];
+      fetch(table + row * width, width);
+      __builtin_prefetch(sums + row, 1);
+    }
     const int64_t first = firsts[i];
     const T *gradient = gradients + first * width;
     T *row = table + rows[first] * width, square = 0;

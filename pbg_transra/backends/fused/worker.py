@@ -80,8 +80,8 @@ class Worker:
         for positives, table in ((batch.heads, heads), (batch.tails, tails)):
             sides += [positives.flatten(), torch.randint(len(table.vectors), drawn)]
         rows = torch.cat(sides)
-        torch.index_select(heads.vectors, 0, rows[: layout.half], out=buffers.vectors[: layout.half])
-        torch.index_select(tails.vectors, 0, rows[layout.half :], out=buffers.vectors[layout.half :])
+        self.kernels.gather(heads.vectors, rows[: layout.half], buffers.vectors[: layout.half])
+        self.kernels.gather(tails.vectors, rows[layout.half :], buffers.vectors[layout.half :])
         return rows
 
     def _weights(self, batch: Batch) -> Tensor:
