@@ -22,9 +22,12 @@ struct Step {
 
 const double SMALLEST_NORM = 1e-12;
 
-// A group's rows of one side: positives, then uniform negatives.
+// A group's rows of one side, positives and uniform negatives, and their gradients: one after the other in own memory, or
+// where the batch has them, if nothing is done to them on the way.
 template <typename T>
 struct Side {
+  const T *positives, *negatives;
+  T *by_positives, *by_negatives;
   std::vector<T> projected, gradients, lengths, squares, by_squares;
   void fit(int64_t rows, int64_t dimension) {
     projected.resize(rows * dimension);
@@ -71,6 +74,19 @@ struct Piece {
 };
 
 template <typename T>
+void place_apart(Side<T> &side, int64_t negatives_at) {
+  side.positives = side.projected.data(), side.negatives = side.positives + negatives_at;
+  side.by_positives = side.gradients.data(), side.by_negatives = side.by_positives + negatives_at;
+}
+
+template <typename T>
+void place_in_batch(const Step<T> &s, const Piece &positives, const Piece &negatives, Side<T> &side) {
+  const int64_t p = positives.first * s.dimension, n = negatives.first * s.dimension;
+  side.positives = s.vectors + p, side.negatives = s.vectors + n;
+  side.by_positives = s.by_vectors + p, side.by_negatives = s.by_vectors + n;
+}
+
+template <typename T>
 void project(const Step<T> &s, const Piece &piece, const T *matrix, const T *translation, Side<T> &side) {
   const int64_t d = s.dimension;
   const T *vectors = s.vectors + piece.first * d;
@@ -107,6 +123,7 @@ T dot(const T *a, const T *b, int64_t count) {
 template <typename T>
 void measure(const Step<T> &s, int64_t count, Side<T> &side) {
   const int64_t d = s.dimension;
+  if (s.similarity == PRODUCT && !s.unit) return;
   for (int64_t i = 0; i < count; i++) {
     T *row = side.projected.data() + i * d;
     side.squares[i] = dot(row, row, d);
@@ -122,6 +139,7 @@ void measure(const Step<T> &s, int64_t count, Side<T> &side) {
 template <typename T>
 void measure_back(const Step<T> &s, int64_t count, Side<T> &side) {
   const int64_t d = s.dimension;
+  if (s.similarity == PRODUCT && !s.unit) return;
   for (int64_t i = 0; i < count; i++) {
     const T *row = side.projected.data() + i * d;
     T *gradient = side.gradients.data() + i * d, along = 2 * side.by_squares[i], factor = 1;
@@ -165,13 +183,14 @@ T squared_distance(const T *a, const T *b, int64_t count) {
 template <typename T>
 double contrast(const Step<T> &s, int64_t group, Memory<T> &m) {
   const int64_t d = s.dimension, k = s.size, u = s.uniform, n = s.chunks * k;
-  const T *heads = m.head.projected.data(), *tails = m.tail.projected.data();
-  T *by_heads = m.head.gradients.data(), *by_tails = m.tail.gradients.data();
+  const T *heads = m.head.positives, *tails = m.tail.positives;
+  const T *head_negatives = m.head.negatives, *tail_negatives = m.tail.negatives;
+  T *by_heads = m.head.by_positives, *by_tails = m.tail.by_positives;
   double loss = 0;
   for (int64_t i = 0; s.similarity != PRODUCT && i < n; i++)
     m.apart[i] = squared_distance(heads + i * d, tails + i * d, d);
-  multiply(rows(heads, d), turned(tails + n * d, d), m.right.data(), u, n, u, d, false);
-  if (s.head_weight != 0) multiply(rows(tails, d), turned(heads + n * d, d), m.left.data(), u, n, u, d, false);
+  multiply(rows(heads, d), turned(tail_negatives, d), m.right.data(), u, n, u, d, false);
+  if (s.head_weight != 0) multiply(rows(tails, d), turned(head_negatives, d), m.left.data(), u, n, u, d, false);
   for (int64_t c = 0; c < s.chunks; c++) {
     const int64_t at = c * k;
     T *within = m.within.data();
@@ -185,14 +204,14 @@ double contrast(const Step<T> &s, int64_t group, Memory<T> &m) {
     multiply_chunk_back(within, heads + at * d, tails + at * d, k, d, by_heads + at * d, by_tails + at * d);
   }
   if (!u) return loss;
-  multiply(rows(m.right.data(), u), rows(tails + n * d, d), by_heads, d, n, d, u, true);
-  multiply(turned(m.right.data(), u), rows(heads, d), by_tails + n * d, d, u, d, n, false);
+  multiply(rows(m.right.data(), u), rows(tail_negatives, d), by_heads, d, n, d, u, true);
+  multiply(turned(m.right.data(), u), rows(heads, d), m.tail.by_negatives, d, u, d, n, false);
   if (s.head_weight == 0) {
-    std::memset(by_heads + n * d, 0, u * d * sizeof(T));
+    std::memset(m.head.by_negatives, 0, u * d * sizeof(T));
     return loss;
   }
-  multiply(rows(m.left.data(), u), rows(heads + n * d, d), by_tails, d, n, d, u, true);
-  multiply(turned(m.left.data(), u), rows(tails, d), by_heads + n * d, d, u, d, n, false);
+  multiply(rows(m.left.data(), u), rows(head_negatives, d), by_tails, d, n, d, u, true);
+  multiply(turned(m.left.data(), u), rows(tails, d), m.head.by_negatives, d, u, d, n, false);
   return loss;
 }
 
@@ -208,9 +227,14 @@ void step_group(const Step<T> &s, int64_t group, Memory<T> &m) {
     if (right) turn_whole(right, d, m.turned_right);
   }
   const T *translation = s.translations + relation * d, *none = nullptr;
+  place_apart(m.head, n * d);
   for (const Piece &piece : {heads, head_negatives})
     project(s, piece, left ? m.turned_left.data() : none, translation, m.head);
-  for (const Piece &piece : {tails, tail_negatives}) project(s, piece, right ? m.turned_right.data() : none, none, m.tail);
+  const bool in_place = !right && s.similarity == PRODUCT && !s.unit;
+  if (in_place) place_in_batch(s, tails, tail_negatives, m.tail);
+  else place_apart(m.tail, n * d);
+  for (const Piece &piece : {tails, tail_negatives})
+    if (!in_place) project(s, piece, right ? m.turned_right.data() : none, none, m.tail);
   for (Side<T> *side : {&m.head, &m.tail}) measure(s, n + u, *side);
   s.losses[group] = contrast(s, group, m);
   for (Side<T> *side : {&m.head, &m.tail}) measure_back(s, n + u, *side);
@@ -218,7 +242,8 @@ void step_group(const Step<T> &s, int64_t group, Memory<T> &m) {
   for (int64_t i = 0; i < n + u; i++)
     for (int64_t j = 0; j < d; j++) by_translation[j] += m.head.gradients[i * d + j];
   for (const Piece &piece : {heads, head_negatives}) project_back(s, piece, left, s.by_left + square, m.head);
-  for (const Piece &piece : {tails, tail_negatives}) project_back(s, piece, right, s.by_right + square, m.tail);
+  for (const Piece &piece : {tails, tail_negatives})
+    if (!in_place) project_back(s, piece, right, s.by_right + square, m.tail);
 }
 
 template <typename T>
