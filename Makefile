@@ -124,7 +124,7 @@ $(PYKEEN)/installed:
 	$(PYKEEN)/bin/pip install --quiet pykeen
 	touch $@
 
-bench-train: venv $(DEMO_DATA) $(PYKEEN)/installed  ## Training against PyTorch-BigGraph and its matrix products alone
+bench-train: venv $(DEMO_DATA) $(PYKEEN)/installed  ## Training against PyTorch-BigGraph and the machine's peak, at each level of the kernels
 	$(BIN)/python -m benchmarks.bench_train $(ARGS)
 
 # The peers have requirements of their own, so they get an environment of their own.

@@ -1,8 +1,8 @@
 """One side of bench_train in a process of its own: prints its rate as JSON.
 
-    python -m benchmarks.train_sides ours|peer|bound GRAPH D WORKERS
+    python -m benchmarks.train_sides ours|peer|limits GRAPH D WORKERS
 
-bench_train runs them in turn.
+bench_train runs them in turn, each under the environment of a level.
 """
 
 import json
@@ -11,21 +11,19 @@ import re
 import statistics
 import sys
 import tempfile
-import time
 from dataclasses import dataclass, field
-from multiprocessing import get_context
 from pathlib import Path
 from typing import NamedTuple
 
 import psutil
-import torch
 import torchbiggraph.train
 from torchbiggraph.config import ConfigSchema, EntitySchema, RelationSchema
 
 from artifacts.graph import edge_path, load_graph
-from pbg_transra import ModelConfig, train
+from benchmarks.train_limits import gather_rate, peak
+from pbg_transra import ModelConfig, chosen_level, train
 
-BATCH, NEGATIVES, EPOCHS, SECONDS = 1000, 50, 4, 4.0
+BATCH, NEGATIVES, EPOCHS = 1000, 50, 4
 
 
 class Rate(NamedTuple):
@@ -70,7 +68,8 @@ def ours(graph: Path, model: Path, dimension: int, workers: int) -> Rate:
         epochs=EPOCHS,
         workers=workers,
     )
-    train(graph, model, config, lambda progress: None, lambda done: epochs.add(done.edges, done.seconds))
+    report = train(graph, model, config, lambda progress: None, lambda done: epochs.add(done.edges, done.seconds))
+    assert report.level == chosen_level()
     return epochs.median()
 
 
@@ -115,60 +114,14 @@ def peer(graph: Path, model: Path, dimension: int, workers: int) -> Rate:
     return epochs.median()
 
 
-def products_rate(dimension: int) -> Rate:
-    """Edges/s of one thread that does nothing but the matrix products of the two-sided model's steps.
-
-    Per batch, forward and both gradients: the projections of positives and uniform negatives of both sides, positives
-    times uniform negatives of both sides, and heads times tails within chunks, once, because both sides share it.
-    """
-    torch.set_num_threads(1)
-    chunks = BATCH // NEGATIVES
-    rows = BATCH + chunks * NEGATIVES
-    vectors, gradients = torch.randn(rows, dimension), torch.randn(rows, dimension)
-    matrix = torch.randn(dimension, dimension)
-    flat, square = torch.empty(rows, dimension), torch.empty(dimension, dimension)
-    positives = vectors[:BATCH].view(chunks, -1, dimension)
-    negatives = vectors[BATCH:].view(chunks, -1, dimension)
-    scores, within = torch.bmm(positives, negatives.mT), torch.bmm(positives, positives.mT)
-    by_positives, by_negatives = torch.empty_like(positives), torch.empty_like(negatives)
-
-    def step() -> None:
-        for _ in range(2):
-            torch.mm(vectors, matrix.T, out=flat)
-            torch.mm(gradients, matrix, out=flat)
-            torch.mm(gradients.T, vectors, out=square)
-            torch.bmm(positives, negatives.mT, out=scores)
-            torch.bmm(scores, negatives, out=by_positives)
-            torch.bmm(scores.mT, positives, out=by_negatives)
-            torch.bmm(within, positives, out=by_positives)
-        torch.bmm(positives, positives.mT, out=within)
-        scores.fill_(0.01)  # or products of products would overflow
-        within.fill_(0.01)
-
-    for _ in range(20):
-        step()
-    steps, start, cpu_start = 0, time.perf_counter(), time.process_time()
-    while time.perf_counter() - start < SECONDS:
-        step()
-        steps += 1
-    edges = steps * BATCH
-    return Rate(edges / (time.perf_counter() - start), edges / (time.process_time() - cpu_start))
-
-
-def bound(dimension: int, workers: int) -> Rate:
-    """As many processes as there are workers, at the same time."""
-    with get_context("spawn").Pool(workers) as pool:
-        rates = pool.starmap(products_rate, [(dimension,)] * workers, chunksize=1)
-    return Rate(sum(rate.edges_per_second for rate in rates), statistics.mean(r.edges_per_cpu_second for r in rates))
-
-
 def main() -> None:
     side, graph, dimension, workers = sys.argv[1], Path(sys.argv[2]), int(sys.argv[3]), int(sys.argv[4])
-    if side == "bound":
-        rate = bound(dimension, workers)
-    else:
-        with tempfile.TemporaryDirectory(prefix="bench-train-") as model:
-            rate = {"ours": ours, "peer": peer}[side](graph, Path(model), dimension, workers)
+    if side == "limits":
+        level = chosen_level()
+        print(json.dumps({"multiply_adds": peak(level), "gather_bytes": gather_rate(level, dimension)}))
+        return
+    with tempfile.TemporaryDirectory(prefix="bench-train-") as model:
+        rate = {"ours": ours, "peer": peer}[side](graph, Path(model), dimension, workers)
     print(json.dumps(rate._asdict()))
 
 

@@ -3,6 +3,7 @@
 // Plain pointers and no torch headers: nothing to rebuild when torch changes. torch_kernels.py says the same in torch and
 // stands in where this was not compiled. float trains; double is what tests compare with autograd.
 
+#include "peak.hpp"
 #include "step.hpp"
 #include "updates.hpp"
 
@@ -30,6 +31,8 @@
 extern "C" {
 EXPORT(float)
 EXPORT(double)
+
+int64_t multiply_adds_float(int64_t repeats) { return multiply_adds<float>(repeats); }
 
 // Whether this processor, and the system on it, has what a level needs. Asked of the baseline's copy, which runs anywhere.
 int has_avx2() {

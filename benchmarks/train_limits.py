@@ -1,0 +1,54 @@
+"""What a core of this machine can do at most for a training step, and what a step asks of it."""
+
+import ctypes
+import time
+
+import torch
+
+from pbg_transra.backends.fused.kernels import kernels_of
+from pbg_transra.backends.fused.levels import library_path
+
+REPEATS = 20
+MULTIPLY_ADDS = 200_000  # loops of the peak's kernel in a measurement: a few milliseconds, hardly ever interrupted
+TABLE, ROWS = 1 << 20, 4_000  # rows of a table that no cache holds, and of a step
+
+
+def multiply_adds_per_edge(
+    dimension: int, batch: int, batch_negatives: int, uniform_negatives: int, level: str
+) -> float:
+    """Of full batches of one relation, dot product, one projection: all matrix products of a step, forward and back.
+
+    Projected rows are multiplied three times (forward, the gradient by the row, and the one by the matrix). The compiled
+    kernels join both sides' projections into one of the heads, for three products of matrices a batch.
+    """
+    rows = 1 + uniform_negatives / batch_negatives  # of a side, an edge
+    pairs = batch_negatives + 2 * uniform_negatives
+    sides, joined = (2, 0.0) if level == "torch" else (1, 3 * dimension**3 / batch)
+    return 3 * (sides * rows * dimension**2 + pairs * dimension) + joined
+
+
+def peak(level: str) -> float:
+    """Fused multiply-adds of a core in registers, of single precision, in a second of processor time: the best of some."""
+    path = library_path("baseline" if level == "torch" else level)
+    if path is None:
+        return float("nan")
+    multiply_adds = ctypes.CDLL(str(path)).multiply_adds_float
+    multiply_adds.argtypes, multiply_adds.restype = [ctypes.c_int64], ctypes.c_int64
+    rates = []
+    for _ in range(REPEATS):
+        start = time.process_time()
+        done = multiply_adds(MULTIPLY_ADDS)
+        rates.append(done / (time.process_time() - start))
+    return max(rates)
+
+
+def gather_rate(level: str, dimension: int) -> float:
+    """Bytes of rows that lie anywhere in a table, copied by a core in a second of processor time: the best of some."""
+    kernels, table = kernels_of(level), torch.zeros(TABLE, dimension)
+    out, rates = torch.empty(ROWS, dimension), []
+    for _ in range(REPEATS):
+        rows = torch.randint(TABLE, (ROWS,))
+        start = time.process_time()
+        kernels.gather(table, rows, out)
+        rates.append(out.nbytes / (time.process_time() - start))
+    return max(rates)
