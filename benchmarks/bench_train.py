@@ -41,12 +41,13 @@ TORCH_AT = {
 PROTOCOL = (
     "demo graph in one partition, fp32, dot, softmax, batch 1000, 50 batch + 50 uniform negatives per positive; "
     "peer: torchbiggraph's own training, operator 'linear' (right side only) on all relations, torch held to the level "
-    "(MKL by its variable, which it ignores on AMD); ours: two-sided, one projection per relation, TRANSRA_KERNELS=level; "
+    "(MKL by its variable, which it ignores on AMD); "
+    "ours: two-sided, one projection per relation, TRANSRA_KERNELS=level; "
     "both: edges/s per epoch, from handing the edges to the workers until the last is done, the first epoch is warm-up, "
-    "median of the others; all in turn, medians of the rounds; per_processor_second: the same by the workers' processor "
-    "time instead of the clock; limits: of a core, by processor time, the best of 20: multiply-adds in registers, bytes "
-    "of gathered rows; peak_share: multiply-adds of a step's products times ours' edges per second of processor time, by "
-    "that limit"
+    "median of the others; all in turn, medians of the rounds; "
+    "per_processor_second: the same by the workers' processor time instead of the clock; "
+    "limits: of a core, by processor time, the best of 20: multiply-adds in registers, bytes of gathered rows; "
+    "peak_share: multiply-adds of a step's products times ours' edges per second of processor time, by that limit"
 )
 
 

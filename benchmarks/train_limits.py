@@ -6,7 +6,7 @@ import time
 import torch
 
 from pbg_transra.backends.fused.kernels import kernels_of
-from pbg_transra.backends.fused.levels import library_path
+from pbg_transra.backends.fused.levels import library_path, possible_levels
 
 REPEATS = 20
 MULTIPLY_ADDS = 200_000  # loops of the peak's kernel in a measurement: a few milliseconds, hardly ever interrupted
@@ -18,7 +18,7 @@ def multiply_adds_per_edge(
 ) -> float:
     """Of full batches of one relation, dot product, one projection: all matrix products of a step, forward and back.
 
-    Projected rows are multiplied three times (forward, the gradient by the row, and the one by the matrix). The compiled
+    Projected rows are multiplied three times (forward, the gradient by the row, the one by the matrix). The compiled
     kernels join both sides' projections into one of the heads, for three products of matrices a batch.
     """
     rows = 1 + uniform_negatives / batch_negatives  # of a side, an edge
@@ -28,8 +28,11 @@ def multiply_adds_per_edge(
 
 
 def peak(level: str) -> float:
-    """Fused multiply-adds of a core in registers, of single precision, in a second of processor time: the best of some."""
-    path = library_path("baseline" if level == "torch" else level)
+    """Multiply-adds of a core in registers, of single precision, in a second of processor time: the best of some.
+
+    torch takes what the machine has.
+    """
+    path = library_path(possible_levels()[0] if level == "torch" else level)
     if path is None:
         return float("nan")
     multiply_adds = ctypes.CDLL(str(path)).multiply_adds_float
