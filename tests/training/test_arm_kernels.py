@@ -25,9 +25,7 @@ Step = Callable[[Objective, Buffers, Spaces, Tensor, Tensor], list[Tensor]]
 
 pytestmark = [
     pytest.mark.slow,
-    pytest.mark.skipif(
-        not (shutil.which(COMPILER) and shutil.which(EMULATOR)), reason="no ARM compiler or emulator"
-    ),
+    pytest.mark.skipif(not (shutil.which(COMPILER) and shutil.which(EMULATOR)), reason="no ARM compiler or emulator"),
 ]
 
 
