@@ -180,7 +180,7 @@ def test_a_wrong_command_is_noticed(line: str) -> None:
 def test_a_night_by_make_prints_failures_only(tmp_path: Path, status: int, expected: int, said: str) -> None:
     """cron mails what is printed. make answers every failure with 2, as Makefile and README say."""
     (tmp_path / ".venv/bin").mkdir(parents=True)
-    for name in ("Makefile", "setup.cfg", "constraints.txt"):
+    for name in ("Makefile", "setup.cfg", "setup.py", "constraints.txt"):
         (tmp_path / name).write_bytes((REPOSITORY / name).read_bytes())
         os.utime(tmp_path / name, (1, 1))
     (tmp_path / ".venv/installed").touch()
