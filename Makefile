@@ -21,7 +21,7 @@ ifneq ($(filter $(CONFIG),configs/demo.json configs/demo_rank.json),)
 INPUT := $(DEMO_DATA)
 endif
 
-.PHONY: help venv partition train evaluate export rank nightly status test test-slow consent-check lint wheel check-wheel schema real-impressions bench-rank bench-score bench-append bench-import bench-train bench-swap bench-kill byte-rail bench-retrieval bench-evaluate clean
+.PHONY: help venv partition train evaluate export rank nightly status test test-slow consent-check lint wheel check-wheel schema real-impressions bench-rank bench-score bench-append bench-import bench-train bench-swap bench-kill byte-rail bench-retrieval bench-evaluate experiments clean
 
 help:  ## This list
 	@echo "usage: make TARGET [CONFIG=configs/demo.json] [ARGS='--set model.epochs=3']"
@@ -137,6 +137,14 @@ $(RETRIEVAL_PEERS)/installed:
 
 bench-retrieval: venv $(RETRIEVAL_PEERS)/installed  ## Items for users: ours, ALS, item-kNN, SVD and popularity on real data sets
 	$(BIN)/python -m benchmarks.bench_retrieval $(ARGS)
+
+EXPERIMENT_WORLD := data/demo_small/world.json
+
+$(EXPERIMENT_WORLD): | venv
+	$(TRANSRA) demo-data $(@D) --users 8000 --impressions 300000
+
+experiments: venv $(EXPERIMENT_WORLD)  ## Operators beside each other on configs/experiments/, cell by cell; it resumes
+	$(BIN)/python -m benchmarks.experiments $(ARGS)
 
 clean:  ## Remove the virtual environment and caches; runs/ and data/ stay
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache build dist *.egg-info

@@ -5,7 +5,6 @@ A command dies with the harness, and what it had done stays in the cell's worksp
 
 import ctypes
 import json
-import shutil
 import signal
 import subprocess
 import sys
@@ -14,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from artifacts.errors import DataError
+from artifacts.errors import DataError, TransraError
 from artifacts.publish import write_json
 from benchmarks.experiment_plan import ROOT, Training
 
@@ -29,6 +28,14 @@ class GivenUp(Exception):
     """Raised where a training diverges; its message is the command's own."""
 
 
+class CommandFailed(TransraError):
+    """Ends the harness with the command's exit code."""
+
+    def __init__(self, line: str, exit_code: int) -> None:
+        super().__init__(line)
+        self.exit_code = exit_code
+
+
 @dataclass(frozen=True)
 class Bench:
     """A directory in which one training is made; `deadline` by the monotonic clock."""
@@ -40,7 +47,7 @@ class Bench:
     def make(self, stages: list[str], *more: str) -> dict[str, Any]:
         """Brings the stages up to date, one after the other, and returns the metrics of the last one.
 
-        Raises OverBudget, GivenUp and, for any other failure of a command, RuntimeError.
+        Raises OverBudget, GivenUp and, for any other failure of a command, CommandFailed.
         """
         self.directory.mkdir(parents=True, exist_ok=True)
         write_json(self.directory / "cell.json", self.training.raw)
@@ -51,7 +58,16 @@ class Bench:
 
     def _command(self, stage: str, more: list[str]) -> dict[str, Any]:
         place = ["--workspace", str(self.directory / "workspace"), "--root", str(ROOT)]
-        command = [sys.executable, "-m", "pipeline.cli", stage, str(self.directory / "cell.json"), *place, *more, "--json"]
+        command = [
+            sys.executable,
+            "-m",
+            "pipeline.cli",
+            stage,
+            str(self.directory / "cell.json"),
+            *place,
+            *more,
+            "--json",
+        ]
         with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True, preexec_fn=_die_with_parent) as run:
             try:
                 said = run.communicate(timeout=max(0.001, self.deadline - time.monotonic()))[0]
@@ -59,15 +75,14 @@ class Bench:
                 raise OverBudget from None
             finally:
                 run.terminate()
+        if run.returncode < 0:
+            raise CommandFailed(f"transra {stage} was killed by signal {-run.returncode}", TransraError.exit_code)
         answer: dict[str, Any] = json.loads(said)
         if run.returncode == DataError.exit_code and any("diverged" in line for line in answer["errors"]):
             raise GivenUp("; ".join(answer["errors"]))
         if run.returncode:
-            raise RuntimeError(f"transra {stage} exited with {run.returncode}: {'; '.join(answer['errors'])}")
+            raise CommandFailed(f"transra {stage}: {'; '.join(answer['errors'])}", run.returncode)
         return answer
-
-    def remove(self) -> None:
-        shutil.rmtree(self.directory, ignore_errors=True)
 
 
 def _die_with_parent() -> None:

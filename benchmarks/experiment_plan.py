@@ -11,7 +11,6 @@ from artifacts.errors import ConfigError
 from artifacts.section import Section, did_you_mean
 from pipeline.config.extends import patched
 from pipeline.config.loading import dotted, parsed, read_raw, validate
-from pipeline.config.run_config import RunConfig
 from pipeline.output.console import Console
 from pipeline.runner import targets
 from pipeline.stages import STAGES
@@ -65,20 +64,31 @@ class Plan:
         return Training(patched(raw, {"model": {**self.experiment.grid[setting], "seed": seed}}))
 
     def anchored_types(self) -> set[str]:
-        """`lhs->rhs` and back of each anchor of the experiment's config, whatever a row changes in it."""
+        """`lhs->rhs` and back of each anchor of the experiment's config, whatever a row changes in it.
+
+        Relations that a column names count as one: which of them is an anchor is known to the data alone.
+        """
         config = validate(self.base)
-        anchors = [one for one in config.graph.relations if one.name in config.trained.anchors]
+        anchors = [one for one in config.graph.relations if not one.name or one.name in config.trained.anchors]
         sides = [(one.lhs.type, one.rhs.type) for one in anchors]
         return {f"{lhs}->{rhs}" for pair in sides for lhs, rhs in (pair, pair[::-1])}
 
     def problems(self) -> Iterator[str]:
-        """A line for each run config that is none."""
+        """A line for each thing that the file alone shows to be wrong."""
         for operator in self.experiment.operators:
             for setting in range(len(self.experiment.grid)):
                 try:
-                    validate(self.training(operator, setting, self.experiment.seeds[0]).raw)
+                    config = validate(self.training(operator, setting, self.experiment.seeds[0]).raw)
                 except ConfigError as error:
                     yield from (f"{self.name}: {operator}, setting {setting}: {line}" for line in error.lines)
+                    return
+                if config.trained.validate_every is None and len(self.experiment.grid) > 1:
+                    yield f"{self.name}: config.model: expected validate_every, which chooses a setting of the grid"
+                    return
+        named = [one.name for one in validate(self.base).graph.relations]
+        if None not in named:
+            unknown = [name for name in self.experiment.asked if name not in named]
+            yield from (f"{self.name}: asked: {name}: no relation{did_you_mean(name, named)}" for name in unknown)
 
 
 def load_plan(path: Path) -> Plan:
@@ -106,8 +116,3 @@ def require_known(names: list[str], known: list[str], option: str) -> None:
     for name in names:
         if name not in known:
             raise ConfigError(f"{option} {name}: unknown{did_you_mean(name, known)}")
-
-
-def resolved(training: Training) -> RunConfig:
-    """The config of a training, validated."""
-    return validate(training.raw)

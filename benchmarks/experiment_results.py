@@ -32,6 +32,15 @@ class Cell:
         enough = self.outcome != OVER_BUDGET or minutes <= self.minutes
         return self.fingerprint == fingerprint and enough
 
+    def told(self) -> str:
+        """One line, for who waits."""
+        numbers = {"valid": self.score, **self.measures}
+        words = [f"{name} {value:.4f}" for name, value in numbers.items() if value is not None]
+        return f"{self.verdict()} {', '.join(words)}{self.said}".rstrip()
+
+    def verdict(self) -> str:
+        return f"{self.outcome} ({self.minutes:g} min)" if self.outcome == OVER_BUDGET else self.outcome
+
 
 def read_cell(path: Path) -> Cell | None:
     return Cell(**json.loads(path.read_text())) if path.exists() else None
@@ -45,33 +54,29 @@ def write_cell(path: Path, cell: Cell) -> None:
 
 @dataclass(frozen=True)
 class Row:
-    """One operator: the setting that was chosen, its score on valid, and its cells by seed."""
+    """One operator: the setting that was chosen, its score on valid, and its cells: `<seed>`, `<seed>-rank`."""
 
     operator: str
     setting: dict[str, Any]
     score: float | None
-    cells: dict[int, Cell]
-    minutes: float
+    cells: dict[str, Cell]
 
     @property
     def done(self) -> list[Cell]:
         return [cell for cell in self.cells.values() if cell.outcome == DONE]
 
-    def values(self, measure: str) -> list[float]:
-        found = (cell.measures.get(measure) for cell in self.done)
-        return [value for value in found if value is not None]
-
     def told(self, measure: str) -> str:
         """Mean and standard deviation over seeds."""
-        values = self.values(measure)
+        found = (cell.measures.get(measure) for cell in self.done)
+        values = [value for value in found if value is not None]
         spread = f" ± {stdev(values):.4f}" if len(values) > 1 else ""
         return f"{fmean(values):.4f}{spread}" if values else "-"
 
     def state(self) -> str:
-        """How many seeds there are, and what came of the others."""
-        failed = sorted({cell.outcome for cell in self.cells.values() if cell.outcome != DONE})
-        words = [f"{outcome} ({self.minutes:g} min)" if outcome == OVER_BUDGET else outcome for outcome in failed]
-        return ", ".join([str(len(self.done)), *words] if self.cells else ["not run"])
+        """How many seeds are measured, and what came of the other cells."""
+        measured = sum(name.isdigit() and cell.outcome == DONE for name, cell in self.cells.items())
+        failed = (f"{name} {cell.verdict()}" for name, cell in self.cells.items() if cell.outcome != DONE)
+        return ", ".join([f"{measured}", *failed]) if self.cells else "not run"
 
     def told_setting(self) -> str:
         return " ".join(f"{key}={value}" for key, value in self.setting.items()) or "-"
@@ -96,5 +101,5 @@ def told(row: Row) -> dict[str, Any]:
         "setting": row.setting,
         "valid": row.score,
         "state": row.state(),
-        "seeds": {seed: asdict(cell) for seed, cell in row.cells.items()},
+        "cells": {name: asdict(cell) for name, cell in row.cells.items()},
     }
