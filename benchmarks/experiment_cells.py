@@ -57,17 +57,9 @@ class Bench:
         return found
 
     def _command(self, stage: str, more: list[str]) -> dict[str, Any]:
-        place = ["--workspace", str(self.directory / "workspace"), "--root", str(ROOT)]
-        command = [
-            sys.executable,
-            "-m",
-            "pipeline.cli",
-            stage,
-            str(self.directory / "cell.json"),
-            *place,
-            *more,
-            "--json",
-        ]
+        config, workspace = str(self.directory / "cell.json"), str(self.directory / "workspace")
+        words = [stage, config, "--workspace", workspace, "--root", str(ROOT), "--json", *more]
+        command = [sys.executable, "-m", "pipeline.cli", *words]
         with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True, preexec_fn=_die_with_parent) as run:
             try:
                 said = run.communicate(timeout=max(0.001, self.deadline - time.monotonic()))[0]

@@ -59,9 +59,7 @@ def run(options: argparse.Namespace, configs: Path, out: Path) -> None:
     plans = [load_plan(configs / f"{name}.json") for name in options.data]
     for plan in plans:
         require_known(options.operators or [], list(plan.experiment.operators), "--operators")
-        require_known(
-            [f"{seed}" for seed in options.seeds or []], [f"{one}" for one in plan.experiment.seeds], "--seeds"
-        )
+        require_known([*map(str, options.seeds or [])], [*map(str, plan.experiment.seeds)], "--seeds")
     for plan in plans:
         if plan.experiment.pairs:
             prepare_pairs(plan.experiment.pairs)
