@@ -21,7 +21,7 @@ ifneq ($(filter $(CONFIG),configs/demo.json configs/demo_rank.json),)
 INPUT := $(DEMO_DATA)
 endif
 
-.PHONY: help venv partition train evaluate export rank nightly status test test-slow consent-check lint wheel check-wheel schema real-impressions bench-rank bench-score bench-append bench-import bench-train bench-swap bench-kill byte-rail bench-retrieval bench-evaluate experiments clean
+.PHONY: help venv partition train evaluate export rank nightly status test test-slow consent-check lint wheel check-wheel schema real-impressions bench-rank bench-rank-speed bench-score bench-append bench-import bench-train bench-swap bench-kill byte-rail bench-retrieval bench-evaluate experiments clean
 
 help:  ## This list
 	@echo "usage: make TARGET [CONFIG=configs/demo.json] [ARGS='--set model.epochs=3']"
@@ -92,6 +92,10 @@ real-impressions: venv  ## Impressions for the ranker, from the real data sets b
 
 bench-rank: venv  ## Memory of the ranker on 1 and 20 million impressions
 	$(BIN)/python -m benchmarks.bench_rank_memory $(ARGS)
+
+bench-rank-speed: venv $(DEMO_DATA)  ## Training speed of the ranker's arms, examples a second of processor time
+	$(BIN)/transra run configs/demo_rank.json --until export
+	$(BIN)/python -m benchmarks.bench_rank_speed $(ARGS)
 
 bench-score: venv  ## Scoring 100 candidates for one user by a published model of 10 M ids
 	$(BIN)/python -m benchmarks.bench_score $(ARGS)

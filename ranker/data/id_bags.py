@@ -16,20 +16,24 @@ def salts_of(layout: Layout) -> list[int]:
     return [zlib.crc32(slot.space.encode()) for slot in layout.slots for _ in range(slot.width)]
 
 
-def table_rows(hashes: Tensor, salts: Tensor, multipliers: Tensor, rows: int) -> Tensor:
-    """Ids (B, T) -> the K of the table's `rows` that each is the sum of, (B, T, K).
+def table_rows(salted: Tensor, multipliers: Tensor, rows: int) -> Tensor:
+    """Hashes of ids (...), mixed with their salts -> the K of the table's `rows` that each is the sum of, (..., K).
 
     The k-th choice is a multiplicative hash of its own.
     """
-    mixed = ((hashes ^ salts) & 0xFFFFFFFF).unsqueeze(-1) * multipliers
+    mixed = (salted & 0xFFFFFFFF).unsqueeze(-1) * multipliers
     return ((mixed >> 15) & 0x7FFFFFFF) % rows
 
 
 def id_means(table: Tensor, hashes: Tensor, salts: Tensor, multipliers: Tensor, layout: Layout) -> Tensor:
-    """Table (R, D) and ids (B, T), 0 for no id -> (B, S, D), one embedding per slot; a list is the mean of its ids."""
+    """Table (R, D) and ids (B, T), 0 for no id -> (B, S, D), one embedding per slot; a list is the mean of its ids.
+
+    Most ids are in a batch many times: each is looked up once, and its gradients are summed up before they are sparse.
+    """
     present = hashes != 0
     lengths = torch.stack([present[:, slot.tokens].sum(dim=1) for slot in layout.slots], dim=1)
-    sizes = lengths.flatten() * len(multipliers)
-    chosen = table_rows(hashes, salts, multipliers, len(table))[present]
-    bags = F.embedding_bag(chosen.flatten(), table, sizes.cumsum(0) - sizes, mode="sum", sparse=True)
+    ids, each = torch.unique((hashes ^ salts)[present], return_inverse=True)
+    summed = F.embedding(table_rows(ids, multipliers, len(table)), table, sparse=True).sum(dim=1)
+    sizes = lengths.flatten()
+    bags = F.embedding_bag(each, summed, sizes.cumsum(0) - sizes, mode="sum")
     return bags.view(*lengths.shape, table.shape[1]) / lengths.clamp(min=1).unsqueeze(-1)

@@ -60,31 +60,49 @@ class ListAttention(nn.Module):
 
     def forward(self, ads: Tensor, normed: Tensor, known: Tensor) -> tuple[Tensor, Tensor]:
         """`ads` (B, J * A), `normed` (B, L, D), `known` (B, L) -> (B, A) and the weights (B, H, 1 + L)."""
-        query = self.query(ads).view(-1, self.heads, self.dimension)
-        listed = (query @ normed.transpose(1, 2)).masked_fill(~known.unsqueeze(1), -torch.inf)
-        scores = torch.cat([(query @ self.empty).unsqueeze(2), listed], dim=2)
-        weights = (scores * self.dimension**-0.5).softmax(dim=2)
-        answer = weights[:, :, 1:] @ normed + weights[:, :, :1] * self.empty
-        return self.value(answer.flatten(1)), weights
+        answer, weights = self.attend(*self.asked(ads), normed, known)
+        return self.answer(answer, weights[:, :, 0]), weights
+
+    def asked(self, ads: Tensor) -> tuple[Tensor, Tensor]:
+        """Of ads (B, J * A): what is held against the list (B, H * D), and its products with the empty list (B, H)."""
+        query = self.query(ads) * self.dimension**-0.5
+        return query, query.unflatten(1, (self.heads, self.dimension)) @ self.empty
+
+    def attend(self, query: Tensor, empty: Tensor, normed: Tensor, known: Tensor) -> tuple[Tensor, Tensor]:
+        """What `asked` gave, and a list -> the sum of the list's vectors (B, H, D), and all weights (B, H, 1 + L)."""
+        listed = query.unflatten(1, (self.heads, self.dimension)) @ normed.transpose(1, 2)
+        listed = listed.masked_fill(~known.unsqueeze(1), -torch.inf)
+        weights = torch.cat([empty.unsqueeze(2), listed], dim=2).softmax(dim=2)
+        return weights[:, :, 1:] @ normed, weights
+
+    def answer(self, total: Tensor, of_empty: Tensor) -> Tensor:
+        """(B, H, D) of the list and the weights (B, H) of the empty one -> (B, A)."""
+        empty = self.value.weight.unflatten(1, (self.heads, self.dimension)) @ self.empty  # (A, H)
+        return torch.addmm(self.value(total.flatten(1)), of_empty, empty.T)
 
 
 class ContextAttention(nn.Module):
-    """The tabular context asks, the tokens answer: (B, C) and (B, N, A) -> (B, A) and the weights (B, H, N)."""
+    """The tabular context asks, the tokens answer: (B, C) and (B, N, A) -> (B, A) and the weights (B, H, N).
+
+    As in `ListAttention`, the maps of keys and values are moved to the query and to the sum: one each, not N. Keys
+    have no bias, which would add the same to all scores of a head.
+    """
 
     def __init__(self, context: int, width: int, heads: int) -> None:
         super().__init__()
         self.heads = heads
         self.query = nn.Linear(context, width)
-        self.key = nn.Linear(width, width)
+        self.key = nn.Linear(width, width, bias=False)
         self.value = nn.Linear(width, width)
         self.gate = nn.Linear(context, width)
         self.residual = nn.Linear(context, width)
 
     def forward(self, context: Tensor, tokens: Tensor) -> tuple[Tensor, Tensor]:
-        query, keys, values = (
-            part.view(context.shape[0], -1, self.heads, part.shape[-1] // self.heads).transpose(1, 2)
-            for part in (self.query(context), self.key(tokens), self.value(tokens))
-        )
-        weights = (query @ keys.transpose(2, 3) / math.sqrt(query.shape[-1])).softmax(dim=3)
-        answer = (weights @ values).flatten(1)
-        return self.residual(context) + torch.sigmoid(self.gate(context)) * answer, weights.squeeze(2)
+        shape = (self.heads, self.key.out_features // self.heads)
+        keys, values = (map.weight.unflatten(0, shape) for map in (self.key, self.value))  # (H, A / H, A)
+        query = self.query(context).unflatten(1, shape).transpose(0, 1) @ keys  # (H, B, A)
+        scores = query.transpose(0, 1) @ tokens.transpose(1, 2) / math.sqrt(shape[1])
+        weights = scores.softmax(dim=2)
+        pooled = (weights @ tokens).transpose(0, 1) @ values.transpose(1, 2)  # (H, B, A / H)
+        answer = pooled.transpose(0, 1).flatten(1) + self.value.bias
+        return self.residual(context) + torch.sigmoid(self.gate(context)) * answer, weights

@@ -33,7 +33,7 @@ class IdEmbedding(nn.Module):
 
     def places(self, hashes: Tensor) -> Tensor:
         """The rows of each id, (B, T, K)."""
-        return table_rows(hashes, self.salts, self.multipliers, self.rows)
+        return table_rows(hashes ^ self.salts, self.multipliers, self.rows)
 
     def forward(self, hashes: Tensor) -> Tensor:
         means = id_means(self.table, hashes, self.salts, self.multipliers, self.layout)

@@ -1,6 +1,7 @@
 """Graph vectors by attention: adapted to the ranker, matched user against ad, and attended to."""
 
 import math
+from typing import NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
@@ -15,9 +16,28 @@ from ranker.model.kge_table import KgeTable
 from ranker.model.list_matches import UNITS, ListMatches
 from ranker.model.principal_axes import normed, principal_axes
 from ranker.model.relation_scores import RelationScores
+from ranker.model.repeats import Distinct, by_length, different, in_order
 
 SHORTEST = 1.0  # lengths (about the root of the width) that nearly vanish, those of unknown entities, match nothing
 SUMMARY = 8  # numbers that the backbone gets of each adapted vector by itself
+
+
+class Single(NamedTuple):
+    """What is known of a slot of one id, of the (U,) `distinct` rows alone."""
+
+    distinct: Distinct
+    vector: Tensor  # (U, D) at unit scale
+    normed: Tensor  # (U, D)
+    known: Tensor  # (U, 1)
+    token: Tensor  # (U, A)
+
+
+class Asked(NamedTuple):
+    """The ads that lists are held against."""
+
+    distinct: Distinct
+    tokens: Tensor  # (U, J * A)
+    normed: Tensor  # (U, J, D)
 
 
 class KgeAttention(nn.Module):
@@ -36,8 +56,7 @@ class KgeAttention(nn.Module):
         self.table, self.groups = table, config.groups
         self.singles, self.lists = layout.graph(lists=False), layout.graph(lists=True)
         self.places = {slot.name: index for index, slot in enumerate(layout.slots)}
-        ads = [slot for slot in self.singles if slot.side == "ad"]
-        self.ads = [slot.name for slot in ads]
+        self.ads = ads = [slot for slot in self.singles if slot.side == "ad"]
         self.users = [slot.name for slot in self.singles + self.lists if slot.side == "user"]
         width = config.width
         start = leading(principal_axes(export, sorted({str(slot.type) for slot in layout.graph()})), width)
@@ -60,40 +79,70 @@ class KgeAttention(nn.Module):
 
     def forward(self, batch: Batch, context: Tensor, ids: Tensor | None) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
         """Features, matches, and the attention weights: by list slot (B, H, 1 + L), 'context' (B, H, N)."""
-        tokens, weights, vectors, known, matched = {}, {}, {}, {}, []
-        for slot in self.singles:
-            rows = batch.rows[:, slot.tokens]
-            vectors[slot.name], known[slot.name] = self.table(str(slot.type), rows)[:, 0], rows >= 0
-            own_ids = None if ids is None else ids[:, self.places[slot.name]]
-            adapter = self.adapters[slot.name]
-            tokens[slot.name] = adapter(normed(vectors[slot.name]), known[slot.name].float(), own_ids)
-        ads = torch.cat([tokens[name] for name in self.ads], dim=1)
-        exported = torch.stack([normed(vectors[name]) for name in self.ads], dim=1)
-        for slot in self.lists:
-            rows = batch.rows[:, slot.tokens]
-            listed = normed(self.table.exported(str(slot.type), rows))
-            ages = None if slot.ages is None else batch.ages[:, slot.ages]
-            tokens[slot.name], weights[slot.name] = self.attentions[slot.name](ads, listed, rows >= 0)
-            cosines = exported @ listed.transpose(1, 2) / listed.shape[2]
-            matched.append(self.list_matches[slot.name](cosines, rows >= 0, ages))
-        answer, weights["context"] = self.context(context, torch.stack(list(tokens.values()), dim=1))
-        summaries = [self.summaries[name](token) for name, token in tokens.items()]
-        lengths = [log_length(vector) for vector in vectors.values()]
+        ads, users = Distinct.of(batch, self.ads), Distinct()
+        singles = {
+            slot.name: self._single(batch, slot, ids, ads if slot.side == "ad" else users) for slot in self.singles
+        }
+        asked = Asked(
+            ads,
+            torch.cat([singles[slot.name].token for slot in self.ads], dim=1),
+            torch.stack([singles[slot.name].normed for slot in self.ads], dim=1),
+        )
+        lists = {slot.name: self._list(batch, slot, asked) for slot in self.lists}
+        tokens = {name: one.distinct.each(one.token) for name, one in singles.items()}
+        tokens |= {name: token for name, (token, _, _) in lists.items()}
+        answer, of_context = self.context(context, torch.stack(list(tokens.values()), dim=1))
+        weights = {name: of_list for name, (_, of_list, _) in lists.items()} | {"context": of_context}
+        summaries = [one.distinct.each(self.summaries[name](one.token)) for name, one in singles.items()]
+        summaries += [self.summaries[name](token) for name, (token, _, _) in lists.items()]
+        lengths = [one.distinct.each(log_length(one.vector)) for one in singles.values()]
         products, cosines = self._products(tokens)
-        matches = torch.cat([cosines, self._relation_scores(vectors, known)], dim=1)
+        scores = [self._relation_scores(singles, ads)] if self.relations.width else []
+        matches = torch.cat([cosines, *scores], dim=1)
+        matched = [of_list for _, _, of_list in lists.values()]
         return torch.cat([answer, *summaries, *lengths, products, *matched, matches], dim=1), matches, weights
 
-    def _relation_scores(self, vectors: dict[str, Tensor], known: dict[str, Tensor]) -> Tensor:
+    def _single(self, batch: Batch, slot: Slot, ids: Tensor | None, distinct: Distinct) -> Single:
+        rows = distinct.once(batch.rows[:, slot.tokens])
+        vector, known = self.table(str(slot.type), rows)[:, 0], rows >= 0
+        scaled = normed(vector)
+        own_ids = None if ids is None else distinct.once(ids[:, self.places[slot.name]])
+        return Single(distinct, vector, scaled, known, self.adapters[slot.name](scaled, known.float(), own_ids))
+
+    def _list(self, batch: Batch, slot: Slot, asked: Asked) -> tuple[Tensor, Tensor, Tensor]:
+        """A list as a token (B, A), the weights (B, H, 1 + L), and its events held against the ads (B, UNITS)."""
+        attention = cast(ListAttention, self.attentions[slot.name])
+        rows, of_ads = batch.rows[:, slot.tokens], (*attention.asked(asked.tokens), asked.normed)
+        wanted, places = different(rows)
+        vectors = normed(self.table.exported(str(slot.type), wanted))
+        groups, totals, weights, matched = [], [], [], []
+        for group, width in by_length(known := rows >= 0):
+            part = (slice(None) if group is None else group, slice(width))
+            listed = vectors if places is None else vectors.index_select(0, places[part].flatten())
+            listed = listed.view(-1, width, vectors.shape[-1])
+            query, empty, ads = (asked.distinct.each(one, group) for one in of_ads)
+            total, of_group = attention.attend(query, empty, listed, known[part])
+            cosines = ads @ listed.transpose(1, 2) / vectors.shape[-1]
+            ages = None if slot.ages is None else batch.ages[:, slot.ages][part]
+            groups.append(group)
+            totals.append(total)
+            weights.append(F.pad(of_group, (0, slot.width - width)))
+            matched.append(self.list_matches[slot.name](cosines, known[part], ages))
+        total, of_list, of_events = (in_order(groups, values) for values in (totals, weights, matched))
+        return attention.answer(total, of_list[:, :, 0]), of_list, of_events
+
+    def _relation_scores(self, singles: dict[str, Single], ads: Distinct) -> Tensor:
         """(B, R), from vectors at the scale that the graph learned them at: translations are of that scale."""
         scales = {slot.name: self.table.scales[str(slot.type)] for slot in self.singles}
-        return self.relations({name: vector / scales[name] for name, vector in vectors.items()}, known)
+        vectors = {name: one.vector / scales[name] for name, one in singles.items()}
+        return self.relations(vectors, {name: one.known for name, one in singles.items()}, ads)
 
     def _products(self, tokens: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
         """Partial inner products (B, users * ads * groups) and cosines (B, users * ads) of adapted vectors."""
         users = torch.stack([tokens[name] for name in self.users], dim=1)
-        ads = torch.stack([tokens[name] for name in self.ads], dim=1)
+        ads = torch.stack([tokens[slot.name] for slot in self.ads], dim=1)
         size = users.shape[-1] // self.groups
-        products = torch.einsum("bugk,bagk->buag", *(side.unflatten(2, (self.groups, size)) for side in (users, ads)))
+        products = (users.unsqueeze(2) * ads.unsqueeze(1)).unflatten(3, (self.groups, size)).sum(dim=4)
         lengths = users.norm(dim=2).unsqueeze(2) * ads.norm(dim=2).unsqueeze(1)
         cosines = products.sum(dim=3) / lengths.clamp(min=SHORTEST)
         return products.flatten(1) / math.sqrt(size), cosines.flatten(1)

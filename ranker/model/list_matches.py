@@ -27,7 +27,9 @@ class ListMatches(nn.Module):
         self.ages = nn.Parameter(torch.zeros(1 + AGE_BUCKETS, UNITS)) if timed else None
 
     def forward(self, cosines: Tensor, known: Tensor, ages: Tensor | None) -> Tensor:
-        """`known` (B, L) and, for a list with times, `ages` (B, L) in buckets."""
-        moved = self.places if ages is None or self.ages is None else self.places + F.embedding(ages, self.ages)
+        """`known` (B, L) and, for a list with times, `ages` (B, L) in buckets; L may be less than the list's cap."""
+        moved = self.places[: known.shape[1]]
+        if ages is not None and self.ages is not None:
+            moved = moved + self.ages.index_select(0, ages.flatten()).view(*ages.shape, UNITS)
         units = F.linear(cosines.transpose(1, 2), self.weight, self.bias) + BIAS_SPEED * moved
         return (units.relu() * known.unsqueeze(2)).sum(dim=1).log1p()

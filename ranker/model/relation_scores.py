@@ -1,17 +1,22 @@
 """How well a user and an ad fit by each relation of the graph, in the relation's own space."""
 
+from collections.abc import Iterable
+from typing import cast
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from artifacts.embeddings import Embeddings, ExportedRelation
 from ranker.data.slots import Slot
+from ranker.model.repeats import Distinct
 
+SHORTEST = 1e-8  # length below which a vector has no direction
 LINEAR = {"projection", "left_projection", "right_projection", "translation"}  # what is scored; other operators are not
 
 
 class RelationScore(nn.Module):
-    """cos(M_l h + r, M_r t) of heads and tails, (B, D) each -> (B, 1), with the parameters that the graph learned.
+    """The sides of cos(M_l h + r, M_r t), with the parameters that the graph learned.
 
     An absent projection is the identity and an absent translation zero, so this covers TransE and an anchor relation.
     """
@@ -28,12 +33,15 @@ class RelationScore(nn.Module):
         self.register_buffer("right", found.get("right_projection", tied), persistent=False)
         self.register_buffer("translation", found.get("translation"), persistent=False)
 
-    def forward(self, heads: Tensor, tails: Tensor) -> Tensor:
-        left = heads if self.left is None else F.linear(heads, self.left)
-        right = tails if self.right is None else F.linear(tails, self.right)
-        if self.translation is not None:
-            left = left + self.translation
-        return F.cosine_similarity(left, right, dim=1).unsqueeze(1)
+    def heads(self, vectors: Tensor) -> Tensor:
+        """Vectors (B, D) in the relation's space, translated and of length 1."""
+        left = vectors if self.left is None else F.linear(vectors, self.left)
+        return F.normalize(left if self.translation is None else left + self.translation, dim=1, eps=SHORTEST)
+
+    def tails(self, vectors: Tensor) -> Tensor:
+        """Vectors (B, D) in the relation's space and of length 1."""
+        right = vectors if self.right is None else F.linear(vectors, self.right)
+        return F.normalize(right, dim=1, eps=SHORTEST)
 
 
 class RelationScores(nn.Module):
@@ -52,12 +60,13 @@ class RelationScores(nn.Module):
         self.scores = nn.ModuleList(RelationScore(relation) for relation, _, _ in fitting)
         self.width = len(self.pairs)
 
-    def forward(self, vectors: dict[str, Tensor], known: dict[str, Tensor]) -> Tensor:
-        """`vectors` (B, D) as exported and `known` (B, 1), by slot."""
-        if not self.pairs:
-            return next(iter(vectors.values()))[:, :0]
-        found = [
-            score(vectors[user], vectors[ad]) * (known[user] & known[ad])
-            for (user, ad), score in zip(self.pairs, self.scores, strict=True)
-        ]
+    def forward(self, vectors: dict[str, Tensor], known: dict[str, Tensor], distinct: Distinct) -> Tensor:
+        """`vectors` as exported and `known`, by slot: (B, D) and (B, 1) of users, (U, ...) of the `distinct` ads.
+
+        There must be a relation, `width` > 0.
+        """
+        found = []
+        for (user, ad), score in zip(self.pairs, cast(Iterable[RelationScore], self.scores), strict=True):
+            cosine = (score.heads(vectors[user]) * distinct.each(score.tails(vectors[ad]))).sum(dim=1, keepdim=True)
+            found.append(cosine * (known[user] & distinct.each(known[ad])))
         return torch.cat(found, dim=1)

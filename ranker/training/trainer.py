@@ -53,7 +53,7 @@ class Training:
         sparse = {id(parameter) for found in tables.values() for parameter in found}
         dense = [parameter for parameter in model.parameters() if id(parameter) not in sparse]
         self.optimizers: list[torch.optim.Optimizer] = [
-            torch.optim.AdamW(dense, training.lr, weight_decay=training.weight_decay),
+            torch.optim.AdamW(dense, training.lr, weight_decay=training.weight_decay, fused=True),
             *(RowwiseAdagrad(found, getattr(config, name).lr) for name, found in tables.items() if found),
         ]
         self.rates = [optimizer.param_groups[0]["lr"] for optimizer in self.optimizers]
