@@ -3,6 +3,7 @@
 from torch import Tensor, nn
 
 from ranker.config.sections import BackboneConfig
+from ranker.model.dropout import Dropout
 
 
 class CrossNetwork(nn.Module):
@@ -27,6 +28,6 @@ class Perceptron(nn.Sequential):
     def __init__(self, width: int, config: BackboneConfig) -> None:
         layers: list[nn.Module] = []
         for hidden in config.hidden:
-            layers += [nn.Linear(width, hidden), nn.ReLU(), nn.Dropout(config.dropout)]
+            layers += [nn.Linear(width, hidden), nn.ReLU(), Dropout(config.dropout)]
             width = hidden
         super().__init__(*layers)

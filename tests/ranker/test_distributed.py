@@ -66,11 +66,10 @@ def steps(place: Path) -> int:
 
 
 def assert_equal(one: dict[str, torch.Tensor], two: dict[str, torch.Tensor]) -> None:
-    """But for rounding. A key's bias moves no softmax: its gradient is rounding alone, which Adam makes visible."""
+    """But for rounding: each process sums in an order of its own, and Adam makes small gradients as large as others."""
     assert one.keys() == two.keys()
     apart = {name: float((values - two[name]).abs().max()) for name, values in one.items()}
-    assert apart.pop("attention.context.key.bias", 0) < 1e-4
-    assert {name: distance for name, distance in apart.items() if distance > 1e-6} == {}
+    assert {name: distance for name, distance in apart.items() if distance > 1e-5} == {}
 
 
 @pytest.mark.parametrize(

@@ -19,6 +19,7 @@ from ranker.data.records import Split, Summary
 from ranker.data.slots import Layout
 from ranker.data.windows import Windows
 from ranker.model.attention import ListAttention
+from ranker.model.dropout import Dropout
 from ranker.model.id_embedding import IdEmbedding
 from ranker.model.kge_table import KgeTable
 from ranker.model.ranker_model import RankerModel
@@ -149,6 +150,23 @@ def test_dropout_hides_ids_in_training_only() -> None:
     hidden = (table.train()(hashes) == 0).all(dim=2)
     assert 0.28 < hidden.float().mean() < 0.32 and 0.05 < (hidden[:, 0] & hidden[:, 1]).float().mean() < 0.13
     assert not (table.eval()(hashes) == 0).all(dim=2).any()
+
+
+@pytest.mark.parametrize("share", [0.0, 0.1, 0.5, 0.99])
+def test_dropout_hides_its_share_and_keeps_the_mean(share: float) -> None:
+    layer, ones = Dropout(share).train(), torch.ones(501, 799, requires_grad=True)
+    torch.manual_seed(0)
+    found = layer(ones)
+    found.sum().backward()
+    hidden = found == 0
+    assert hidden.float().mean().item() == pytest.approx(share, abs=0.003)
+    assert torch.allclose(found[~hidden], torch.tensor(1 / (1 - share)), rtol=2e-3)
+    assert ones.grad is not None and torch.equal(ones.grad, found.detach())
+    for shift in (1, 2, 4, 799):  # no two components are hidden together more often than by chance
+        both = (hidden.flatten()[shift:] & hidden.flatten()[:-shift]).float().mean().item()
+        assert both == pytest.approx(share**2, abs=0.003)
+    torch.manual_seed(0)
+    assert torch.equal(layer(ones), found) and layer.eval()(ones) is ones
 
 
 def test_row_wise_adagrad_is_its_formula_and_leaves_other_rows() -> None:
