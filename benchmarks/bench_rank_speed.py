@@ -23,7 +23,9 @@ from artifacts.embeddings import Embeddings
 from benchmarks.environment import save, surroundings
 from pipeline.config.loading import load_config
 from ranker.config.sections import RankerConfig
+from ranker.data.attributes import Attributes
 from ranker.data.exports import Export, open_exports
+from ranker.data.forgotten import Forgotten
 from ranker.data.log import ImpressionLog
 from ranker.data.prepare import prepare
 from ranker.data.records import Records, Split, Summary
@@ -59,8 +61,9 @@ KINDS = {
 
 def prepared(config: RankerConfig, root: Path, run: Path, directory: Path) -> tuple[Summary, Embeddings, Records]:
     """What an arm is made from, and as many training records as are shuffled at a time."""
-    log = ImpressionLog(config, root)
-    opened = open_exports({"run": Export.of_run(run)}, config)
+    exports = {"run": Export.of_run(run)}
+    log = ImpressionLog(config, root, attributes=Attributes.of(config, exports, Forgotten()))
+    opened = open_exports(exports, config)
     summary = prepare(log, Windows.of(log), opened, "bench", directory, lambda step, fraction: None)
     training, rng = config.training, np.random.default_rng(0)
     records = next(Split.of(directory, "train", summary).shuffled(rng, training.buffer_rows, training.keep_negatives))

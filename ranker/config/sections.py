@@ -46,7 +46,7 @@ class AttentionConfig(Section):
     """How graph vectors are adapted, matched and attended to."""
 
     width: int = Field(64, gt=0, le=1 << 16, description="Length of an adapted vector.")
-    heads: int = Field(4, gt=0, le=1 << 10, description="Attention heads.")
+    heads: int = Field(2, gt=0, le=1 << 10, description="Attention heads.")
     groups: int = Field(
         8, gt=0, le=1 << 16, description="Partial inner products of each user vector with each ad vector."
     )
