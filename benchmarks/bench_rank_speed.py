@@ -54,7 +54,7 @@ KINDS = {
     ),
     "sums": ("sum", "mean", "amax", "amin", "_softmax", "_softmax_backward_data", "linalg_vector_norm"),
     "copies": ("copy_", "cat", "stack", "fill_", "zero_"),
-    "dropout": ("bernoulli_", "native_dropout"),
+    "dropout": ("random_", "bernoulli_", "native_dropout"),
     "layer norm": ("native_layer_norm", "native_layer_norm_backward"),
 }
 
