@@ -21,7 +21,7 @@ ifneq ($(filter $(CONFIG),configs/demo.json configs/demo_rank.json),)
 INPUT := $(DEMO_DATA)
 endif
 
-.PHONY: help venv partition train evaluate export rank nightly status test test-slow consent-check lint wheel check-wheel schema real-impressions bench-rank bench-rank-speed bench-score bench-append bench-import bench-train bench-swap bench-kill byte-rail bench-retrieval bench-evaluate experiments clean
+.PHONY: help venv partition train evaluate export rank nightly status test test-slow consent-check lint wheel check-wheel schema real-impressions bench-rank bench-rank-memory bench-rank-speed bench-score bench-append bench-import bench-train bench-swap bench-kill byte-rail bench-retrieval bench-evaluate experiments clean
 
 help:  ## This list
 	@echo "usage: make TARGET [CONFIG=configs/demo.json] [ARGS='--set model.epochs=3']"
@@ -90,7 +90,7 @@ real-impressions: venv  ## Impressions for the ranker, from the real data sets b
 	$(BIN)/python -m benchmarks.complete_journey_impressions
 	$(BIN)/python -m benchmarks.globo_impressions
 
-bench-rank: venv  ## Memory of the ranker on 1 and 20 million impressions
+bench-rank-memory: venv  ## Memory of the ranker on 1 and 20 million impressions
 	$(BIN)/python -m benchmarks.bench_rank_memory $(ARGS)
 
 bench-rank-speed: venv $(DEMO_DATA)  ## Training speed of the ranker's arms, examples a second of processor time
@@ -99,6 +99,26 @@ bench-rank-speed: venv $(DEMO_DATA)  ## Training speed of the ranker's arms, exa
 
 bench-score: venv  ## Scoring 100 candidates for one user by a published model of 10 M ids
 	$(BIN)/python -m benchmarks.bench_score $(ARGS)
+
+# The peers have requirements of their own (FuxiCTR an old polars), so each gets an environment of its own. LightGBM is
+# to see the project's packages, too: its features are made from the log as the ranker reads it.
+RANK_PEERS := benchmarks/out/rank_peers
+
+$(RANK_PEERS)/lightgbm/installed: | venv
+	$(PYTHON) -m venv $(RANK_PEERS)/lightgbm
+	$(RANK_PEERS)/lightgbm/bin/pip install --quiet --no-deps lightgbm
+	$(BIN)/python -c 'import site; print(site.getsitepackages()[0])' > "$$($(RANK_PEERS)/lightgbm/bin/python -c 'import site; print(site.getsitepackages()[0])')/project.pth"
+	touch $@
+
+$(RANK_PEERS)/fuxictr/installed:
+	$(PYTHON) -m venv $(RANK_PEERS)/fuxictr
+	$(RANK_PEERS)/fuxictr/bin/pip install --quiet --constraint constraints.txt torch
+	$(RANK_PEERS)/fuxictr/bin/pip install --quiet 'fuxictr==2.3.10' 'polars<2'
+	touch $@
+
+# demo_large is made by hand (configs/demo_large.json says how), then: make bench-rank ARGS='--data demo_large'
+bench-rank: venv $(DEMO_DATA) real-impressions $(RANK_PEERS)/lightgbm/installed $(RANK_PEERS)/fuxictr/installed  ## The ranker beside LightGBM and FuxiCTR: quality, speed, memory
+	$(BIN)/python -m benchmarks.bench_rank $(ARGS)
 
 bench-import: venv  ## Graph construction against PyTorch-BigGraph's importer, and its growth to 100 M edges
 	$(BIN)/python -m benchmarks.bench_import

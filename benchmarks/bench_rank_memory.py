@@ -1,6 +1,6 @@
 """Memory of the ranker as the log grows: one arm on logs of different lengths, each as a whole process.
 
-    make bench-rank
+    make bench-rank-memory
     python -m benchmarks.bench_rank_memory --millions 1 20 --arm attention --entities 1000000
 
 Impressions are drawn at random and written chunk by chunk; the export holds random vectors. What is measured is the

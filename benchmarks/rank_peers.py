@@ -2,10 +2,10 @@
 
     python -m benchmarks.rank_peers configs/demo_rank.json --run runs/demo_rank/latest
 
-Prints one JSON object: by features and task, AUC, gAUC, NE, log loss and calibration on the test days. Features are
-`plain` (the tabular columns), `counts` (and rates of earlier days), `lists` (and order, age and matches of lists) and
-`cosines` (and cosines of exported vectors). Runs where LightGBM is installed beside the project. One setting, not
-tuned; rounds are chosen on the validation days.
+Prints one JSON object: by features and task, AUC, gAUC, NE, log loss and calibration on the test days, and the log
+loss on those of validation. Features are `plain` (the tabular columns), `counts` (and rates of earlier days), `lists`
+(and order, age and matches of lists) and `cosines` (and cosines of exported vectors). Runs where LightGBM is installed
+beside the project. One setting, not tuned; rounds are chosen on the validation days.
 """
 
 import argparse
@@ -19,8 +19,8 @@ import lightgbm
 import numpy as np
 
 from artifacts.embeddings import Embeddings
+from benchmarks.rank_data import ranker_config
 from benchmarks.rank_features import Array, Features, Rows, cosines, counts, lists, plain
-from pipeline.config.loading import load_config
 from ranker.config.sections import RankerConfig
 from ranker.data.exports import Export
 from ranker.data.log import ImpressionLog
@@ -46,8 +46,24 @@ class Boosting:
         self.rows = Rows.of(log, self.export)
         self.split = Windows.of(log).split(self.rows.times)
         self.users = self.rows.hashes[:, Layout.of(config).slot(config.user).first]
-        self.shared = [plain(self.rows, config), {}, lists(self.rows, config)]
-        self.shared.append(cosines(self.rows, config, self.export) if self.export else {})
+        self._made: dict[str, Features] = {}
+
+    def _features(self, kind: str, task: str, prior: float) -> Features:
+        """Those of a kind and of the kinds before it; `prior` is the task's rate in training."""
+        found: Features = {}
+        for one in KINDS[: KINDS.index(kind) + 1]:
+            name = f"{one} {task}" if one == "counts" else one
+            if name not in self._made:
+                self._made[name] = self._make(one, task, prior)
+            found |= self._made[name]
+        return found
+
+    def _make(self, kind: str, task: str, prior: float) -> Features:
+        if kind == "counts":
+            return counts(self.rows, self.config, task, prior)
+        if kind == "cosines":
+            return cosines(self.rows, self.config, self.export) if self.export else {}
+        return {"plain": plain, "lists": lists}[kind](self.rows, self.config)
 
     def run(self, task: str, kinds: list[str], seed: int, predictions: Path | None) -> dict[str, Any]:
         """Metrics on test by kind of features."""
@@ -55,22 +71,20 @@ class Boosting:
         rows = judged(task, self.rows.click, self.rows.conversion)
         parts = [rows & (self.split == index) for index in range(len(SPLITS))]
         found: dict[str, Any] = {}
-        self.shared[1] = counts(self.rows, self.config, task, float(y[parts[0]].mean()))
         for kind in kinds:
-            features: Features = {}
-            for one in self.shared[: KINDS.index(kind) + 1]:
-                features |= one
+            features = self._features(kind, task, float(y[parts[0]].mean()))
             started = time.perf_counter()
-            p, rounds = self._fit(features, y, parts, seed)
-            found[kind] = summary(y[parts[2]], p, self.users[parts[2]])
-            found[kind] |= {"features": len(features), "rounds": rounds, "seconds": time.perf_counter() - started}
+            p, fitted = self._fit(features, y, parts, seed)
+            found[kind] = summary(y[parts[2]], p, self.users[parts[2]]) | fitted
+            found[kind] |= {"features": len(features), "seconds": time.perf_counter() - started}
             print(f"{task} {kind}: {found[kind]}", file=sys.stderr, flush=True)
             if predictions is not None:
                 np.save(predictions / f"lightgbm-{kind}-{task}-{seed}.npy", p)
         return found
 
-    def _fit(self, features: Features, y: Array, parts: list[Array], seed: int) -> tuple[Array, int]:
-        """Probabilities of the test rows, and the rounds that were best on validation."""
+    def _fit(self, features: Features, y: Array, parts: list[Array], seed: int) -> tuple[Array, dict[str, Any]]:
+        """Probabilities of the test rows; the rounds that were best on validation, and what they reached there."""
+        started, processor = time.perf_counter(), time.process_time()
         table = np.column_stack([np.asarray(values, np.float32) for values in features.values()])
         categoricals = [index for index, name in enumerate(features) if name in self.config.categoricals]
         train = lightgbm.Dataset(table[parts[0]], y[parts[0]], categorical_feature=categoricals)
@@ -80,7 +94,13 @@ class Boosting:
         model = lightgbm.train(
             SETTINGS | {"num_leaves": leaves, "seed": seed}, train, ROUNDS, valid_sets=[valid], callbacks=[stop]
         )
-        return np.asarray(model.predict(table[parts[2]])), model.best_iteration
+        spent = {"fit_seconds": time.perf_counter() - started, "fit_processor_seconds": time.process_time() - processor}
+        found = {
+            "rounds": model.best_iteration,
+            "valid_logloss": model.best_score["valid_0"]["binary_logloss"],
+            **spent,
+        }
+        return np.asarray(model.predict(table[parts[2]])), found | {"rows_of_training": int(parts[0].sum())}
 
 
 def main() -> None:
@@ -91,14 +111,19 @@ def main() -> None:
     arguments.add_argument("--features", default=",".join(KINDS), help="which kinds, of " + ", ".join(KINDS))
     arguments.add_argument("--seed", type=int, default=0)
     arguments.add_argument("--predictions", type=Path, help="a directory for the probabilities of the test rows")
+    arguments.add_argument("--out", type=Path, help="a file for the JSON object, in place of stdout")
     options = arguments.parse_args()
-    config = load_config(options.config).ranker
-    if config is None or not set(options.features.split(",")) <= set(KINDS):
-        arguments.error(f"expected a config with `ranker`, and features among {', '.join(KINDS)}")
+    config = ranker_config(options.config)
+    if not set(options.features.split(",")) <= set(KINDS):
+        arguments.error(f"expected features among {', '.join(KINDS)}")
     kinds = [kind for kind in options.features.split(",") if kind != "cosines" or options.run]
     boosting = Boosting(config, options.root, options.run)
     found = {task: boosting.run(task, kinds, options.seed, options.predictions) for task in config.labels.tasks}
-    print(json.dumps({"config": str(options.config), "seed": options.seed, "lightgbm": found}))
+    told = {"config": str(options.config), "seed": options.seed, "lightgbm": found, "version": lightgbm.__version__}
+    if options.out is None:
+        print(json.dumps(told))
+    else:
+        options.out.write_text(json.dumps(told))
 
 
 if __name__ == "__main__":
