@@ -39,6 +39,7 @@ from benchmarks.rank_scores import (
 from ranker.config.arms import ARMS as KNOWN_ARMS
 from ranker.evaluation.comparison import sigmoid
 from ranker.experiment.reuse import digest
+from ranker.training.trainer import EVALUATIONS
 
 RANK = OUT / "rank"
 RESULT = OUT / "rank.json"
@@ -215,6 +216,7 @@ class Bench:
             "batch": training.batch_size or training.chosen_batch_size(self._expected_rows),
             "epochs": FUXI_CVR_EPOCHS if few else training.epochs,
             "eval_every": None if few else training.eval_every,
+            "evaluations": 1 if few else EVALUATIONS,
             **{key: getattr(backbone, key) for key in ("hidden", "cross_layers", "cross_rank", "dropout")},
             "dimension": FUXI_DIMENSION,
             "lr": FUXI_LR,

@@ -27,7 +27,7 @@ from fuxictr.version import __version__
 from torch import nn
 
 POOLED = "layers.MaskedAveragePooling()"
-EVALUATIONS, PATIENCE = 4, 3  # of ours: validations in an epoch, and those without a better one
+PATIENCE = 3  # of ours: validations without a better one
 WARM_UP, SPEED_STEPS = 3, 20
 TEST_BATCH = 2048
 
@@ -163,7 +163,7 @@ def main():
     arguments.add_argument("rows", type=Path)
     arguments.add_argument("model", choices=MODELS)
     arguments.add_argument("--pretrained", action="store_true")
-    arguments.add_argument("--settings", type=json.loads, help="batch, epochs, network, seed")
+    arguments.add_argument("--settings", type=json.loads, help="a JSON object: batch, epochs, network, seed")
     arguments.add_argument("--out", type=Path, required=True)
     arguments.add_argument("--predictions", type=Path, required=True)
     options = arguments.parse_args()
@@ -175,7 +175,7 @@ def main():
         dimension = options.settings["dimension"]
         made = feature_map(options.rows, spec["features"], options.pretrained, not attended, dimension, scratch)
         train = loader(made, options.rows, "train", options.settings["batch"], shuffle=True)
-        steps = max(-(-len(train) // EVALUATIONS), 1)
+        steps = -(-len(train) // options.settings["evaluations"])
         settings = options.settings | {"targets": attended, "eval_steps": options.settings["eval_every"] or steps}
 
         def build():

@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from math import nan
 from pathlib import Path
 from typing import Any
 
@@ -88,24 +87,37 @@ def auc_tree(found: Mapping[str, Any]) -> dict[str, dict[str, float | None]]:
 
 
 def table(name: str, found: Mapping[str, Any]) -> str:
-    """Markdown, a line for each model."""
+    """Markdown, a line for each model, and one for each difference."""
     tasks = sorted({task for part in found["models"].values() for task in part["tasks"]})
-    heads = [f"{task.upper()} {metric}" for task in tasks for metric in ("AUC", "gAUC", "NE", "calibration")]
-    costs = ["examples/s: clock, processor", "seconds to test AUC: clock, processor", "peak GiB"]
-    lines = ["| " + " | ".join([name, *heads, *costs]) + " |", "|---" * (1 + len(heads) + len(costs)) + "|"]
-    for model, part in found["models"].items():
-        numbers = [part["tasks"].get(task, {}).get(metric) for task in tasks for metric in METRICS]
-        speed = [part["speed"][f"examples_per_{key}"] for key in ("second", "processor_second")]
-        cells = [f"{nan if number is None else number:.4f}" for number in numbers]
-        cells += [", ".join(f"{one:,.0f}" for one in speed)]
-        cells += [f"{part['seconds']:.0f}, {part['processor_seconds']:.0f}", f"{part['peak_bytes'] / (1 << 30):.2f}"]
-        lines.append("| " + " | ".join([f"`{model}`", *cells]) + " |")
+    heads = [f"{task.upper()} {metric}" for task in tasks for metric in ("AUC", "gAUC", "NE", "calib.")]
+    heads = [name, *heads, "examples/s: clock, processor", "seconds: clock, processor", "peak GiB"]
+    lines = [_line(heads), "|---" * len(heads) + "|"]
+    lines += [_line([f"`{model}`", *_cells(part, tasks)]) for model, part in found["models"].items()]
+    lines.append("")
     for task, others in found["differences"].items():
-        for other, one in others.items():
-            low, high = one["interval"] or (nan, nan)
-            difference = nan if one["difference"] is None else one["difference"]
-            lines.append(f"{task.upper()} AUC, `attention` - `{other}`: {difference:+.4f} [{low:+.4f}, {high:+.4f}]")
-    return "\n".join([*lines[: 2 + len(found["models"])], "", *lines[2 + len(found["models"]) :]])
+        lines += [f"{task.upper()} AUC, `attention` - `{other}`: {_told(one)}" for other, one in others.items()]
+    return "\n".join(lines)
+
+
+def _line(cells: list[str]) -> str:
+    return f"| {' | '.join(cells)} |"
+
+
+def _cells(part: Mapping[str, Any], tasks: list[str]) -> list[str]:
+    numbers = [part["tasks"].get(task, {}).get(metric) for task in tasks for metric in METRICS]
+    rates = [part["speed"][f"examples_per_{key}second"] for key in ("", "processor_")]
+    costs = [f"{part['seconds']:.0f}, {part['processor_seconds']:.0f}", f"{part['peak_bytes'] / (1 << 30):.2f}"]
+    return [*(_number(one) for one in numbers), ", ".join(f"{one:,.0f}" for one in rates), *costs]
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{value:.4f}"
+
+
+def _told(one: Mapping[str, Any]) -> str:
+    if one["difference"] is None or one["interval"] is None:
+        return "not defined"
+    return f"{one['difference']:+.4f} [{one['interval'][0]:+.4f}, {one['interval'][1]:+.4f}]"
 
 
 def probabilities(path: Path) -> Array:
