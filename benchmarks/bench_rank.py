@@ -159,7 +159,8 @@ class Bench:
         return {**found, "speed": json.loads(speed.read_text())}
 
     def _keep_ours(self, arm: str, out: Path) -> None:
-        with np.load(out / "arms" / arm / f"seed-{self.seed}" / "test_logits.npz") as logits:
+        (path,) = (out / "arms" / arm).glob(f"*/seed-{self.seed}/test_logits.npz")
+        with np.load(path) as logits:
             for task in self.config.labels.tasks:
                 np.save(self._predicted(arm, task), sigmoid(logits[task][self.judge.truth.rows(task)]))
 
@@ -254,7 +255,7 @@ class Bench:
         for name, part in parts.items():
             part["tasks"] = {task: self.judge.metrics(task, loaded[name, task]) for task in self.config.labels.tasks}
         differences = {
-            task: {n: self.judge.difference(task, loaded[OURS, task], loaded[n, task]) for n in names if n != OURS}
+            task: self.judge.differences(task, loaded[OURS, task], {n: loaded[n, task] for n in names if n != OURS})
             for task in self.config.labels.tasks
             if OURS in names
         }

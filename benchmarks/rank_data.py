@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from artifacts.embeddings import hash_ids
 from pipeline.config.loading import read_raw
 from ranker.config.sections import RankerConfig
-from ranker.data.log import ImpressionLog, LogBlock
+from ranker.data.block import LogBlock
+from ranker.data.log import ImpressionLog
 
 ROOT = Path(__file__).resolve().parents[1]
 ARMS = ("none", "frozen_concat", "attention")

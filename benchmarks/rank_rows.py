@@ -22,7 +22,9 @@ from numpy.typing import NDArray
 from artifacts.embeddings import Embeddings
 from benchmarks.rank_data import ranker_config
 from ranker.config.sections import RankerConfig
+from ranker.data.attributes import Attributes
 from ranker.data.exports import Export, open_exports
+from ranker.data.forgotten import Forgotten
 from ranker.data.join import NO_ID
 from ranker.data.lists import AGE_BUCKETS
 from ranker.data.log import ImpressionLog
@@ -75,6 +77,10 @@ class FuxiRows:
         # An id that no second training row has says nothing of any other row.
         self.slots = [slot for slot in slots if self._repeats(slot)]
 
+    @property
+    def numerics(self) -> list[str]:
+        return [*self.config.numerics, *self.config.count_features]
+
     def _vocabulary(self, slots: list[Slot]) -> Vocabulary:
         def ids(name: str) -> tuple[Array, Array]:
             records = self.records[name]
@@ -90,7 +96,7 @@ class FuxiRows:
 
     def columns(self, records: Records) -> dict[str, Array]:
         """Arrays (N,), of lists (N, W)."""
-        numbers = {f"number_{name}": records["numerics"][:, i] for i, name in enumerate(self.config.numerics)}
+        numbers = {f"number_{name}": records["numerics"][:, i] for i, name in enumerate(self.numerics)}
         found = {name: np.nan_to_num(values, nan=0.0) for name, values in numbers.items()}
         found |= {f"category_{name}": records["categoricals"][:, i] for i, name in enumerate(self.config.categoricals)}
         for slot in self.slots:
@@ -102,7 +108,7 @@ class FuxiRows:
 
     def features(self) -> dict[str, dict[str, Any]]:
         """FuxiCTR's specification of each column."""
-        found: dict[str, dict[str, Any]] = {f"number_{name}": {"type": "numeric"} for name in self.config.numerics}
+        found: dict[str, dict[str, Any]] = {f"number_{name}": {"type": "numeric"} for name in self.numerics}
         for name, width in zip(self.config.categoricals, self.summary.vocabularies, strict=True):
             found[f"category_{name}"] = {"type": "categorical", "vocab_size": width}
         first: dict[str, str] = {}
@@ -172,9 +178,11 @@ def _spaces(slots: tuple[Slot, ...]) -> Iterator[str]:
 
 def prepared_rows(config: RankerConfig, root: Path, run: Path | None, directory: Path) -> Summary:
     """Prepares the log in `directory`/prepared as the ranker does, unless it is there."""
-    exports = open_exports({} if run is None else {run.name: Export.of_run(run)}, config)
-    log = ImpressionLog(config, root)
-    return prepare(log, Windows.of(log), exports, "", directory / "prepared", lambda step, done: None)
+    exports = {} if run is None else {run.name: Export.of_run(run)}
+    log = ImpressionLog(config, root, attributes=Attributes.of(config, exports, Forgotten()))
+    return prepare(
+        log, Windows.of(log), open_exports(exports, config), "", directory / "prepared", lambda step, done: None
+    )
 
 
 def main() -> None:

@@ -10,7 +10,7 @@ import numpy as np
 from benchmarks.rank_rows import Array
 from ranker.data.records import Split, Summary
 from ranker.evaluation.bootstrap import Bootstrap, interval
-from ranker.evaluation.metrics import summary
+from ranker.evaluation.metrics import auc, summary
 from ranker.evaluation.predictions import Truth
 
 OURS, FUXI, BOOSTING = "attention", "fuxictr_dcnv2_pretrained", "lightgbm"
@@ -40,13 +40,16 @@ class Judge:
         found = summary(y, p, users)
         return {name: found[name] for name in ("rows", "positives", *METRICS)}
 
-    def difference(self, task: str, p: Array, other: Array) -> dict[str, Any]:
-        """AUC of the first less that of the other, with its paired 95 % interval over users."""
+    def differences(self, task: str, ours: Array, others: Mapping[str, Array]) -> dict[str, dict[str, Any]]:
+        """AUC of ours less that of each other, with its paired 95 % interval over users."""
         y, users = self._of(task)
-        bootstrap = Bootstrap(users, self.resamples)
-        samples = bootstrap.aucs(y, p, users) - bootstrap.aucs(y, other, users)
-        first, second = (summary(y, one, users)["auc"] for one in (p, other))
-        return {"difference": None if None in (first, second) else first - second, "interval": interval(samples)}
+        bootstrap, found = Bootstrap(users, self.resamples), {}
+        samples, point = bootstrap.aucs(y, ours, users), auc(y, ours)
+        for name, p in others.items():
+            other = auc(y, p)
+            between = interval(samples - bootstrap.aucs(y, p, users))
+            found[name] = {"difference": None if None in (point, other) else point - other, "interval": between}
+        return found
 
 
 def best_boosting(parts: Parts, task: str) -> str | None:
