@@ -11,6 +11,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from artifacts.exchange import exchange
+
+REPLACED = ".replaced"  # ends the name of a directory that makes room for its successor
+
 
 def sync(path: Path) -> None:
     """Makes the content of a file durable, or the renames inside a directory."""
@@ -66,10 +70,37 @@ def sync_files(directory: Path) -> None:
 
 
 def publish(partial: Path, path: Path) -> None:
-    """Renames a whole directory into place after its files are on disk."""
+    """Renames a whole directory into place after its files are on disk.
+
+    One that is there already stays until the new one has its name, and is removed then: killed before, both are left.
+    """
     sync_files(partial)
-    os.rename(partial, path)
+    old = None
+    if path.exists():
+        old = partial if exchange(partial, path) else _aside(path)
+    if old != partial:
+        os.rename(partial, path)
     sync(path.parent)
+    if old is not None:
+        shutil.rmtree(old)
+
+
+def _aside(path: Path) -> Path:
+    """Where the file system cannot exchange: the old one under another name, whence `restore` fetches it back."""
+    aside = path.with_name(f".{path.name}{REPLACED}")
+    shutil.rmtree(aside, ignore_errors=True)
+    os.rename(path, aside)
+    return aside
+
+
+def restore(aside: Path) -> None:
+    """Ends what a kill has cut short in `publish`: the old directory gets its name back, or goes if the new one has it."""
+    path = aside.with_name(aside.name.removeprefix(".").removesuffix(REPLACED))
+    if path.exists():
+        shutil.rmtree(aside)
+    else:
+        os.rename(aside, path)
+        sync(path.parent)
 
 
 def point(link: Path, target: str) -> None:

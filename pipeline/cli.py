@@ -289,8 +289,9 @@ def everything(context: Any, until: str | None) -> list[str]:
 
 def run_stages(options: argparse.Namespace) -> dict[str, Any]:
     from pipeline.runner import bring_up_to_date
-    from pipeline.stages import STAGES
+    from pipeline.stages import RESUMABLE, STAGES
     from pipeline.status import dry_run
+    from pipeline.workspace.leftovers import remove_leftovers
     from pipeline.workspace.lock import locked
     from pipeline.workspace.owner import claim, require_own
 
@@ -306,6 +307,7 @@ def run_stages(options: argparse.Namespace) -> dict[str, Any]:
     context.workspace.create()
     with locked(context.workspace.path), context.stores:
         claim(context)
+        remove_leftovers(context.workspace, RESUMABLE)
         outcomes = [bring_up_to_date(context, name) for name in asked]
     made = {outcome.stage: {"made": outcome.made, "metrics": outcome.metrics} for outcome in outcomes}
     return {"run": outcomes[-1].run.id, "stages": made}

@@ -20,9 +20,9 @@ from pipeline.output.log import log_event, logged, logger
 from pipeline.stages import STAGES, Stage, chain
 from pipeline.workspace.context import Context
 from pipeline.workspace.fingerprint import digest_of, input_digests, tree_digests
-from pipeline.workspace.workspace import RECORD, Parts, Run, adopt
+from pipeline.workspace.workspace import IDENTITY, RECORD, Parts, Run, adopt
 
-IDENTITY = "identity.json"  # in a partial stage that can be resumed: what it was begun with
+OURS = (RECORD, IDENTITY)  # in the directory of a stage, and not of its making
 PACKAGES = ("torchbiggraph", "torch", "duckdb", "pyarrow", "h5py", "numpy")
 
 
@@ -193,10 +193,9 @@ def make_aside(context: Context, run: Run, target: Target) -> dict[str, Any]:
     started = datetime.now(timezone.utc).isoformat(timespec="seconds")
     with Meter() as meter:
         metrics = stage.make(context, run, partial)
-    (partial / IDENTITY).unlink(missing_ok=True)
     with ThreadPoolExecutor(1) as syncing:  # the disk writes what is hashed meanwhile
         synced = syncing.submit(sync_files, partial)
-        outputs = tree_digests(partial, skip=(RECORD,))
+        outputs = tree_digests(partial, skip=OURS)
     synced.result()
     latest = context.workspace.latest
     record = {
@@ -212,9 +211,8 @@ def make_aside(context: Context, run: Run, target: Target) -> dict[str, Any]:
         "metrics": {**metrics, "seconds": meter.seconds, "peak_rss_bytes": meter.peak_bytes},
     }
     write_json(partial / RECORD, record)
-    if stage.adds_to_published:  # it may replace its own earlier answer
-        shutil.rmtree(run.directory(stage.name), ignore_errors=True)
-    publish(partial, run.directory(stage.name))
+    publish(partial, run.directory(stage.name))  # which may replace the stage's own earlier answer
+    (run.directory(stage.name) / IDENTITY).unlink(missing_ok=True)  # only now: without it all work would be thrown away
     return record
 
 
@@ -249,7 +247,7 @@ def verify(run: Run, wanted: list[Target]) -> None:
         for path, digest in record["input_digests"].items():
             if file_digest(Path(path)) != digest:
                 broken.append(f"{path}: the content is not what {run.id} was made from")
-        found = tree_digests(directory, skip=(RECORD,))
+        found = tree_digests(directory, skip=OURS)
         for name in sorted(found.keys() | record["outputs"].keys()):
             if found.get(name) != record["outputs"].get(name):
                 broken.append(f"{directory / name}: the content is not what was published")

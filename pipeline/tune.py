@@ -15,7 +15,7 @@ from pbg_transra import ModelConfig, tail_bias_fits
 from pipeline.config.run_config import RunConfig
 from pipeline.expected import told
 from pipeline.runner import bring_up_to_date, targets
-from pipeline.stages import STAGES
+from pipeline.stages import RESUMABLE, STAGES
 from pipeline.stages.split_notes import wanted_splits
 from pipeline.status import dry_run
 from pipeline.tuned_config import require_writable, write_tuned
@@ -24,6 +24,7 @@ from pipeline.tuning_space import METRICS, VERSION, Space, judged_by, require_ju
 from pipeline.tuning_study import Study, Trial, kept, require_optuna
 from pipeline.workspace.context import SCRATCH, Context
 from pipeline.workspace.fingerprint import digest_of
+from pipeline.workspace.leftovers import remove_leftovers
 from pipeline.workspace.lock import locked
 from pipeline.workspace.owner import claim, require_own
 from pipeline.workspace.workspace import Run
@@ -49,6 +50,7 @@ def tune(context: Context, out: Path, budget: Budget, everything: bool, only_pla
     context.workspace.create()
     with locked(context.workspace.path), context.stores:
         claim(context)
+        remove_leftovers(context.workspace, RESUMABLE)
         run = [bring_up_to_date(context, name).run for name in stages][-1]
         shutil.rmtree(context.workspace.path / SCRATCH, ignore_errors=True)
         with kept(context.workspace.path / STUDY):

@@ -4,9 +4,11 @@ They train edges of a bucket of middle size on tables of its size, through the s
 zero, so that nothing can diverge.
 """
 
+import fcntl
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -48,10 +50,10 @@ def measure(graph: Graph, edges: EdgeFiles, config: ModelConfig, workers: int, d
     graph = small(graph, TABLE_BYTES // (4 * config.dimension))
     capacity = Capacity(slots_by_type(graph, overlap=False), 1, few.largest())
     with (
-        TemporaryDirectory(prefix=".calibration-", dir=directory) as scratch,
+        scratch_directory(directory) as scratch,
         opened(CPUBackend(graph, config, workers), capacity) as backend,
     ):
-        files = CheckpointFiles(Path(scratch), {})
+        files = CheckpointFiles(scratch, {})
         residency = Residency(graph, capacity.slots, backend, files, random_initial(graph, config), config.lr)
         residency.bring(needed(graph, bucket))
         heads, tails = (residency.on(bucket, side) for side in Side)
@@ -65,6 +67,18 @@ def measure(graph: Graph, edges: EdgeFiles, config: ModelConfig, workers: int, d
         backend.put_edges(0, few.largest(), put)
         segment = Segment(heads, tails, 0, 0, few.largest(), config.seed, Rates(0.0, 0.0))
         return Speed(step_rate(backend, segment), read / few.largest(), swapped, synced)
+
+
+@contextmanager
+def scratch_directory(directory: Path) -> Iterator[Path]:
+    """A directory for a while, locked, so that nobody takes it for one that a killed command has left behind."""
+    with TemporaryDirectory(prefix=".calibration-", dir=directory) as name:
+        handle = os.open(name, os.O_RDONLY)
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            yield Path(name)
+        finally:
+            os.close(handle)
 
 
 def small(graph: Graph, rows: int) -> Graph:

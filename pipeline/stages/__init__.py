@@ -9,9 +9,10 @@ from pipeline.stages.rank import Rank
 from pipeline.stages.stage import Stage
 from pipeline.stages.train import Train
 
-__all__ = ["STAGES", "Stage", "chain"]
+__all__ = ["RESUMABLE", "STAGES", "Stage", "chain"]
 
 STAGES: dict[str, Stage] = {s.name: s for s in (Partition(), Checks(), Train(), Evaluate(), Export(), Rank(), Fit())}
+RESUMABLE = frozenset(stage.name for stage in STAGES.values() if stage.resumable)
 
 
 def chain(stage: Stage) -> list[Stage]:

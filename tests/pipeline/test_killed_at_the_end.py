@@ -1,0 +1,167 @@
+"""SIGKILL between the end of a stage's work and its place in the run: no work is lost, and no reader finds a gap."""
+
+import json
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from artifacts import publish
+from partitioning import GraphConfig
+from tests.worlds.ledger_world import ledger_config, rows_of, write_day, write_tables
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+MODEL = {"dimension": 8, "epochs": 3, "workers": 1, "operator": "transr"}
+# A function of ours is replaced by one that ends the process, before (or after) what it does in the stage's directory.
+KILLED_IN = """
+import importlib, os, signal, sys
+from pathlib import Path
+from pipeline.cli import main
+module = importlib.import_module({module!r})
+real = module.{name}
+def replaced(*args, **options):
+    done = real(*args, **options) if {after} else None
+    if any({directory!r} in str(arg) for arg in args):
+        os.kill(os.getpid(), signal.SIGKILL)
+    return done if {after} else real(*args, **options)
+module.{name} = replaced
+if not {exchanges}:
+    importlib.import_module("artifacts.publish").exchange = lambda one, other: False
+sys.exit(main(sys.argv[1:]))
+"""
+
+
+def transra(
+    root: Path, command: str, workspace: Path, *more: str, code: str = ""
+) -> "subprocess.CompletedProcess[str]":
+    options = [command, str(root / "c.json"), "--root", str(root), "--workspace", str(workspace), *more]
+    program = ["-c", code] if code else ["-m", "pipeline.cli"]
+    return subprocess.run(
+        [sys.executable, *program, *options], cwd=REPOSITORY, capture_output=True, text=True, check=False
+    )
+
+
+def again(root: Path, command: str, workspace: Path, *more: str) -> dict:
+    """What the command says once nobody kills it."""
+    done = transra(root, command, workspace, "--json", *more)
+    assert done.returncode == 0, done.stdout
+    return json.loads(done.stdout)["stages"][command]
+
+
+def left_in(workspace: Path) -> list[str]:
+    marks = (".partial", ".replaced", ".calibration-", "identity.json")
+    return [str(path) for path in workspace.rglob("*") if any(mark in path.name for mark in marks)]
+
+
+def run_of(workspace: Path) -> Path:
+    return next(path for path in workspace.iterdir() if path.name[0] == "2" and path.is_dir())
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A workspace `graph` with a graph, and one `whole` with a published run of it, evaluated."""
+    root = tmp_path_factory.mktemp("killed")
+    write_tables(root)
+    write_day(root, "day-1", rows_of(1, range(200)))
+    graph = json.loads(GraphConfig.model_validate(ledger_config(split={"random": {"test": 0.2}})).model_dump_json())
+    (root / "c.json").write_text(json.dumps({"graph": graph, "model": MODEL}))
+    assert (done := transra(root, "partition", root / "graph")).returncode == 0, done.stderr
+    shutil.copytree(root / "graph", root / "whole", symlinks=True)
+    assert (done := transra(root, "run", root / "whole")).returncode == 0, done.stderr
+    return root
+
+
+@pytest.mark.parametrize(
+    ("module", "name", "after"),
+    [
+        ("pipeline.runner", "tree_digests", False),
+        ("pipeline.runner", "write_json", False),  # identity.json was written by the command before
+        ("pipeline.runner", "publish", False),
+        ("pipeline.runner", "publish", True),
+    ],
+)
+def test_a_finished_training_is_kept(root: Path, tmp_path: Path, module: str, name: str, after: bool) -> None:
+    workspace = Path(shutil.copytree(root / "graph", tmp_path / "runs", symlinks=True))
+    run = run_of(workspace)
+    begun = transra(root, "train", workspace, code=killed("pbg_transra", "train", "model.partial", after=True))
+    assert begun.returncode == -signal.SIGKILL, begun.stderr
+    assert (run / "model.partial" / "identity.json").exists()
+    (workspace / ".calibration-x").mkdir()
+    done = transra(root, "train", workspace, code=killed(module, name, "model.partial", after))
+    assert done.returncode == -signal.SIGKILL, done.stderr
+    assert not (workspace / ".calibration-x").exists()
+    found = again(root, "train", workspace)
+    assert (found["metrics"]["resumed_epochs"], found["metrics"]["epochs"]) == (3, 3)
+    assert found["made"] is not after
+    assert left_in(workspace) == []
+    assert transra(root, "train", workspace, "--verify").returncode == 0
+
+
+def killed(module: str, name: str, directory: str, after: bool = False, exchanges: bool = True) -> str:
+    return KILLED_IN.format(module=module, name=name, directory=directory, after=after, exchanges=exchanges)
+
+
+@pytest.mark.parametrize(
+    ("module", "name", "where", "after", "exchanges"),
+    [
+        ("pipeline.runner", "publish", "evaluate.partial", False, True),
+        ("artifacts.publish", "exchange", "evaluate.partial", True, True),  # the old one is still there, under its name
+        ("artifacts.publish", "_aside", "evaluate", True, False),  # a file system that cannot exchange
+        ("os", "rename", "evaluate.partial", True, False),
+    ],
+)
+def test_a_published_stage_is_never_lost(
+    root: Path, tmp_path: Path, module: str, name: str, where: str, after: bool, exchanges: bool
+) -> None:
+    """An evaluation made anew in a published run: the old whole or the new whole, whatever the kill."""
+    workspace = Path(shutil.copytree(root / "whole", tmp_path / "runs", symlinks=True))
+    record, fewer = workspace / "latest" / "evaluate" / "stage.json", ("--set", "evaluate.max_edges=5")
+    before = record.read_bytes()
+    done = transra(root, "evaluate", workspace, *fewer, code=killed(module, name, where, after, exchanges))
+    assert done.returncode == -signal.SIGKILL, done.stderr
+    if exchanges:
+        assert (record.read_bytes() == before) is not after
+    assert again(root, "evaluate", workspace)["made"] is (exchanges and after or name == "rename")
+    assert again(root, "evaluate", workspace, *fewer)["metrics"]["triples"] == 5
+    assert left_in(workspace) == []
+
+
+def directory(path: Path, text: str) -> Path:
+    path.mkdir()
+    (path / "file").write_text(text)
+    return path
+
+
+@pytest.mark.parametrize("exchanges", [True, False])
+def test_a_directory_takes_the_place_of_another(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, exchanges: bool
+) -> None:
+    if not exchanges:
+        monkeypatch.setattr(publish, "exchange", lambda one, other: False)
+    old, new = directory(tmp_path / "stage", "old"), directory(tmp_path / "stage.partial", "new")
+    publish.publish(new, old)
+    assert (old / "file").read_text() == "new"
+    assert list(tmp_path.iterdir()) == [old]
+
+
+def test_without_an_exchange_the_old_one_comes_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Killed between the two renames."""
+    old, new = directory(tmp_path / "stage", "old"), directory(tmp_path / "stage.partial", "new")
+    monkeypatch.setattr(publish, "exchange", lambda one, other: False)
+    aside = publish._aside(old)
+    assert not old.exists()
+    publish.restore(aside)
+    assert (old / "file").read_text() == "old"
+    aside = publish._aside(old)
+    new.rename(old)
+    publish.restore(aside)
+    assert (old / "file").read_text() == "new"
+    assert list(tmp_path.iterdir()) == [old]
+
+
+def test_what_cannot_be_exchanged_says_so(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match="missing"):
+        publish.exchange(directory(tmp_path / "there", ""), tmp_path / "missing")
