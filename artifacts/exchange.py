@@ -10,7 +10,7 @@ _UNKNOWN = (errno.ENOSYS, errno.EINVAL, errno.ENOTSUP)  # to the kernel, or to t
 
 
 def exchange(one: Path, other: Path) -> bool:
-    """Whether both, which must exist, have each other's name now; False where the file system cannot. Raises OSError."""
+    """Whether both, which must exist, have changed names; False where the file system cannot. Raises OSError."""
     libc = ctypes.CDLL(None, use_errno=True)
     names = [os.fsencode(path) for path in (one, other)]
     try:

@@ -94,7 +94,7 @@ def _aside(path: Path) -> Path:
 
 
 def restore(aside: Path) -> None:
-    """Ends what a kill has cut short in `publish`: the old directory gets its name back, or goes if the new one has it."""
+    """Ends what a kill has cut short in `publish`: the old directory gets its name back, or goes."""
     path = aside.with_name(aside.name.removeprefix(".").removesuffix(REPLACED))
     if path.exists():
         shutil.rmtree(aside)
