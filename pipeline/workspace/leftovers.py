@@ -14,7 +14,7 @@ CALIBRATION = ".calibration-*"
 
 
 def remove_leftovers(workspace: Workspace, resumable: Collection[str]) -> None:
-    """Puts a workspace that the caller holds in order. Interrupted work of `resumable` stages stays, to be gone on with."""
+    """Puts a workspace that the caller holds in order. Interrupted work of `resumable` stages stays."""
     for path in (*workspace.path.glob(ASIDE), *workspace.path.glob(CALIBRATION)):
         if not _in_use(path):
             _remove(path)
