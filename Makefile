@@ -21,7 +21,7 @@ ifneq ($(filter $(CONFIG),configs/demo.json configs/demo_rank.json),)
 INPUT := $(DEMO_DATA)
 endif
 
-.PHONY: help venv partition train evaluate export rank nightly status test test-slow consent-check lint wheel check-wheel schema real-impressions bench-rank bench-rank-memory bench-rank-speed bench-score bench-append bench-import bench-train bench-swap bench-kill byte-rail bench-retrieval bench-evaluate experiments clean
+.PHONY: help venv partition train evaluate export rank nightly status test test-slow consent-check lint wheel check-wheel schema real-impressions bench-rank bench-rank-memory bench-rank-speed bench-score bench-append bench-import bench-train bench-swap faults faults-long byte-rail bench-retrieval bench-evaluate experiments clean
 
 help:  ## This list
 	@echo "usage: make TARGET [CONFIG=configs/demo.json] [ARGS='--set model.epochs=3']"
@@ -130,8 +130,11 @@ bench-evaluate: venv  ## Evaluation of 10,000 test edges among 3 M entities: sec
 bench-swap: venv  ## Training of 100 M edges in 16 partitions: waiting for files, memory, and the plan of both
 	$(BIN)/python -m benchmarks.bench_swap $(ARGS)
 
-bench-kill: venv  ## A hundred random kills, and what is published in the end
-	$(BIN)/python -m benchmarks.bench_kill $(ARGS)
+faults: venv  ## Kills, full disks and more at random moments of every stage, some minutes; what they leave must be whole
+	$(BIN)/python -m benchmarks.faults $(ARGS)
+
+faults-long: venv  ## The same, hundreds of times
+	$(BIN)/python -m benchmarks.faults --tries 420 $(ARGS)
 
 byte-rail: venv  ## Digests of what three runs make, to hold a change of structure to the same bytes
 	$(BIN)/python -m benchmarks.byte_rail $(ARGS)

@@ -1,0 +1,1 @@
+"""Faults at random moments of every stage: see `__main__`."""
