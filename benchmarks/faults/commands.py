@@ -11,10 +11,33 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+import pandas
 import psutil
+import torch._dynamo
 
+import partitioning.build
+import pbg_transra.evaluation.evaluation
+import pbg_transra.export.export
+import pbg_transra.planning.plan
+import pbg_transra.training.train
+import pipeline.runner
+import ranker.experiment.ranking
+import ranker.plan
 from pipeline.cli import main
 
+# What commands import when they come to it: a fork has it already.
+IMPORTED = (
+    partitioning.build,
+    pbg_transra.evaluation.evaluation,
+    pbg_transra.export.export,
+    pbg_transra.planning.plan,
+    pbg_transra.training.train,
+    pipeline.runner,
+    ranker.experiment.ranking,
+    ranker.plan,
+    pandas,
+    torch._dynamo,
+)
 LONGEST = 300  # seconds in which a command must have answered, on a busy machine, too
 
 
