@@ -20,9 +20,9 @@ from pipeline.output.log import log_event, logged, logger
 from pipeline.stages import STAGES, Stage, chain
 from pipeline.workspace.context import Context
 from pipeline.workspace.fingerprint import digest_of, input_digests, tree_digests
-from pipeline.workspace.workspace import IDENTITY, RECORD, Parts, Run, adopt
+from pipeline.workspace.workspace import BEGUN, IDENTITY, MADE, RECORD, Parts, Run, adopt
 
-OURS = (RECORD, IDENTITY)  # in the directory of a stage, and not of its making
+OURS = (RECORD, *BEGUN)  # in the directory of a stage, and not of its making
 PACKAGES = ("torchbiggraph", "torch", "duckdb", "pyarrow", "h5py", "numpy")
 
 
@@ -191,8 +191,7 @@ def make_aside(context: Context, run: Run, target: Target) -> dict[str, Any]:
     stage, partial = target.stage, run.partial(target.stage.name)
     prepare(context, target, partial)
     started = datetime.now(timezone.utc).isoformat(timespec="seconds")
-    with Meter() as meter:
-        metrics = stage.make(context, run, partial)
+    metrics = made(context, run, target, partial)
     with ThreadPoolExecutor(1) as syncing:  # the disk writes what is hashed meanwhile
         synced = syncing.submit(sync_files, partial)
         outputs = tree_digests(partial, skip=OURS)
@@ -208,12 +207,33 @@ def make_aside(context: Context, run: Run, target: Target) -> dict[str, Any]:
         "versions": {"python": platform.python_version(), **{package: version(package) for package in PACKAGES}},
         "input_digests": input_digests(target.parts["inputs"], latest.record(stage.name) if latest else None),
         "outputs": outputs,
-        "metrics": {**metrics, "seconds": meter.seconds, "peak_rss_bytes": meter.peak_bytes},
+        "metrics": metrics,
     }
     write_json(partial / RECORD, record)
     publish(partial, run.directory(stage.name))  # which may replace the stage's own earlier answer
-    (run.directory(stage.name) / IDENTITY).unlink(missing_ok=True)  # only now: without it all work would be thrown away
+    for name in BEGUN:  # only now: without them all work would be thrown away
+        (run.directory(stage.name) / name).unlink(missing_ok=True)
     return record
+
+
+def made(context: Context, run: Run, target: Target, partial: Path) -> dict[str, Any]:
+    """Makes the stage and returns its metrics.
+
+    A stage that resumes keeps them beside what it has made, once that is on disk, and is not asked again: what it
+    needed to resume may be gone, and a kill while gigabytes are hashed would cost it all.
+    """
+    path = partial / MADE
+    kept = read_json(path, dict[str, Any], "what an interrupted stage has made") if path.exists() else {}
+    if kept.get("fingerprint") == target.fingerprint:
+        return dict(kept["metrics"])
+    path.unlink(missing_ok=True)
+    with Meter() as meter:
+        metrics = target.stage.make(context, run, partial)
+    metrics = {**metrics, "seconds": meter.seconds, "peak_rss_bytes": meter.peak_bytes}
+    if target.stage.resumable:
+        sync_files(partial)
+        write_json(path, {"fingerprint": target.fingerprint, "metrics": metrics})
+    return metrics
 
 
 def prepare(context: Context, target: Target, partial: Path) -> None:

@@ -29,7 +29,17 @@ from benchmarks.faults.kinds import Attack, Fault, kinds, unmount
 from benchmarks.faults.reader import Reader
 from benchmarks.faults.world import Situation, facts, situations
 
-TEMPORARY = (".partial", ".replaced", ".calibration-", ".purged-", ".aside", "identity.json", ".stored", ".holder.json")
+TEMPORARY = (
+    ".partial",
+    ".replaced",
+    ".calibration-",
+    ".purged-",
+    ".aside",
+    "identity.json",
+    "made.json",
+    ".stored",
+    ".holder.json",
+)
 
 
 class Undisturbed:
@@ -43,7 +53,7 @@ class Undisturbed:
 
     def measure(self, situation: Situation, workspace: Path) -> None:
         seconds = undisturbed(situation.arguments(workspace), self.said)
-        self.seconds[situation.name], self.facts[situation.name] = seconds, facts(workspace)
+        self.seconds[situation.name], self.facts[situation.name] = seconds, facts(workspace, situation)
         self.largest[situation.name] = max(path.stat().st_size for path in workspace.rglob("*") if path.is_file())
 
 
@@ -60,7 +70,7 @@ def attempt(situation: Situation, fault: Fault, whole: Undisturbed, place: Path,
             lost += judged(answer, fault, command.said) + [f"{what} is left" for what in command.left()]
         try:
             undisturbed(situation.arguments(workspace), place / "again")
-            lost += differences(whole.facts[of], facts(workspace)) + temporary(workspace)
+            lost += differences(whole.facts[of], facts(workspace, situation)) + temporary(workspace)
         except Exception as error:  # the same command does not come through, or has left what cannot be read
             lost.append(str(error))
     finally:

@@ -88,12 +88,12 @@ def read_only(attack: Attack) -> list[Command]:
     mount("-o", "remount,bind,ro", str(attack.workspace))
     command = attack.start()
     command.wait()
-    unmount(attack.workspace)
+    subprocess.run(["umount", "--lazy", str(attack.workspace)], check=True)
     return [command]
 
 
 def unmount(workspace: Path) -> None:
-    """Takes a file system away that a fault has put there."""
+    """Takes a file system of its own away that a fault has put there."""
     if workspace.is_mount():
         subprocess.run(["umount", "--lazy", str(workspace)], check=True)
 

@@ -114,12 +114,12 @@ def situations(directory: Path, run: Callable[[Situation, Path], None]) -> list[
     return [*found, rebuild, rerank, evaluate, purge, night]
 
 
-def facts(workspace: Path) -> dict[str, str]:
-    """Digests of all that the newest run holds, but for seconds and names of the run; and whether it is published."""
+def facts(workspace: Path, situation: Situation) -> dict[str, str]:
+    """Digests of all that the newest run holds, but for seconds and names of the run; whether it is published, and how
+    many there are: a rebuild that had come through makes one more when it is repeated."""
     runs = Workspace(workspace)
-    newest = runs.runs()[0]
-    latest = runs.latest
-    return {"published": str(latest == newest), "runs": str(len(runs.runs())), **facts_of(newest)}
+    newest, number = runs.runs()[0], "any" if situation.name == "rebuild" else str(len(runs.runs()))
+    return {"published": str(runs.latest == newest), "runs": number, **facts_of(newest)}
 
 
 def facts_of(run: Run) -> dict[str, str]:

@@ -7,7 +7,7 @@ from collections.abc import Collection
 from pathlib import Path
 
 from artifacts.publish import REPLACED, restore
-from pipeline.workspace.workspace import DIRECTORIES, IDENTITY, Run, Workspace
+from pipeline.workspace.workspace import BEGUN, DIRECTORIES, IDENTITY, Run, Workspace
 
 ASIDE = ".*.partial"  # files, links and copies of directories that were to replace another
 CALIBRATION = ".calibration-*"
@@ -31,7 +31,8 @@ def _put_in_order(run: Run, resumable: Collection[str]) -> None:
         if stage not in resumable or not (run.partial(stage) / IDENTITY).exists():
             _remove(run.partial(stage))
         if run.record(stage) is not None:
-            (run.directory(stage) / IDENTITY).unlink(missing_ok=True)
+            for name in BEGUN:
+                (run.directory(stage) / name).unlink(missing_ok=True)
 
 
 def _in_use(path: Path) -> bool:

@@ -24,6 +24,8 @@ from artifacts.run import EXPORT, GRAPH
 
 RECORD = "stage.json"
 IDENTITY = "identity.json"  # in a partial stage: what it was begun with, so that it can be resumed
+MADE = "made.json"  # in one that only has to be recorded: its metrics
+BEGUN = (IDENTITY, MADE)
 METRICS = "metrics.json"
 PREPARED = "prepared"  # in a run, beside its stages: impressions as the ranker encoded them, for its next call
 OWN_FILES = ("latest", ".latest.partial", ".lock", ".holder.json", "..holder.json.partial")

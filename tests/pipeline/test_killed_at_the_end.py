@@ -52,7 +52,7 @@ def again(root: Path, command: str, workspace: Path, *more: str) -> dict:
 
 
 def left_in(workspace: Path) -> list[str]:
-    marks = (".partial", ".replaced", ".calibration-", "identity.json")
+    marks = (".partial", ".replaced", ".calibration-", "identity.json", "made.json")
     return [str(path) for path in workspace.rglob("*") if any(mark in path.name for mark in marks)]
 
 
@@ -93,9 +93,12 @@ def test_a_finished_training_is_kept(root: Path, tmp_path: Path, module: str, na
     done = transra(root, "train", workspace, code=killed(module, name, "model.partial", after))
     assert done.returncode == -signal.SIGKILL, done.stderr
     assert not (workspace / ".calibration-x").exists()
+    if name == "tree_digests":  # what it needs to resume may be gone by then
+        asked = transra(root, "train", workspace, code=killed("pbg_transra", "train", "model.partial"))
+        assert asked.returncode == 0, "a finished training is not asked again"
     found = again(root, "train", workspace)
     assert (found["metrics"]["resumed_epochs"], found["metrics"]["epochs"]) == (3, 3)
-    assert found["made"] is not after
+    assert found["made"] is not (after or name == "tree_digests")
     assert left_in(workspace) == []
     assert transra(root, "train", workspace, "--verify").returncode == 0
 
