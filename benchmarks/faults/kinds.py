@@ -13,6 +13,7 @@ from benchmarks.faults.commands import Command
 from benchmarks.faults.reader import Reader
 from benchmarks.faults.world import Situation
 
+PAGE = 4096  # bytes: what a file of a tmpfs takes is a multiple
 DONE, DIED, FULL, LOCKED, INTERRUPTED = 0, 70, 73, 75, 130
 
 
@@ -72,9 +73,10 @@ def two_at_once(attack: Attack) -> list[Command]:
 
 def full_disk(attack: Attack) -> list[Command]:
     """A file system of its own with little room; it has enough when the command is repeated."""
-    used = sum(path.lstat().st_size // 4096 * 4096 + 8192 for path in attack.workspace.rglob("*"))
+    files = (path for path in attack.workspace.rglob("*") if path.is_file() and not path.is_symlink())
+    used = sum(-(-path.stat().st_size // PAGE) * PAGE for path in files)
     with attack.reader.paused():
-        size = used + 65536 + int(0.9 * attack.rng.random() ** 2 * (1 << 20))
+        size = used + 4 * PAGE + int(attack.rng.random() ** 2 * 2 * attack.largest)
         mount("-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(attack.workspace))
         subprocess.run(["cp", "-a", f"{attack.situation.before}/.", str(attack.workspace)], check=True)
     command = attack.start()
