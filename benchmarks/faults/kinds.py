@@ -62,7 +62,7 @@ def signals(name: str, to: str, twice: bool = False) -> Fault:
 
 
 def limited(attack: Attack) -> list[Command]:
-    return [attack.start(file_bytes=int(10 ** attack.rng.uniform(1, 1 + len(str(attack.largest)))))]
+    return [attack.start(file_bytes=int(10 ** attack.rng.uniform(3, len(str(attack.largest)))))]
 
 
 def two_at_once(attack: Attack) -> list[Command]:

@@ -65,7 +65,7 @@ class Summary:
     left_out: int  # rows of the log that are no impressions by `ranker.where`
     counted: list[str]  # the last numerics, which `ranker.counts` makes
     windows: dict[str, str]
-    match_rates: dict[str, dict[str, dict[str, float]]]  # by export and slot
+    match_rates: dict[str, dict[str, dict[str, int | float]]]  # by export and slot; counts stay whole
     mended: dict[str, int]  # values that were not taken as they are, by what was done
 
     def save(self, directory: Path) -> None:

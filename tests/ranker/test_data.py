@@ -13,6 +13,7 @@ import pytest
 
 from artifacts.embeddings import Embeddings, hash_ids
 from artifacts.errors import ConfigError, DataError, TransraError
+from artifacts.json_file import read_json
 from ranker import rank
 from ranker.data.exports import Export, open_exports
 from ranker.data.log import UNKNOWN, ImpressionLog
@@ -520,3 +521,15 @@ def test_a_finer_unit_than_the_logs_is_refused(tmp_path: Path) -> None:
     world = small_world(tmp_path, 500)
     with pytest.raises(ConfigError, match="ranker.time_unit: in ms, all impressions lie before 1970.*expected 's'"):
         Windows.of(ImpressionLog(config(time_unit="ms"), world.root))
+
+
+def test_what_was_found_is_read_as_it_was_written(tmp_path: Path) -> None:
+    """A ranking that goes on from prepared impressions reports what an undisturbed one does, to the byte."""
+    empty: dict[str, Any] = {name: {} for name in ("shape", "windows", "mended")}
+    lists: dict[str, Any] = {name: [] for name in ("vocabularies", "missing", "counted")}
+    counts = {name: {"rows": 0} for name in SPLITS}
+    rates = {"run": {"user": {"traffic": 1.0, "distinct": 60}}}
+    found = Summary(key="k", counts=counts, left_out=0, match_rates=rates, **{**empty, **lists})
+    found.save(tmp_path)
+    kept = read_json(tmp_path / "summary.json", Summary, "a summary")
+    assert repr(kept.match_rates) == repr(rates)
