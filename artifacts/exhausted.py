@@ -7,7 +7,7 @@ import re
 from artifacts.errors import ResourceError
 
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # the disk, a quota, or a limit on the size of files
-_SHORT_WRITE = re.compile(r"\d+ requested and \d+ written")  # numpy's tofile
+_SHORT_WRITE = re.compile(r"\d+ requested and \d+ written|basic_ios::clear: iostream error")  # tofile, torch.save
 _TORCH_MEMORY = re.compile(r"DefaultCPUAllocator|unable to (?:m?map|allocate shared memory)|out of memory", re.I)
 
 

@@ -12,6 +12,7 @@ Exit codes: 0 done or up to date, 2 usage or config, 65 bad data, 70 internal, 7
 """
 
 import argparse
+import atexit
 import errno
 import json
 import signal
@@ -498,6 +499,7 @@ def interruptible() -> Iterator[None]:
         signal.signal(signal.SIGTERM, before)
         if signal.SIGINT in signals:
             signal.signal(signal.SIGINT, signal.default_int_handler)
+            atexit.register(signal.signal, signal.SIGINT, signal.SIG_IGN)  # all is done: no traceback of an exit
 
 
 def interrupt(number: int, frame: Any) -> NoReturn:

@@ -109,6 +109,7 @@ def test_what_fails_in_the_block_leaves_no_file(tmp_path: Path) -> None:
         (OSError(122, "Disk quota exceeded", "a/b"), "a/b: the disk is full (Disk quota exceeded)"),
         (OSError("10 requested and 3 written"), "the disk is full (10 requested and 3 written)"),
         (RuntimeError("unable to write\nNo space left on device"), "the disk is full (unable to write)"),
+        (RuntimeError("basic_ios::clear: iostream error"), "the disk is full (basic_ios::clear: iostream error)"),
         (MemoryError("cannot allocate 80.0 GiB"), "there is not enough memory (cannot allocate 80.0 GiB)"),
         (RuntimeError("DefaultCPUAllocator: can't allocate"), "there is not enough memory (DefaultCPUAllocator: "),
         (OSError(2, "No such file or directory"), None),
