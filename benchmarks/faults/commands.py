@@ -47,12 +47,14 @@ class Command:
 
     pid: int
     said: Path
+    began: float
     _answer: int | None = None
 
     @classmethod
     def start(cls, arguments: Sequence[str], said: Path, file_bytes: int | None = None) -> "Command":
         """Forks, and returns when the command is about to begin. `file_bytes`: the size that no file may exceed."""
         begun, begins = os.pipe()
+        began = time.time()
         sys.stdout.flush()
         pid = os.fork()
         if pid == 0:
@@ -61,7 +63,7 @@ class Command:
         os.close(begins)
         os.read(begun, 1)
         os.close(begun)
-        return cls(pid, said)
+        return cls(pid, said, began)
 
     def wait(self, seconds: float = LONGEST) -> int | None:
         """The exit code, negative for a signal; None when it still runs after so many seconds."""
@@ -101,7 +103,11 @@ class Command:
         until = time.monotonic() + 10
         while (alive := self.members()) and time.monotonic() < until:
             time.sleep(0.05)
-        shared = [path.name for path in Path("/dev/shm").glob(f"torch_{self.pid}_*")]
+        shared = [
+            path.name
+            for path in Path("/dev/shm").glob(f"torch_{self.pid}_*")
+            if path.stat().st_mtime >= self.began  # numbers of processes come again
+        ]
         return [f"process {process.pid}" for process in alive] + shared
 
 
