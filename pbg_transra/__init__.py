@@ -22,7 +22,9 @@ from pbg_transra.reports import (
     TrainProgress,
     TrainReport,
     ValidationDone,
+    WarmStart,
 )
+from pbg_transra.start.published import PublishedModel
 
 # torchbiggraph 1.0.0 imports pkg_resources, which setuptools announces to remove (hence our setuptools<81).
 warnings.filterwarnings("ignore", message="pkg_resources is deprecated")
@@ -36,11 +38,14 @@ __all__ = [
     "ExportConfig",
     "ExportReport",
     "ModelConfig",
+    "PublishedModel",
     "TrainProgress",
     "TrainReport",
     "TrainingPlan",
     "ValidationDone",
+    "WarmStart",
     "adopt_checkpoint",
+    "adopt_run",
     "compare_exports",
     "chosen_level",
     "committed_files",
@@ -89,6 +94,16 @@ def adopt_checkpoint(directory: Path, graph_dir: Path, config: ModelConfig, mode
     from pbg_transra.start import from_pbg
 
     return from_pbg.adopt_checkpoint(directory, graph_dir, config, model_dir)
+
+
+def adopt_run(previous: PublishedModel, graph_dir: Path, config: ModelConfig, model_dir: Path) -> WarmStart:
+    """Puts the values of a published run where a training into `model_dir` looks for first values, by id.
+
+    Raises ConfigError for a model of another space, DataError for a checkpoint that cannot be read.
+    """
+    from pbg_transra.start import from_run
+
+    return from_run.adopt_run(previous, graph_dir, config, model_dir)
 
 
 def train(

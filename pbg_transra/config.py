@@ -102,6 +102,19 @@ class ModelConfig(Section):
         description="directory of a checkpoint that stock PyTorch-BigGraph wrote for this graph, relative to the root: "
         "training begins with its vectors, operators and Adagrad sums",
     )
+    warm_start: Literal["latest"] | None = Field(
+        None,
+        description="latest: training begins with the vectors, operators and a tenth of the Adagrad sums of the "
+        "published run, found by id, and new entities where their edges put them; the first night begins cold. "
+        "null: always cold",
+    )
+    max_drift: float | None = Field(
+        None,
+        gt=0,
+        le=1e6,
+        description="with warm_start: how far a known entity's vector may move in one training, as a share of its "
+        "length; those that are farther are put back to the bound after each pass. null: no bound",
+    )
     epochs: int = Field(10, gt=0, le=100_000, description="passes over all training edges")
     lr: float = Field(0.1, gt=0, le=1e3, description="learning rate of entity vectors (row-wise Adagrad)")
     relation_lr: float = Field(
@@ -197,6 +210,10 @@ class ModelConfig(Section):
             )
         if self.tail_bias and (self.similarity != "dot" or not self.anchors or self.start_from):
             yield Problem(("tail_bias",), "expected similarity 'dot', anchors, and no start_from beside it")
+        if self.warm_start and self.start_from:
+            yield Problem(("warm_start",), "expected either warm_start or start_from")
+        if self.max_drift is not None and not self.warm_start:
+            yield Problem(("max_drift",), "it bounds how far vectors move from a published run; expected warm_start")
         if len(set(self.anchors)) < len(self.anchors):
             yield Problem(("anchors",), "a relation is named twice")
         for name, weight in self.relation_weights.items():

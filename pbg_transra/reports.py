@@ -103,6 +103,23 @@ class Adoption:
 
 
 @dataclass(frozen=True)
+class WarmStart:
+    """What a training began with: entities that the published run knew, new ones that their edges have put somewhere,
+    new ones at random, and relations that begin as in a new model."""
+
+    run: str
+    known: int
+    placed: int
+    random: int
+    new_relations: tuple[str, ...]
+
+    def told(self) -> str:
+        """One line for a person."""
+        fresh = f"; new relations: {', '.join(self.new_relations)}" if self.new_relations else ""
+        return f"{self.known:,} entities known, {self.placed:,} new by their edges, {self.random:,} at random{fresh}"
+
+
+@dataclass(frozen=True)
 class ExportReport:
     """What was written: entities of all types, and the bytes of all files."""
 

@@ -49,13 +49,13 @@ def targets(context: Context, stage: Stage) -> list[Target]:
     """The stage and its upstream stages, first things first."""
     found: list[Target] = []
     for link in chain(stage):
-        section = link.section(context)
+        section, upstream = link.section(context), found[-1].fingerprint if found else None
         parts = {
             "version": link.version,
             "config": section.model_dump(mode="json", exclude=set(section.without_effect)),
             "inputs": link.inputs(context),
-            "upstream": found[-1].fingerprint if found else None,
-            **link.state(context),
+            "upstream": upstream,
+            **link.state(context, upstream),
         }
         found.append(Target(link, parts, digest_of(parts)))
     return found

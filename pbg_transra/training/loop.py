@@ -12,6 +12,7 @@ from pbg_transra.backends.processor import leave_out_
 from pbg_transra.config import VALIDATION_METRICS, ModelConfig
 from pbg_transra.reports import BucketDone, ValidationDone
 from pbg_transra.seeds import seed_of
+from pbg_transra.start.drift import DriftBound
 from pbg_transra.training.checkpoint_files import CheckpointFiles, Position
 from pbg_transra.training.edge_files import EdgeFiles
 from pbg_transra.training.learning_rates import rates_at
@@ -42,6 +43,7 @@ class Loop:
     validations: Validations
     on_bucket: Callable[[BucketDone], None]
     on_validation: Callable[[ValidationDone], None]
+    bound: DriftBound | None = None
     swap_seconds: float = 0.0
     _ahead: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(1, thread_name_prefix="swap"))
     _committed_at: float = field(default_factory=time.monotonic)
@@ -159,6 +161,8 @@ class Loop:
     def _commit_pass(self, done: Position) -> None:
         self._save()
         self.residency.load_unseen()
+        if self.bound is not None:
+            self.residency.hold(self.bound)
         self.files.commit_pass(done)
 
     def _save(self) -> None:

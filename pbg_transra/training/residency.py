@@ -6,6 +6,7 @@ from torch import Tensor
 
 from artifacts.graph import Bucket, Graph, Side
 from pbg_transra.backends.backend import Backend, Resident
+from pbg_transra.start.drift import DriftBound
 from pbg_transra.start.initial import Initial
 from pbg_transra.training.checkpoint_files import CheckpointFiles
 
@@ -84,6 +85,18 @@ class Residency:
                 if not self._files.has_next(*key) and not self._files.carry(*key):
                     self.bring([key])
                     self._save(key)
+
+    def hold(self, bound: DriftBound) -> None:
+        """Holds the version that is being made to a bound, once everything is saved: a partition that is changed by it
+        is loaded and saved again."""
+        for kind in self._graph.entity_types:
+            for partition in range(kind.partitions):
+                key = kind.name, partition
+                self.bring([key])
+                vectors, sums = (values.clone() for values in self._backend.read(self._residents[key]))
+                if bound.hold(*key, vectors):
+                    self._files.save(*key, vectors, sums, self._lr)
+                    self._load(key)
 
     def _free_slot(self, name: str, kept: set[Key]) -> int:
         if self._free[name]:

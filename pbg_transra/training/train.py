@@ -12,6 +12,7 @@ from pbg_transra.config import ModelConfig
 from pbg_transra.evaluation.validator import validation
 from pbg_transra.pbg.schema import config_text
 from pbg_transra.reports import BucketDone, TrainProgress, TrainReport, ValidationDone
+from pbg_transra.start.drift import drift_bound
 from pbg_transra.start.initial import random_initial
 from pbg_transra.training.checkpoint_files import CheckpointFiles
 from pbg_transra.training.edge_files import training_edges
@@ -47,16 +48,19 @@ def train(
     resumed = files.passes // config.edge_chunks
     validations = Validations(files, config, validation(graph_dir, config))
     capacity = capacity_of(graph, edges, config)
+    bound = drift_bound(model_dir, config)
     with opened(CPUBackend(graph, config, workers), capacity) as backend:
         restore_relations(files, backend)
         residency = Residency(graph, capacity.slots, backend, files, random_initial(graph, config), config.lr)
         schedule = InOrder(graph, edges, config.seed)
         loop = Loop(
-            graph, config, backend, files, edges, schedule, residency, validations, on_bucket, on_validation
+            graph, config, backend, files, edges, schedule, residency, validations, on_bucket, on_validation, bound
         )  # fmt: skip
         with watched(backend.counters, loop.edges_left(start), report) as watch:
             loop.run(start)
     validations.publish_best()
+    if bound is not None:
+        bound.discard()
     epochs = max(files.passes // config.edge_chunks, *(each.epoch for each in validations.done), 0)
     scores = [(each.epoch, each.score) for each in validations.done]
     return TrainReport(

@@ -24,7 +24,7 @@ class Partition(Stage):
     def inputs(self, context: Context) -> dict[str, dict[str, Any]]:
         return context.source_states
 
-    def state(self, context: Context) -> dict[str, Any]:
+    def state(self, context: Context, upstream: str | None = None) -> dict[str, Any]:
         from pipeline.stages.entity_map import key_of_ids, map_since
 
         state = {

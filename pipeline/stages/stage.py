@@ -36,8 +36,8 @@ class Stage(ABC):
         """State of the files outside the workspace that the stage reads, by path."""
         return {}
 
-    def state(self, context: Context) -> dict[str, Any]:
-        """What else the output depends on, by name."""
+    def state(self, context: Context, upstream: str | None) -> dict[str, Any]:
+        """What else the output depends on, by name. `upstream`: the fingerprint of the stage above."""
         return {}
 
     def check(self, context: Context) -> list[str]:

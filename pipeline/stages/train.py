@@ -9,6 +9,7 @@ from artifacts.graph import load_graph
 from artifacts.section import Section
 from pipeline.output.log import log_event
 from pipeline.stages.data_checks import require_checks
+from pipeline.stages.warm_start import BEGUN_FROM, begun_from, published_model, require_model_intact
 from pipeline.workspace.context import Context
 from pipeline.workspace.fingerprint import input_state
 from pipeline.workspace.workspace import Run
@@ -41,6 +42,11 @@ class Train(Stage):
             chosen_level()
         return []
 
+    def state(self, context: Context, upstream: str | None) -> dict[str, Any]:
+        if context.config.trained.warm_start is None:
+            return {}
+        return {BEGUN_FROM: begun_from(context.workspace, upstream)}
+
     def plan(self, context: Context, run: Run | None) -> dict[str, int]:
         if run is None:
             return {}
@@ -53,6 +59,8 @@ class Train(Stage):
             from artifacts.scalars import require_tensorboard
 
             require_tensorboard("model.tensorboard")
+        if model.warm_start:
+            published_model(context, run)
         start = context.root / model.start_from if model.start_from else None
         interrupted = None if context.restart else run.partial(self.name)
         plan = plan_training(run.directory("partition"), model, start, interrupted, context.workspace.path)
@@ -90,17 +98,33 @@ class Train(Stage):
             return asdict(train(graph_dir, partial, model, to.progress, to.bucket, validated))
 
     def _start(self, context: Context, run: Run, partial: Path) -> None:
-        """Puts the checkpoint of `model.start_from` where training looks for first values; not after a first epoch."""
+        """Puts the values of `model.warm_start` or `start_from` where training looks for first ones; not after a first
+        pass."""
         from pbg_transra import adopt_checkpoint, has_checkpoint
 
         model = context.config.trained
-        if model.start_from is None or has_checkpoint(partial):
+        if has_checkpoint(partial):
             return
-
+        if model.warm_start:
+            self._start_warm(context, run, partial)
+        if model.start_from is None:
+            return
         directory = context.root / model.start_from
         adoption = adopt_checkpoint(directory, run.directory("partition"), model, partial)
         log_event("started from a checkpoint", directory=str(directory), **asdict(adoption))
         context.console.say(f"{self.name}: starts from {directory}: {adoption.told()}")
+
+    def _start_warm(self, context: Context, run: Run, partial: Path) -> None:
+        from pbg_transra import adopt_run
+
+        published = published_model(context, run)
+        if published is None:
+            context.console.say(f"{self.name}: begins cold: no run was published before")
+            return
+        require_model_intact(context, published)
+        found = adopt_run(published, run.directory("partition"), context.config.trained, partial)
+        log_event("warm start", **asdict(found))
+        context.console.say(f"{self.name}: begins from run {published.run}: {found.told()}")
 
     def summary(self, metrics: dict[str, Any]) -> str:
         rate, resumed = f"{metrics['edges_per_second']:,.0f} edges/s", metrics["resumed_epochs"]

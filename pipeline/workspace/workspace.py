@@ -140,6 +140,10 @@ class Workspace:
         link = self.path / "latest"
         return Run(self.path / os.readlink(link)) if link.is_symlink() and link.exists() else None
 
+    def find(self, id: str | None) -> Run | None:
+        """The run of that id, if it is still there."""
+        return next((run for run in self.runs() if run.id == id), None)
+
     def publish(self, run: Run) -> None:
         point(self.path / "latest", run.id)
 

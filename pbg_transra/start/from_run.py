@@ -1,0 +1,191 @@
+"""Training that begins from the published run (`model.warm_start`).
+
+Entities and relations are found by id and by name, so that neither the number of partitions nor the order of an entity
+map matters. Known ones take their values over, with Adagrad's sums times SUMS_KEPT: whole sums would hold yesterday's
+vectors nearly still, and without any the first steps would throw them away. New entities begin where their edges put
+them (`new_entities`), at random where no edge leads to a known one; new relations begin as in a new model.
+
+What is written is version 0 of our checkpoint, where training looks for first values, so a training that is killed and
+begins again has the same ones. With `max_drift` they stay in start/ until training is done (`drift`).
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from artifacts.errors import DataError
+from artifacts.graph import EntityType, Graph, load_graph
+from artifacts.hdf5 import BROKEN, open_hdf5
+from pbg_transra.backends.tail_bias import CONSTANT, constant_types
+from pbg_transra.config import ModelConfig
+from pbg_transra.pbg.checkpoint import Checkpoint, require_finite
+from pbg_transra.pbg.checkpoint_format import PREFIX, read_relations, read_row_sums, vectors_in
+from pbg_transra.pbg.embedder import make_embedder
+from pbg_transra.pbg.stock import START, StartWriter
+from pbg_transra.reports import WarmStart
+from pbg_transra.start.drift import keep_start
+from pbg_transra.start.initial import random_initial
+from pbg_transra.start.known import known_rows
+from pbg_transra.start.new_entities import SMALLEST, NewEntities
+from pbg_transra.start.published import PublishedModel
+
+Rows = dict[str, list[NDArray[np.int64]]]  # of each type's partitions: rows in the former graph, -1 where new
+SUMS_KEPT = 0.1  # of Adagrad's sums of what is known
+NORMED = ("cos", "dot")  # similarities under which a closed-form solution is a direction
+
+
+def adopt_run(previous: PublishedModel, graph_dir: Path, model: ModelConfig, destination: Path) -> WarmStart:
+    """Writes version 0 of a checkpoint of the graph into `destination`, from a published run.
+
+    A partition of each graph is in memory at a time, and the ids of one type of both. Raises ConfigError for a model of
+    another space, DataError for a checkpoint that cannot be read or holds a NaN.
+    """
+    previous.require_same_space(model)
+    graph, former = load_graph(graph_dir), Former(previous, load_graph(previous.graph_dir))
+    former.require_whole()
+    start = _Start(graph_dir, graph, model, former, destination)
+    relations = start.relations()
+    rows = {kind.name: known_rows(graph_dir, kind, previous.graph_dir, former.graph) for kind in graph.entity_types}
+    for kind in graph.entity_types:
+        start.known(kind, rows[kind.name])
+    placed = sum(start.new(kind, rows, relations) for kind in graph.entity_types)
+    if model.max_drift is not None:
+        keep_start(destination, graph, rows)
+    known = sum(int((part >= 0).sum()) for parts in rows.values() for part in parts)
+    fresh = tuple(r.name for r in graph.relations if r.name not in former.index)
+    return WarmStart(previous.run, known, placed, graph.entities - known - placed, fresh)
+
+
+@dataclass(frozen=True)
+class Former:
+    """The model that a training begins from."""
+
+    published: PublishedModel
+    graph: Graph
+
+    @property
+    def index(self) -> dict[str, int]:
+        """Places of its relations by name."""
+        return {relation.name: place for place, relation in enumerate(self.graph.relations)}
+
+    def require_whole(self) -> None:
+        """Raises DataError where the checkpoint is not of the run's graph."""
+        Checkpoint(self.published.model_dir).require_fits(self.graph, self.published.model.dimension)
+
+    def relations(self) -> tuple[dict[tuple[int, str], Tensor], dict[tuple[int, str], Tensor]]:
+        """Parameters by the relation's index and their name, and their Adagrad sums, where kept."""
+        version = Checkpoint(self.published.model_dir).version
+        path, what = self.published.model_dir / f"model.v{version}.h5", "relations of a checkpoint"
+        with open_hdf5(path, what) as file:
+            try:
+                parameters, sums = read_relations(file)
+            except BROKEN as error:
+                raise DataError(f"{path}: expected {what} ({' '.join(str(error).split())})") from error
+        order = make_embedder(self.graph, self.published.model).relation_parameters()
+        return parameters, dict(zip(order, sums or [], strict=False))
+
+    def take(self, kind: EntityType, rows: NDArray[np.int64], vectors: Tensor, sums: Tensor) -> None:
+        """Fills vectors (n, D) and sums (n,) where `rows` (n,), counted through the type's partitions, are not -1."""
+        first, directory = 0, self.published.model_dir
+        counts = next((each.counts for each in self.graph.entity_types if each.name == kind.name), ())
+        version = Checkpoint(directory).version
+        for partition, count in enumerate(counts):
+            here = np.flatnonzero((rows >= first) & (rows < first + count))
+            if len(here):
+                found, kept = _read(directory / f"embeddings_{kind.name}_{partition}.v{version}.h5")
+                require_finite(found.numpy(), self.published.graph_dir, kind, partition, 0)
+                at = torch.from_numpy(rows[here] - first)
+                vectors[torch.from_numpy(here)] = found[at]
+                if kept is not None:
+                    sums[torch.from_numpy(here)] = SUMS_KEPT * kept[at]
+            first += count
+
+
+def _read(path: Path) -> tuple[Tensor, Tensor | None]:
+    """Vectors (n, D) and, where kept, sums (n,) of a file of a partition."""
+    with open_hdf5(path, "a file of a checkpoint") as file:
+        try:
+            return torch.from_numpy(vectors_in(file)[...]), read_row_sums(file)
+        except BROKEN as error:
+            raise DataError(f"{path}: expected vectors of a checkpoint ({' '.join(str(error).split())})") from error
+
+
+class _Start:
+    """What version 0 is made of, step by step."""
+
+    def __init__(
+        self, graph_dir: Path, graph: Graph, model: ModelConfig, former: Former, destination: Path
+    ) -> None:  # fmt: skip
+        self._graph_dir, self._graph, self._model, self._former = graph_dir, graph, model, former
+        self._destination, self._writer = destination, StartWriter(destination)
+        self._means: dict[str, tuple[float, float]] = {}  # by type, of known entities: length, first component
+
+    def relations(self) -> list[dict[str, NDArray[np.float32]]]:
+        """Writes the relations; returns their parameters by name."""
+        found, kept = self._former.relations()
+        parameters = make_embedder(self._graph, self._model).relation_parameters()
+        sums = {key: torch.zeros_like(values.data) for key, values in parameters.items()}
+        for index, name in parameters:
+            theirs = self._former.index.get(self._graph.relations[index].name, -1), name
+            if theirs in found and found[theirs].shape == parameters[index, name].shape:
+                parameters[index, name].data.copy_(found[theirs])
+                if theirs in kept:
+                    sums[index, name] = SUMS_KEPT * kept[theirs]
+        named = {f"{PREFIX}.{index}.{name}": values.data for (index, name), values in parameters.items()}
+        self._writer.relations(named, list(sums.values()), self._model.relation_lr)
+        return [
+            {name: values.data.numpy() for (at, name), values in parameters.items() if at == index}
+            for index in range(len(self._graph.relations))
+        ]
+
+    def known(self, kind: EntityType, rows: list[NDArray[np.int64]]) -> None:
+        """Writes a type's partitions: what is known, and random values for the rest."""
+        random, lengths, firsts = random_initial(self._graph, self._model), [0.0], [0.0]
+        for partition, of_partition in enumerate(rows):
+            vectors, sums = torch.empty(len(of_partition), self._model.dimension), torch.empty(len(of_partition))
+            random.fill(kind.name, partition, vectors, sums)
+            self._former.take(kind, of_partition, vectors, sums)
+            old = vectors[torch.from_numpy(of_partition >= 0)]
+            lengths.append(float(self._free(old).norm(dim=1).sum()))
+            firsts.append(float(old[:, 0].sum()))
+            self._writer.partition(kind.name, partition, vectors, sums, self._model.lr)
+        known = max(1, sum(int((part >= 0).sum()) for part in rows))
+        self._means[kind.name] = sum(lengths) / known, sum(firsts) / known
+
+    def new(self, kind: EntityType, rows: Rows, parameters: list[dict[str, NDArray[np.float32]]]) -> int:
+        """Puts the new entities of a type where their edges say; returns how many."""
+        known = {(name, partition): part >= 0 for name, parts in rows.items() for partition, part in enumerate(parts)}
+        solving = NewEntities(self._graph_dir, self._graph, self._model, known, self._table, parameters)
+        placed = 0
+        for partition in range(kind.partitions):
+            if known[kind.name, partition].all():
+                continue
+            offsets, solutions = solving.solve(kind, partition)
+            vectors, sums = _read(self._path(kind.name, partition))
+            vectors[torch.from_numpy(offsets)] = self._fitted(kind, torch.from_numpy(solutions))
+            self._writer.partition(kind.name, partition, vectors, sums, self._model.lr)
+            placed += len(offsets)
+        return placed
+
+    def _fitted(self, kind: EntityType, solutions: Tensor) -> Tensor:
+        """Solutions (M, D) with the type's mean length, where only their direction counts, and bias."""
+        length, first = self._means[kind.name]
+        if self._model.similarity in NORMED and length > 0:
+            solutions = solutions * (length / self._free(solutions).norm(dim=1, keepdim=True).clamp_min(SMALLEST))
+        if self._model.tail_bias:
+            solutions[:, 0] = CONSTANT if kind.name in constant_types(self._graph.relations, self._model) else first
+        return solutions
+
+    def _free(self, vectors: Tensor) -> Tensor:
+        """Vectors without a bias and its constant."""
+        return vectors[:, 1:] if self._model.tail_bias else vectors
+
+    def _table(self, entity: str, partition: int) -> NDArray[np.float32]:
+        return _read(self._path(entity, partition))[0].numpy()
+
+    def _path(self, entity: str, partition: int) -> Path:
+        return self._destination / f"embeddings_{entity}_{partition}.v{START}.h5"

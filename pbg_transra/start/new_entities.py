@@ -1,0 +1,150 @@
+"""Where the edges of a new entity put it: the closed form for its first vector.
+
+With left(x) = L x + l and right(x) = R x + c the views of a relation, an edge (h, t) says of its tail that R t + c
+should be L h + l, and of its head that L h + l should be R t + c. A new entity begins at the least-squares solution of
+what its training edges with known entities say, with a small ridge:
+
+    (sum_e w_e A_e' A_e + ridge W I) x = sum_e w_e A_e' (q_e - a_e)        W = sum_e w_e
+
+A_e, a_e is the view on its own side, q_e the other end's view, w_e the edge's weight times the relation's. Where all
+relations are anchors that is the mean of its neighbours, moved by translations. Under cos each q_e has length 1; under
+cos and dot the solution gets the mean length of the known entities of its type, since what it says there is a
+direction. Ends that are new themselves say nothing.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from artifacts.bucket_file import BucketFile
+from artifacts.graph import Bucket, EntityType, Graph, Side, bucket_path
+from pbg_transra.config import ModelConfig
+from pbg_transra.pbg.operators import operator_name
+from pbg_transra.pbg.views import View, operator_views
+
+Array = NDArray[Any]
+RIDGE = 1e-3
+CHUNK = 1 << 17  # edges in hand at once
+SOLVED_TOGETHER = 1 << 24  # numbers in the matrices of a block of entities
+SMALLEST = float(np.finfo(np.float32).tiny)
+
+
+@dataclass(frozen=True)
+class Affine:
+    """x -> x matrix' + offset, of vectors (B, D)."""
+
+    matrix: Array
+    offset: Array
+
+    def __call__(self, vectors: Array) -> Array:
+        return np.asarray(vectors @ self.matrix.T + self.offset)
+
+
+def affine(view: View | None, dimension: int) -> Affine:
+    """A view as a matrix (D, D) and an offset (D,): all operators are affine. None is the identity."""
+    if view is None:
+        return Affine(np.eye(dimension, dtype=np.float32), np.zeros(dimension, np.float32))
+    offset = view(torch.zeros(1, dimension))
+    return Affine((view(torch.eye(dimension)) - offset).T.numpy(), offset[0].numpy())
+
+
+@dataclass(frozen=True)
+class NewEntities:
+    """`known` tells of each type and partition which entities have a vector already, (n,) bool; `table` reads the
+    first vectors (n, D) of a type's partition. `parameters`: of each relation, by name."""
+
+    graph_dir: Path
+    graph: Graph
+    model: ModelConfig
+    known: dict[tuple[str, int], NDArray[np.bool_]]
+    table: Callable[[str, int], Array]
+    parameters: list[dict[str, Array]]
+
+    def solve(self, kind: EntityType, partition: int) -> tuple[Array, Array]:
+        """Returns offsets (M,) of the new entities of a partition that have an edge with a known one, and their
+        solutions (M, D), not yet of any length."""
+        place = _places(self.known[kind.name, partition])
+        ends = [(relation, side) for relation in range(len(self.graph.relations)) for side in Side
+                if self.graph.relations[relation].type(side) == kind.name]  # fmt: skip
+        right = np.zeros((int(place.max(initial=-1)) + 1, self.model.dimension), np.float32)
+        weights = np.zeros((len(right), len(ends)), np.float32)
+        grams = np.empty((len(ends), self.model.dimension**2), np.float32)
+        for column, (relation, side) in enumerate(ends):
+            own, other = self._views(relation, side)
+            grams[column] = (own.matrix.T @ own.matrix).ravel()
+            for offsets, says, weight in self._edges(kind, partition, place, relation, side, other):
+                _add(right, offsets, ((says - own.offset) @ own.matrix) * weight[:, None])
+                _add(weights[:, column : column + 1], offsets, weight[:, None])
+        placed = weights.sum(1) > 0
+        return np.flatnonzero(place >= 0)[placed], _solutions(grams, weights[placed], right[placed])
+
+    def _views(self, index: int, side: Side) -> tuple[Affine, Affine]:
+        """The view of a relation on a side, and that on the other one."""
+        name = operator_name(self.model, self.graph.relations[index])
+        views = operator_views(name, self.model.dimension, self.parameters[index], torch.float32)
+        left, right = (affine(view, self.model.dimension) for view in views)
+        return side.pick(left, right), side.pick(right, left)
+
+    def _edges(
+        self, kind: EntityType, partition: int, place: Array, index: int, side: Side, other: Affine
+    ) -> Iterator[tuple[Array, Array, Array]]:
+        """Yields places of new entities (E,), what the other ends of their edges say (E, D), and weights (E,)."""
+        relation = self.graph.relations[index]
+        far = self.graph.entity_type(relation.type(side.other))
+        factor = self.model.relation_weights.get(relation.name, 1.0)
+        for bucket in self.graph.buckets():
+            if kind.partition_in(side.pick(*bucket)) != partition:
+                continue
+            far_partition = far.partition_in(side.other.pick(*bucket))
+            known, table = self.known[far.name, far_partition], None
+            for mine, theirs, weight in self._of_relation(bucket, index, side):
+                chosen = (place[mine] >= 0) & known[theirs]
+                if chosen.any():
+                    table = self.table(far.name, far_partition) if table is None else table
+                    says = other(table[theirs[chosen]])
+                    yield place[mine[chosen]], self._said(says), weight[chosen] * np.float32(factor)
+
+    def _of_relation(self, bucket: Bucket, index: int, side: Side) -> Iterator[tuple[Array, Array, Array]]:
+        """Yields offsets on the side and on the other one, and weights, of the edges of a relation, (E,) each."""
+        with BucketFile(bucket_path(self.graph_dir, "train", bucket)) as file:
+            for start in range(0, len(file), CHUNK):
+                columns, weights = file.columns(start, start + CHUNK), file.weights(start, start + CHUNK)
+                of = columns.rel == index
+                if of.any():
+                    mine, theirs = side.pick(columns.lhs, columns.rhs), side.pick(columns.rhs, columns.lhs)
+                    weight = np.ones(len(of), np.float32) if weights is None else weights
+                    yield mine[of], theirs[of], weight[of]
+
+    def _said(self, vectors: Array) -> Array:
+        if self.model.similarity != "cos":
+            return vectors
+        return np.asarray(vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), SMALLEST))
+
+
+def _places(known: NDArray[np.bool_]) -> NDArray[np.int64]:
+    """Numbers the new entities of a partition; -1 for known ones, (n,)."""
+    return np.where(known, -1, np.cumsum(~known) - 1)
+
+
+def _add(sums: Array, places: Array, values: Array) -> None:
+    """Adds values (E, K) to rows of `sums` in place, always in the same order."""
+    order = np.argsort(places, kind="stable")
+    rows, starts = np.unique(places[order], return_index=True)
+    sums[rows] += np.add.reduceat(values[order], starts, axis=0)
+
+
+def _solutions(grams: Array, weights: Array, right: Array) -> Array:
+    """Solves M systems: matrices (K, D * D) and their weights (M, K) in each, right-hand sides (M, D)."""
+    dimension = right.shape[1]
+    found, block = np.empty_like(right), max(1, SOLVED_TOGETHER // dimension**2)
+    for start in range(0, len(right), block):
+        part = slice(start, start + block)
+        matrices = torch.from_numpy(weights[part] @ grams).view(-1, dimension, dimension)
+        ridge = torch.from_numpy(RIDGE * weights[part].sum(1))[:, None, None] * torch.eye(dimension)
+        found[part] = torch.linalg.solve(matrices + ridge, torch.from_numpy(right[part])).numpy()
+    return found

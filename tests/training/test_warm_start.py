@@ -1,0 +1,280 @@
+"""`model.warm_start`: what a training takes over from a published run, by id, and where new entities begin."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+import torch
+from torchbiggraph.checkpoint_manager import CheckpointManager
+
+from artifacts.errors import ConfigError
+from artifacts.graph import Graph, ids_path, load_graph
+from pbg_transra.config import EvaluateConfig, ModelConfig
+from pbg_transra.evaluation.report import evaluate
+from pbg_transra.pbg.checkpoint import Checkpoint, as_matrices
+from pbg_transra.start.drift import DIRECTORY
+from pbg_transra.start.from_run import SUMS_KEPT, adopt_run
+from pbg_transra.start.published import PublishedModel
+from pbg_transra.training.train import train
+from tests.worlds.small_graphs import Triples, write_graph
+
+CONFIG = ModelConfig(
+    operator="transra", anchors=("click",), dimension=8, similarity="cos", scale=10, epochs=9, workers=1, batch_size=100
+)
+WARM = CONFIG.model_copy(update={"warm_start": "latest", "epochs": 3})
+USERS, PINS, GROUPS = 64, 40, 4
+RELATIONS = {"click": ("user", "pin"), "save": ("user", "pin")}
+
+
+def night(directory: Path, partitions: int, users: int, shuffled: int | None = None) -> Graph:
+    """Users like the pins of their own group. The first `users` of them are there; where one lies follows from
+    `shuffled`, its id and its edges do not."""
+    generator, place = np.random.default_rng(0), np.arange(users)
+    edges = []
+    for relation, count in (("click", 2400), ("save", 1200)):
+        heads = generator.integers(0, USERS, count)
+        tails = generator.integers(0, PINS // GROUPS, count) * GROUPS + heads % GROUPS
+        split = np.arange(count) % 20
+        there = heads < users
+        for name, chosen in (("train", split > 1), ("valid", split == 1), ("test", split == 0)):
+            edges.append(Triples(relation, name, heads[there & chosen], tails[there & chosen]))
+    if shuffled is not None:
+        place = np.random.default_rng(shuffled).permutation(users)
+        edges = [Triples(e.relation, e.split, place[e.heads], e.tails) for e in edges]
+    parts = [users // partitions + (part < users % partitions) for part in range(partitions)]
+    pins = [PINS // partitions] * partitions
+    directory.mkdir(exist_ok=True)
+    graph = write_graph(directory, {"user": parts, "pin": pins}, RELATIONS, edges)
+    if shuffled is not None:
+        rename(directory, graph, np.argsort(place))
+    return graph
+
+
+def rename(directory: Path, graph: Graph, user_at: np.ndarray) -> None:
+    """Gives the user at each place its own id again."""
+    import pyarrow as pa
+
+    first = 0
+    for part, count in enumerate(graph.entity_type("user").counts):
+        ids = pa.array([f"u{user}" for user in user_at[first : first + count]])
+        pq.write_table(pa.table({"id": ids}), ids_path(directory, "user", part))
+        first += count
+
+
+def trained(
+    graph_dir: Path, model_dir: Path, config: ModelConfig, on_bucket: Callable[[Any], None] = lambda b: None
+) -> None:
+    model_dir.mkdir(exist_ok=True)
+    train(graph_dir, model_dir, config, lambda progress: None, on_bucket)
+
+
+def by_id(graph_dir: Path, model_dir: Path, kind: str = "user") -> dict[str, tuple[np.ndarray, float]]:
+    """Vectors and row sums by id; of version 0 where nothing else is there."""
+    manager, found = CheckpointManager(str(model_dir)), {}
+    for part in range(load_graph(graph_dir).entity_type(kind).partitions):
+        vectors, state = manager.read(kind, part)
+        ids = pq.read_table(ids_path(graph_dir, kind, part))["id"].to_pylist()
+        sums = state["state"][0]["sum"].numpy()
+        found |= {id: (vector, one) for id, vector, one in zip(ids, vectors.numpy(), sums, strict=True)}
+    return found
+
+
+@pytest.fixture(scope="module")
+def yesterday(tmp_path_factory: pytest.TempPathFactory) -> PublishedModel:
+    """Trained on the first 48 users, in two partitions."""
+    directory = tmp_path_factory.mktemp("yesterday")
+    night(directory / "graph", 2, 48)
+    trained(directory / "graph", directory / "model", CONFIG)
+    return PublishedModel("r1", directory / "graph", directory / "model", CONFIG)
+
+
+@pytest.fixture(scope="module")
+def today(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The graph of all users, in another order and in four partitions."""
+    directory = tmp_path_factory.mktemp("today") / "graph"
+    night(directory, 4, USERS, shuffled=1)
+    return directory
+
+
+def test_what_is_known_is_found_by_id(yesterday: PublishedModel, today: Path, tmp_path: Path) -> None:
+    told = adopt_run(yesterday, today, WARM, tmp_path)
+    assert (told.known, told.placed, told.random, told.new_relations) == (48 + PINS, 16, 0, ())
+    before, start = by_id(yesterday.graph_dir, yesterday.model_dir), by_id(today, tmp_path)
+    assert len(before) == 48 and len(start) == USERS
+    for id, (vector, total) in before.items():
+        np.testing.assert_array_equal(start[id][0], vector)
+        assert start[id][1] == pytest.approx(SUMS_KEPT * total)
+
+
+@pytest.mark.parametrize(("partitions", "shuffled"), [(1, None), (4, 6)])
+def test_neither_partitions_nor_order_matter(
+    yesterday: PublishedModel, tmp_path: Path, partitions: int, shuffled: int | None
+) -> None:
+    """Also not for the new entities, which begin where their edges put them."""
+    found = []
+    for name, parts, order in (("one", 2, None), ("other", partitions, shuffled)):
+        night(tmp_path / name, parts, USERS, order)
+        adopt_run(yesterday, tmp_path / name, WARM, tmp_path / f"{name}_model")
+        found.append(by_id(tmp_path / name, tmp_path / f"{name}_model"))
+    assert found[0].keys() == found[1].keys()
+    for id, (vector, _) in found[0].items():
+        np.testing.assert_allclose(found[1][id][0], vector, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("operator", ["transra", "transra_untied"])
+def test_a_new_entity_solves_what_its_edges_say(tmp_path: Path, operator: Any) -> None:
+    """Against numpy's least squares, with projections and translations that are far from nothing."""
+    config = ModelConfig(operator=operator, anchors=("click",), dimension=4, similarity="squared_l2", scale=1, pull=0,
+                         epochs=20, relation_lr=0.3, workers=1)  # fmt: skip
+    night(tmp_path / "before", 1, 48)
+    trained(tmp_path / "before", tmp_path / "model", config)
+    night(tmp_path / "graph", 1, USERS)
+    published = PublishedModel("r1", tmp_path / "before", tmp_path / "model", config)
+    adopt_run(published, tmp_path / "graph", config.model_copy(update={"warm_start": "latest"}), tmp_path / "start")
+    users, pins = (by_id(tmp_path / "graph", tmp_path / "start", kind) for kind in ("user", "pin"))
+    rows, targets = [], []
+    for relation, heads, tails in train_edges(tmp_path / "graph"):
+        values = as_matrices(Checkpoint(tmp_path / "model").relation_parameters(relation), 4)
+        left = values.get("projection", values.get("left_projection", np.eye(4)))
+        right = values.get("projection", values.get("right_projection", np.eye(4)))
+        for tail in tails[heads == 50]:
+            rows.append(left)
+            targets.append(right @ pins[f"p{tail}"][0] - values["translation"])
+    expected = np.linalg.lstsq(np.concatenate(rows), np.concatenate(targets), rcond=None)[0]
+    np.testing.assert_allclose(users["u50"][0], expected, rtol=0.02, atol=0.02)
+
+
+def train_edges(graph_dir: Path) -> list[tuple[int, np.ndarray, np.ndarray]]:
+    """Of each relation, global rows of heads and tails, in a graph of one partition."""
+    from artifacts.bucket_file import BucketFile
+    from artifacts.graph import Bucket, bucket_path
+
+    with BucketFile(bucket_path(graph_dir, "train", Bucket(0, 0))) as file:
+        columns = file.columns()
+    return [(r, columns.lhs[columns.rel == r], columns.rhs[columns.rel == r]) for r in range(2)]
+
+
+def mrr(graph_dir: Path, model_dir: Path, config: ModelConfig) -> float:
+    found = evaluate(graph_dir, model_dir, config, EvaluateConfig(), lambda label, fraction: None)
+    return float(found["mrr"])
+
+
+def test_a_third_of_the_epochs(yesterday: PublishedModel, today: Path, tmp_path: Path) -> None:
+    """A warm training is as good as a cold one of three times its epochs, and better than a cold one of its own."""
+    trained(today, tmp_path / "cold", CONFIG)
+    trained(today, tmp_path / "short", CONFIG.model_copy(update={"epochs": 3}))
+    adopt_run(yesterday, today, WARM, tmp_path / "warm")
+    trained(today, tmp_path / "warm", WARM)
+    cold, short, warm = (mrr(today, tmp_path / name, CONFIG) for name in ("cold", "short", "warm"))
+    assert warm > 0.97 * cold and warm > short, (warm, cold, short)
+
+
+def test_new_entities_begin_better_than_at_random(yesterday: PublishedModel, today: Path, tmp_path: Path) -> None:
+    """Before any training: the nearest pins of a new user are of its group."""
+    adopt_run(yesterday, today, WARM, tmp_path)
+    users, pins = by_id(today, tmp_path), by_id(today, tmp_path, "pin")
+    table = np.stack([pins[f"p{pin}"][0] for pin in range(PINS)])
+    table /= np.linalg.norm(table, axis=1, keepdims=True)
+    right = [int(np.argmax(table @ users[f"u{user}"][0])) % GROUPS == user % GROUPS for user in range(48, USERS)]
+    assert np.mean(right) > 0.9
+
+
+def test_without_an_edge_to_what_is_known_it_begins_at_random(yesterday: PublishedModel, tmp_path: Path) -> None:
+    edges = [Triples("click", "train", np.array([0, 49]), np.array([0, 41]))]  # p41 is as new as u49
+    (tmp_path / "graph").mkdir()
+    write_graph(tmp_path / "graph", {"user": [50], "pin": [42]}, {"click": ("user", "pin")}, edges)
+    told = adopt_run(yesterday, tmp_path / "graph", WARM, tmp_path / "start")
+    assert (told.known, told.placed, told.random) == (48 + 40, 0, 4)
+    assert all(
+        np.isfinite(vector).all() and vector.any()
+        for vector, _ in by_id(tmp_path / "graph", tmp_path / "start").values()
+    )
+
+
+class Killed(Exception):
+    pass
+
+
+@pytest.mark.parametrize(("bucket", "drift"), [(0, None), (7, 0.05), (20, 0.05)])
+def test_a_warm_training_stopped_anywhere_ends_as_if_it_had_not_been(
+    yesterday: PublishedModel, today: Path, tmp_path: Path, bucket: int, drift: float | None
+) -> None:
+    config = WARM.model_copy(update={"checkpoint_seconds": 1e-9, "max_drift": drift, "epochs": 2})
+    seen: list[Any] = []
+
+    def stop(done: Any) -> None:
+        seen.append(done)
+        if len(seen) > bucket:
+            raise Killed
+
+    for name in ("whole", "cut"):
+        adopt_run(yesterday, today, config, tmp_path / name)
+    trained(today, tmp_path / "whole", config)
+    with pytest.raises(Killed):
+        trained(today, tmp_path / "cut", config, stop)
+    if bucket == 0:
+        adopt_run(yesterday, today, config, tmp_path / "cut")  # as the stage does before a pass is committed
+    trained(today, tmp_path / "cut", config)
+    whole, cut = (by_id(today, tmp_path / name) for name in ("whole", "cut"))
+    for id, (vector, _) in whole.items():
+        np.testing.assert_array_equal(cut[id][0], vector)
+    assert not (tmp_path / "cut" / DIRECTORY).exists()
+
+
+def test_no_known_vector_goes_beyond_the_bound(yesterday: PublishedModel, today: Path, tmp_path: Path) -> None:
+    before = by_id(yesterday.graph_dir, yesterday.model_dir)
+
+    def moved(name: str, bound: float | None) -> np.ndarray:
+        config = WARM.model_copy(update={"max_drift": bound})
+        adopt_run(yesterday, today, config, tmp_path / name)
+        trained(today, tmp_path / name, config)
+        after = by_id(today, tmp_path / name)
+        return np.array([np.linalg.norm(after[id][0] - v) / np.linalg.norm(v) for id, (v, _) in before.items()])
+
+    free, held = moved("free", None), moved("held", 0.05)
+    assert free.max() > 0.06, "the bound would say nothing here"
+    assert held.max() <= 0.05 * 1.0001 and np.isclose(held, 0.05, rtol=1e-3).any()
+
+
+def test_a_bias_and_its_constant_stay_in_their_place(tmp_path: Path) -> None:
+    config = ModelConfig(
+        anchors=("click",), dimension=4, similarity="dot", scale=1, tail_bias=True, epochs=2, workers=1
+    )
+    night(tmp_path / "before", 1, 48)
+    trained(tmp_path / "before", tmp_path / "model", config)
+    night(tmp_path / "graph", 2, USERS)
+    published = PublishedModel("r1", tmp_path / "before", tmp_path / "model", config)
+    adopt_run(published, tmp_path / "graph", config.model_copy(update={"warm_start": "latest"}), tmp_path / "start")
+    firsts = {float(vector[0]) for vector, _ in by_id(tmp_path / "graph", tmp_path / "start").values()}
+    assert firsts == {float(torch.tensor(0.17))}
+
+
+@pytest.mark.parametrize(
+    "change", [{"dimension": 16}, {"operator": "transra_untied"}, {"anchors": ("save",)}, {"similarity": "dot"}]
+)
+def test_another_space_is_refused_with_the_way_out(
+    yesterday: PublishedModel, today: Path, tmp_path: Path, change: dict[str, Any]
+) -> None:
+    with pytest.raises(ConfigError) as raised:
+        adopt_run(yesterday, today, WARM.model_copy(update=change), tmp_path)
+    assert next(iter(change)) in str(raised.value) and "model.warm_start=null" in str(raised.value)
+
+
+def test_a_new_relation_begins_as_in_a_new_model(yesterday: PublishedModel, tmp_path: Path) -> None:
+    edges = [
+        Triples("click", "train", np.arange(3), np.arange(3)),
+        Triples("share", "train", np.arange(3), np.arange(3)),
+    ]
+    relations = {"share": ("user", "pin"), "click": ("user", "pin")}
+    (tmp_path / "graph").mkdir()
+    write_graph(tmp_path / "graph", {"user": [48], "pin": [40]}, relations, edges)
+    told = adopt_run(yesterday, tmp_path / "graph", WARM, tmp_path / "start")
+    assert told.new_relations == ("share",)
+    model = CheckpointManager(str(tmp_path / "start")).read_model()[0]
+    click = Checkpoint(yesterday.model_dir).relation_parameters(0)["translation"]
+    np.testing.assert_array_equal(model["rhs_operators.1.translation"].numpy(), click)
+    assert not model["rhs_operators.0.translation"].any()
+    assert torch.equal(model["rhs_operators.0.projection"].view(8, 8), torch.eye(8))
