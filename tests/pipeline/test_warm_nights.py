@@ -1,0 +1,106 @@
+"""`model.warm_start` from night to night: what a training begins from, what is up to date, what is refused."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.worlds.night_world import latest_of, transra, workspace_of, write_config, write_day
+
+WARM = {"warm_start": "latest"}
+KILLED = (
+    "import os, signal, sys; from pbg_transra.training import loop; from pipeline.cli import main;"
+    "commit = loop.Loop._commit_pass\n"
+    "def killed(self, done):\n"
+    "    if self.files.passes == 1: os.kill(os.getpid(), signal.SIGKILL)\n"
+    "    commit(self, done)\n"
+    "loop.Loop._commit_pass = killed; sys.exit(main(sys.argv[1:]))"
+)
+
+
+def vectors_of(root: Path) -> dict[str, str]:
+    record = latest_of(root).record("train")
+    assert record is not None
+    return {name: digest for name, digest in record["outputs"].items() if name.startswith("embeddings_")}
+
+
+@pytest.fixture
+def root(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Path:
+    """One night is published, and the log of the second is there."""
+    write_day(tmp_path, 1)
+    write_config(tmp_path, WARM | {"epochs": 2})
+    assert transra(tmp_path, "run", "--until", "export") == 0
+    assert "train: begins cold: no run was published before" in capsys.readouterr().out
+    write_day(tmp_path, 2)
+    return tmp_path
+
+
+def test_a_night_begins_from_the_one_before_and_again_is_up_to_date(
+    root: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    first = latest_of(root)
+    for stage in ("partition", "train", "export"):
+        assert transra(root, stage) == 0
+    second, out = latest_of(root), capsys.readouterr().out
+    assert f"train: begins from run {first.id}: " in out and " entities known, " in out
+    assert second.id != first.id
+    for command in (("run", "--until", "export"), ("train",), ("export",)):
+        assert transra(root, *command) == 0
+        assert "begins" not in capsys.readouterr().out
+    assert workspace_of(root).runs() == [second, first]
+
+
+def test_other_settings_of_the_same_night_begin_from_the_same_run(
+    root: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Not from what the night itself has published, however often it is tried again."""
+    first = latest_of(root)
+    assert transra(root, "run", "--until", "export") == 0
+    again = ["--set", "model.lr=0.2"]
+    assert transra(root, "run", "--until", "export", *again) == 0
+    assert capsys.readouterr().out.count(f"begins from run {first.id}") == 2
+    assert transra(root, "purge", *again) == 0
+    assert transra(root, "train", *again) == 0, "purged, the run that it began from is not needed"
+    assert transra(root, "train") == 2
+    assert f"run {first.id}, which this night's training began from, is gone" in capsys.readouterr().err
+
+
+def test_a_killed_warm_night_ends_with_the_same_bytes(root: Path) -> None:
+    assert transra(root, "partition") == 0
+    arguments = ["train", str(root / "c.json"), "--root", str(root)]
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).resolve().parents[2])}
+    done = subprocess.run([sys.executable, "-c", KILLED, *arguments], env=environment, capture_output=True)
+    assert done.returncode == -signal.SIGKILL
+    (partial,) = workspace_of(root).runs()[0].path.glob("model.partial")
+    assert (partial / "checkpoint_version.txt").read_text() == "1\n"
+    assert transra(root, "run", "--until", "export") == 0
+    cut, run = vectors_of(root), latest_of(root)
+    workspace_of(root).publish(workspace_of(root).runs()[1])
+    for stage in ("model", "export"):
+        (run.path / stage).rename(root / stage)
+    assert transra(root, "run", "--until", "export") == 0
+    assert vectors_of(root) == cut
+
+
+def test_another_dimension_is_refused_and_can_begin_cold(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    wider = ["--set", "model.dimension=16"]
+    assert transra(root, "partition", *wider) == 0
+    assert transra(root, "train", *wider) == 2
+    assert "dimension 8, now 16" in capsys.readouterr().err
+    assert transra(root, "train", *wider, "--set", "model.warm_start=null") == 0
+    assert transra(root, "export", *wider, "--set", "model.warm_start=null") == 0
+    write_day(root, 3)
+    assert transra(root, "run", "--until", "export", *wider) == 0, "from then on warm"
+    record = latest_of(root).record("train")
+    assert record is not None and record["parts"]["begun_from"] == workspace_of(root).runs()[1].id
+
+
+def test_the_log_says_what_was_begun_with(root: Path) -> None:
+    assert transra(root, "run", "--until", "export") == 0
+    events = [json.loads(line) for line in (latest_of(root).path / "log.jsonl").read_text().splitlines()]
+    (warm,) = [event for event in events if event["message"] == "warm start"]
+    assert warm["known"] > 0 and warm["placed"] > 0
