@@ -73,6 +73,11 @@ def parser() -> argparse.ArgumentParser:
     add_features(commands, common)
     removing = commands.add_parser("purge", help="remove every run but the published one", parents=[common])
     removing.set_defaults(action=purge_runs)
+    promoting = commands.add_parser("promote", help="publish a kept run, whatever the gate says", parents=[common])
+    promoting.add_argument("run", metavar="RUN", type=utf8, help="its name in the workspace")
+    promoting.set_defaults(action=promote_run)
+    back = commands.add_parser("rollback", help="publish the run before the published one again", parents=[common])
+    back.set_defaults(action=roll_back)
     commands.add_parser("status", help="what the workspace holds", parents=[common]).set_defaults(action=show_status)
     add_score(commands, common)
     add_neighbors(commands, common)
@@ -356,6 +361,36 @@ def purge_runs(options: argparse.Namespace) -> dict[str, Any]:
     kept_run(context)  # there may be no workspace to lock
     with locked(context.workspace.path):
         return purge(context, dry_run=False)
+
+
+def promote_run(options: argparse.Namespace) -> dict[str, Any]:
+    from pipeline.publication import promote
+
+    return move_latest(options, lambda context: promote(context, options.run))
+
+
+def roll_back(options: argparse.Namespace) -> dict[str, Any]:
+    from pipeline.publication import rollback
+
+    return move_latest(options, rollback)
+
+
+def move_latest(options: argparse.Namespace, move: Callable[[Any], Any]) -> dict[str, Any]:
+    """Moves `latest` to the run that `move` returns, under the lock."""
+    from pipeline.workspace.lock import locked
+    from pipeline.workspace.owner import require_own
+
+    context = context_of(options)
+    require_own(context)
+    before = context.workspace.latest
+    if options.dry_run:
+        raise ConfigError(f"{options.command}: has no --dry-run; `{context.command('status')}` shows the runs")
+    if not context.workspace.path.is_dir():
+        raise ConfigError(f"{context.workspace.path}: nothing is published yet; run `{context.command('run')}`")
+    with locked(context.workspace.path):
+        run = move(context)
+    context.console.say(f"{options.command}: latest is {run.id}, it was {before.id if before else 'none'}")
+    return {"latest": run.id, "latest_before": before.id if before else None}
 
 
 def show_status(options: argparse.Namespace) -> dict[str, Any]:

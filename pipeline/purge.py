@@ -33,7 +33,7 @@ def purge(context: Context, dry_run: bool) -> dict[str, Any]:
         context.console.say(f"purge: {'would remove' if dry_run else 'removes'} {path}")
     if not dry_run:
         for path in paths:
-            _remove(context.workspace.path, path)
+            remove(context.workspace.path, path)
     context.console.say(f"purge: {len(paths)} {'to remove' if dry_run else 'removed'}")
     return {"removed" if not dry_run else "to_remove": [str(path) for path in paths]}
 
@@ -64,7 +64,14 @@ def _doomed(context: Context, latest: Run) -> Iterator[Path]:
     yield from sorted({*latest.path.glob("*.partial"), *latest.path.glob(".*.partial"), *latest.path.glob("prepared")})
 
 
-def _remove(workspace: Path, path: Path) -> None:
+def remove_purged(workspace: Path) -> None:
+    """Removes what a killed command had begun to remove."""
+    for path in workspace.glob(f"{_PURGED}*"):
+        shutil.rmtree(path)
+
+
+def remove(workspace: Path, path: Path) -> None:
+    """Removes a file, or a directory after it has been renamed. Who has its files open or mapped keeps them."""
     if not path.is_dir() or path.is_symlink():
         path.unlink()
         return

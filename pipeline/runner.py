@@ -17,6 +17,7 @@ from artifacts.publish import publish, sync_files, write_json
 from artifacts.resources import Meter
 from pipeline.expected import told
 from pipeline.output.log import log_event, logged, logger
+from pipeline.publication import publish as publish_past_gate
 from pipeline.stages import STAGES, Stage, chain
 from pipeline.workspace.context import Context
 from pipeline.workspace.fingerprint import digest_of, input_digests, tree_digests
@@ -102,8 +103,17 @@ def bring_up_to_date(context: Context, name: str) -> Outcome:
         require_upstream(context, wanted)
         outcome = make_in_run(context, wanted)
     if name == "export" and context.workspace.latest != outcome.run:
-        context.workspace.publish(outcome.run)
+        publish_run(context, outcome)
     return outcome
+
+
+def publish_run(context: Context, export: Outcome) -> None:
+    """Publishes the run of an export, once the gate has what it asks for. Raises DataError where that rejects it."""
+    measured = {**export.run.metrics(), "export": export.metrics}
+    gate = context.config.gate
+    if gate is not None and gate.judges_ranks and STAGES["evaluate"].applies(context):
+        measured["evaluate"] = bring_up_to_date(context, "evaluate").metrics  # another run may hold it
+    publish_past_gate(context, export.run, measured)
 
 
 def require_upstream(context: Context, wanted: list[Target]) -> None:

@@ -48,13 +48,16 @@ def status(context: Context) -> dict[str, Any]:
     for name, state in states.items():
         told = state["run"] if state["state"] == "up to date" else "; ".join(state["why"][:3])
         context.console.say(f"{name:<9} {state['state']} ({told})")
+    rejected = {run.id: found["reason"] for run in context.workspace.runs() if (found := run.rejection())}
+    for id, reason in rejected.items():
+        context.console.say(f"rejected  {id}: {reason}")
     if holder:
         context.console.say(f"at work   {holder}")
     for path in unfinished:
         text = f"unfinished {path}" if holder else f"interrupted {path}: repeat the command and it resumes from there"
         context.console.say(text)
     found = {"interrupted": [] if holder else unfinished, "unfinished": unfinished if holder else [], "holder": holder}
-    return {"latest": latest.id if latest else None, "stages": states, **found}
+    return {"latest": latest.id if latest else None, "stages": states, "rejected": rejected, **found}
 
 
 def dry_run(context: Context, name: str) -> dict[str, Any]:

@@ -31,6 +31,7 @@ from artifacts.graph import Graph
 from artifacts.hdf5 import BROKEN, dataset_in, group_in
 from artifacts.json_file import parse_json
 from artifacts.regular import open_regular
+from artifacts.run import EMBEDDINGS, EXPORT
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -57,6 +58,23 @@ class Embeddings:
                 self._read(opened)
             except BROKEN as error:
                 raise DataError(f"{path}: expected {what} ({' '.join(str(error).split())})") from error
+
+    @classmethod
+    def open(cls, path: Path | str) -> "Embeddings":
+        """Opens the export of a run, given the run's directory or a link to it, such as runs/x/latest.
+
+        The link is followed once, and all that is read is of the run that it led to then, also after it has moved on:
+        that run's file stays mapped, even where it is removed meanwhile. Where a run was removed before it was open, as
+        the link moved on, the new one is opened. `path` of the result says which run it is. Raises DataError as the
+        constructor does.
+        """
+        while True:
+            run = Path(path).resolve()
+            try:
+                return cls(run / EXPORT / EMBEDDINGS)
+            except DataError:
+                if Path(path).resolve() == run:
+                    raise
 
     def _read(self, opened: BinaryIO) -> None:
         with h5py.File(opened, "r") as file:

@@ -10,6 +10,7 @@ from artifacts.section import Problem, Section, did_you_mean
 from artifacts.stores import is_url
 from partitioning import CheckConfig, GraphConfig, check_problems, graph_problems
 from pbg_transra import EvaluateConfig, ExportConfig, ModelConfig, types_on_both_sides, with_defaults
+from pipeline.config.publication import GateConfig, KeepConfig
 from ranker import RankerConfig, chosen
 
 
@@ -34,6 +35,11 @@ class RunConfig(Section):
     )
     evaluate: EvaluateConfig = Field(EvaluateConfig(), description="how the vectors are judged")
     export: ExportConfig = Field(ExportConfig(), description="how vectors leave")
+    gate: GateConfig | None = Field(
+        None,
+        description="bounds outside of which a run is kept as rejected, and `latest` stays; null: all are published",
+    )
+    keep: KeepConfig | None = Field(None, description="how many runs stay; null: all, until `transra purge`")
     ranker: RankerConfig | None = Field(None, description="the CTR/CVR ranker that `transra rank` trains and judges")
 
     def with_arms(self, names: Sequence[str] | None) -> "RunConfig":

@@ -8,12 +8,13 @@ Each stage directory carries its own record (`stage.json`), written before the d
 is there whole or not at all. manifest.json and metrics.json are views of the records, made anew after each command.
 """
 
+import json
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import BaseModel
 
@@ -27,6 +28,8 @@ IDENTITY = "identity.json"  # in a partial stage: what it was begun with, so tha
 MADE = "made.json"  # in one that only has to be recorded: its metrics
 BEGUN = (IDENTITY, MADE)
 METRICS = "metrics.json"
+REJECTED = "rejected.json"  # in a run that must not be published: by whom, and why
+PUBLICATIONS = "publications.jsonl"  # in a workspace: a line each time that a run is published or rejected
 PREPARED = "prepared"  # in a run, beside its stages: impressions as the ranker encoded them, for its next call
 OWN_FILES = ("latest", ".latest.partial", ".lock", ".holder.json", "..holder.json.partial")
 DIRECTORIES = {
@@ -47,6 +50,13 @@ class Parts(BaseModel, extra="allow"):
     config: dict[str, Any]
     inputs: dict[str, dict[str, Any]]
     upstream: str | None
+
+
+class Rejection(BaseModel):
+    """What rejected.json says."""
+
+    by: Literal["gate", "rollback"]
+    reason: str
 
 
 class StageRecord(BaseModel, extra="allow"):
@@ -87,6 +97,11 @@ class Run:
     def holds(self, stage: str, fingerprint: str) -> bool:
         record = self.record(stage)
         return record is not None and record["fingerprint"] == fingerprint
+
+    def rejection(self) -> dict[str, Any] | None:
+        """By whom the run was rejected, and why; None where it was not."""
+        path = self.path / REJECTED
+        return read_json(path, Rejection, "why a run was rejected").model_dump() if path.exists() else None
 
     def metrics(self) -> dict[str, Any]:
         """The metrics of the stages that the run holds, by stage."""
@@ -147,6 +162,12 @@ class Workspace:
     def publish(self, run: Run) -> None:
         point(self.path / "latest", run.id)
 
+    def publications(self) -> list[dict[str, Any]]:
+        """The lines of publications.jsonl, oldest first; one that a kill or a full disk has cut is left out."""
+        path = self.path / PUBLICATIONS
+        lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+        return [found for line in lines if (found := _object(line))]
+
     def unpublished(self) -> Iterator[Run]:
         """Runs that never got as far as their export, newest first."""
         return (run for run in self.runs() if run.record("export") is None)
@@ -161,3 +182,12 @@ class Workspace:
 def adopt(run: Run, stage: str, parent: Run) -> None:
     """Takes a stage over from another run: hard links, no copy."""
     link_tree(parent.directory(stage), run.directory(stage))
+
+
+def _object(line: str) -> dict[str, Any]:
+    """A line's object; an empty one where it is none."""
+    try:
+        found = json.loads(line)
+    except ValueError:
+        return {}
+    return found if isinstance(found, dict) else {}

@@ -1,0 +1,50 @@
+"""The config sections `gate` and `keep`: what a run must be like to be published, and which runs stay."""
+
+from pydantic import Field
+
+from artifacts.section import Section
+
+
+class GateConfig(Section):
+    """Bounds on what a run may differ by from the published one. What cannot be measured on both is not judged."""
+
+    mrr: float | None = Field(None, ge=0, lt=1, description="the most of evaluate's MRR that may be lost, as a share")
+    recall: float | None = Field(
+        None,
+        ge=0,
+        lt=1,
+        description="the most of the retrieval's recall (anchor_retrieval, largest k, all pairs of types) that may be "
+        "lost, as a share",
+    )
+    edges: float | None = Field(
+        None, gt=0, le=1e6, description="how far the number of training edges may be from the published, as a share"
+    )
+    entities: float | None = Field(
+        None, gt=0, le=1e6, description="how far the number of entities may be from the published, as a share"
+    )
+    overlap: float | None = Field(
+        None, gt=0, le=1, description="the least share of nearest neighbours that stay, of every type (stability)"
+    )
+    cosine: float | None = Field(
+        None,
+        gt=-1,
+        le=1,
+        description="the least mean cosine between an entity's vector and its published one, of every type; only warm "
+        "trainings have one",
+    )
+
+    @property
+    def judges_ranks(self) -> bool:
+        """Whether it asks for what `evaluate` measures."""
+        return self.mrr is not None or self.recall is not None
+
+    @property
+    def judges_drift(self) -> bool:
+        return self.overlap is not None or self.cosine is not None
+
+
+class KeepConfig(Section):
+    """How many runs stay when one is published or rejected; without the section, all do."""
+
+    runs: int = Field(7, gt=0, le=100_000, description="runs that are or were published, the newest; `latest` always")
+    rejected: int = Field(2, ge=0, le=100_000, description="rejected runs, the newest")
