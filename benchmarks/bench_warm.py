@@ -54,10 +54,8 @@ def night(root: Path, kind: str, first: bool, test_from: datetime) -> dict[str, 
         "graph.split.time.test_from": test_from.strftime("%Y-%m-%d %H:%M"),
     }
     given = [word for key, value in settings.items() for word in ("--set", f"{key}={value}")]
-    config = str(REPOSITORY / "configs/demo.json")
-    code = main(
-        ["run", config, "--until", "export", "--quiet", "--root", str(root), "--workspace", str(workspace), *given]
-    )
+    config, where = str(REPOSITORY / "configs/demo.json"), ["--root", str(root), "--workspace", str(workspace)]
+    code = main(["run", config, "--until", "export", "--quiet", *where, *given])
     if code:
         raise SystemExit(code)
     latest = Workspace(workspace).latest
@@ -81,9 +79,8 @@ def run(directory: Path, nights: int) -> dict[str, Any]:
     world, root = directory / "world", directory / "root"
     if not world.exists():
         generate(world / "data/demo", WORLD, None)
-    newest = max(
-        pc.max(pq.read_table(path)["ts"]).as_py() for path in (world / "data/demo/engagements").glob("*.parquet")
-    )
+    logs = (world / "data/demo/engagements").glob("*.parquet")
+    newest = max(pc.max(pq.read_table(path)["ts"]).as_py() for path in logs)
     last = datetime.fromtimestamp(newest, timezone.utc).replace(hour=0, minute=0, second=0)
     found: dict[str, Any] = {kind: [] for kind in KINDS}
     for number in range(nights):
