@@ -1,8 +1,8 @@
 """Warm nights beside cold ones: the demo world day by day, each night judged by the clicks of the day that follows.
 
-    python -m benchmarks.bench_warm DIR [NIGHTS]
+    python -m benchmarks.bench_warm DIR [NIGHTS [USERS]]
 
-makes a tenth of the demo world in DIR, and trains each of the last nights cold for EPOCHS, cold for a third of them,
+makes a demo world of 3000 users in DIR, a tenth of the default one, and trains each of the last nights cold for EPOCHS, cold for a third of them,
 and warm for a third of them (the first night cold, for all). Prints a table and writes benchmarks/out/warm.json.
 """
 
@@ -23,7 +23,6 @@ from pipeline.workspace.workspace import Workspace
 REPOSITORY = Path(__file__).resolve().parents[1]
 OUT = REPOSITORY / "benchmarks" / "out" / "warm.json"
 EPOCHS, THIRD = 6, 2
-WORLD = WorldParameters(users=3000, impressions=60_000, days=30, seed=1)
 KINDS: dict[str, tuple[int, bool]] = {
     "cold": (EPOCHS, False),
     "cold, a third": (THIRD, False),
@@ -50,6 +49,7 @@ def night(root: Path, kind: str, first: bool, test_from: datetime) -> dict[str, 
         "model.epochs": EPOCHS if warm and first else epochs,
         "model.warm_start": "latest" if warm else "null",
         "model.workers": 1,
+        "graph.partitions": 1,
         "graph.split.time.valid_from": (test_from - timedelta(hours=6)).strftime("%Y-%m-%d %H:%M"),
         "graph.split.time.test_from": test_from.strftime("%Y-%m-%d %H:%M"),
     }
@@ -75,10 +75,11 @@ def numbers(metrics: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def run(directory: Path, nights: int) -> dict[str, Any]:
+def run(directory: Path, nights: int, users: int) -> dict[str, Any]:
     world, root = directory / "world", directory / "root"
     if not world.exists():
-        generate(world / "data/demo", WORLD, None)
+        parameters = WorldParameters(users=users, impressions=20 * users, days=30, seed=1)
+        generate(world / "data/demo", parameters, None)
     logs = (world / "data/demo/engagements").glob("*.parquet")
     newest = max(pc.max(pq.read_table(path)["ts"]).as_py() for path in logs)
     last = datetime.fromtimestamp(newest, timezone.utc).replace(hour=0, minute=0, second=0)
@@ -93,6 +94,7 @@ def run(directory: Path, nights: int) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    outcome = run(Path(sys.argv[1]), int(sys.argv[2]) if len(sys.argv) > 2 else 5)
+    nights, users = [*map(int, sys.argv[2:]), *(5, 3000)[len(sys.argv) - 2 :]]
+    outcome = run(Path(sys.argv[1]), nights, users)
     OUT.parent.mkdir(exist_ok=True)
     OUT.write_text(json.dumps(outcome, indent=2) + "\n")

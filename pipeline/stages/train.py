@@ -119,7 +119,12 @@ class Train(Stage):
 
         published = published_model(context, run)
         if published is None:
-            context.console.say(f"{self.name}: begins cold: no run was published before")
+            why = (
+                "the published run of this graph did, too"
+                if context.workspace.latest
+                else "no run was published before"
+            )
+            context.console.say(f"{self.name}: begins cold: {why}")
             return
         require_model_intact(context, published)
         found = adopt_run(published, run.directory("partition"), context.config.trained, partial)

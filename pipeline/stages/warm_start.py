@@ -18,16 +18,16 @@ BEGUN_FROM = "begun_from"  # in what a training was made from
 def begun_from(workspace: Workspace, graph: str | None) -> str | None:
     """The id of the run that a training on a graph, given its fingerprint, begins from; None where it begins cold.
 
-    That is the published run, unless that was trained on this very graph: then it is the run which that one began
-    from, so that a night that is run again is up to date, and no night's training begins from its own outcome.
+    That is the published run, unless that was trained on this very graph: then it is what that one began from, so that
+    a night that is run again is up to date, and no night's training begins from its own outcome.
     """
-    run = workspace.latest
-    while run is not None and (record := run.record("train")) and record["parts"]["upstream"] == graph:
-        if BEGUN_FROM in record["parts"]:
-            found: str | None = record["parts"][BEGUN_FROM]
-            return found
-        run = workspace.find(record["parent"])  # it was trained cold; a parent may be of the same night
-    return run.id if run is not None and run.record("train") else None
+    record = workspace.latest.record("train") if workspace.latest else None
+    if workspace.latest is None or record is None:
+        return None
+    if record["parts"]["upstream"] != graph:
+        return workspace.latest.id
+    found: str | None = record["parts"].get(BEGUN_FROM)
+    return found
 
 
 def published_model(context: Context, run: Run) -> "PublishedModel | None":

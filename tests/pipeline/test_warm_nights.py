@@ -93,6 +93,8 @@ def test_another_dimension_is_refused_and_can_begin_cold(root: Path, capsys: pyt
     assert "dimension 8, now 16" in capsys.readouterr().err
     assert transra(root, "train", *wider, "--set", "model.warm_start=null") == 0
     assert transra(root, "export", *wider, "--set", "model.warm_start=null") == 0
+    assert transra(root, "run", "--until", "export", *wider) == 0, "cron runs the same night again"
+    assert "begins cold: the published run of this graph did, too" in capsys.readouterr().out
     write_day(root, 3)
     assert transra(root, "run", "--until", "export", *wider) == 0, "from then on warm"
     record = latest_of(root).record("train")
