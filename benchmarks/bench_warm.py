@@ -2,8 +2,9 @@
 
     python -m benchmarks.bench_warm DIR [NIGHTS [USERS]]
 
-makes a demo world of 3000 users in DIR, a tenth of the default one, and trains each of the last nights cold for EPOCHS, cold for a third of them,
-and warm for a third of them (the first night cold, for all). Prints a table and writes benchmarks/out/warm.json.
+makes a demo world of 3000 users in DIR, a tenth of the default one, and trains each of the last nights cold for EPOCHS,
+cold for a third of them, and warm for a third of them (the first night cold, for all). Prints a table and writes
+benchmarks/out/warm.json.
 """
 
 import json

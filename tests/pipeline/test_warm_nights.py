@@ -50,7 +50,7 @@ def test_a_night_begins_from_the_one_before_and_again_is_up_to_date(
     assert second.id != first.id
     for command in (("run", "--until", "export"), ("train",), ("export",)):
         assert transra(root, *command) == 0
-        assert "begins" not in capsys.readouterr().out
+        assert "train: begins" not in capsys.readouterr().out
     assert workspace_of(root).runs() == [second, first]
 
 
