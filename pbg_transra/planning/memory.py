@@ -44,7 +44,8 @@ def needs_of(graph: Graph, edges: EdgeFiles, config: ModelConfig, workers: int) 
     """Resident are the slots of each type (at most 4 of its partitions, 2 with `overlap` off) with their Adagrad sums,
     and the edges of the largest bucket (or chunk of it), twice with `overlap`.
 
-    The disk holds the committed checkpoint, the next one and a snapshot, and with validation the best one.
+    The disk holds the committed checkpoint, the next one and a snapshot, with validation the best one, and
+    with `max_drift` the first values.
     """
     row = (config.dimension + 1) * FLOAT
     resident = sum(max(t.counts) * slots_of(graph, t.name, config.overlap) for t in graph.entity_types) * row
@@ -61,7 +62,7 @@ def needs_of(graph: Graph, edges: EdgeFiles, config: ModelConfig, workers: int) 
     return Needs(
         memory=shared + working + validation_memory(config) + processes,
         shared_memory=shared,
-        disk=checkpoint * (4 if config.validate_every else 3) + decays,
+        disk=checkpoint * (3 + bool(config.validate_every) + (config.max_drift is not None)) + decays,
     )
 
 
