@@ -11,9 +11,16 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from artifacts.errors import ResourceError
 from artifacts.exchange import exchange
 
 REPLACED = ".replaced"  # ends the name of a directory that makes room for its successor
+
+
+def require_replaceable(path: Path) -> None:
+    """Raises ResourceError where `path` is a directory, a device or a pipe: a rename would take a device away."""
+    if path.exists() and not path.is_file():
+        raise ResourceError(f"{path}: is no file that can be replaced; choose another name")
 
 
 def sync(path: Path) -> None:
@@ -26,7 +33,8 @@ def sync(path: Path) -> None:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Replaces `path` by `text` in one step."""
+    """Replaces `path` by `text` in one step. Raises ResourceError for what is no file."""
+    require_replaceable(path)
     aside = path.with_name(f".{path.name}.partial")
     try:
         with aside.open("w", encoding="utf-8") as file:

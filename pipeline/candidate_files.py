@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from artifacts.errors import ConfigError, DataError
+from artifacts.publish import require_replaceable
 from demo_world.requests import CANDIDATES
 from demo_world.sampling import Doubles
 
@@ -37,7 +38,11 @@ def write_candidates(path: Path, tables: Iterable[pa.Table], without: Iterable[s
 
 @contextmanager
 def aside(path: Path) -> Iterator[Path]:
-    """A file beside `path` that takes its place when the block ends without an error."""
+    """A file beside `path` that takes its place when the block ends without an error.
+
+    Raises ResourceError where `path` is no file.
+    """
+    require_replaceable(path)
     partial = path.with_name(f".{path.name}.partial")
     try:
         yield partial

@@ -1,6 +1,7 @@
 """`transra fit` and `transra score`: a model is published beside its vectors, and scores files whole or not at all."""
 
 import json
+import os
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
@@ -132,6 +133,39 @@ def test_an_interrupted_one_leaves_what_was_there(root: Path, monkeypatch: pytes
     assert [path.read_text() for path in (root / "out").iterdir()] == ["earlier"]
 
 
+@pytest.mark.parametrize("kind", ["directory", "pipe", "link to a pipe"])
+def test_what_is_no_file_is_not_replaced(root: Path, capsys: pytest.CaptureFixture[str], kind: str) -> None:
+    """A rename would take a device away from its machine."""
+    (root / "out").mkdir()
+    at, found = root / "out/p.parquet", root / "found"
+    if kind == "directory":
+        at.mkdir()
+    else:
+        os.mkfifo(at if kind == "pipe" else found)
+    if kind == "link to a pipe":
+        at.symlink_to(found)
+    line = refused(root, 73, ["impressions.parquet", "out/p.parquet"], capsys)
+    assert "out/p.parquet: is no file that can be replaced" in line
+    assert list((root / "out").iterdir()) == [at] and not at.is_file()
+
+
+def test_two_at_once_do_not_write_one_file(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The second is turned away, the first stays whole, and what a killed one left is in nobody's way."""
+    out, words = root / "out/p.parquet", [str(root / "impressions.parquet"), str(root / "out/p.parquet")]
+    out.parent.mkdir()
+    with parquet.replaced(out) as file:
+        file.write(b"half")
+        file.flush()
+        assert "p.parquet: is being written by another command" in refused(
+            root, 75, ["impressions.parquet", "out/p.parquet"], capsys
+        )
+        file.write(b" and half")
+    assert out.read_bytes() == b"half and half" and list(out.parent.iterdir()) == [out]
+    (out.parent / ".p.parquet.partial").write_bytes(b"left" * 1_000_000)
+    assert transra(root, "score", *words) == 0
+    assert len(pd.read_parquet(out)) == ROWS and list(out.parent.iterdir()) == [out]
+
+
 def test_what_cannot_be_read_or_written(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert "nowhere*: no Parquet files" in refused(root, 65, ["nowhere*", "out/p.parquet"], capsys)
     (root / "in.parquet").write_text("no Parquet")
@@ -173,5 +207,5 @@ def refused(root: Path, code: int, paths: Sequence[str], capsys: pytest.CaptureF
     capsys.readouterr()
     assert transra(root, "score", *(str(root / path) for path in paths), ranker=RANKER | changes) == code
     (line,) = capsys.readouterr().err.splitlines()
-    assert line.startswith("transra: ") and not (root / "out/p.parquet").exists()
+    assert line.startswith("transra: ") and not (root / "out/p.parquet").is_file()
     return line
