@@ -441,7 +441,8 @@ def show_config(options: argparse.Namespace) -> dict[str, Any]:
     if options.kind == "show":
         context.console.say(json.dumps(context.resolved, indent=2))
         return {"config": context.resolved}
-    unchecked = [*check_names(context), *(note for stage in STAGES.values() for note in stage.check(context))]
+    notes = [*check_names(context), *(note for stage in STAGES.values() for note in stage.check(context))]
+    unchecked = list(dict.fromkeys(notes))  # rank and fit read the same log
     context.console.say(f"{options.config}: good" + "".join(f", but not checked: {note}" for note in unchecked))
     return {"config": context.resolved, "unchecked": unchecked}
 
