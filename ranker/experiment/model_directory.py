@@ -16,6 +16,7 @@ from artifacts.pseudonyms import key_mark
 from artifacts.publish import sync_files, write_json
 from ranker.config.sections import RankerConfig
 from ranker.data.block import LogBlock
+from ranker.data.counts import Counts, days_of
 from ranker.data.log import ImpressionLog
 from ranker.data.prepare import TRANSFORMS as FITTED
 from ranker.data.records import Records, Split, judged
@@ -88,7 +89,9 @@ class ModelDirectory:
         sync_files(self.path)
         write_json(self.path / MANIFEST, manifest.model_dump(mode="json"))
         try:
-            self._require_same(log, id_key, {PREDICTIONS[task]: found for task, found in expected.items()})
+            self._require_same(
+                first_rows(log, prepared), id_key, {PREDICTIONS[task]: found for task, found in expected.items()}
+            )
         except BaseException:
             (self.path / MANIFEST).unlink()
             raise
@@ -131,16 +134,9 @@ class ModelDirectory:
             assert table is not None
             np.save(tuned_path(self.path, type), _array(table.vectors[type]))
 
-    def _require_same(self, log: ImpressionLog, id_key: bytes | None, expected: dict[str, Any]) -> None:
-        """Raises RuntimeError where a scorer says something else of the log's first rows than the model.
-
-        Not looked at where it needs more columns than the log has: what was counted for training comes from outside.
-        """
-        scorer = Scorer(self.path, id_key)
-        block = next(block for block in log.blocks() if len(block.table))
-        if not set(scorer.columns) <= set(block.table.column_names):
-            return
-        found = scorer.score_block(LogBlock(block.part, block.first, block.table.slice(0, CHECKED)))
+    def _require_same(self, rows: LogBlock, id_key: bytes | None, expected: dict[str, Any]) -> None:
+        """Raises RuntimeError where a scorer says something else of the log's first rows than the model."""
+        found = Scorer(self.path, id_key).score_block(rows)
         for name, probabilities in found.items():
             logits = expected[name][: len(probabilities)].astype(np.float64)
             worst = float(np.abs(probabilities - 1 / (1 + np.exp(-logits))).max())
@@ -148,12 +144,23 @@ class ModelDirectory:
                 raise RuntimeError(f"{self.path}: a scorer's {name} differs by {worst:.2g} from the model's")
 
 
+def first_rows(log: ImpressionLog, prepared: Path) -> LogBlock:
+    """The log's first rows with all that training read: attributes, and the counts that lie in `prepared`."""
+    block = next(block for block in log.blocks() if len(block.table))
+    rows = LogBlock(block.part, block.first, block.table.slice(0, CHECKED))
+    if not log.config.counts:
+        return rows
+    return Counts.load(log.config, prepared).joined(rows, days_of(log, rows))
+
+
 def kinds(config: RankerConfig, log: ImpressionLog, numerics: list[str]) -> dict[str, str]:
     """The columns that a scorer needs, and what training has found in them; `numerics` are those of the transforms."""
     as_numbers = {*numerics, *config.list_times.values(), config.time_column} - set(config.slots)
     timed = [config.time_column, *config.list_times.values()] if config.list_times else []
     names = dict.fromkeys([*config.slots, *timed, *config.categoricals, *numerics])
-    return {name: _kind(log, name, name in as_numbers) for name in names}
+    found = {name: _kind(log, name, name in as_numbers) for name in names}
+    of_graph = {name: "a list of text" if slot.cap else "text" for name, slot in config.derived_slots.items()}
+    return {**found, **of_graph}  # the graph's ids are text, whatever those are that they are attributes of
 
 
 def _kind(log: ImpressionLog, name: str, as_number: bool) -> str:

@@ -1,6 +1,7 @@
 """Slots that are attributes of other slots' ids, by a relation of the graph: read as a column of the log would be."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,14 +14,16 @@ import pytest
 from artifacts.embeddings import Embeddings
 from artifacts.errors import ConfigError
 from artifacts.graph import Bucket, EntityType, Graph, Relation, bucket_path, save_graph
-from ranker import RankerConfig, check_counts, rank, write_features
+from ranker import RankerConfig, Scorer, check_counts, fit, rank, write_features
 from ranker.data.attributes import Attributes, attribute_rows
+from ranker.data.block import LogBlock
 from ranker.data.exports import Export
 from ranker.data.forgotten import Forgotten
 from ranker.data.log import ImpressionLog
 from ranker.data.prepare import prepare
 from ranker.data.records import Split
 from ranker.data.windows import Windows
+from ranker.scoring.encoder import Encoded, Encoder
 from tests.worlds.small_impressions import (
     CAP,
     DIMENSION,
@@ -193,6 +196,24 @@ def test_without_a_graph_it_is_a_config_error(world: SmallWorld) -> None:
     for call in calls:
         with pytest.raises(ConfigError, match=message):
             call()
+
+
+def test_a_scorer_is_checked_with_attributes_and_counts(world: SmallWorld, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They are no columns of the log, and the first to be wrong without a word."""
+    chosen, model = settings(DERIVED, fit={"arm": "none"}, arms={"none": {}}), world.root / "model"
+    fit(chosen, world.root, exports(world)["base"], model)
+    columns = Scorer(model).columns
+    assert (columns["topic"], columns["recent_topics"]) == ("text", "a list of text")
+    assert columns["topic_impressions"] == "a number"
+    encode = Encoder.encode
+
+    def other(self: Encoder, block: LogBlock) -> Encoded:
+        found = encode(self, block)
+        return replace(found, numerics=found.numerics + 1)
+
+    monkeypatch.setattr(Encoder, "encode", other)
+    with pytest.raises(RuntimeError, match="a scorer's click differs by"):
+        fit(chosen, world.root, exports(world)["base"], model)
 
 
 WRONG: dict[str, tuple[dict[str, Any], tuple[str, ...], str]] = {
