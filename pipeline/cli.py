@@ -485,10 +485,11 @@ def make_demo_data(options: argparse.Namespace) -> dict[str, Any]:
     with console.bar("demo-data", " events") as bar:
         report = generate(options.directory, WorldParameters(**given), bar.update)
     events = sum(report["engagements"].values()) + sum(report["conversions"].values())
-    oracle = report["oracle"]
+    # None where too few people clicked, or converted, for there to be a curve
+    ctr, cvr = ("none" if auc is None else f"{auc:.3f}" for auc in map(report["oracle"].get, ("ctr_auc", "cvr_auc")))
     console.say(
         f"demo-data: {events:,} events and {report['ranker']['impressions']:,} impressions to rank, "
-        f"CTR {report['ctr']:.2%}, oracle AUC {oracle['ctr_auc']:.3f} (CTR) {oracle['cvr_auc']:.3f} (CVR) "
+        f"CTR {report['ctr']:.2%}, oracle AUC {ctr} (CTR) {cvr} (CVR) "
         f"-> {options.directory}"
     )
     return {"directory": str(options.directory), "report": report}

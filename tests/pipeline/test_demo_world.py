@@ -18,6 +18,7 @@ from sklearn.metrics import roc_auc_score
 from demo_world import DemoDataError, WorldParameters, generate
 from demo_world.eventlog import EventLog
 from demo_world.history import recent_lists
+from pipeline.cli import main
 
 PARAMETERS = WorldParameters(users=2_000, impressions=100_000, seed=7)  # several blocks
 REPOSITORY = Path(__file__).parents[2]
@@ -308,3 +309,9 @@ def test_100_million_events_fit_into_2_gigabytes(tmp_path: Path) -> None:
     rows = [report["engagements"], report["conversions"], {"impressions": report["ranker"]["impressions"]}]
     assert sum(sum(counts.values()) for counts in rows) > 100e6
     assert peak < 2e9
+
+
+def test_a_world_in_which_nobody_converts_is_made(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The smallest that the command takes: it has no curve of conversions, and says so."""
+    assert main(["demo-data", str(tmp_path / "w"), "--users", "100", "--impressions", "1000"]) == 0
+    assert "none (CVR)" in capsys.readouterr().out
