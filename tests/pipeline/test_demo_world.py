@@ -312,6 +312,6 @@ def test_100_million_events_fit_into_2_gigabytes(tmp_path: Path) -> None:
 
 
 def test_a_world_in_which_nobody_converts_is_made(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """The smallest that the command takes: it has no curve of conversions, and says so."""
-    assert main(["demo-data", str(tmp_path / "w"), "--users", "100", "--impressions", "1000"]) == 0
+    """So it has no curve of conversions, and says so."""
+    assert main(["demo-data", str(tmp_path / "w"), "--users", "300", "--impressions", "6000"]) == 0
     assert "none (CVR)" in capsys.readouterr().out
