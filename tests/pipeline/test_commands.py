@@ -44,6 +44,8 @@ FITS = {
     "tune": ALL,
     "features": set(),  # needs a ranker and a published run: test_features.py has both
     "status": ALL,
+    "promote": set(),
+    "rollback": set(),  # need a second run: test_gate.py has one
     "simulate": set(),  # needs a ranking: test_simulate.py has one
     "purge": PUBLISHED,
     "neighbors": PUBLISHED,
