@@ -114,6 +114,8 @@ def test_a_command_on_a_config(root: Path, capsys: pytest.CaptureFixture[str], c
         words += ["pin", "p1"]
     if command == "score":
         words += [str(root / "data/demo/impressions"), str(root / "scored.parquet")]
+    if command == "promote":
+        words += ["no-run"]
     if command == "features":
         words += [str(root / "features.parquet")]
     if command == "tune" or (command in STAGES and config not in PUBLISHED):

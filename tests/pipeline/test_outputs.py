@@ -82,8 +82,7 @@ def test_the_examples_score_as_the_model_does(
     for example in examples():
         exec(compile(example, str(PAGE), "exec"), namespace)
     assert "long_click u" in capsys.readouterr().out
-    anchors = () if operator in ("transr", "transe") else ("click",)
-    model = ModelConfig(operator=operator, similarity=similarity, anchors=anchors, dimension=8)  # type: ignore[arg-type]
+    model = ModelConfig.model_validate(json.loads((run / "manifest.json").read_text())["config"]["model"])
     export, random = Embeddings(run / "export/embeddings.h5"), np.random.default_rng(0)
     with h5py.File(export.path) as file:
         for index, relation in enumerate(export.relations):
