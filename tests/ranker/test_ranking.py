@@ -158,6 +158,7 @@ def test_an_interrupted_ranking_is_130_and_no_error(root: Path, tmp_path: Path) 
     place = ["--root", str(root), "--workspace", str(workspace), "--arms", "none"]
     longer = ["--set", "ranker.training={epochs: 100000, patience: 100000, eval_every: 2}"]
     command = [sys.executable, "-m", "pipeline.cli", "rank", str(root / "small.json"), *place, *longer]
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored by what a shell starts with `&`
     process = subprocess.Popen(command, cwd=REPOSITORY, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     assert process.stdout is not None and process.stderr is not None
     for line in process.stdout:
