@@ -16,6 +16,7 @@ from ranker.config.arms import ARMS
 from tests.worlds.small_impressions import SmallWorld, config, small_world, write_run
 
 REPOSITORY = Path(__file__).resolve().parents[2]
+SEED = 2  # with others a gradient of one weight is rounding alone, which a step of Adam makes as large as any
 LEARNING = ("init_finetune", "attention")  # both kinds of tables with sparse gradients, and the dense rest
 
 
@@ -36,7 +37,7 @@ def arguments(world: SmallWorld, out: Path, **changes: Any) -> list[str]:
 
 def training(batch_size: int) -> dict[str, Any]:
     """No dropout, since each process draws its own; the last batch of the epoch is ragged."""
-    return {"batch_size": batch_size, "lr": 0.005, "eval_every": 5, "keep_negatives": 0.7}
+    return {"batch_size": batch_size, "seeds": [SEED], "lr": 0.005, "eval_every": 5, "keep_negatives": 0.7}
 
 
 def test_two_processes_equal_one_with_twice_the_batch(world: SmallWorld, tmp_path: Path) -> None:
@@ -52,7 +53,7 @@ def test_two_processes_equal_one_with_twice_the_batch(world: SmallWorld, tmp_pat
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("match rate") == 1, "only one process says what came out"
     for arm in LEARNING:
-        one, two = (next((tmp_path / name / "arms" / arm).glob("*/seed-0")) for name in ("one", "two"))
+        one, two = (next((tmp_path / name / "arms" / arm).glob(f"*/seed-{SEED}")) for name in ("one", "two"))
         assert steps(one) == steps(two) > 3
         for task in ("ctr", "cvr"):
             assert_equal(*(torch.load(side / f"best_{task}.pt", weights_only=True) for side in (one, two)))
@@ -66,10 +67,10 @@ def steps(place: Path) -> int:
 
 
 def assert_equal(one: dict[str, torch.Tensor], two: dict[str, torch.Tensor]) -> None:
-    """But for rounding: each process sums in an order of its own, and Adam makes small gradients as large as others."""
+    """But for rounding: each process sums in an order of its own."""
     assert one.keys() == two.keys()
     apart = {name: float((values - two[name]).abs().max()) for name, values in one.items()}
-    assert {name: distance for name, distance in apart.items() if distance > 1e-5} == {}
+    assert {name: distance for name, distance in apart.items() if distance > 1e-6} == {}
 
 
 @pytest.mark.parametrize(
