@@ -11,3 +11,8 @@ def one_line(text: str) -> str:
 def printable(text: str) -> str:
     """Text that may have lines: its line breaks stay, other control characters are escaped."""
     return "\n".join(map(one_line, text.split("\n")))
+
+
+def is_text(value: str) -> bool:
+    """Whether a text can be written as UTF-8 and named as a path: neither lone surrogates nor NUL."""
+    return "\0" not in value and not any("\ud800" <= letter <= "\udfff" for letter in value)

@@ -23,9 +23,9 @@ import numpy as np
 
 from artifacts.publish import write_json
 from benchmarks.environment import OUT, machine, save, surroundings, timed_process
-from benchmarks.rank_data import ARMS, DATA_SETS, ROOT, ranker_config, write_config
-from benchmarks.rank_rows import prepared_rows
-from benchmarks.rank_scores import (
+from benchmarks.ranking.data import ARMS, DATA_SETS, ROOT, ranker_config, write_config
+from benchmarks.ranking.rows import prepared_rows
+from benchmarks.ranking.scores import (
     OURS,
     Judge,
     auc_tree,
@@ -133,7 +133,7 @@ class Bench:
     def _rows(self) -> dict[str, Any]:
         def make() -> dict[str, Any]:
             shutil.rmtree(self.rows, ignore_errors=True)
-            command = [sys.executable, "-m", "benchmarks.rank_rows", str(self.path), str(self.rows), *self._common]
+            command = [sys.executable, "-m", "benchmarks.ranking.rows", str(self.path), str(self.rows), *self._common]
             return measured(command)
 
         return self.part("rows", make)
@@ -154,7 +154,7 @@ class Bench:
         command = [sys.executable, "-m", "ranker", str(self.path), "--root", str(self.options.root), *vectors]
         found = measured([*command, "--out", str(out), "--arms", arm])
         words = ["--rows", str(self.rows), "--arm", arm, "--batch", str(self.speed_batch), "--out", str(speed)]
-        measured([sys.executable, "-m", "benchmarks.rank_speed", str(self.path), *self._common, *words])
+        measured([sys.executable, "-m", "benchmarks.ranking.speed", str(self.path), *self._common, *words])
         self._keep_ours(arm, out)
         return {**found, "speed": json.loads(speed.read_text())}
 
@@ -177,7 +177,7 @@ class Bench:
             "--predictions",
             str(self.predictions),
         ]
-        found = measured([python, "-m", "benchmarks.rank_peers", str(self.path), *self._common, *words])
+        found = measured([python, "-m", "benchmarks.ranking.peers", str(self.path), *self._common, *words])
         told = json.loads(out.read_text())
         for task in self.config.labels.tasks:
             (self.predictions / f"lightgbm-{kind}-{task}-{self.seed}.npy").rename(self._predicted(name, task))
@@ -200,7 +200,12 @@ class Bench:
     def _fuxi_task(self, name: str, task: str) -> dict[str, Any]:
         """One task; its speed is measured in the same process, and not part of its seconds."""
         out = self.directory / f"{name}-{task}.json"
-        command = [interpreter(self.options.fuxictr), "benchmarks/rank_fuxictr.py", str(self.rows / task), *FUXI[name]]
+        command = [
+            interpreter(self.options.fuxictr),
+            "benchmarks/ranking/fuxictr.py",
+            str(self.rows / task),
+            *FUXI[name],
+        ]
         words = ["--settings", json.dumps(self._fuxi_settings(task)), "--out", str(out)]
         found = measured([*command, *words, "--predictions", str(self._predicted(name, task))])
         told = json.loads(out.read_text())

@@ -21,7 +21,8 @@ from typing import Any
 import json5
 import pytest
 
-from pipeline.cli import main, parser
+from pipeline.arguments import parser
+from pipeline.cli import main
 from pipeline.config.loading import validate
 from ranker.__main__ import parser as ranker_parser
 

@@ -20,7 +20,7 @@ import pbg_transra.evaluation.evaluation
 import pbg_transra.export.export
 import pbg_transra.planning.plan
 import pbg_transra.training.train
-import pipeline.runner
+import pipeline.running.runner
 import ranker.experiment.ranking
 import ranker.plan
 from pipeline.cli import main
@@ -32,7 +32,7 @@ IMPORTED = (
     pbg_transra.export.export,
     pbg_transra.planning.plan,
     pbg_transra.training.train,
-    pipeline.runner,
+    pipeline.running.runner,
     ranker.experiment.ranking,
     ranker.plan,
     pandas,

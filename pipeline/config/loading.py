@@ -11,6 +11,7 @@ import json5
 from pydantic import BaseModel, ValidationError
 
 from artifacts.errors import ConfigError
+from artifacts.printable import is_text
 from artifacts.section import Problem, did_you_mean
 from pipeline.config.extends import patched
 from pipeline.config.run_config import RunConfig
@@ -67,11 +68,6 @@ def parsed(text: str) -> Any:
     if deepest > MOST_LEVELS:
         raise TooDeep(f"nested {deepest:,} levels deep; expected at most {MOST_LEVELS}")
     return json5.loads(text, allow_duplicate_keys=False)
-
-
-def is_text(value: str) -> bool:
-    """Whether a text can be written as UTF-8 and named as a path: neither lone surrogates nor NUL."""
-    return "\0" not in value and not any("\ud800" <= letter <= "\udfff" for letter in value)
 
 
 def odd_texts(raw: Any, location: Location = ()) -> Iterator[str]:

@@ -44,7 +44,7 @@ DIRECTORIES = {
 
 
 class Parts(BaseModel, extra="allow"):
-    """What a stage was made from: see `pipeline.runner.targets`."""
+    """What a stage was made from: see `pipeline.running.runner.targets`."""
 
     version: int
     config: dict[str, Any]

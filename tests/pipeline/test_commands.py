@@ -10,7 +10,8 @@ import pytest
 
 from benchmarks import complete_journey_impressions
 from demo_world import WorldParameters, generate
-from pipeline.cli import main, parser
+from pipeline.arguments import parser
+from pipeline.cli import main
 from pipeline.config.loading import load_config
 from ranker.__main__ import load as load_ranker
 from tests.conftest import SHARED_DATA

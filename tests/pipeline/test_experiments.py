@@ -14,9 +14,9 @@ import pandas as pd
 import pytest
 
 from artifacts.graph import Bucket
-from benchmarks import experiments
-from benchmarks.experiment_cells import Bench
-from benchmarks.experiment_results import Cell, Row, read_cell, table
+from benchmarks.experiments import __main__ as experiments
+from benchmarks.experiments.cells import Bench
+from benchmarks.experiments.results import Cell, Row, read_cell, table
 from pbg_transra import Diverged
 from pbg_transra.backends.divergence import located
 from tests.partitioning.test_errors import config
@@ -94,7 +94,8 @@ def test_a_killed_harness_resumes(declared: Path) -> None:
     """It is killed while the third command runs; what the first two made is there, and what is left is made."""
     out = declared.parent / "out"
     script = (
-        "import os, signal, sys; from pathlib import Path; from benchmarks import experiments, experiment_cells as c;"
+        "import os, signal, sys; from pathlib import Path;"
+        "from benchmarks.experiments import __main__ as experiments, cells as c;"
         "real = c.write_json; seen = []\n"
         "def write(path, value):\n"
         "    seen.append(path); len(seen) > 2 and os.kill(os.getpid(), signal.SIGKILL); real(path, value)\n"
@@ -113,7 +114,7 @@ def test_a_killed_harness_resumes(declared: Path) -> None:
 def test_a_command_dies_with_the_harness() -> None:
     """Else it would hold the lock of the workspace that the next harness needs."""
     script = (
-        "import os, subprocess, sys; from benchmarks.experiment_cells import _die_with_parent as die;"
+        "import os, subprocess, sys; from benchmarks.experiments.cells import _die_with_parent as die;"
         "run = subprocess.Popen(['sleep', '600'], preexec_fn=die); print(run.pid, flush=True); os._exit(9)"
     )
     said = subprocess.run([sys.executable, "-c", script], cwd=REPOSITORY, stdout=subprocess.PIPE, text=True)

@@ -77,10 +77,10 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.parametrize(
     ("module", "name", "after"),
     [
-        ("pipeline.runner", "tree_digests", False),
-        ("pipeline.runner", "write_json", False),  # identity.json was written by the command before
-        ("pipeline.runner", "publish", False),
-        ("pipeline.runner", "publish", True),
+        ("pipeline.running.runner", "tree_digests", False),
+        ("pipeline.running.runner", "write_json", False),  # identity.json was written by the command before
+        ("pipeline.running.runner", "publish", False),
+        ("pipeline.running.runner", "publish", True),
     ],
 )
 def test_a_finished_training_is_kept(root: Path, tmp_path: Path, module: str, name: str, after: bool) -> None:
@@ -110,7 +110,7 @@ def killed(module: str, name: str, directory: str, after: bool = False, exchange
 @pytest.mark.parametrize(
     ("module", "name", "where", "after", "exchanges"),
     [
-        ("pipeline.runner", "publish", "evaluate.partial", False, True),
+        ("pipeline.running.runner", "publish", "evaluate.partial", False, True),
         ("artifacts.publish", "exchange", "evaluate.partial", True, True),  # the old one is still there, under its name
         ("artifacts.publish", "_aside", "evaluate", True, False),  # a file system that cannot exchange
         ("os", "rename", "evaluate.partial", True, False),

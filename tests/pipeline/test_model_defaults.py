@@ -9,7 +9,7 @@ import pytest
 from pbg_transra import ModelConfig
 from pbg_transra.defaults import INNER_PRODUCT
 from pipeline.config.loading import load_config
-from pipeline.tuned_config import write_tuned
+from pipeline.tuning.tuned_config import write_tuned
 from tests.pipeline.test_config import good
 
 COSINE = {key: ModelConfig.model_fields[key].default for key in INNER_PRODUCT}

@@ -8,8 +8,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from pipeline import purge as purge_module
 from pipeline.cli import main
+from pipeline.running import purge as purge_module
 from pipeline.workspace.workspace import Run, Workspace
 from tests.partitioning.test_errors import config
 

@@ -17,7 +17,7 @@ from demo_world.sampling import sigmoid
 from demo_world.serving import Served
 from demo_world.tables import Names, ad_columns
 from pipeline.cli import main
-from pipeline.simulated_requests import candidate_rows, who_where_when
+from pipeline.simulation.requests import candidate_rows, who_where_when
 from ranker import RankerConfig, export_of, trained_arms
 
 REPOSITORY = Path(__file__).resolve().parents[2]

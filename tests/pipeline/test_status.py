@@ -14,7 +14,8 @@ import pytest
 from filelock import FileLock
 
 import partitioning
-from pipeline.cli import main, parser
+from pipeline.arguments import parser
+from pipeline.cli import main
 from pipeline.workspace.lock import holder_of, locked
 from pipeline.workspace.workspace import Workspace
 from tests.partitioning.test_errors import config

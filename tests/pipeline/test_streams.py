@@ -42,7 +42,7 @@ def test_an_error_is_one_line_whatever_it_repeats(capsys: pytest.CaptureFixture[
 
 def test_neighbors_are_a_line_each(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys) -> None:
     from artifacts import neighbors
-    from pipeline import status
+    from pipeline.running import status
 
     monkeypatch.setattr(status, "published_vectors", lambda context: None)
     monkeypatch.setattr(neighbors, "neighbors", lambda *asked: [neighbors.Neighbor(FORGED, 0.5)] * 3)
@@ -113,7 +113,7 @@ def test_a_second_signal_changes_nothing(tmp_path: Path) -> None:
     script = """
 import os, signal, sys, threading, time
 from pathlib import Path
-from pipeline import cli
+from pipeline import cli, commands
 aside = Path(sys.argv[1])
 def action(options):
     aside.touch()
@@ -125,7 +125,7 @@ def action(options):
             os.kill(os.getpid(), number)
             time.sleep(0.05)
         aside.unlink()
-cli.show_status = action
+commands.show_status = action
 import atexit
 atexit.register(lambda: os.kill(os.getpid(), signal.SIGTERM))
 sys.exit(cli.main(["status", "c.json"]))

@@ -12,12 +12,12 @@ import pytest
 from filelock import FileLock
 
 from pbg_transra import Diverged
-from pipeline import tuning_study
 from pipeline.cli import main
 from pipeline.config.loading import load_config, read_raw
 from pipeline.stages.train import Train
-from pipeline.tuned_config import differing
-from pipeline.tuning_search import Search
+from pipeline.tuning import study
+from pipeline.tuning.search import Search
+from pipeline.tuning.tuned_config import differing
 from tests.partitioning.test_errors import config
 
 MODEL = {"operator": "transra", "anchors": ["click"], "dimension": 8, "epochs": 2, "workers": 1, "batch_size": 50}
@@ -180,7 +180,7 @@ def test_one_command_at_a_time(tmp_path: Path) -> None:
 
 
 def test_without_optuna(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tuning_study, "find_spec", lambda name: None)
+    monkeypatch.setattr(study, "find_spec", lambda name: None)
     assert tune(write(tmp_path, {})) == 2
     assert capsys.readouterr().err == (
         "transra: tune: the package 'optuna' is not installed; `pip install '.[tune]'`\n"

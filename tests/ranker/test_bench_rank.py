@@ -9,11 +9,12 @@ import numpy as np
 import pytest
 
 from artifacts.embeddings import Embeddings
-from benchmarks import bench_rank, rank_data
+from benchmarks import bench_rank
 from benchmarks.bench_rank import Bench, concluded, even_batch, needs_vectors
-from benchmarks.rank_data import DATA_SETS, DataSet, ranker_config, write_config
-from benchmarks.rank_rows import PADDING, FuxiRows, Vocabulary, prepared_rows
-from benchmarks.rank_scores import (
+from benchmarks.ranking import data as rank_data
+from benchmarks.ranking.data import DATA_SETS, DataSet, ranker_config, write_config
+from benchmarks.ranking.rows import PADDING, FuxiRows, Vocabulary, prepared_rows
+from benchmarks.ranking.scores import (
     FUXI,
     OURS,
     Judge,
@@ -24,7 +25,7 @@ from benchmarks.rank_scores import (
     table,
     worst,
 )
-from benchmarks.rank_speed import rate
+from benchmarks.ranking.speed import rate
 from ranker.data.join import NO_ID
 from ranker.data.log import ImpressionLog
 from ranker.data.records import Split, Summary, judged

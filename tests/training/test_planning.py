@@ -18,7 +18,7 @@ from pbg_transra.planning.duration import FORK_START, expected_seconds, together
 from pbg_transra.planning.memory import FLOAT, needs_of
 from pbg_transra.training.edge_files import EdgeFiles, training_edges
 from pbg_transra.training.train import train
-from pipeline.expected import told
+from pipeline.running.expected import told
 from tests.worlds.small_graphs import block_graph
 
 CONFIG = ModelConfig(operator="transr", dimension=16, epochs=3, workers=1, batch_size=100, checkpoint_seconds=1e9)

@@ -15,9 +15,9 @@ from artifacts.intact import file_digest, require_intact
 from artifacts.json_file import read_json
 from artifacts.publish import publish, sync_files, write_json
 from artifacts.resources import Meter
-from pipeline.expected import told
 from pipeline.output.log import log_event, logged, logger
-from pipeline.publication import publish as publish_past_gate
+from pipeline.running.expected import told
+from pipeline.running.publication import publish as publish_past_gate
 from pipeline.stages import STAGES, Stage, chain
 from pipeline.workspace.context import Context
 from pipeline.workspace.fingerprint import digest_of, input_digests, tree_digests

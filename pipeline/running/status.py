@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING, Any
 from artifacts.errors import ConfigError
 from artifacts.graph import load_graph
 from artifacts.run import EMBEDDINGS
-from pipeline.expected import told
-from pipeline.runner import find_done, find_upstream, targets, why_stale
+from pipeline.running.expected import told
+from pipeline.running.runner import find_done, find_upstream, targets, why_stale
 from pipeline.stages import STAGES
 from pipeline.stages.compared_runs import require_exports_intact
 from pipeline.workspace.context import Context

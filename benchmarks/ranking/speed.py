@@ -1,9 +1,9 @@
 """Training examples a second of our arms, of the clock and of processor time, one thread.
 
-    python -m benchmarks.rank_speed CONFIG --rows OUT --run RUN --arm attention --batch 2048
+    python -m benchmarks.ranking.speed CONFIG --rows OUT --run RUN --arm attention --batch 2048
 
-`--rows` is what benchmarks/rank_rows.py prepared. Steps are taken as in training; the first ten and validation are left
-out, making batches into tensors is not.
+`--rows` is what benchmarks/ranking/rows.py prepared. Steps are taken as in training; the first ten and validation are
+left out, making batches into tensors is not.
 """
 
 import argparse
@@ -17,8 +17,8 @@ from typing import Any
 import torch
 
 from artifacts.embeddings import Embeddings
-from benchmarks.rank_data import ranker_config
-from benchmarks.rank_rows import prepared_rows
+from benchmarks.ranking.data import ranker_config
+from benchmarks.ranking.rows import prepared_rows
 from ranker.config.sections import RankerConfig
 from ranker.data.exports import Export
 from ranker.data.records import Split, Summary

@@ -12,12 +12,12 @@ from artifacts.section import Section, did_you_mean
 from pipeline.config.extends import patched
 from pipeline.config.loading import dotted, parsed, read_raw, validate
 from pipeline.output.console import Console
-from pipeline.runner import targets
+from pipeline.running.runner import targets
 from pipeline.stages import STAGES
 from pipeline.workspace.context import Context
 from pipeline.workspace.workspace import Workspace
 
-ROOT = Path(__file__).resolve().parents[1]  # where relative paths of the configs start
+ROOT = Path(__file__).resolve().parents[2]  # where relative paths of the configs start
 NOWHERE = ROOT / "runs" / ".no-workspace"  # what a cell is made from does not depend on an earlier run
 
 

@@ -1,6 +1,6 @@
 """LightGBM on the rows, split and columns of a ranker's config, with the features that a team makes by hand.
 
-    python -m benchmarks.rank_peers configs/demo_rank.json --run runs/demo_rank/latest
+    python -m benchmarks.ranking.peers configs/demo_rank.json --run runs/demo_rank/latest
 
 Prints one JSON object: by features and task, AUC, gAUC, NE, log loss and calibration on the test days, and the log
 loss on those of validation. Features are `plain` (the tabular columns), `counts` (and rates of earlier days), `lists`
@@ -19,8 +19,8 @@ import lightgbm
 import numpy as np
 
 from artifacts.embeddings import Embeddings
-from benchmarks.rank_data import ranker_config
-from benchmarks.rank_features import Array, Features, Rows, cosines, counts, lists, plain
+from benchmarks.ranking.data import ranker_config
+from benchmarks.ranking.features import Array, Features, Rows, cosines, counts, lists, plain
 from ranker.config.sections import RankerConfig
 from ranker.data.exports import Export
 from ranker.data.log import ImpressionLog

@@ -13,10 +13,10 @@ from artifacts.publish import write_json
 from demo_world.generation import existing_world
 from demo_world.requests import CANDIDATES
 from demo_world.simulation import ORACLE
-from pipeline.candidate_files import read_scores, write_candidates
-from pipeline.runner import find_done, targets, why_stale
-from pipeline.simulated_requests import Arms, Asked, requests_of, simulated
-from pipeline.simulation_table import table
+from pipeline.running.runner import find_done, targets, why_stale
+from pipeline.simulation.candidate_files import read_scores, write_candidates
+from pipeline.simulation.requests import Arms, Asked, requests_of, simulated
+from pipeline.simulation.table import table
 from pipeline.stages import STAGES
 from pipeline.stages.compared_runs import compared_runs, require_exports_intact
 from pipeline.workspace.context import Context

@@ -15,7 +15,7 @@ from typing import Any
 
 from artifacts.errors import DataError, TransraError
 from artifacts.publish import write_json
-from benchmarks.experiment_plan import ROOT, Training
+from benchmarks.experiments.plan import ROOT, Training
 
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
 

@@ -17,9 +17,9 @@ from pathlib import Path
 from artifacts.errors import TransraError
 from artifacts.publish import write_json
 from benchmarks.environment import OUT, surroundings
-from benchmarks.experiment_harness import Harness
-from benchmarks.experiment_plan import ROOT, Plan, load_plan, require_known
-from benchmarks.experiment_results import table, told
+from benchmarks.experiments.harness import Harness
+from benchmarks.experiments.plan import ROOT, Plan, load_plan, require_known
+from benchmarks.experiments.results import table, told
 from benchmarks.retrieval_pairs import write_pairs
 
 CONFIGS = ROOT / "configs" / "experiments"

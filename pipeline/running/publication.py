@@ -13,8 +13,8 @@ from typing import Any
 
 from artifacts.errors import ConfigError, DataError
 from artifacts.publish import write_json
-from pipeline.gate import reasons
-from pipeline.purge import remove, remove_purged
+from pipeline.running.gate import reasons
+from pipeline.running.purge import remove, remove_purged
 from pipeline.stages.compared_runs import require_exports_intact
 from pipeline.stages.people import lists_digest, made_with_present_lists
 from pipeline.workspace.context import Context

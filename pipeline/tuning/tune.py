@@ -13,15 +13,15 @@ from artifacts.errors import ConfigError
 from artifacts.graph import load_graph
 from pbg_transra import ModelConfig, tail_bias_fits
 from pipeline.config.run_config import RunConfig
-from pipeline.expected import told
-from pipeline.runner import bring_up_to_date, targets
+from pipeline.running.expected import told
+from pipeline.running.runner import bring_up_to_date, targets
+from pipeline.running.status import dry_run
 from pipeline.stages import RESUMABLE, STAGES
 from pipeline.stages.split_notes import wanted_splits
-from pipeline.status import dry_run
-from pipeline.tuned_config import require_writable, write_tuned
-from pipeline.tuning_search import Budget, Search, settings_told
-from pipeline.tuning_space import METRICS, VERSION, Space, judged_by, require_judgeable, space_of, trial_model
-from pipeline.tuning_study import Study, Trial, kept, require_optuna
+from pipeline.tuning.search import Budget, Search, settings_told
+from pipeline.tuning.space import METRICS, VERSION, Space, judged_by, require_judgeable, space_of, trial_model
+from pipeline.tuning.study import Study, Trial, kept, require_optuna
+from pipeline.tuning.tuned_config import require_writable, write_tuned
 from pipeline.workspace.context import SCRATCH, Context
 from pipeline.workspace.fingerprint import digest_of
 from pipeline.workspace.leftovers import remove_leftovers

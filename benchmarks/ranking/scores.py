@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.rank_rows import Array
+from benchmarks.ranking.rows import Array
 from ranker.data.records import Split, Summary
 from ranker.evaluation.bootstrap import Bootstrap, interval
 from ranker.evaluation.metrics import auc, summary

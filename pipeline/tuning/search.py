@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 from pbg_transra import Diverged, ModelConfig
 from pipeline.output.log import logged
 from pipeline.stages.train import Train
-from pipeline.tuning_space import METRICS, Space, judged, trial_model
-from pipeline.tuning_study import Asked, Pruned, Study, Trial
+from pipeline.tuning.space import METRICS, Space, judged, trial_model
+from pipeline.tuning.study import Asked, Pruned, Study, Trial
 from pipeline.workspace.context import SCRATCH, Context
 from pipeline.workspace.workspace import Run
 

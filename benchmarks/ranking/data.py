@@ -16,7 +16,7 @@ from ranker.config.sections import RankerConfig
 from ranker.data.block import LogBlock
 from ranker.data.log import ImpressionLog
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 ARMS = ("none", "frozen_concat", "attention")
 
 

@@ -13,9 +13,9 @@ from math import fsum
 from pathlib import Path
 from typing import Any
 
-from benchmarks.experiment_cells import Bench, GivenUp, OverBudget
-from benchmarks.experiment_plan import Plan, Training
-from benchmarks.experiment_results import DIVERGED, DONE, OVER_BUDGET, Cell, Row, read_cell, write_cell
+from benchmarks.experiments.cells import Bench, GivenUp, OverBudget
+from benchmarks.experiments.plan import Plan, Training
+from benchmarks.experiments.results import DIVERGED, DONE, OVER_BUDGET, Cell, Row, read_cell, write_cell
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,6 @@
 """The rows that FuxiCTR's models read: the impressions as the ranker prepares them, as FuxiCTR's files.
 
-    python -m benchmarks.rank_rows CONFIG --root . --run RUN OUT
+    python -m benchmarks.ranking.rows CONFIG --root . --run RUN OUT
 
     OUT/prepared/                       records of the ranker, kept: they also tell labels and users of the test rows
     OUT/<task>/{train,valid,test}.npz   a column each: number_*, category_*, id_* and age_* of slots, label
@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from artifacts.embeddings import Embeddings
-from benchmarks.rank_data import ranker_config
+from benchmarks.ranking.data import ranker_config
 from ranker.config.sections import RankerConfig
 from ranker.data.attributes import Attributes
 from ranker.data.exports import Export, open_exports

@@ -13,7 +13,7 @@ from typing import Any
 
 from artifacts.errors import ConfigError, DataError, ResourceError
 from artifacts.exhausted import first_line
-from pipeline.tuning_space import Dimension, Space
+from pipeline.tuning.space import Dimension, Space
 
 _AS_IT_IS = "as_it_is"
 _OUTCOME = "outcome"

@@ -1,0 +1,1 @@
+"""Operators beside each other on the data sets of `configs/experiments/` (`make experiments`)."""

@@ -1,0 +1,266 @@
+"""What each command of the command line does: options in, the facts of its JSON answer out.
+
+What a command needs is imported by it, so that those that need little are quick.
+"""
+
+import argparse
+import json
+import sys
+from collections.abc import Callable, Iterator
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+from artifacts.errors import ConfigError
+from artifacts.printable import is_text, one_line
+from pipeline.output.console import Console, write
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+
+
+def default_root() -> Path:
+    """The checkout that this code runs from; the current directory where it was installed from a wheel."""
+    return REPOSITORY if (REPOSITORY / "pyproject.toml").is_file() else Path()
+
+
+def context_of(options: argparse.Namespace) -> Any:
+    from pipeline.config.loading import load_config
+    from pipeline.workspace.context import Context
+    from pipeline.workspace.workspace import Workspace
+
+    for path in (options.config, options.root, options.workspace):
+        if path is not None:
+            require_plain(path)
+    config = load_config(options.config, options.set).with_arms(getattr(options, "arms", None))
+    root = options.root.resolve()
+    workspace = (options.workspace or root / "runs" / options.config.stem).resolve()
+    console = Console(quiet=options.quiet, as_json=options.json)
+    restart = getattr(options, "restart", False)
+    rebuild = datetime.now(timezone.utc).isoformat() if getattr(options, "rebuild", False) else None
+    given = tuple(given_options(options))
+    return Context(options.config, config, root, Workspace(workspace), console, options.verify, restart, rebuild, given)
+
+
+def require_plain(path: Path, option: str = "") -> None:
+    """Raises ConfigError for a path that is none, or was given in another encoding."""
+    if not is_text(str(path)):
+        raise ConfigError(f"{option}{path}: expected a path in UTF-8 without NUL")
+
+
+def given_options(options: argparse.Namespace) -> Iterator[str]:
+    """The options that choose what a command works on, as they were written."""
+    if options.root != default_root():
+        yield from ("--root", str(options.root))
+    if options.workspace:
+        yield from ("--workspace", str(options.workspace))
+    for override in options.set:
+        yield from ("--set", override)
+
+
+def everything(context: Any, until: str | None) -> list[str]:
+    """The stages that the config has, in order, as far as `until`. Raises ConfigError where it does not have that."""
+    from pipeline.stages import STAGES
+
+    found = [name for name, stage in STAGES.items() if stage.applies(context)]
+    if until is not None and until not in found:
+        raise ConfigError(f"--until {until}: the config has no section for it, expected one of {', '.join(found)}")
+    return found[: found.index(until) + 1] if until else found
+
+
+def run_stages(options: argparse.Namespace) -> dict[str, Any]:
+    from pipeline.running.runner import bring_up_to_date
+    from pipeline.running.status import dry_run
+    from pipeline.stages import RESUMABLE, STAGES
+    from pipeline.workspace.leftovers import remove_leftovers
+    from pipeline.workspace.lock import locked
+    from pipeline.workspace.owner import claim, require_own
+
+    context = context_of(options)
+    asked = options.stages or everything(context, options.until)
+    if asked == ["partition"] and context.config.checks:
+        asked = ["partition", "checks"]  # whoever makes a graph by hand wants to know what it is like
+    require_own(context)
+    for name in asked:
+        STAGES[name].check(context)  # before hours of work
+    if options.dry_run:
+        return {"stages": [dry_run(context, name) for name in asked]}
+    context.workspace.create()
+    with locked(context.workspace.path), context.stores:
+        claim(context)
+        remove_leftovers(context.workspace, RESUMABLE)
+        outcomes = [bring_up_to_date(context, name) for name in asked]
+    made = {outcome.stage: {"made": outcome.made, "metrics": outcome.metrics} for outcome in outcomes}
+    return {"run": outcomes[-1].run.id, "stages": made}
+
+
+def tune_model(options: argparse.Namespace) -> dict[str, Any]:
+    from pipeline.tuning.search import Budget
+    from pipeline.tuning.tune import tune
+
+    context = context_of(options)
+    out = options.out or options.config.with_name(f"{options.config.stem}.tuned.json")
+    require_plain(out, "--out ")
+    return tune(context, out, Budget(options.minutes, options.trials), options.all, options.dry_run)
+
+
+def simulate_auctions(options: argparse.Namespace) -> dict[str, Any]:
+    from pipeline.simulation.requests import Asked
+    from pipeline.simulation.simulate import Files, simulate
+
+    if options.candidates is not None:
+        require_plain(options.candidates, "--candidates ")
+    context, asked = context_of(options), Asked(options.requests, options.seed, options.reserve)
+    return simulate(context, asked, Files(options.candidates, dict(options.scores)), options.dry_run)
+
+
+def write_features(options: argparse.Namespace) -> dict[str, Any]:
+    from pipeline.features import features
+
+    context = context_of(options)
+    require_plain(options.out)
+    return features(context, options.out, options.dry_run)
+
+
+def purge_runs(options: argparse.Namespace) -> dict[str, Any]:
+    from pipeline.running.purge import kept_run, purge
+    from pipeline.workspace.lock import locked
+    from pipeline.workspace.owner import require_own
+
+    context = context_of(options)
+    require_own(context)
+    if options.dry_run:
+        return purge(context, dry_run=True)
+    kept_run(context)  # there may be no workspace to lock
+    with locked(context.workspace.path):
+        return purge(context, dry_run=False)
+
+
+def promote_run(options: argparse.Namespace) -> dict[str, Any]:
+    from pipeline.running.publication import promote
+
+    return move_latest(options, lambda context: promote(context, options.run))
+
+
+def roll_back(options: argparse.Namespace) -> dict[str, Any]:
+    from pipeline.running.publication import rollback
+
+    return move_latest(options, rollback)
+
+
+def move_latest(options: argparse.Namespace, move: Callable[[Any], Any]) -> dict[str, Any]:
+    """Moves `latest` to the run that `move` returns, under the lock."""
+    from pipeline.workspace.lock import locked
+    from pipeline.workspace.owner import require_own
+
+    context = context_of(options)
+    require_own(context)
+    before = context.workspace.latest
+    if options.dry_run:
+        raise ConfigError(f"{options.command}: has no --dry-run; `{context.command('status')}` shows the runs")
+    if not context.workspace.path.is_dir():
+        raise ConfigError(f"{context.workspace.path}: nothing is published yet; run `{context.command('run')}`")
+    with locked(context.workspace.path):
+        run = move(context)
+    context.console.say(f"{options.command}: latest is {run.id}, it was {before.id if before else 'none'}")
+    return {"latest": run.id, "latest_before": before.id if before else None}
+
+
+def show_status(options: argparse.Namespace) -> dict[str, Any]:
+    from pipeline.running.status import status
+    from pipeline.workspace.owner import require_own
+
+    context = context_of(options)
+    require_own(context)
+    return status(context)
+
+
+def score_rows(options: argparse.Namespace) -> dict[str, Any]:
+    from pipeline.score import score
+    from pipeline.workspace.owner import require_own
+
+    context = context_of(options)
+    for path in (Path(options.source), options.out):
+        require_plain(path)
+    require_own(context)
+    return score(context, options.source, options.out)
+
+
+def show_neighbors(options: argparse.Namespace) -> dict[str, Any]:
+    from artifacts.neighbors import neighbors
+    from artifacts.pseudonyms import pseudonym
+    from partitioning import id_key
+    from pipeline.running.status import published_vectors
+    from pipeline.workspace.owner import require_own
+
+    context = context_of(options)
+    require_own(context)
+    to_type = options.to or options.type
+    embeddings = published_vectors(context)
+    key = id_key(context.config.graph)
+    id = pseudonym(options.id, key) if key else options.id
+    found = neighbors(embeddings, options.type, id, options.k, to_type)
+    for neighbor in found:
+        context.console.say(f"{neighbor.similarity:10.4f}  {one_line(neighbor.id)}")
+    return {"neighbors": [neighbor._asdict() for neighbor in found]}
+
+
+def show_config(options: argparse.Namespace) -> dict[str, Any]:
+    from pipeline.stages import STAGES
+    from pipeline.stages.names import check_names
+
+    context = context_of(options)
+    if options.kind == "show":
+        context.console.say(json.dumps(context.resolved, indent=2))
+        return {"config": context.resolved}
+    notes = [*check_names(context), *(note for stage in STAGES.values() for note in stage.check(context))]
+    unchecked = list(dict.fromkeys(notes))  # rank and fit read the same log
+    context.console.say(f"{options.config}: good" + "".join(f", but not checked: {note}" for note in unchecked))
+    return {"config": context.resolved, "unchecked": unchecked}
+
+
+def show_pbg_config(options: argparse.Namespace) -> dict[str, Any]:
+    from artifacts.publish import write_text
+    from pbg_transra import ModelConfig, config_module, names_note
+    from pipeline.running.status import trained_run
+    from pipeline.workspace.owner import require_own
+
+    context = context_of(options)
+    require_own(context)
+    run, record = trained_run(context)
+    graph_dir, model = run.directory("partition"), ModelConfig.model_validate(record["parts"]["config"])
+    text = config_module(graph_dir, run.directory("train"), model, context.config.evaluate.split)
+    notes = [note] if (note := names_note(graph_dir)) else []
+    if options.output:
+        write_text(options.output, text)
+        context.console.say(f"config pbg: run {run.id} -> {options.output}")
+    else:
+        context.console.say(text)
+    for note in notes:
+        write(f"transra: {one_line(note)}", sys.stderr)
+    return {"run": run.id, "module": text, "notes": notes}
+
+
+def show_schema(options: argparse.Namespace) -> dict[str, Any]:
+    from pipeline.config.schema import config_schema
+
+    Console(options.quiet, options.json).say(json.dumps(config_schema(), indent=2))
+    return {"schema": config_schema()}
+
+
+def make_demo_data(options: argparse.Namespace) -> dict[str, Any]:
+    from demo_world import WorldParameters, generate
+
+    asked = {key: getattr(options, key) for key in ("users", "impressions", "days", "seed")}
+    given = {key: value for key, value in asked.items() if value is not None}
+    console = Console(options.quiet, options.json)
+    with console.bar("demo-data", " events") as bar:
+        report = generate(options.directory, WorldParameters(**given), bar.update)
+    events = sum(report["engagements"].values()) + sum(report["conversions"].values())
+    # None where too few people clicked, or converted, for there to be a curve
+    ctr, cvr = ("none" if auc is None else f"{auc:.3f}" for auc in map(report["oracle"].get, ("ctr_auc", "cvr_auc")))
+    console.say(
+        f"demo-data: {events:,} events and {report['ranker']['impressions']:,} impressions to rank, "
+        f"CTR {report['ctr']:.2%}, oracle AUC {ctr} (CTR) {cvr} (CVR) "
+        f"-> {options.directory}"
+    )
+    return {"directory": str(options.directory), "report": report}

@@ -1,0 +1,1 @@
+"""`transra tune`: settings of the model, chosen by the valid split."""
