@@ -62,8 +62,8 @@ nightly: venv $(INPUT)  ## Every stale stage under one lock, printing failures o
 status: venv  ## What the workspace holds, and what is stale
 	$(TRANSRA) status $(CONFIG) $(ARGS)
 
-test: venv  ## The test suite
-	$(BIN)/python -m pytest -q $(ARGS)
+test: venv  ## The test suite, a process a core
+	$(BIN)/python -m pytest -q -n logical --dist worksteal $(ARGS)
 
 test-slow: venv  ## The large and long tests
 	$(BIN)/python -m pytest -q -m slow $(ARGS)

@@ -92,8 +92,9 @@ class Workers:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        # They hold nothing to tidy up. A SIGTERM would be lost in one that has not yet let go of its parent's handler.
         for process in self._processes:
-            process.terminate()
+            process.kill()
             process.join()
 
     def train(self, segment: Segment) -> "Shares":

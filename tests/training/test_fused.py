@@ -1,7 +1,7 @@
 """The fused step is held to the reference: same batch, same negatives, same gradients, in double precision."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import get_args
 
 import pytest
@@ -203,9 +203,30 @@ def test_gradients_are_right_in_single_precision(level: str, case: Case) -> None
     """Vectors have twice as many lanes then.
 
     Not under l2: a distance near zero, the root of a difference of squares, has few digits left in single precision.
+    Nor where a hinge lies so near its corner that rounding decides whether it has a gradient.
     """
-    assume(case.config.similarity != "l2")
+    assume(case.config.similarity != "l2" and not near_a_corner(case, 0.01))
     check(kernels_of(level), case, torch.float)
+
+
+def near_a_corner(case: Case, distance: float) -> bool:
+    """Whether a hinge changes sides when the margin changes by `distance`: without, the loss is linear in it."""
+    if case.config.loss != "ranking":
+        return False
+    with torch.random.fork_rng():  # the check draws the same
+        return any(has_corner(case, batch, drawn(batch, case.model), distance) for batch, _ in prepared(case))
+
+
+def has_corner(case: Case, batch: Batch, negatives: Drawn, distance: float) -> bool:
+    less, equal, more = (
+        float(reference_loss(replace(case, config=moved(case.config, by)), batch, negatives).detach())
+        for by in (-distance, 0.0, distance)
+    )
+    return abs(more - 2 * equal + less) > 1e-6 * (1 + abs(equal))
+
+
+def moved(config: ModelConfig, by: float) -> ModelConfig:
+    return config.model_copy(update={"margin": config.margin + by})
 
 
 @pytest.mark.parametrize("level", LEVELS)

@@ -1,6 +1,8 @@
 """What goes wrong in a training process reaches the command, and log.jsonl with the place in the worker."""
 
 import json
+import multiprocessing
+import signal
 import threading
 from pathlib import Path
 from typing import Any
@@ -51,6 +53,26 @@ def test_every_exception_arrives_with_its_traceback(error: Exception, kind: type
     assert type(found) is kind and str(found) == text
     assert "in raised" in str(found.__cause__) and text.split(": ")[-1] in str(found.__cause__)
     assert getattr(found, "lines", None) == getattr(error, "lines", None)
+
+
+def deaf() -> None:
+    """What a worker is between its fork and the end of `prepare_worker`, for good: a SIGTERM does not end it."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
+
+
+@pytest.mark.parametrize("processor", ["fused", "reference"])
+def test_workers_that_have_barely_begun_end_with_the_block(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, processor: str
+) -> None:
+    """As after a resume that finds nothing left to train. Without an end this waits for ever: hence the alarm."""
+    root = write_root(tmp_path)
+    assert main([*command(root, "partition"), "--set", f"model.processor={processor}"]) == 0
+    monkeypatch.setattr("pbg_transra.backends.workers.prepare_worker", deaf)
+    signal.signal(signal.SIGALRM, signal.SIG_DFL)
+    signal.alarm(120)
+    assert main([*command(root, "train"), "--set", f"model.processor={processor}"]) == 0
+    signal.alarm(0)
+    assert not multiprocessing.active_children()
 
 
 def broken(self: Bench, task: Any, share: slice) -> None:
