@@ -8,6 +8,7 @@ time (16 bytes an entity) and the degrees of one partition (4 bytes for each rel
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from artifacts.graph import Graph, load_graph
 from pbg_transra.backends.tail_bias import constant_types
 from pbg_transra.config import ExportConfig, ModelConfig
 from pbg_transra.export.blocks import Block, entity_blocks, id_bytes
-from pbg_transra.export.parquet import parquet_file
+from pbg_transra.export.parquet import event_time, parquet_file
 from pbg_transra.export.tsv import write_entities_tsv, write_relations_tsv
 from pbg_transra.pbg.checkpoint import Checkpoint, as_matrices
 from pbg_transra.pbg.operators import operator_name
@@ -44,14 +45,14 @@ def export_embeddings(
     checkpoint.require_fits(graph, model.dimension)
     fields = {name: getattr(model, name) for name in ("anchors", "operator", "dimension", "similarity", "scale")}
     fields["bias_against"] = sorted(constant_types(graph.relations, model))
-    done = 0
+    done, moment = 0, event_time(graph)
     with EmbeddingsWriter(destination / "embeddings.h5", {**attributes, **fields}) as writer:
         _write_relations(writer, graph, checkpoint, model)
         for kind in graph.entity_types:
             names = degree_names(graph, kind) if export.degrees else ()
             table = writer.entities(kind.name, kind.count, id_bytes(graph_dir, kind), export.dtype, names)
             blocks = entity_blocks(graph_dir, graph, kind, checkpoint, export)
-            for count in _write_type(kind.name, blocks, table, destination, model.dimension, export):
+            for count in _write_type(kind.name, blocks, table, destination, model.dimension, export, moment):
                 done += count
                 progress(f"export {kind.name}", done / graph.entities)
     if "tsv" in export.formats:
@@ -67,13 +68,19 @@ def _write_relations(writer: EmbeddingsWriter, graph: Graph, checkpoint: Checkpo
 
 
 def _write_type(
-    name: str, blocks: Iterator[Block], table: TypeWriter, destination: Path, dimension: int, export: ExportConfig
+    name: str,
+    blocks: Iterator[Block],
+    table: TypeWriter,
+    destination: Path,
+    dimension: int,
+    export: ExportConfig,
+    moment: datetime,
 ) -> Iterator[int]:
     """Sends the blocks of one type to every format, yielding the number of entities after each."""
     with ExitStack() as stack:
         sinks: list[Callable[[Block], None]] = [lambda block: table.append(*block)]
         if "parquet" in export.formats:
-            sinks.append(stack.enter_context(parquet_file(destination / f"{name}.parquet", dimension)))
+            sinks.append(stack.enter_context(parquet_file(destination / f"{name}.parquet", dimension, moment)))
         if "tsv" in export.formats:
             file = stack.enter_context((destination / "entities.tsv").open("a", encoding="utf-8"))
             sinks.append(lambda block: write_entities_tsv(file, block))

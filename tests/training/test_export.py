@@ -1,6 +1,8 @@
 """Export and neighbours: a checkpoint written by PBG's own code comes out in every format, row for row."""
 
 import csv
+from dataclasses import replace
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +18,7 @@ from torchbiggraph.config import ConfigSchema
 
 from artifacts.embeddings import Embeddings
 from artifacts.errors import ConfigError, DataError
-from artifacts.graph import EntityType, Graph, Relation, edge_path, ids_path, save_graph
+from artifacts.graph import EntityType, Graph, Relation, edge_path, ids_path, load_graph, save_graph
 from artifacts.neighbors import neighbors
 from pbg_transra.config import ExportConfig, ModelConfig
 from pbg_transra.export import blocks as module
@@ -165,6 +167,7 @@ def test_parquet_and_tsv_say_the_same(tmp_path: Path, vectors: dict[str, list[ND
         assert table["id"].to_pylist() == sum(IDS[name], [])
         np.testing.assert_array_equal(np.array(table["vector"].to_pylist(), dtype), values)
         np.testing.assert_array_equal(Embeddings(tmp_path / "out" / "embeddings.h5").vectors(name), values)
+        assert str(table.schema.field("event_timestamp").type) == "timestamp[us, tz=UTC]"
     with (tmp_path / "out" / "entities.tsv").open(newline="") as file:
         lines = list(csv.reader(file, delimiter="\t", quoting=csv.QUOTE_NONE))
     assert [line[0] for line in lines] == ["u0", "tab\\there", "🙂", "u3", "back\\\\slash", "p0", "", "p2", "p3"]
@@ -175,6 +178,23 @@ def test_parquet_and_tsv_say_the_same(tmp_path: Path, vectors: dict[str, list[ND
     keys = [("click", "rhs", "transra_anchor", "translation", "4"), ("sa\\tve", "rhs", "transra", "projection", "16")]
     assert [tuple(line[:5]) for line in relations[:2]] == keys
     assert [len(line) for line in relations] == [5 + D, 5 + D * D, 5 + D]
+
+
+@pytest.mark.parametrize("last", [1_700_000_000, 0, None])
+def test_parquet_tells_when_its_vectors_were_learned(
+    tmp_path: Path, vectors: dict[str, list[NDArray[Any]]], last: int | None
+) -> None:
+    """The last training event, so that a join by time finds nothing of a later day; without times, the export's."""
+    graph = load_graph(tmp_path / "graph")
+    save_graph(tmp_path / "graph", replace(graph, window=(None if last is None else 0, last)))
+    before = datetime.now(timezone.utc)
+    run(tmp_path, ExportConfig(formats=("hdf5", "parquet")))
+    for name in vectors:
+        (moment,) = set(pq.read_table(tmp_path / "out" / f"{name}.parquet")["event_timestamp"].to_pylist())
+        if last is None:
+            assert before <= moment <= datetime.now(timezone.utc)
+        else:
+            assert moment.timestamp() == last
 
 
 def test_a_checkpoint_of_another_graph_is_refused(tmp_path: Path, vectors: dict[str, list[NDArray[Any]]]) -> None:
