@@ -3,3 +3,4 @@
 GRAPH = "graph"
 EXPORT = "export"
 EMBEDDINGS = "embeddings.h5"  # in EXPORT
+MANIFEST = "manifest.json"  # what it was made from, and SHA-256 of what it holds

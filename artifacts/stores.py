@@ -11,17 +11,15 @@ import re
 import shutil
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from datetime import datetime
 from hashlib import sha256
-from inspect import signature
 from pathlib import Path
 from threading import Event
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
-from artifacts.errors import ConfigError, DataError, TransraError
-from artifacts.exhausted import exhausted, first_line
+from artifacts.errors import DataError
+from artifacts.file_systems import asking, file_system, info_of
 from artifacts.patterns import is_magic, names_file
 from artifacts.resources import require_disk
 
@@ -100,12 +98,12 @@ class Stores:
     def _find(self, pattern: str, suffixes: tuple[str, ...]) -> Iterator[tuple[Path, Path]]:
         scheme, _, rest = pattern.partition("://")
         parts = [part for part in rest.split("/") if part]
-        with _asking(pattern):
-            system, fixed = _system(scheme), 0
+        with asking(pattern):
+            system, fixed = file_system(scheme), 0
             while fixed < len(parts) and _is_itself(system, scheme, parts[: fixed + 1]):
                 fixed += 1
             base = _url(scheme, parts[:fixed])
-            found = _info(system, base)
+            found = info_of(system, base)
             listed = _listed(system, base) if found and found["type"] == "directory" and scheme not in _WEB else []
         if found and found["type"] == "file" and names_file([], parts[fixed:], suffixes):
             yield self._add(scheme, parts[:fixed], found), self._path(scheme, parts[: fixed - 1])
@@ -160,15 +158,15 @@ class Stores:
     def _copy(self, path: Path, stopped: Event) -> Path:
         stored = self._stored[path]
         partial = path.with_name(f"{path.name}.partial")
-        with _asking(stored.url):
+        with asking(stored.url):
             path.parent.mkdir(parents=True, exist_ok=True)
-            system = _system(stored.url.partition("://")[0])
+            system = file_system(stored.url.partition("://")[0])
             with system.open(stored.url, "rb", block_size=_BLOCK) as source, partial.open("wb") as copy:
                 while block := source.read(_BLOCK):
                     if stopped.is_set():
                         raise DataError(f"{stored.url}: not copied to its end")
                     copy.write(block)
-            now = _info(system, stored.url)
+            now = info_of(system, stored.url)
         if now is None or _described(stored.url, now) != stored or partial.stat().st_size != stored.bytes:
             raise DataError(f"{stored.url}: changed while it was read; run again when what writes it has finished")
         # Who asks for a copy's time is told the version.
@@ -178,25 +176,13 @@ class Stores:
         return path
 
 
-def _system(scheme: str) -> Any:
-    import fsspec
-
-    # Made half, some of them print a traceback when they are collected.
-    asks = list(signature(fsspec.get_filesystem_class(scheme).__init__).parameters.values())[1:]
-    if any(one.default is one.empty and one.kind is one.POSITIONAL_OR_KEYWORD for one in asks):
-        raise ConfigError(f"{scheme}:// needs more than a URL says; expected a path, s3://, gs:// or https://")
-    system = fsspec.filesystem(scheme)
-    system.invalidate_cache()
-    return system
-
-
 def _url(scheme: str, names: list[str]) -> str:
     return f"{scheme}://{'/'.join(names)}"
 
 
 def _is_itself(system: Any, scheme: str, parts: list[str]) -> bool:
     """Whether the last part of a pattern's beginning is a name, and no glob."""
-    return not is_magic(parts[-1]) or _info(system, _url(scheme, parts)) is not None
+    return not is_magic(parts[-1]) or info_of(system, _url(scheme, parts)) is not None
 
 
 def _listed(system: Any, base: str) -> list[tuple[list[str], dict[str, Any]]]:
@@ -210,17 +196,6 @@ def _listed(system: Any, base: str) -> list[tuple[list[str], dict[str, Any]]]:
     ]
 
 
-def _info(system: Any, url: str) -> dict[str, Any] | None:
-    system.invalidate_cache()
-    try:
-        found: dict[str, Any] = system.info(url)
-        return found
-    except FileNotFoundError as error:
-        if isinstance(error.__cause__, OSError) and not isinstance(error.__cause__, FileNotFoundError):
-            raise error.__cause__ from None  # fsspec says so of a web server that does not answer, too
-        return None
-
-
 def _described(url: str, info: dict[str, Any]) -> StoredFile:
     version = next((info[key] for key in _VERSIONS if info.get(key)), None)
     if version is None or info.get("size") is None:
@@ -228,27 +203,3 @@ def _described(url: str, info: dict[str, Any]) -> StoredFile:
     if isinstance(version, datetime):
         version = version.timestamp()
     return StoredFile(url, int(info["size"]), str(version).strip('"'))
-
-
-@contextmanager
-def _asking(url: str) -> Iterator[None]:
-    """What a store's library raises, as one line: each library has errors of its own."""
-    try:
-        yield
-    except TransraError:
-        raise
-    except ImportError as error:
-        way_out = "`pip install '.[fsspec]'` has what s3:// and https:// need"
-        raise ConfigError(f"{url}: {first_line(error)}; {way_out}") from error
-    except FileNotFoundError as error:
-        raise DataError(f"{url}: there is no such bucket or file") from error
-    except PermissionError as error:
-        raise DataError(f"{url}: not permitted ({first_line(error)}); credentials come from the environment") from error
-    except (AssertionError, AttributeError, NameError, TypeError):
-        raise  # a mistake in code, not of a store
-    except Exception as error:  # botocore's, aiohttp's and gcsfs' have no other base in common
-        if ours := exhausted(error):
-            raise ours from error
-        if isinstance(error, ValueError) and "Protocol not known" in str(error):
-            raise ConfigError(f"{url}: {first_line(error)}; expected a path, s3://, gs:// or https://") from error
-        raise DataError(f"{url}: cannot be read ({type(error).__name__}: {first_line(error)})") from error

@@ -149,6 +149,7 @@ def roll_back(options: argparse.Namespace) -> dict[str, Any]:
 
 def move_latest(options: argparse.Namespace, move: Callable[[Any], Any]) -> dict[str, Any]:
     """Moves `latest` to the run that `move` returns, under the lock."""
+    from pipeline.running.store import follow_latest
     from pipeline.workspace.lock import locked
     from pipeline.workspace.owner import require_own
 
@@ -161,6 +162,7 @@ def move_latest(options: argparse.Namespace, move: Callable[[Any], Any]) -> dict
         raise ConfigError(f"{context.workspace.path}: nothing is published yet; run `{context.command('run')}`")
     with locked(context.workspace.path):
         run = move(context)
+        follow_latest(context)
     context.console.say(f"{options.command}: latest is {run.id}, it was {before.id if before else 'none'}")
     return {"latest": run.id, "latest_before": before.id if before else None}
 

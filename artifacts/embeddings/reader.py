@@ -30,6 +30,7 @@ from artifacts.errors import DataError
 from artifacts.graph import Graph
 from artifacts.hdf5 import BROKEN, dataset_in, group_in
 from artifacts.json_file import parse_json
+from artifacts.reader_schema import require_readable
 from artifacts.regular import open_regular
 from artifacts.run import EMBEDDINGS, EXPORT
 
@@ -66,11 +67,12 @@ class Embeddings:
         The link is followed once, and all that is read is of the run that it led to then, also after it has moved on:
         that run's file stays mapped, even where it is removed meanwhile. Where a run was removed before it was open, as
         the link moved on, the new one is opened. `path` of the result says which run it is. Raises DataError as the
-        constructor does.
+        constructor does, and for a run whose manifest has a newer major version.
         """
         while True:
             run = Path(path).resolve()
             try:
+                require_readable(run)
                 return cls(run / EXPORT / EMBEDDINGS)
             except DataError:
                 if Path(path).resolve() == run:

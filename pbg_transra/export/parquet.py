@@ -30,9 +30,7 @@ def event_time(graph: Graph) -> datetime:
 def parquet_file(path: Path, dimension: int, moment: datetime) -> Iterator[Callable[[Block], None]]:
     """Yields what appends a block to a Parquet file of `id` (string), `vector` (D floats) and `event_timestamp` (UTC),
     which is `moment` in every row."""
-    schema = pa.schema(
-        [("id", pa.string()), ("vector", pa.list_(pa.float32(), dimension)), (TIMESTAMP, _MOMENT)]
-    )
+    schema = pa.schema([("id", pa.string()), ("vector", pa.list_(pa.float32(), dimension)), (TIMESTAMP, _MOMENT)])
 
     def append(block: Block) -> None:
         flat = pa.array(block.vectors.astype(np.float32, copy=False).ravel())

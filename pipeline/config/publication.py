@@ -1,8 +1,11 @@
-"""The config sections `gate` and `keep`: what a run must be like to be published, and which runs stay."""
+"""The config sections `gate`, `keep` and `publish`: what a run must be like to be published, where to, what stays."""
+
+from collections.abc import Iterator
 
 from pydantic import Field
 
-from artifacts.section import Section
+from artifacts.section import Problem, Section
+from artifacts.stores import is_url, url_problem
 
 
 class GateConfig(Section):
@@ -48,3 +51,26 @@ class KeepConfig(Section):
 
     runs: int = Field(7, gt=0, le=100_000, description="runs that are or were published, the newest; `latest` always")
     rejected: int = Field(2, ge=0, le=100_000, description="rejected runs, the newest")
+
+
+class PublishConfig(Section):
+    """A store that published runs are copied to, for readers elsewhere."""
+
+    url: str = Field(
+        min_length=1,
+        description="A directory of a store, of this config alone, such as s3://bucket/vectors/demo or "
+        "file:///srv/vectors/demo. Credentials come from the environment.",
+    )
+    keep: int = Field(
+        3,
+        ge=2,
+        le=100_000,
+        description="Runs that stay there, the newest; a reader of the one before the last is not disturbed.",
+    )
+
+    def problems(self) -> Iterator[Problem]:
+        problem = url_problem(self.url)
+        if problem is None and (not is_url(self.url) or self.url.startswith(("http://", "https://"))):
+            problem = "nothing can be written there; expected a URL such as s3://bucket/vectors/demo or file:///srv/x"
+        if problem:
+            yield Problem(("url",), problem)

@@ -10,7 +10,7 @@ from artifacts.section import Problem, Section, did_you_mean
 from artifacts.stores import is_url
 from partitioning import CheckConfig, GraphConfig, check_problems, graph_problems
 from pbg_transra import EvaluateConfig, ExportConfig, ModelConfig, types_on_both_sides, with_defaults
-from pipeline.config.publication import GateConfig, KeepConfig
+from pipeline.config.publication import GateConfig, KeepConfig, PublishConfig
 from ranker import RankerConfig, chosen
 
 
@@ -40,6 +40,9 @@ class RunConfig(Section):
         description="bounds outside of which a run is kept as rejected, and `latest` stays; null: all are published",
     )
     keep: KeepConfig | None = Field(None, description="how many runs stay; null: all, until `transra purge`")
+    publish: PublishConfig | None = Field(
+        None, description="where published runs are copied to, for readers elsewhere; null: nowhere"
+    )
     ranker: RankerConfig | None = Field(None, description="the CTR/CVR ranker that `transra rank` trains and judges")
 
     def with_arms(self, names: Sequence[str] | None) -> "RunConfig":
@@ -64,7 +67,7 @@ class RunConfig(Section):
 
     def problems(self) -> Iterator[Problem]:
         sections: list[tuple[str, Section | None]] = [("model", self.model), ("evaluate", self.evaluate)]
-        sections += [("export", self.export), ("ranker", self.ranker)]
+        sections += [("export", self.export), ("publish", self.publish), ("ranker", self.ranker)]
         found = [("graph", problem) for problem in graph_problems(self.graph)]
         found += [(name, problem) for name, section in sections if section for problem in section.problems()]
         found += [("checks", problem) for problem in check_problems(self.checks, self.graph)]

@@ -11,6 +11,7 @@ from typing import Any
 
 from artifacts.errors import ConfigError
 from artifacts.publish import sync
+from pipeline.running.store import leave_latest
 from pipeline.stages import STAGES
 from pipeline.stages.people import made_with_present_lists
 from pipeline.workspace.context import SCRATCH, STORED, Context
@@ -23,7 +24,7 @@ _LEFT_BEHIND = (f"{_PURGED}*", ".calibration-*", ".*.partial", STORED, SCRATCH)
 
 
 def purge(context: Context, dry_run: bool) -> dict[str, Any]:
-    """Lists and, unless it is a dry run, removes everything but the published run.
+    """Lists and, unless it is a dry run, removes everything but the published run, in `publish.url` too.
 
     Raises ConfigError where nothing is published, or the published run was made with other lists of consent or of ids
     to forget than those of now: it would keep what is to go.
@@ -34,8 +35,12 @@ def purge(context: Context, dry_run: bool) -> dict[str, Any]:
     if not dry_run:
         for path in paths:
             remove(context.workspace.path, path)
-    context.console.say(f"purge: {len(paths)} {'to remove' if dry_run else 'removed'}")
-    return {"removed" if not dry_run else "to_remove": [str(path) for path in paths]}
+    elsewhere = leave_latest(context, dry_run)
+    for url in elsewhere:
+        context.console.say(f"purge: {'would remove' if dry_run else 'removed'} {url}")
+    doomed = [*map(str, paths), *elsewhere]
+    context.console.say(f"purge: {len(doomed)} {'to remove' if dry_run else 'removed'}")
+    return {"removed" if not dry_run else "to_remove": doomed}
 
 
 def kept_run(context: Context) -> Run:

@@ -18,6 +18,7 @@ from artifacts.resources import Meter
 from pipeline.output.log import log_event, logged, logger
 from pipeline.running.expected import told
 from pipeline.running.publication import publish as publish_past_gate
+from pipeline.running.store import follow_latest
 from pipeline.stages import STAGES, Stage, chain
 from pipeline.workspace.context import Context
 from pipeline.workspace.fingerprint import digest_of, input_digests, tree_digests
@@ -102,8 +103,10 @@ def bring_up_to_date(context: Context, name: str) -> Outcome:
     else:
         require_upstream(context, wanted)
         outcome = make_in_run(context, wanted)
-    if name == "export" and context.workspace.latest != outcome.run:
-        publish_run(context, outcome)
+    if name == "export":
+        if context.workspace.latest != outcome.run:
+            publish_run(context, outcome)
+        follow_latest(context)
     return outcome
 
 

@@ -21,7 +21,8 @@ from pydantic import BaseModel
 from artifacts.errors import DataError, ResourceError
 from artifacts.json_file import read_json
 from artifacts.publish import link_tree, point, write_json
-from artifacts.run import EXPORT, GRAPH
+from artifacts.reader_schema import SCHEMA_VERSION
+from artifacts.run import EXPORT, GRAPH, MANIFEST
 
 RECORD = "stage.json"
 IDENTITY = "identity.json"  # in a partial stage: what it was begun with, so that it can be resumed
@@ -112,7 +113,8 @@ class Run:
         records = {stage: record for stage in DIRECTORIES if (record := self.record(stage))}
         parent = next((record["parent"] for record in records.values() if record["run"] == self.id), None)
         stages = {stage: {k: v for k, v in record.items() if k != "metrics"} for stage, record in records.items()}
-        write_json(self.path / "manifest.json", {"run": self.id, "parent": parent, "config": config, "stages": stages})
+        of = {"schema_version": SCHEMA_VERSION, "run": self.id, "parent": parent}
+        write_json(self.path / MANIFEST, {**of, "config": config, "stages": stages})
         write_json(self.path / METRICS, {"run": self.id, **self.metrics()})
 
     def views_are_current(self) -> bool:
