@@ -6,11 +6,13 @@ Importing this package is light; DuckDB and Arrow are loaded by the functions th
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from artifacts.source_files import Files
 from partitioning.config.checks import graph_problems
 from partitioning.config.data_checks import CheckConfig, check_problems
+from partitioning.config.new_events import events_config, source_of
 from partitioning.config.sections import GraphConfig, SourceConfig
 from partitioning.report import GraphReport
 from partitioning.sources.files import source_files
@@ -28,12 +30,14 @@ __all__ = [
     "SourceConfig",
     "build_graph",
     "check_problems",
+    "events_config",
     "forgotten_ids",
     "graph_problems",
     "id_key",
     "plan_graph",
     "relation_names",
     "source_files",
+    "source_of",
     "table_states",
 ]
 
@@ -97,6 +101,7 @@ def build_graph(
     sources: "Mapping[str, Frame] | None" = None,
     files: SourceFiles | None = None,
     checks: Sequence[CheckConfig] = (),
+    states: Mapping[Path, dict[str, Any]] = MappingProxyType({}),
 ) -> GraphReport:
     """Builds the graph of `config` in the existing empty directory `destination`.
 
@@ -108,7 +113,8 @@ def build_graph(
     the graph is that of a Parquet file of the same table; an index of pandas is a column if it has a name, as in such a
     file. They stay in memory, and what the graph needs of them is copied within `graph.memory_limit`, or spilled.
     `files` are those of `source_files`; without them they are looked up. What `checks` ask of the sources is measured
-    on the rows that this build reads.
+    on the rows that this build reads. `states` are those of `artifacts.inputs.file_state` that a ledger is to know the
+    files by, where that is not their present one: in which the same content was seen before.
 
     Raises ConfigError for a condition that DuckDB does not accept or an unknown source, DataError for bad input (naming
     file and row, or `source '<name>', row <n>`) and ResourceError for too little memory or disk.
@@ -117,4 +123,4 @@ def build_graph(
     from partitioning.duckdb_reader import open_duckdb
 
     open_events = partial(open_duckdb, checks=checks)
-    return build.build_graph(config, root, destination, progress, previous, sources or {}, files, open_events)
+    return build.build_graph(config, root, destination, progress, previous, sources or {}, files, open_events, states)

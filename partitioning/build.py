@@ -3,6 +3,8 @@
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
+from typing import Any
 
 import numpy as np
 
@@ -43,6 +45,7 @@ def build_graph(
     sources: Mapping[str, Frame],
     files: dict[str, Files] | None,
     open_events: OpenEvents = open_duckdb,
+    states: Mapping[Path, dict[str, Any]] = MappingProxyType({}),
 ) -> GraphReport:
     """See `partitioning.build_graph`. `open_events` opens the engine that reads them."""
     config = config.with_inverses()
@@ -50,7 +53,7 @@ def build_graph(
     files = source_files(config, root, frames) if files is None else files
     plan = plan_graph(config, files, frames)
     plan.require(config, destination)
-    continuation = continue_from(config, root, files, previous, frames)
+    continuation = continue_from(config, root, files, previous, frames, states)
     spill = destination / ".spill"
     spill.mkdir()
     try:

@@ -18,6 +18,7 @@ from pbg_transra.reports import (
     BucketDone,
     Diverged,
     ExportReport,
+    Inferred,
     TrainingPlan,
     TrainProgress,
     TrainReport,
@@ -37,6 +38,7 @@ __all__ = [
     "EvaluateConfig",
     "ExportConfig",
     "ExportReport",
+    "Inferred",
     "ModelConfig",
     "PublishedModel",
     "TrainProgress",
@@ -54,6 +56,7 @@ __all__ = [
     "export_bytes",
     "export_embeddings",
     "has_checkpoint",
+    "infer_entities",
     "names_note",
     "plan_training",
     "tail_bias_fits",
@@ -104,6 +107,16 @@ def adopt_run(previous: PublishedModel, graph_dir: Path, config: ModelConfig, mo
     from pbg_transra.start import from_run
 
     return from_run.adopt_run(previous, graph_dir, config, model_dir)
+
+
+def infer_entities(published: PublishedModel, export: Path, graph_dir: Path, out: Path) -> Inferred:
+    """Writes vectors of the entities of a graph that a published run does not know: see `start/inferred.py`.
+
+    `export` is that run's embeddings.h5. Raises DataError for one that cannot be read and for relations of other types.
+    """
+    from pbg_transra.start import inferred
+
+    return inferred.infer_entities(published, export, graph_dir, out)
 
 
 def train(

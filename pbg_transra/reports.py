@@ -120,6 +120,25 @@ class WarmStart:
 
 
 @dataclass(frozen=True)
+class Inferred:
+    """What came of events: vectors by type, entities that have one already, new ones without a known neighbour, and
+    edges of relations that the model does not know."""
+
+    placed: dict[str, int]
+    known: int
+    alone: int
+    other_edges: dict[str, int]
+
+    def told(self) -> str:
+        """One line for a person."""
+        placed = ", ".join(f"{count:,} of type {kind}" for kind, count in self.placed.items()) or "none"
+        alone = f"; {self.alone:,} new ones without a known neighbour have none" if self.alone else ""
+        others = ", ".join(f"{count:,} of '{name}'" for name, count in self.other_edges.items())
+        unknown = f"; edges of relations that the model does not know: {others}" if others else ""
+        return f"vectors: {placed}; {self.known:,} entities have one already{alone}{unknown}"
+
+
+@dataclass(frozen=True)
 class ExportReport:
     """What was written: entities of all types, and the bytes of all files."""
 

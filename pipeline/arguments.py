@@ -59,6 +59,7 @@ def parser() -> argparse.ArgumentParser:
         action=commands.show_status
     )
     add_score(subparsers, common)
+    add_infer(subparsers, common)
     add_neighbors(subparsers, common)
     add_simulate(subparsers, common)
     add_config(subparsers, common)
@@ -97,6 +98,16 @@ def add_score(subparsers: Any, common: argparse.ArgumentParser) -> None:
     command.add_argument("source", metavar="IN", help="a Parquet file, a directory or a glob")
     command.add_argument("out", type=Path, metavar="OUT.parquet", help="what to write")
     command.set_defaults(action=commands.score_rows)
+
+
+def add_infer(subparsers: Any, common: argparse.ArgumentParser) -> None:
+    command = subparsers.add_parser(
+        "infer", help="vectors for entities that came after training, from their events", parents=[common]
+    )
+    command.add_argument("events", metavar="EVENTS", type=Path, help="a Parquet file, or a directory of them")
+    command.add_argument("out", type=Path, metavar="OUT.parquet", help="what to write")
+    command.add_argument("--source", metavar="NAME", type=utf8, help="source of the config whose rows they are")
+    command.set_defaults(action=commands.infer_vectors)
 
 
 def add_neighbors(subparsers: Any, common: argparse.ArgumentParser) -> None:

@@ -72,7 +72,7 @@ def run_stages(options: argparse.Namespace) -> dict[str, Any]:
     from pipeline.running.status import dry_run
     from pipeline.stages import RESUMABLE, STAGES
     from pipeline.workspace.leftovers import remove_leftovers
-    from pipeline.workspace.lock import locked
+    from pipeline.workspace.lock import LOCK, locked
     from pipeline.workspace.owner import claim, require_own
 
     context = context_of(options)
@@ -83,7 +83,9 @@ def run_stages(options: argparse.Namespace) -> dict[str, Any]:
     for name in asked:
         STAGES[name].check(context)  # before hours of work
     if options.dry_run:
-        return {"stages": [dry_run(context, name) for name in asked]}
+        found = [dry_run(context, name) for name in asked]
+        context.inputs.save_if_free(context.workspace.path / LOCK)
+        return {"stages": found}
     context.workspace.create()
     with locked(context.workspace.path), context.stores:
         claim(context)
@@ -185,6 +187,17 @@ def score_rows(options: argparse.Namespace) -> dict[str, Any]:
         require_plain(path)
     require_own(context)
     return score(context, options.source, options.out)
+
+
+def infer_vectors(options: argparse.Namespace) -> dict[str, Any]:
+    from pipeline.infer import infer
+    from pipeline.workspace.owner import require_own
+
+    context = context_of(options)
+    for path in (options.events, options.out):
+        require_plain(path)
+    require_own(context)
+    return infer(context, options.events, options.out, options.source)
 
 
 def show_neighbors(options: argparse.Namespace) -> dict[str, Any]:

@@ -1,8 +1,9 @@
 """What a build reads: everything, or what is left to count after the previous graph, if that has a ledger."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from artifacts.differences import differences
 from artifacts.errors import ConfigError, DataError
@@ -58,14 +59,20 @@ class Continuation:
 
 
 def continue_from(
-    config: GraphConfig, root: Path, files: dict[str, Files], previous: Path | None, frames: Frames
+    config: GraphConfig,
+    root: Path,
+    files: dict[str, Files],
+    previous: Path | None,
+    frames: Frames,
+    known: Mapping[Path, dict[str, Any]],
 ) -> Continuation:
-    """What is left to count of the `files` of each source after the graph in `previous`, or everything.
+    """What is left to count of the `files` of each source after the graph in `previous`, or everything. `known`: the
+    states that stand for the contents of files, where those are not the present ones.
 
     Raises DataError when a file of its ledger changed or is gone, and ConfigError when one of its relations is gone or
     joins other types.
     """
-    states = file_states(files, root) if config.append_only else {}
+    states = file_states(files, root, known) if config.append_only else {}
     ledger = load_ledger(previous) if previous and config.append_only else None
     if ledger is None:
         return Continuation(config, files, states, previous, Ledger.empty(), [], frames)

@@ -69,9 +69,14 @@ def training_until(config: GraphConfig) -> int | None:
     return epoch_seconds(config.split.time.valid_from) if config.split.time else None
 
 
-def file_states(files: Mapping[str, Iterable[Path]], root: Path) -> dict[str, FileStates]:
-    """State of the files of each source."""
-    return {name: {relative(path, root): file_state(path) for path in paths} for name, paths in files.items()}
+def file_states(
+    files: Mapping[str, Iterable[Path]], root: Path, known: Mapping[Path, dict[str, Any]]
+) -> dict[str, FileStates]:
+    """State of the files of each source: the one in `known`, or else as the file system has it."""
+    return {
+        name: {relative(path, root): known[path] if path in known else file_state(path) for path in paths}
+        for name, paths in files.items()
+    }
 
 
 def relative(path: Path, root: Path) -> str:

@@ -20,7 +20,7 @@ from torch import Tensor
 from artifacts.errors import DataError
 from artifacts.graph import EntityType, Graph, load_graph
 from artifacts.hdf5 import BROKEN, open_hdf5
-from pbg_transra.backends.tail_bias import CONSTANT, constant_types
+from pbg_transra.backends.tail_bias import constant_types
 from pbg_transra.config import ModelConfig
 from pbg_transra.pbg.checkpoint import Checkpoint, require_finite
 from pbg_transra.pbg.checkpoint_format import PREFIX, read_relations, read_row_sums, vectors_in
@@ -30,12 +30,11 @@ from pbg_transra.reports import WarmStart
 from pbg_transra.start.drift import keep_start
 from pbg_transra.start.initial import random_initial
 from pbg_transra.start.known import known_rows
-from pbg_transra.start.new_entities import SMALLEST, NewEntities
+from pbg_transra.start.new_entities import NewEntities, Typical, fitted
 from pbg_transra.start.published import PublishedModel
 
 Rows = dict[str, list[NDArray[np.int64]]]  # of each type's partitions: rows in the former graph, -1 where new
 SUMS_KEPT = 0.1  # of Adagrad's sums of what is known
-NORMED = ("cos", "dot")  # similarities under which a closed-form solution is a direction
 
 
 def adopt_run(previous: PublishedModel, graph_dir: Path, model: ModelConfig, destination: Path) -> WarmStart:
@@ -122,7 +121,7 @@ class _Start:
     ) -> None:  # fmt: skip
         self._graph_dir, self._graph, self._model, self._former = graph_dir, graph, model, former
         self._destination, self._writer = destination, StartWriter(destination)
-        self._means: dict[str, tuple[float, float]] = {}  # by type, of known entities: length, first component
+        self._typical: dict[str, Typical] = {}  # by type
 
     def relations(self) -> list[dict[str, NDArray[np.float32]]]:
         """Writes the relations; returns their parameters by name."""
@@ -144,45 +143,36 @@ class _Start:
 
     def known(self, kind: EntityType, rows: list[NDArray[np.int64]]) -> None:
         """Writes a type's partitions: what is known, and random values for the rest."""
-        random, lengths, firsts = random_initial(self._graph, self._model), [0.0], [0.0]
+        random, found = random_initial(self._graph, self._model), []
         for partition, of_partition in enumerate(rows):
             vectors, sums = torch.empty(len(of_partition), self._model.dimension), torch.empty(len(of_partition))
             random.fill(kind.name, partition, vectors, sums)
             self._former.take(kind, of_partition, vectors, sums)
             old = vectors[torch.from_numpy(of_partition >= 0)]
-            lengths.append(float(self._free(old).norm(dim=1).sum()))
-            firsts.append(float(old[:, 0].sum()))
+            found.append((len(old), Typical.of(old.numpy(), self._model)))
             self._writer.partition(kind.name, partition, vectors, sums, self._model.lr)
-        known = max(1, sum(int((part >= 0).sum()) for part in rows))
-        self._means[kind.name] = sum(lengths) / known, sum(firsts) / known
+        known = max(1, sum(count for count, _ in found))
+        means = (sum(count * getattr(one, name) for count, one in found) / known for name in ("length", "first"))
+        self._typical[kind.name] = Typical(*means)
 
     def new(self, kind: EntityType, rows: Rows, parameters: list[dict[str, NDArray[np.float32]]]) -> int:
         """Puts the new entities of a type where their edges say; returns how many."""
         known = {(name, partition): part >= 0 for name, parts in rows.items() for partition, part in enumerate(parts)}
-        solving = NewEntities(self._graph_dir, self._graph, self._model, known, self._table, parameters)
+        solving = NewEntities(
+            self._graph_dir, self._graph, self._model, known, self._table, dict(enumerate(parameters))
+        )
+        typical, constant = self._typical[kind.name], kind.name in constant_types(self._graph.relations, self._model)
         placed = 0
         for partition in range(kind.partitions):
             if known[kind.name, partition].all():
                 continue
             offsets, solutions = solving.solve(kind, partition)
             vectors, sums = _read(self._path(kind.name, partition))
-            vectors[torch.from_numpy(offsets)] = self._fitted(kind, torch.from_numpy(solutions))
+            placed_at = fitted(solutions, typical, self._model, constant)
+            vectors[torch.from_numpy(offsets)] = torch.from_numpy(placed_at)
             self._writer.partition(kind.name, partition, vectors, sums, self._model.lr)
             placed += len(offsets)
         return placed
-
-    def _fitted(self, kind: EntityType, solutions: Tensor) -> Tensor:
-        """Solutions (M, D) with the type's mean length, where only their direction counts, and bias."""
-        length, first = self._means[kind.name]
-        if self._model.similarity in NORMED and length > 0:
-            solutions = solutions * (length / self._free(solutions).norm(dim=1, keepdim=True).clamp_min(SMALLEST))
-        if self._model.tail_bias:
-            solutions[:, 0] = CONSTANT if kind.name in constant_types(self._graph.relations, self._model) else first
-        return solutions
-
-    def _free(self, vectors: Tensor) -> Tensor:
-        """Vectors without a bias and its constant."""
-        return vectors[:, 1:] if self._model.tail_bias else vectors
 
     def _table(self, entity: str, partition: int) -> NDArray[np.float32]:
         return _read(self._path(entity, partition))[0].numpy()

@@ -10,9 +10,13 @@ A_e, a_e is the view on its own side, q_e the other end's view, w_e the edge's w
 relations are anchors that is the mean of its neighbours, moved by translations. Under cos each q_e has length 1; under
 cos and dot the solution gets the mean length of the known entities of its type, since what it says there is a
 direction. Ends that are new themselves say nothing.
+
+The matrix on the left, divided by W, depends on the shares of W that each relation and side has, and not on vectors:
+it is inverted once for all entities with the same shares, which are few where edges have no weights. Relations that
+do not turn their side, as anchors, are one.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,6 +27,7 @@ from numpy.typing import NDArray
 
 from artifacts.bucket_file import BucketFile
 from artifacts.graph import Bucket, EntityType, Graph, Side, bucket_path
+from pbg_transra.backends.tail_bias import CONSTANT
 from pbg_transra.config import ModelConfig
 from pbg_transra.pbg.operators import operator_name
 from pbg_transra.pbg.views import View, operator_views
@@ -31,6 +36,7 @@ Array = NDArray[Any]
 RIDGE = 1e-3
 CHUNK = 1 << 17  # edges in hand at once
 SOLVED_TOGETHER = 1 << 24  # numbers in the matrices of a block of entities
+NORMED = ("cos", "dot")  # similarities under which a solution is a direction
 SMALLEST = float(np.finfo(np.float32).tiny)
 
 
@@ -56,20 +62,20 @@ def affine(view: View | None, dimension: int) -> Affine:
 @dataclass(frozen=True)
 class NewEntities:
     """`known` tells of each type and partition which entities have a vector already, (n,) bool; `table` reads the
-    first vectors (n, D) of a type's partition. `parameters`: of each relation, by name."""
+    first vectors (n, D) of a type's partition. `parameters`: by name, of the relations that tell something."""
 
     graph_dir: Path
     graph: Graph
     model: ModelConfig
     known: dict[tuple[str, int], NDArray[np.bool_]]
     table: Callable[[str, int], Array]
-    parameters: list[dict[str, Array]]
+    parameters: Mapping[int, dict[str, Array]]
 
     def solve(self, kind: EntityType, partition: int) -> tuple[Array, Array]:
         """Returns offsets (M,) of the new entities of a partition that have an edge with a known one, and their
         solutions (M, D), not yet of any length."""
         place = _places(self.known[kind.name, partition])
-        ends = [(relation, side) for relation in range(len(self.graph.relations)) for side in Side
+        ends = [(relation, side) for relation in self.parameters for side in Side
                 if self.graph.relations[relation].type(side) == kind.name]  # fmt: skip
         right = np.zeros((int(place.max(initial=-1)) + 1, self.model.dimension), np.float32)
         weights = np.zeros((len(right), len(ends)), np.float32)
@@ -140,11 +146,52 @@ def _add(sums: Array, places: Array, values: Array) -> None:
 
 def _solutions(grams: Array, weights: Array, right: Array) -> Array:
     """Solves M systems: matrices (K, D * D) and their weights (M, K) in each, right-hand sides (M, D)."""
-    dimension = right.shape[1]
-    found, block = np.empty_like(right), max(1, SOLVED_TOGETHER // dimension**2)
-    for start in range(0, len(right), block):
-        part = slice(start, start + block)
-        matrices = torch.from_numpy(weights[part] @ grams).view(-1, dimension, dimension)
-        ridge = torch.from_numpy(RIDGE * weights[part].sum(1))[:, None, None] * torch.eye(dimension)
-        found[part] = torch.linalg.solve(matrices + ridge, torch.from_numpy(right[part])).numpy()
+    found, dimension = np.empty_like(right), right.shape[1]
+    if not len(right):
+        return found
+    kinds, kind = np.unique(grams, axis=0, return_inverse=True)
+    merged = np.zeros((len(weights), len(kinds)), np.float32)
+    for column, into in enumerate(kind.ravel()):
+        merged[:, into] += weights[:, column]
+    total = merged.sum(1, keepdims=True)
+    shares, share = np.unique(merged / total, axis=0, return_inverse=True)
+    order = np.argsort(share.ravel(), kind="stable")
+    starts = np.searchsorted(share.ravel()[order], np.arange(len(shares) + 1))
+    block = max(1, SOLVED_TOGETHER // dimension**2)
+    for first in range(0, len(shares), block):
+        part = shares[first : first + block]
+        matrices = torch.from_numpy(part @ kinds).view(-1, dimension, dimension) + RIDGE * torch.eye(dimension)
+        for place, inverse in enumerate(torch.linalg.inv(matrices).numpy(), first):
+            rows = order[starts[place] : starts[place + 1]]
+            found[rows] = (right[rows] / total[rows]) @ inverse.T
     return found
+
+
+@dataclass(frozen=True)
+class Typical:
+    """Of the known entities of a type: their mean length, without a bias, and the mean of their first components."""
+
+    length: float
+    first: float
+
+    @classmethod
+    def of(cls, vectors: Array, model: ModelConfig) -> "Typical":
+        """Of vectors (N, D)."""
+        lengths = np.linalg.norm(_free(vectors, model), axis=1)
+        return cls(float(lengths.mean()), float(vectors[:, 0].mean())) if len(vectors) else cls(0.0, 0.0)
+
+
+def fitted(solutions: Array, typical: Typical, model: ModelConfig, constant: bool) -> Array:
+    """Solutions (M, D) with the length of their type, where only their direction counts, and with a bias, or, where the
+    type has that, its `constant`."""
+    if model.similarity in NORMED and typical.length > 0:
+        lengths = np.linalg.norm(_free(solutions, model), axis=1, keepdims=True)
+        solutions = solutions * (typical.length / np.maximum(lengths, SMALLEST))
+    if model.tail_bias:
+        solutions[:, 0] = CONSTANT if constant else typical.first
+    return solutions
+
+
+def _free(vectors: Array, model: ModelConfig) -> Array:
+    """Vectors without a bias and its constant."""
+    return vectors[:, 1:] if model.tail_bias else vectors

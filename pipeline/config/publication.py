@@ -7,6 +7,8 @@ from pydantic import Field
 from artifacts.section import Problem, Section
 from artifacts.stores import is_url, url_problem
 
+OF_RANKER = ("auc", "ne", "match")  # keys of the gate that are about what `rank` measures
+
 
 class GateConfig(Section):
     """Bounds on what a run may differ by from the published one. What cannot be measured on both is not judged."""
@@ -25,6 +27,13 @@ class GateConfig(Section):
     entities: float | None = Field(
         None, gt=0, le=1e6, description="how far the number of entities may be from the published, as a share"
     )
+    relations: float | None = Field(
+        None,
+        gt=0,
+        le=1e6,
+        description="how far the number of training edges of each relation of the published graph may be from what it "
+        "was there, as a share; one that is gone has none",
+    )
     overlap: float | None = Field(
         None, gt=0, le=1, description="the least share of nearest neighbours that stay, of every type (stability)"
     )
@@ -35,6 +44,32 @@ class GateConfig(Section):
         description="the least mean cosine between an entity's vector and its published one, of every type; only warm "
         "trainings have one",
     )
+
+    auc: float | None = Field(
+        None,
+        ge=0,
+        lt=1,
+        description="the most of the ranker's AUC that may be lost, as a share, of each task; of the arm that `fit` "
+        "trains, or else of each; `latest` then moves after `rank`",
+    )
+    ne: float | None = Field(
+        None,
+        ge=0,
+        le=1e6,
+        description="how much the ranker's normalised entropy may grow, as a share; judged as `auc` is",
+    )
+    match: float | None = Field(
+        None,
+        ge=0,
+        lt=1,
+        description="the most of a slot's match rate (share of impressions whose id has a vector) that may be lost, as "
+        "a share; judged as `auc` is",
+    )
+
+    @property
+    def of_ranker(self) -> dict[str, float]:
+        """The bounds on what `rank` measures, by key."""
+        return {name: bound for name in OF_RANKER if (bound := getattr(self, name)) is not None}
 
     @property
     def judges_ranks(self) -> bool:

@@ -83,10 +83,22 @@ class RunConfig(Section):
                 yield Problem(
                     ("model", "tail_bias"), f"entity type '{name}' is head and tail of anchors; expected one side"
                 )
+        yield from self._gate_problems()
         if self.ranker and self._declares_all:
             yield from self._attribute_problems(self.ranker)
         if self._declares_all:
             yield from self.unknown_relations(self.graph.declared_names)
+
+    def _gate_problems(self) -> Iterator[Problem]:
+        """Of a gate that judges the ranker, without one that reads the run's own vectors."""
+        for name in self.gate.of_ranker if self.gate else ():
+            if self.ranker is None:
+                yield Problem(("gate", name), "judges what `rank` measures; expected a section ranker")
+            elif self.ranker.vectors:
+                yield Problem(("gate", name), "judges the run's own vectors; expected no ranker.vectors")
+            elif self.ranker.fit and self.ranker.fit.arm not in self.ranker.of_compared().arms:
+                message = f"judges the arm of ranker.fit, '{self.ranker.fit.arm}'; expected it in ranker.compare"
+                yield Problem(("gate", name), message)
 
     def _attribute_problems(self, ranker: RankerConfig) -> Iterator[Problem]:
         """Of slots that are attributes by a relation, where all relations are declared."""

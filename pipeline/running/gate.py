@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from artifacts.graph import Graph, load_graph
 from artifacts.run import EMBEDDINGS
 from pipeline.config.publication import GateConfig
 from pipeline.workspace.context import Context
@@ -23,6 +24,10 @@ def reasons(context: Context, run: Run, measured: Mapping[str, Metrics]) -> list
     found = [*_counts(gate, measured["partition"], before["partition"])]
     if gate.judges_ranks:
         found += _ranks(context, gate, latest, measured.get("evaluate"), before.get("evaluate"))
+    if gate.of_ranker:
+        found += _ranker(context, gate, measured.get("rank"), before.get("rank"))
+    if gate.relations is not None:
+        found += _relations(gate.relations, *(load_graph(one.directory("partition")) for one in (run, latest)))
     if gate.judges_drift:
         found += _drift(gate, _stability(run, latest, measured["export"]))
     return found
@@ -36,6 +41,17 @@ def _counts(gate: GateConfig, now: Metrics, before: Metrics) -> Iterator[str]:
     for name, (share, count, published) in pairs.items():
         if share is not None and abs(count - published) > share * published:
             yield f"{count:,} {name}, published {published:,}, expected within {share:g} of them (gate.{name})"
+
+
+def _relations(share: float, now: Graph, before: Graph) -> Iterator[str]:
+    counts = {relation.name: relation.edges["train"] for relation in now.relations}
+    for relation in before.relations:
+        count, published = counts.get(relation.name, 0), relation.edges["train"]
+        if abs(count - published) > share * published:
+            yield (
+                f"{count:,} edges of relation '{relation.name}', published {published:,}, expected within {share:g} of "
+                "them (gate.relations)"
+            )
 
 
 def _ranks(
@@ -55,6 +71,40 @@ def _ranks(
         elif value < published * (1 - share):
             least = published * (1 - share)
             yield f"{name} {value:.4f}, published {published:.4f}, expected at least {least:.4f} (gate.{name})"
+
+
+def _ranker(context: Context, gate: GateConfig, now: Metrics | None, before: Metrics | None) -> Iterator[str]:
+    """Each number of both rankings, of the arm that is fitted, where one is."""
+    fit = context.config.ranker.fit if context.config.ranker else None
+    for name, share in gate.of_ranker.items():
+        values, published = (_of_ranking(name, metrics, fit.arm if fit else None) for metrics in (now, before))
+        compared = [what for what in values if what in published]
+        if not compared:
+            whose = "this run" if not values else "the published run"
+            context.console.say(f"gate: {name} is not compared: {whose} has none")
+        for what in compared:
+            bound = published[what] * (1 + share if name == "ne" else 1 - share)
+            if values[what] > bound if name == "ne" else values[what] < bound:
+                side = "most" if name == "ne" else "least"
+                yield (
+                    f"{name} {values[what]:.4f} of {what}, published {published[what]:.4f}, expected at {side} "
+                    f"{bound:.4f} (gate.{name})"
+                )
+
+
+def _of_ranking(name: str, metrics: Metrics | None, arm: str | None) -> dict[str, float]:
+    """What a ranking says of a key of the gate, by what it is of; without what it could not measure."""
+    if metrics is None:
+        return {}
+    if name == "match":
+        (slots,) = list(metrics["match_rates"].values())[:1] or [{}]
+        return {f"slot '{slot}'": rate["traffic"] for slot, rate in slots.items() if rate["distinct"]}
+    return {
+        f"{task} by arm '{contestant}'": found[task][name]
+        for contestant, found in metrics["arms"].items()
+        for task in ("ctr", "cvr")
+        if arm in (None, contestant) and task in found and found[task][name] is not None
+    }
 
 
 def _mrr(metrics: Metrics) -> float | None:

@@ -21,7 +21,7 @@ from pipeline.running.publication import publish as publish_past_gate
 from pipeline.running.store import follow_latest
 from pipeline.stages import STAGES, Stage, chain
 from pipeline.workspace.context import Context
-from pipeline.workspace.fingerprint import digest_of, input_digests, tree_digests
+from pipeline.workspace.fingerprint import digest_of, tree_digests
 from pipeline.workspace.workspace import BEGUN, IDENTITY, MADE, RECORD, Parts, Run, adopt
 
 OURS = (RECORD, *BEGUN)  # in the directory of a stage, and not of its making
@@ -30,11 +30,12 @@ PACKAGES = ("torchbiggraph", "torch", "duckdb", "pyarrow", "h5py", "numpy")
 
 @dataclass(frozen=True)
 class Target:
-    """A stage, what it should be made from now, and the digest of that."""
+    """A stage, what it should be made from now, the digest of that, and the files among it."""
 
     stage: Stage
     parts: dict[str, Any]
     fingerprint: str
+    files: list[Path]
 
 
 @dataclass(frozen=True)
@@ -52,14 +53,15 @@ def targets(context: Context, stage: Stage) -> list[Target]:
     found: list[Target] = []
     for link in chain(stage):
         section, upstream = link.section(context), found[-1].fingerprint if found else None
+        files, inputs = link.inputs(context)
         parts = {
             "version": link.version,
             "config": section.model_dump(mode="json", exclude=set(section.without_effect)),
-            "inputs": link.inputs(context),
+            "inputs": inputs,
             "upstream": upstream,
             **link.state(context, upstream),
         }
-        found.append(Target(link, parts, digest_of(parts)))
+        found.append(Target(link, parts, digest_of(parts), files))
     return found
 
 
@@ -91,10 +93,11 @@ def bring_up_to_date(context: Context, name: str) -> Outcome:
     """Makes a stage unless it is up to date. Its upstream must be: `partition` before `train` before `export`."""
     stage = STAGES[name]
     wanted = targets(context, stage)
+    context.inputs.save()
     if run := find_done(context, wanted):
         if context.verify:
-            context.stores.fetch(Path(path) for target in wanted for path in target.parts["inputs"])
-            verify(run, wanted)
+            context.stores.fetch(path for target in wanted for path in target.files)
+            verify(context, run, wanted)
         record = run.record(name) or {}
         outcome = Outcome(name, run, False, record["metrics"])
         if not run.views_are_current():
@@ -103,20 +106,31 @@ def bring_up_to_date(context: Context, name: str) -> Outcome:
     else:
         require_upstream(context, wanted)
         outcome = make_in_run(context, wanted)
-    if name == "export":
+    if name in ("export", publishing_stage(context)):
         if context.workspace.latest != outcome.run:
             publish_run(context, outcome)
         follow_latest(context)
     return outcome
 
 
-def publish_run(context: Context, export: Outcome) -> None:
-    """Publishes the run of an export, once the gate has what it asks for. Raises DataError where that rejects it."""
-    measured = {**export.run.metrics(), "export": export.metrics}
+def publishing_stage(context: Context) -> str:
+    """After which stage `latest` moves: the first that leaves the gate nothing to wait for."""
+    return "rank" if context.config.gate and context.config.gate.of_ranker else "export"
+
+
+def publish_run(context: Context, outcome: Outcome) -> None:
+    """Publishes the run of a stage, once the gate has what it asks for. Raises DataError where that rejects it.
+
+    A kill before it costs nothing: the stages are up to date when the command is repeated, and the run is published.
+    """
+    if outcome.stage != publishing_stage(context):
+        context.console.say(f"{outcome.stage}: is published after {publishing_stage(context)}, which the gate judges")
+        return
+    measured = {**outcome.run.metrics(), outcome.stage: outcome.metrics}
     gate = context.config.gate
     if gate is not None and gate.judges_ranks and STAGES["evaluate"].applies(context):
         measured["evaluate"] = bring_up_to_date(context, "evaluate").metrics  # another run may hold it
-    publish_past_gate(context, export.run, measured)
+    publish_past_gate(context, outcome.run, measured)
 
 
 def require_upstream(context: Context, wanted: list[Target]) -> None:
@@ -209,6 +223,8 @@ def make_aside(context: Context, run: Run, target: Target) -> dict[str, Any]:
         synced = syncing.submit(sync_files, partial)
         outputs = tree_digests(partial, skip=OURS)
     synced.result()
+    inputs = context.inputs.digests(target.files, target.parts["inputs"])
+    context.inputs.save()
     latest = context.workspace.latest
     record = {
         "stage": stage.name,
@@ -218,7 +234,7 @@ def make_aside(context: Context, run: Run, target: Target) -> dict[str, Any]:
         "parts": target.parts,
         "started": started,
         "versions": {"python": platform.python_version(), **{package: version(package) for package in PACKAGES}},
-        "input_digests": input_digests(target.parts["inputs"], latest.record(stage.name) if latest else None),
+        "input_digests": inputs,
         "outputs": outputs,
         "metrics": metrics,
     }
@@ -272,13 +288,14 @@ def without(parts: dict[str, Any], keys: frozenset[str]) -> dict[str, Any]:
     return {**parts, "config": {k: v for k, v in parts["config"].items() if k not in keys}}
 
 
-def verify(run: Run, wanted: list[Target]) -> None:
+def verify(context: Context, run: Run, wanted: list[Target]) -> None:
     """Compares every byte of inputs and outputs with the digests that were taken when they were made."""
     broken = []
     for target in wanted:
         record, directory = run.record(target.stage.name) or {}, run.directory(target.stage.name)
-        for path, digest in record["input_digests"].items():
-            if file_digest(Path(path)) != digest:
+        for path in target.files:
+            digest = record["input_digests"].get(context.inputs.name(path))
+            if digest is not None and file_digest(path) != digest:
                 broken.append(f"{path}: the content is not what {run.id} was made from")
         found = tree_digests(directory, skip=OURS)
         for name in sorted(found.keys() | record["outputs"].keys()):

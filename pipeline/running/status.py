@@ -10,7 +10,7 @@ from pipeline.running.runner import find_done, find_upstream, targets, why_stale
 from pipeline.stages import STAGES
 from pipeline.stages.compared_runs import require_exports_intact
 from pipeline.workspace.context import Context
-from pipeline.workspace.lock import holder_of
+from pipeline.workspace.lock import LOCK, holder_of
 from pipeline.workspace.workspace import Run
 
 if TYPE_CHECKING:
@@ -39,6 +39,7 @@ def status(context: Context) -> dict[str, Any]:
     """
     latest = context.workspace.latest
     states = stage_states(context)
+    context.inputs.save_if_free(context.workspace.path / LOCK)
     holder = holder_of(context.workspace.path)
     unfinished = [
         str(run.partial(name)) for run in context.workspace.runs() for name in STAGES if run.partial(name).is_dir()

@@ -21,8 +21,8 @@ class Partition(Stage):
     def section(self, context: Context) -> Section:
         return context.config.graph
 
-    def inputs(self, context: Context) -> dict[str, dict[str, Any]]:
-        return context.source_states
+    def inputs(self, context: Context) -> tuple[list[Path], dict[str, dict[str, Any]]]:
+        return [path for files in context.source_files.values() for path in files], context.source_states
 
     def state(self, context: Context, upstream: str | None = None) -> dict[str, Any]:
         from pipeline.stages.entity_map import key_of_ids, map_since
@@ -55,7 +55,8 @@ class Partition(Stage):
         with context.console.steps(self.name) as progress:
             files = context.source_files
             graph, checks = context.config.graph, context.config.checks
-            report = build_graph(graph, context.root, partial, progress, previous, None, files, checks)
+            states = local_states(context)
+            report = build_graph(graph, context.root, partial, progress, previous, None, files, checks, states)
         if report.forgotten:
             context.console.say(f"{self.name}: {forgotten_line(report.forgotten)}")
         if report.recounted:
@@ -84,3 +85,11 @@ class Partition(Stage):
         left_out = ", ".join(f"{count:,} {why.replace('_', ' ')}" for why, count in reasons.items() if count)
         why = f"; left out: {left_out}" if left_out else ""
         return f"{metrics['edges']:,} edges ({by_split}{why}), {metrics['entities']:,} entities{settled}"
+
+
+def local_states(context: Context) -> dict[Path, dict[str, Any]]:
+    """The states that stand for the contents of the sources' files, without those of stores."""
+    paths = (path for files in context.source_files.values() for path in files)
+    return {
+        path: context.source_states[context.inputs.name(path)] for path in paths if context.stores.state(path) is None
+    }

@@ -26,7 +26,8 @@ def lists_digest(context: Context) -> str | None:
     if not sources and graph.ids is None:
         return None
     listed: dict[str, list[Any]] = {
-        name: [context.source_states[str(path)] for path in context.source_files[name]] for name in sources
+        name: [(file, context.source_states[file]) for file in map(context.inputs.name, context.source_files[name])]
+        for name in sources
     }
     for name in context.table_states.keys() & listed.keys():
         listed[name].append(context.table_states[name])

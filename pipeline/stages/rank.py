@@ -29,10 +29,10 @@ class Rank(Stage):
             raise ConfigError(f"{context.config_path}: ranker: missing, expected the section that `rank` needs")
         return context.config.ranker.of_compared()
 
-    def inputs(self, context: Context) -> dict[str, dict[str, Any]]:
+    def inputs(self, context: Context) -> tuple[list[Path], dict[str, dict[str, Any]]]:
         runs = compared_runs(context, self.section(context))
-        vectors = (path / EXPORT / EMBEDDINGS for path in runs.values())
-        return {str(path): context.state_of(path) for path in (*self._files(context), *vectors)}
+        paths = [*self._files(context), *(path / EXPORT / EMBEDDINGS for path in runs.values())]
+        return paths, context.inputs.states(paths)
 
     def _files(self, context: Context) -> Files:
         from ranker import impression_files

@@ -32,9 +32,9 @@ class Stage(ABC):
     def section(self, context: Context) -> Section:
         """The slice of the config that the output depends on."""
 
-    def inputs(self, context: Context) -> dict[str, dict[str, Any]]:
-        """State of the files outside the workspace that the stage reads, by path."""
-        return {}
+    def inputs(self, context: Context) -> tuple[list[Path], dict[str, dict[str, Any]]]:
+        """The files outside the workspace that the stage reads, and their states, by name."""
+        return [], {}
 
     def state(self, context: Context, upstream: str | None) -> dict[str, Any]:
         """What else the output depends on, by name. `upstream`: the fingerprint of the stage above."""

@@ -11,7 +11,6 @@ from pipeline.output.log import log_event
 from pipeline.stages.data_checks import require_checks
 from pipeline.stages.warm_start import BEGUN_FROM, begun_from, published_model, require_model_intact
 from pipeline.workspace.context import Context
-from pipeline.workspace.fingerprint import input_state
 from pipeline.workspace.workspace import Run
 
 if TYPE_CHECKING:
@@ -29,11 +28,12 @@ class Train(Stage):
     def section(self, context: Context) -> Section:
         return context.config.trained
 
-    def inputs(self, context: Context) -> dict[str, dict[str, Any]]:
+    def inputs(self, context: Context) -> tuple[list[Path], dict[str, dict[str, Any]]]:
         from pbg_transra import committed_files
 
         start = context.config.trained.start_from
-        return {str(path): input_state(path) for path in committed_files(context.root / start)} if start else {}
+        paths = list(committed_files(context.root / start)) if start else []
+        return paths, context.inputs.states(paths)
 
     def check(self, context: Context) -> list[str]:
         from pbg_transra import chosen_level

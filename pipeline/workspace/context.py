@@ -11,7 +11,8 @@ from artifacts.source_files import Files
 from artifacts.stores import Stores
 from pipeline.config.run_config import RunConfig
 from pipeline.output.console import Console
-from pipeline.workspace.fingerprint import digest_of, input_state
+from pipeline.workspace.fingerprint import digest_of
+from pipeline.workspace.inputs import Inputs
 from pipeline.workspace.workspace import Workspace
 
 STORED = ".stored"  # in a workspace: copies of files of stores, while a command reads them
@@ -61,13 +62,14 @@ class Context:
         return Stores(self.workspace.path / STORED)
 
     @cached_property
-    def source_states(self) -> dict[str, dict[str, Any]]:
-        """Their states by path, as the command found them when it began."""
-        return {str(path): self.state_of(path) for paths in self.source_files.values() for path in paths}
+    def inputs(self) -> Inputs:
+        """What is known of files outside of the workspace."""
+        return Inputs(self.workspace.path, self.root, self.stores)
 
-    def state_of(self, path: Path) -> dict[str, Any]:
-        """What tells an input from another: a file, or one of a store, fetched or not."""
-        return self.stores.state(path) or input_state(path)
+    @cached_property
+    def source_states(self) -> dict[str, dict[str, Any]]:
+        """Their states by name, as the command found them when it began."""
+        return self.inputs.states(path for paths in self.source_files.values() for path in paths)
 
     def fetch(self, sources: Iterable[str]) -> None:
         """Copies what URLs name of sources of the graph."""

@@ -32,7 +32,11 @@ METRICS = "metrics.json"
 REJECTED = "rejected.json"  # in a run that must not be published: by whom, and why
 PUBLICATIONS = "publications.jsonl"  # in a workspace: a line each time that a run is published or rejected
 PREPARED = "prepared"  # in a run, beside its stages: impressions as the ranker encoded them, for its next call
-OWN_FILES = ("latest", ".latest.partial", ".lock", ".holder.json", "..holder.json.partial")
+INPUTS = ".inputs.json"  # in a workspace: what inputs held, by name
+OWN_FILES = (
+    *("latest", ".latest.partial", ".lock", ".holder.json", "..holder.json.partial"),
+    *(INPUTS, f".{INPUTS}.partial"),
+)
 DIRECTORIES = {
     "partition": GRAPH,
     "checks": "checks",

@@ -5,6 +5,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 
 from artifacts.publish import write_json
@@ -80,6 +81,44 @@ def test_stage_by_stage_the_gate_evaluates_itself(root: Path, capsys: pytest.Cap
     for stage, code in (("partition", 0), ("train", 0), ("export", 65)):
         assert transra(root, stage) == code
     assert "gate.mrr" in capsys.readouterr().err
+
+
+def test_a_relation_that_shrinks_is_rejected(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Where all edges together hide it; one that is gone has none."""
+    config = json.loads((root / "c.json").read_text())
+    config["graph"]["relations"].append({**config["graph"]["relations"][0], "name": "seen"})
+    config["graph"]["relations"][0]["where"] = "\"user\" = 'u1'"
+    config["gate"] = {"relations": 10, "edges": 10}
+    (root / "c.json").write_text(json.dumps(config))
+    assert transra(root, "run") == 0, "a new relation is none that shrinks"
+    config["gate"]["relations"] = 0.5
+    config["graph"]["relations"] = config["graph"]["relations"][1:]
+    (root / "c.json").write_text(json.dumps(config))
+    assert transra(root, "run") == 65
+    assert "0 edges of relation 'click', published" in (error := capsys.readouterr().err)
+    assert "expected within 0.5 of them (gate.relations)" in error and "'seen'" not in error
+
+
+@pytest.mark.parametrize("day", ["nothing new", "one pin"])
+def test_a_test_window_with_nothing_to_say_publishes(tmp_path: Path, day: str) -> None:
+    """A window whose events were all seen before, and a type with one entity, among which everything is first."""
+    write_day(tmp_path, 1)
+    log = tmp_path / "log/day-1.parquet"
+    frame = pd.read_parquet(log).assign(ts=lambda frame: frame.index.where(frame.index < 300, frame.index + 1000))
+    if day == "one pin":
+        frame["pin"] = "p0"
+    else:
+        frame = pd.concat([frame[:300], frame[:100].assign(ts=lambda part: part["ts"] + 1300)])
+    frame.to_parquet(log)
+    write_config(tmp_path, gate=STRICT | {"overlap": 0.01, "relations": 0.9})
+    config = json.loads((tmp_path / "c.json").read_text())
+    config["graph"]["sources"]["log"] |= {"time_column": "ts", "time_unit": "s"}
+    config["graph"]["split"] = {"time": {"valid_from": 1100, "test_from": 1200}}
+    (tmp_path / "c.json").write_text(json.dumps(config))
+    assert transra(tmp_path, "run") == 0
+    first = latest_of(tmp_path)
+    assert transra(tmp_path, "run", "--set", "model.seed=1") == 0
+    assert latest_of(tmp_path) != first
 
 
 @pytest.mark.parametrize(("key", "least"), [("overlap", 0.99), ("cosine", 0.99)])
