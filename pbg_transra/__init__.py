@@ -10,7 +10,7 @@ from typing import Any
 
 from pbg_transra.backends.fused.levels import chosen_level
 from pbg_transra.backends.tail_bias import types_on_both_sides
-from pbg_transra.config import EvaluateConfig, ExportConfig, ModelConfig
+from pbg_transra.config import EvaluateConfig, ExportConfig, FreezeConfig, ModelConfig
 from pbg_transra.defaults import with_defaults
 from pbg_transra.pbg.committed import committed_files, has_checkpoint
 from pbg_transra.reports import (
@@ -38,6 +38,7 @@ __all__ = [
     "EvaluateConfig",
     "ExportConfig",
     "ExportReport",
+    "FreezeConfig",
     "Inferred",
     "ModelConfig",
     "PublishedModel",

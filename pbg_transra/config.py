@@ -28,6 +28,19 @@ ANCHORED: tuple[Operator, ...] = ("transra", "transra_untied")
 TWO_SIDED: tuple[Operator, ...] = (*ANCHORED, "transr", "transe")
 
 
+class FreezeConfig(Section):
+    """What stays as it is on a warm start."""
+
+    types: tuple[str, ...] = Field(
+        (), description="entity types whose known entities keep their vectors; new ones are trained"
+    )
+    relations: tuple[str, ...] = Field((), description="relations that keep their projection and translation")
+
+    def problems(self) -> Iterator[Problem]:
+        if not self.types and not self.relations:
+            yield Problem((), "names neither types nor relations; expected some, or null")
+
+
 class ModelConfig(Section):
     """What is trained, and how."""
 
@@ -114,6 +127,11 @@ class ModelConfig(Section):
         le=1e6,
         description="with warm_start: how far a known entity's vector may move in one training, as a share of its "
         "length; those that are farther are put back to the bound after each pass. null: no bound",
+    )
+    freeze: FreezeConfig | None = Field(
+        None,
+        description="with warm_start: entity types and relations of the published run that keep their bits in this "
+        "training; null: none",
     )
     epochs: int = Field(10, gt=0, le=100_000, description="passes over all training edges")
     lr: float = Field(0.1, gt=0, le=1e3, description="learning rate of entity vectors (row-wise Adagrad)")
@@ -214,6 +232,10 @@ class ModelConfig(Section):
             yield Problem(("warm_start",), "expected either warm_start or start_from")
         if self.max_drift is not None and not self.warm_start:
             yield Problem(("max_drift",), "it bounds how far vectors move from a published run; expected warm_start")
+        if self.freeze is not None:
+            if not self.warm_start:
+                yield Problem(("freeze",), "it holds what a published run has; expected warm_start")
+            yield from (Problem(("freeze", *problem.path), problem.message) for problem in self.freeze.problems())
         if len(set(self.anchors)) < len(self.anchors):
             yield Problem(("anchors",), "a relation is named twice")
         for name, weight in self.relation_weights.items():

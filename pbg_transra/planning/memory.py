@@ -62,7 +62,7 @@ def needs_of(graph: Graph, edges: EdgeFiles, config: ModelConfig, workers: int) 
     return Needs(
         memory=shared + working + validation_memory(config) + processes,
         shared_memory=shared,
-        disk=checkpoint * (3 + bool(config.validate_every) + (config.max_drift is not None)) + decays,
+        disk=checkpoint * (3 + bool(config.validate_every) + bool(config.max_drift or config.freeze)) + decays,
     )
 
 
@@ -79,7 +79,11 @@ def check_names(graph: Graph, config: ModelConfig) -> None:
     names = [relation.name for relation in graph.relations]
     lines = [
         f"{path}: '{name}' is not a relation of the graph{did_you_mean(name, names)}"
-        for path, named in (("model.anchors", config.anchors), ("model.relation_weights", config.relation_weights))
+        for path, named in (
+            ("model.anchors", config.anchors),
+            ("model.relation_weights", config.relation_weights),
+            ("model.freeze.relations", config.freeze.relations if config.freeze else ()),
+        )
         for name in named
         if name not in names
     ]

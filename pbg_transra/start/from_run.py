@@ -21,13 +21,13 @@ from artifacts.errors import DataError
 from artifacts.graph import EntityType, Graph, load_graph
 from artifacts.hdf5 import BROKEN, open_hdf5
 from pbg_transra.backends.tail_bias import constant_types
-from pbg_transra.config import ModelConfig
+from pbg_transra.config import FreezeConfig, ModelConfig
 from pbg_transra.pbg.checkpoint import Checkpoint, require_finite
 from pbg_transra.pbg.checkpoint_format import PREFIX, read_relations, read_row_sums, vectors_in
 from pbg_transra.pbg.embedder import make_embedder
 from pbg_transra.pbg.stock import START, StartWriter
 from pbg_transra.reports import WarmStart
-from pbg_transra.start.drift import keep_start
+from pbg_transra.start.first_values import keep_start
 from pbg_transra.start.initial import random_initial
 from pbg_transra.start.known import known_rows
 from pbg_transra.start.new_entities import NewEntities, Typical, fitted
@@ -52,8 +52,8 @@ def adopt_run(previous: PublishedModel, graph_dir: Path, model: ModelConfig, des
     for kind in graph.entity_types:
         start.known(kind, rows[kind.name])
     placed = sum(start.new(kind, rows, relations) for kind in graph.entity_types)
-    if model.max_drift is not None:
-        keep_start(destination, graph, rows)
+    if model.max_drift is not None or model.freeze is not None:
+        keep_start(destination, graph, rows, [r.name for r in graph.relations if r.name in former.index])
     known = sum(int((part >= 0).sum()) for parts in rows.values() for part in parts)
     fresh = tuple(r.name for r in graph.relations if r.name not in former.index)
     return WarmStart(previous.run, known, placed, graph.entities - known - placed, fresh)
@@ -87,8 +87,9 @@ class Former:
         order = make_embedder(self.graph, self.published.model).relation_parameters()
         return parameters, dict(zip(order, sums or [], strict=False))
 
-    def take(self, kind: EntityType, rows: NDArray[np.int64], vectors: Tensor, sums: Tensor) -> None:
-        """Fills vectors (n, D) and sums (n,) where `rows` (n,), counted through the type's partitions, are not -1."""
+    def take(self, kind: EntityType, rows: NDArray[np.int64], vectors: Tensor, sums: Tensor, share: float) -> None:
+        """Fills vectors (n, D) and a `share` of sums (n,) where `rows` (n,), counted through the type's partitions, are
+        not -1."""
         first, directory = 0, self.published.model_dir
         counts = next((each.counts for each in self.graph.entity_types if each.name == kind.name), ())
         version = Checkpoint(directory).version
@@ -100,7 +101,7 @@ class Former:
                 at = torch.from_numpy(rows[here] - first)
                 vectors[torch.from_numpy(here)] = found[at]
                 if kept is not None:
-                    sums[torch.from_numpy(here)] = SUMS_KEPT * kept[at]
+                    sums[torch.from_numpy(here)] = share * kept[at]
             first += count
 
 
@@ -133,7 +134,9 @@ class _Start:
             if theirs in found and found[theirs].shape == parameters[index, name].shape:
                 parameters[index, name].data.copy_(found[theirs])
                 if theirs in kept:
-                    sums[index, name] = SUMS_KEPT * kept[theirs]
+                    held = self._frozen.relations if self._frozen else ()
+                    share = 1.0 if self._graph.relations[index].name in held else SUMS_KEPT
+                    sums[index, name] = share * kept[theirs]
         named = {f"{PREFIX}.{index}.{name}": values.data for (index, name), values in parameters.items()}
         self._writer.relations(named, list(sums.values()), self._model.relation_lr)
         return [
@@ -147,13 +150,19 @@ class _Start:
         for partition, of_partition in enumerate(rows):
             vectors, sums = torch.empty(len(of_partition), self._model.dimension), torch.empty(len(of_partition))
             random.fill(kind.name, partition, vectors, sums)
-            self._former.take(kind, of_partition, vectors, sums)
+            share = 1.0 if self._frozen and kind.name in self._frozen.types else SUMS_KEPT
+            self._former.take(kind, of_partition, vectors, sums, share)
             old = vectors[torch.from_numpy(of_partition >= 0)]
             found.append((len(old), Typical.of(old.numpy(), self._model)))
             self._writer.partition(kind.name, partition, vectors, sums, self._model.lr)
         known = max(1, sum(count for count, _ in found))
         means = (sum(count * getattr(one, name) for count, one in found) / known for name in ("length", "first"))
         self._typical[kind.name] = Typical(*means)
+
+    @property
+    def _frozen(self) -> FreezeConfig | None:
+        """What stays as it is, and so keeps its sums whole."""
+        return self._model.freeze
 
     def new(self, kind: EntityType, rows: Rows, parameters: list[dict[str, NDArray[np.float32]]]) -> int:
         """Puts the new entities of a type where their edges say; returns how many."""

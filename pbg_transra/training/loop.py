@@ -13,6 +13,7 @@ from pbg_transra.config import VALIDATION_METRICS, ModelConfig
 from pbg_transra.reports import BucketDone, ValidationDone
 from pbg_transra.seeds import seed_of
 from pbg_transra.start.drift import DriftBound
+from pbg_transra.start.frozen import Frozen
 from pbg_transra.training.checkpoint_files import CheckpointFiles, Position
 from pbg_transra.training.edge_files import EdgeFiles
 from pbg_transra.training.learning_rates import rates_at
@@ -44,6 +45,7 @@ class Loop:
     on_bucket: Callable[[BucketDone], None]
     on_validation: Callable[[ValidationDone], None]
     bound: DriftBound | None = None
+    frozen: Frozen = field(default_factory=Frozen)
     swap_seconds: float = 0.0
     _ahead: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(1, thread_name_prefix="swap"))
     _committed_at: float = field(default_factory=time.monotonic)
@@ -170,7 +172,7 @@ class Loop:
         for (index, name), parameter in relations.parameters.items():
             require_finite(f"the {name} of relation '{self.graph.relations[index].name}'", parameter)
         self.residency.save_all()
-        self.files.save_relations(relations, self.config.relation_lr)
+        self.files.save_relations(self.frozen.restored_relations(relations), self.config.relation_lr)
 
     def _validate(self) -> None:
         began = time.perf_counter()

@@ -7,6 +7,7 @@ from torch import Tensor
 from artifacts.graph import Bucket, Graph, Side
 from pbg_transra.backends.backend import Backend, Resident
 from pbg_transra.start.drift import DriftBound
+from pbg_transra.start.frozen import NOTHING, Frozen
 from pbg_transra.start.initial import Initial
 from pbg_transra.training.checkpoint_files import CheckpointFiles
 
@@ -44,10 +45,12 @@ class Residency:
         files: CheckpointFiles,
         initial: Initial,
         lr: float,
+        frozen: Frozen = NOTHING,
     ) -> None:
         """`lr` is kept beside the sums, as PBG does."""
         self._graph, self._free = graph, {name: list(range(count)) for name, count in slots.items()}
         self._backend, self._files, self._initial, self._lr = backend, files, initial, lr
+        self._frozen = frozen
         self._residents: dict[Key, Resident] = {}
         self._dirty: set[Key] = set()
 
@@ -95,7 +98,7 @@ class Residency:
                 self.bring([key])
                 vectors, sums = (values.clone() for values in self._backend.read(self._residents[key]))
                 if bound.hold(*key, vectors):
-                    self._files.save(*key, vectors, sums, self._lr)
+                    self._files.save(*key, *self._frozen.restored(*key, vectors, sums), self._lr)
                     self._load(key)
 
     def _free_slot(self, name: str, kept: set[Key]) -> int:
@@ -107,7 +110,7 @@ class Residency:
         return self._residents.pop(key).slot
 
     def _save(self, key: Key) -> None:
-        self._files.save(*key, *self._backend.read(self._residents[key]), self._lr)
+        self._files.save(*key, *self._frozen.restored(*key, *self._backend.read(self._residents[key])), self._lr)
         self._dirty.discard(key)
 
     def _load(self, key: Key) -> None:
@@ -117,5 +120,6 @@ class Residency:
             if not self._files.load(*key, vectors, sums):
                 self._initial.fill(*key, vectors, sums)
                 self._dirty.add(key)
+            self._frozen.hold_(*key, sums)
 
         self._backend.load(self._residents[key], fill)

@@ -13,6 +13,8 @@ from pbg_transra.evaluation.validator import validation
 from pbg_transra.pbg.schema import config_text
 from pbg_transra.reports import BucketDone, TrainProgress, TrainReport, ValidationDone
 from pbg_transra.start.drift import drift_bound
+from pbg_transra.start.first_values import discard_start
+from pbg_transra.start.frozen import Frozen, frozen
 from pbg_transra.start.initial import random_initial
 from pbg_transra.training.checkpoint_files import CheckpointFiles
 from pbg_transra.training.edge_files import training_edges
@@ -48,19 +50,17 @@ def train(
     resumed = files.passes // config.edge_chunks
     validations = Validations(files, config, validation(graph_dir, config))
     capacity = capacity_of(graph, edges, config)
-    bound = drift_bound(model_dir, config)
+    bound, held = drift_bound(model_dir, config), frozen(model_dir, graph, config)
     with opened(CPUBackend(graph, config, workers), capacity) as backend:
-        restore_relations(files, backend)
-        residency = Residency(graph, capacity.slots, backend, files, random_initial(graph, config), config.lr)
+        restore_relations(files, backend, held)
+        residency = Residency(graph, capacity.slots, backend, files, random_initial(graph, config), config.lr, held)
         schedule = InOrder(graph, edges, config.seed)
-        loop = Loop(
-            graph, config, backend, files, edges, schedule, residency, validations, on_bucket, on_validation, bound
-        )  # fmt: skip
+        told = (on_bucket, on_validation)
+        loop = Loop(graph, config, backend, files, edges, schedule, residency, validations, *told, bound, held)
         with watched(backend.counters, loop.edges_left(start), report) as watch:
             loop.run(start)
     validations.publish_best()
-    if bound is not None:
-        bound.discard()
+    discard_start(model_dir)
     epochs = max(files.passes // config.edge_chunks, *(each.epoch for each in validations.done), 0)
     scores = [(each.epoch, each.score) for each in validations.done]
     return TrainReport(
@@ -77,8 +77,8 @@ def train(
     )
 
 
-def restore_relations(files: CheckpointFiles, backend: Backend) -> None:
+def restore_relations(files: CheckpointFiles, backend: Backend, held: Frozen) -> None:
     """Gives the backend what the newest checkpoint holds. Raises DataError for one of another model."""
     found = files.load_relations(backend.relations())
     if found is not None:
-        backend.load_relations(found)
+        backend.load_relations(held.held_relations(found))

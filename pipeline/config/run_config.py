@@ -9,7 +9,7 @@ from artifacts.errors import ConfigError
 from artifacts.section import Problem, Section, did_you_mean
 from artifacts.stores import is_url
 from partitioning import CheckConfig, GraphConfig, check_problems, graph_problems
-from pbg_transra import EvaluateConfig, ExportConfig, ModelConfig, types_on_both_sides, with_defaults
+from pbg_transra import EvaluateConfig, ExportConfig, FreezeConfig, ModelConfig, types_on_both_sides, with_defaults
 from pipeline.config.publication import GateConfig, KeepConfig, PublishConfig
 from ranker import RankerConfig, chosen
 
@@ -83,6 +83,11 @@ class RunConfig(Section):
                 yield Problem(
                     ("model", "tail_bias"), f"entity type '{name}' is head and tail of anchors; expected one side"
                 )
+        for position, type in enumerate(self._frozen.types):
+            if type not in self.graph.entities:
+                hint = did_you_mean(type, list(self.graph.entities))
+                path = ("model", "freeze", "types", position)
+                yield Problem(path, f"'{type}' is not an entity type of the graph{hint}")
         yield from self._gate_problems()
         if self.ranker and self._declares_all:
             yield from self._attribute_problems(self.ranker)
@@ -115,7 +120,8 @@ class RunConfig(Section):
     @property
     def names_from_data(self) -> bool:
         """Whether a name that the model uses is none that the graph section declares, but may come from the data."""
-        return not self._declares_all and not {*self._anchors, *self._weighted} <= set(self.graph.declared_names)
+        named = {*self._anchors, *self._weighted, *self._frozen.relations}
+        return not self._declares_all and not named <= set(self.graph.declared_names)
 
     @property
     def _sides(self) -> list[Sides]:
@@ -135,6 +141,10 @@ class RunConfig(Section):
         return self.model.relation_weights if self.model else ()
 
     @property
+    def _frozen(self) -> FreezeConfig:
+        return self.model.freeze if self.model and self.model.freeze else FreezeConfig()
+
+    @property
     def _declares_all(self) -> bool:
         return all(relation.relation_column is None for relation in self.graph.relations)
 
@@ -144,6 +154,11 @@ class RunConfig(Section):
             if anchor not in names:
                 hint = did_you_mean(anchor, list(names))
                 yield Problem(("model", "anchors", position), f"'{anchor}' is not a relation of the graph{hint}")
+        for position, relation in enumerate(self._frozen.relations):
+            if relation not in names:
+                hint = did_you_mean(relation, list(names))
+                path = ("model", "freeze", "relations", position)
+                yield Problem(path, f"'{relation}' is not a relation of the graph{hint}")
         for name in self._weighted:
             if name not in names:
                 hint = did_you_mean(name, list(names))

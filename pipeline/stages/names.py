@@ -21,7 +21,7 @@ def check_names(context: Context) -> list[str]:
         if context.stores.unfetched(paths) is not None:
             raise DataError("they would have to be fetched first")
     except DataError as error:
-        return [f"model.anchors and model.relation_weights, whose names come from the data ({error.lines[0]})"]
+        return [f"model.anchors, relation_weights and freeze, whose names come from the data ({error.lines[0]})"]
     if lines := problem_lines(config.unknown_relations(relation_names(config.graph, files))):
         raise ConfigError(*lines)
     return []

@@ -106,3 +106,22 @@ def test_the_log_says_what_was_begun_with(root: Path) -> None:
     events = [json.loads(line) for line in (latest_of(root).path / "log.jsonl").read_text().splitlines()]
     (warm,) = [event for event in events if event["message"] == "warm start"]
     assert warm["known"] > 0 and warm["placed"] > 0
+
+
+@pytest.mark.parametrize(
+    ("freeze", "said"),
+    [
+        ({"types": ["pins"]}, "model.freeze.types[0]: 'pins' is not an entity type of the graph, did you mean 'pin'?"),
+        (
+            {"types": ["pin"], "relations": ["clack"]},
+            "model.freeze.relations[0]: 'clack' is not a relation",
+        ),
+    ],
+)
+def test_unknown_names_to_freeze_are_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], freeze: dict[str, list[str]], said: str
+) -> None:
+    write_day(tmp_path, 1)
+    write_config(tmp_path, WARM | {"freeze": freeze})
+    assert transra(tmp_path, "run") == 2
+    assert said in capsys.readouterr().err

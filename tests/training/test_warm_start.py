@@ -15,7 +15,7 @@ from artifacts.graph import Graph, ids_path, load_graph
 from pbg_transra.config import EvaluateConfig, ModelConfig
 from pbg_transra.evaluation.report import evaluate
 from pbg_transra.pbg.checkpoint import Checkpoint, as_matrices
-from pbg_transra.start.drift import DIRECTORY
+from pbg_transra.start.first_values import DIRECTORY
 from pbg_transra.start.from_run import SUMS_KEPT, adopt_run
 from pbg_transra.start.published import PublishedModel
 from pbg_transra.training.train import train

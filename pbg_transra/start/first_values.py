@@ -1,0 +1,81 @@
+"""What a warm training began with, kept until it is done, for those who hold vectors to it.
+
+start/embeddings_<type>_<part>.v0.h5   hard links to the first values
+start/model.v0.h5                      those of the relations
+start/known_<type>_<part>.npy          (n,) bool: who was known
+start/known_relations.json             names of the relations that were known
+"""
+
+import os
+import shutil
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from artifacts.graph import Graph
+from artifacts.hdf5 import open_hdf5
+from artifacts.json_file import read_json
+from artifacts.publish import write_json
+from pbg_transra.backends.backend import RelationState
+from pbg_transra.pbg.checkpoint_format import read_relations, read_row_sums, vectors_in
+
+DIRECTORY = "start"  # in a training's directory
+WHAT = "the first values of a training"
+
+
+def keep_start(
+    model_dir: Path, graph: Graph, rows: Mapping[str, Sequence[NDArray[np.int64]]], relations: Iterable[str]
+) -> None:
+    """Keeps the first values in version 0 of `model_dir`, and who was known: `rows` (n,) are not -1."""
+    directory = model_dir / DIRECTORY
+    shutil.rmtree(directory, ignore_errors=True)  # a kill may have left part of it
+    directory.mkdir()
+    for kind in graph.entity_types:
+        for partition, of_partition in enumerate(rows[kind.name]):
+            np.save(directory / f"known_{kind.name}_{partition}.npy", of_partition >= 0)
+            name = f"embeddings_{kind.name}_{partition}.v0.h5"
+            os.link(model_dir / name, directory / name)
+    os.link(model_dir / "model.v0.h5", directory / "model.v0.h5")
+    write_json(directory / "known_relations.json", list(relations))
+
+
+def discard_start(model_dir: Path) -> None:
+    """Forgets the first values, where any were kept: training is done."""
+    shutil.rmtree(model_dir / DIRECTORY, ignore_errors=True)
+
+
+@dataclass(frozen=True)
+class FirstValues:
+    """Those that were kept in a directory."""
+
+    directory: Path
+
+    def known(self, entity: str, partition: int) -> Tensor:
+        """Who was known, (n,) bool."""
+        return torch.from_numpy(np.load(self.directory / f"known_{entity}_{partition}.npy"))
+
+    def partition(self, entity: str, partition: int) -> tuple[Tensor, Tensor]:
+        """Vectors (n, D) and Adagrad sums (n,) of a partition."""
+        with open_hdf5(self.directory / f"embeddings_{entity}_{partition}.v0.h5", WHAT) as file:
+            vectors, sums = torch.from_numpy(vectors_in(file)[...]), read_row_sums(file)
+        return vectors, torch.zeros(len(vectors)) if sums is None else sums
+
+    def known_relations(self) -> list[str]:
+        return read_json(self.directory / "known_relations.json", list[str], "names of relations")
+
+    def relations(self, expected: RelationState) -> RelationState:
+        """Parameters and sums of all relations, by the keys of `expected`."""
+        with open_hdf5(self.directory / "model.v0.h5", WHAT) as file:
+            parameters, sums = read_relations(file)
+        return RelationState(parameters, dict(zip(expected.parameters, sums or [], strict=True)))
+
+
+def first_values(model_dir: Path) -> FirstValues | None:
+    """Those of a training into `model_dir`; None where none were kept, or nothing was known."""
+    directory = model_dir / DIRECTORY
+    return FirstValues(directory) if directory.is_dir() else None

@@ -1,0 +1,141 @@
+"""Ten days of one workspace: new users every day, a bad day, a crash, a rollback, a withdrawal and a purge."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow.parquet as pq
+import pytest
+
+from artifacts.embeddings import Embeddings
+from tests.worlds.night_world import latest_of, transra, workspace_of, write_config, write_day
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+MODEL = {"operator": "transra", "anchors": ["click"], "warm_start": "latest", "max_drift": 0.5, "epochs": 2}
+SECTIONS = {"gate": {"edges": 1.5, "mrr": 0.9, "cosine": 0.5, "relations": 1.5}, "keep": {"runs": 3, "rejected": 1}}
+KILLED = (
+    "import os, signal, sys; from pbg_transra.training import loop; from pipeline.cli import main;"
+    "commit = loop.Loop._commit_pass\n"
+    "def killed(self, done):\n"
+    "    if self.files.passes == 1: os.kill(os.getpid(), signal.SIGKILL)\n"
+    "    commit(self, done)\n"
+    "loop.Loop._commit_pass = killed; sys.exit(main(sys.argv[1:]))"
+)
+
+
+class Days:
+    """The workspace in `root`, and what was published on it so far."""
+
+    def __init__(self, root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        self.root, self._capsys = root, capsys
+        write_config(root, MODEL, **SECTIONS)
+
+    def night(self, code: int = 0) -> str:
+        """Runs the nightly command; returns what it said."""
+        self._capsys.readouterr()
+        assert transra(self.root, "run") == code
+        return "".join(self._capsys.readouterr())
+
+    def vectors(self) -> dict[str, np.ndarray]:
+        found = Embeddings.open(self.root / "runs/c/latest")
+        return dict(zip(found.ids("user").to_pylist(), np.array(found.vectors("user")), strict=True))
+
+    def inferred(self, day: int) -> dict[str, np.ndarray]:
+        """Vectors for users of a day that no night has seen yet."""
+        assert (
+            transra(self.root, "infer", str(self.root / f"log/day-{day}.parquet"), str(self.root / "new.parquet")) == 0
+        )
+        table = pq.read_table(self.root / "new.parquet")
+        return dict(zip(table["id"].to_pylist(), np.array(table["vector"].to_pylist()), strict=True))
+
+    def actions(self) -> list[str]:
+        return [line["action"] for line in workspace_of(self.root).publications()]
+
+    def changed(self, **graph: Any) -> None:
+        config = json.loads((self.root / "c.json").read_text())
+        config["graph"] |= graph
+        (self.root / "c.json").write_text(json.dumps(config))
+
+
+def cosine(one: np.ndarray, other: np.ndarray) -> float:
+    return float(one @ other / np.linalg.norm(one) / np.linalg.norm(other))
+
+
+def test_ten_days(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    days, root = Days(tmp_path, capsys), tmp_path
+
+    write_day(root, 1)
+    assert "begins cold" in days.night()
+
+    for day in (2, 3):  # new users every day: they have a vector before the night, and stay near it
+        before = days.vectors()
+        write_day(root, day)
+        new = days.inferred(day)
+        said, after = days.night(), days.vectors()
+        assert "entities known" in said
+        assert before.keys() < after.keys() and new.keys() == after.keys() - before.keys()
+        drift = [np.linalg.norm(after[id] - v) / np.linalg.norm(v) for id, v in before.items()]
+        assert max(drift) <= 0.5001, "known vectors stay within the bound"
+        assert np.mean([cosine(after[id], v) for id, v in new.items()]) > 0.5
+
+    third = latest_of(root)
+    write_day(root, 4, clicks=4000)  # a bad day: ten times the clicks
+    assert "expected within 1.5 of them (gate.edges)" in days.night(65)
+    assert days.night(65) and latest_of(root) == third, "cron repeats it: the same answer, and nothing is trained"
+    write_day(root, 4)  # mended
+    assert "begins from run " + third.id in days.night()
+
+    fourth = latest_of(root)
+    write_day(root, 5)
+    environment = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
+    words = [sys.executable, "-c", KILLED, "run", str(root / "c.json"), "--root", str(root)]
+    assert subprocess.run(words, env=environment, capture_output=True).returncode == -signal.SIGKILL
+    assert latest_of(root) == fourth
+    assert "begins from run" not in days.night(), "the same command resumes what was begun"
+    fifth = latest_of(root)
+    assert fifth != fourth
+
+    for path in (root / "log").iterdir():
+        os.utime(path)  # a backup was restored
+    assert "train: up to date" in days.night() and latest_of(root) == fifth
+
+    write_day(root, 6)
+    days.night()
+    sixth = latest_of(root)
+    assert transra(root, "rollback") == 0 and latest_of(root) == fifth
+    assert "rolled back to" in days.night(65) and latest_of(root) == fifth
+
+    write_day(root, 7)
+    assert f"begins from run {fifth.id}" in days.night(), "not from the one that was rolled back"
+    assert sixth.rejection() is not None
+
+    write_day(root, 8)
+    days.night()
+    assert len(workspace_of(root).runs()) <= 4, "three published ones and a rejected one are kept"
+
+    write_day(root, 9)  # somebody leaves
+    gone = next(id for id in days.vectors() if id.startswith("u"))
+    pd.DataFrame({"type": ["user"], "id": [gone]}).to_csv(root / "gone.csv", index=False)
+    sources = {"log": {"path": "log/*.parquet"}, "gone": {"path": "gone.csv"}}
+    days.changed(sources=sources, forget={"source": "gone"})
+    days.night()
+    assert gone not in days.vectors()
+    assert transra(root, "purge") == 0
+    assert workspace_of(root).runs() == [latest_of(root)]
+
+    write_day(root, 10)
+    days.night()
+    assert gone not in days.vectors() and len(workspace_of(root).runs()) == 2
+    assert days.actions() == [
+        *["publish"] * 3,
+        "reject",
+        *["publish"] * 3,
+        *["reject", "rollback"],
+        *["publish"] * 4,
+    ]
