@@ -33,7 +33,7 @@ venv: $(VENV)/installed  ## The virtual environment with everything in it
 $(VENV)/installed: setup.cfg setup.py constraints.txt $(wildcard pbg_transra/backends/fused/*.[ch]pp)
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --constraint constraints.txt torch
-	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[test,lint,tensorboard]'
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[test,lint,tensorboard,report]'
 	touch $@
 
 $(DEMO_DATA): | venv

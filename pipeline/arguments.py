@@ -5,6 +5,7 @@
     transra run configs/demo.json          every stale stage, in order: what cron calls
     transra features configs/demo_rank.json features.parquet    the ranker's log for other models
     transra tune configs/demo.json         choose settings of the model by the valid split
+    transra report configs/demo.json       the published run as one page of HTML
     transra simulate configs/demo_rank.json    the demo world's people meet an auction that each arm ranks
 
 Exit codes: 0 done or up to date, 2 usage or config, 65 bad data, 70 internal, 73 cannot write or does not fit,
@@ -58,6 +59,9 @@ def parser() -> argparse.ArgumentParser:
     subparsers.add_parser("status", help="what the workspace holds", parents=[common]).set_defaults(
         action=commands.show_status
     )
+    report = subparsers.add_parser("report", help="a run as one page of HTML to look at", parents=[common])
+    report.add_argument("--run", metavar="RUN", type=utf8, help="its name in the workspace (default: the published)")
+    report.set_defaults(action=commands.show_report)
     add_score(subparsers, common)
     add_infer(subparsers, common)
     add_neighbors(subparsers, common)

@@ -11,7 +11,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
-from artifacts.errors import ConfigError
+from artifacts.errors import ConfigError, DataError
 from artifacts.printable import is_text, one_line
 from pipeline.output.console import Console, write
 
@@ -68,6 +68,7 @@ def everything(context: Any, until: str | None) -> list[str]:
 
 
 def run_stages(options: argparse.Namespace) -> dict[str, Any]:
+    from pipeline.report.view import refresh_report
     from pipeline.running.runner import bring_up_to_date
     from pipeline.running.status import dry_run
     from pipeline.stages import RESUMABLE, STAGES
@@ -90,9 +91,38 @@ def run_stages(options: argparse.Namespace) -> dict[str, Any]:
     with locked(context.workspace.path), context.stores:
         claim(context)
         remove_leftovers(context.workspace, RESUMABLE)
-        outcomes = [bring_up_to_date(context, name) for name in asked]
+        try:
+            outcomes = [bring_up_to_date(context, name) for name in asked]
+        except DataError:
+            if not options.stages and (rejected := newest_rejected(context)):
+                refresh_report(context, rejected)  # which says why
+            raise
+        report = None if options.stages else refresh_report(context, outcomes[-1].run)
     made = {outcome.stage: {"made": outcome.made, "metrics": outcome.metrics} for outcome in outcomes}
-    return {"run": outcomes[-1].run.id, "stages": made}
+    return {"run": outcomes[-1].run.id, "stages": made, **({"report": str(report)} if report else {})}
+
+
+def newest_rejected(context: Any) -> Any:
+    """The newest run, where the gate has just rejected it."""
+    newest = next(iter(context.workspace.runs()), None)
+    return newest if newest and newest.rejection() else None
+
+
+def show_report(options: argparse.Namespace) -> dict[str, Any]:
+    from pipeline.report.view import refresh_report, reported_run, require_library
+    from pipeline.workspace.owner import require_own
+
+    context = context_of(options)
+    require_own(context)
+    require_library()
+    run = reported_run(context.workspace, options.run)
+    if run is None:
+        known = ", ".join(one.id for one in context.workspace.runs()) or "none"
+        raise ConfigError(f"report: no such run in {context.workspace.path}, expected one of: {known}")
+    if options.dry_run:
+        raise ConfigError("report: has no --dry-run; it takes seconds")
+    # Without the lock: a night that runs for hours keeps nobody from looking at the last one.
+    return {"run": run.id, "report": str(refresh_report(context, run))}
 
 
 def tune_model(options: argparse.Namespace) -> dict[str, Any]:

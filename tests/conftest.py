@@ -14,6 +14,13 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 SHARED_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 
 
+@pytest.fixture(autouse=True)
+def _no_reports(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A run of a test makes no page unless the test is marked `reports`: a second for each of some hundred runs."""
+    if request.node.get_closest_marker("reports") is None:
+        monkeypatch.setattr("pipeline.report.view.LIBRARY", "no_library_in_tests")
+
+
 @pytest.fixture
 def shared_data() -> Path:
     """Real data sets beside the checkout."""

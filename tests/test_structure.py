@@ -25,7 +25,7 @@ FLOORS = {
         *("config", "seeds", "reports", "pbg", "backends", "evaluation", "start", "training", "planning", "export")
     ],
     "ranker": ["config", "data", "features", "scoring", "model", "evaluation", "training", "experiment"],
-    "pipeline": ["config", "output", "workspace", "stages", "running", "tuning", "simulation"],
+    "pipeline": ["config", "output", "workspace", "stages", "running", "report", "tuning", "simulation"],
 }
 # What `pipeline` imports the face of, alone.
 FACES = ("partitioning", "pbg_transra", "ranker")

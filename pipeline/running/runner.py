@@ -167,7 +167,7 @@ def make_in_run(context: Context, wanted: list[Target]) -> Outcome:
     run = find_joinable(context, wanted) or open_run(context, wanted)
     require_upstream_intact(context, target.stage, run)  # hard links to the same files, as a rule: not read again
     with logged(run.path / "log.jsonl"):
-        log_event("stage started", stage=target.stage.name, config_hash=context.config_hash)
+        log_event("stage started", stage=target.stage.name, config_hash=context.config_hash, expected=expected)
         try:
             record = make(context, run, target)
         except KeyboardInterrupt:

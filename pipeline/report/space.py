@@ -1,0 +1,167 @@
+"""The anchor space: a map of drawn entities, and examples with their nearest neighbours."""
+
+from dataclasses import dataclass
+from html import escape
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from artifacts.embeddings import Embeddings
+from artifacts.neighbors import nearest_rows, query_vectors
+from artifacts.printable import one_line
+from pipeline.report import charts, shown
+from pipeline.report.facts import Facts
+from pipeline.report.graph import degree_sums
+from pipeline.report.parts import Panel, Section, Table
+
+MOST_POINTS = 3000  # on the map
+LEAST_OF_TYPE = 60
+MOST_TYPES = 10
+MOST_EXAMPLES = 40  # of a type
+LEAST_EXAMPLES = 4
+NEIGHBORS = 5
+MOST_WORK = 2 * 10**10  # multiplications that the neighbours may take: a second or two
+NO_VECTORS = "The run has no export yet, so there are no vectors to look at."
+
+Rows = NDArray[np.int64]
+
+
+def space(facts: Facts) -> Section:
+    """The map."""
+    export = facts.embeddings
+    if export is None:
+        return Section("map", "Map of the anchor space", missing=NO_VECTORS)
+    drawn = _drawn(export)
+    if sum(map(len, drawn.values())) < 3:
+        return Section("map", "Map of the anchor space", missing="Fewer than three entities are no map.")
+    places, explained = principal_plane(export, drawn)
+    groups: dict[str, dict[str, Any]] = {}
+    for name, rows in drawn.items():
+        ids = [shown.name(export.id(name, int(row))) for row in rows]
+        groups[name] = {"x": places[name][:, 0], "y": places[name][:, 1], "id": ids}
+    counts = [(name, export.count(name), len(rows)) for name, rows in drawn.items()]
+    table, drawn_count = Table(("type", "entities", "on the map"), counts), sum(map(len, drawn.values()))
+    note = (
+        f"The two principal axes of {drawn_count:,} drawn entities, which hold {explained:.0%} of their variance: "
+        "what is near in the space is near here, and not the other way round. Ctrl and the wheel zoom."
+    )
+    buttons = "".join(
+        f'<button type="button" data-zoom="{factor}">{words}</button>'
+        for factor, words in (("0.5", "Zoom in"), ("2", "Zoom out"), ("0", "All"))
+    )
+    panel = Panel("Entities by type", table, charts.points(groups), note, f'<p class="buttons">{buttons}</p>')
+    return Section("map", "Map of the anchor space", [panel])
+
+
+def _drawn(export: Embeddings) -> dict[str, Rows]:
+    """Rows of each type, at random and ascending; of the largest types, as many as is their share."""
+    types, random = largest_types(export), np.random.default_rng(0)
+    total = sum(export.count(name) for name in types)
+    found = {}
+    for name in types:
+        count = export.count(name)
+        wanted = min(count, max(LEAST_OF_TYPE, MOST_POINTS * count // total))
+        found[name] = np.sort(random.choice(count, wanted, replace=False))
+    return found
+
+
+def largest_types(export: Embeddings) -> list[str]:
+    """The types with the most entities, as many as have colours of their own."""
+    found = (name for name in export.types if export.count(name))
+    return sorted(found, key=lambda name: -export.count(name))[:MOST_TYPES]
+
+
+def principal_plane(export: Embeddings, drawn: dict[str, Rows]) -> tuple[dict[str, NDArray[Any]], float]:
+    """Where drawn entities lie in the plane of their first two principal axes, (M, 2) of each type, and the share of
+    the variance that it holds. The component that is a bias for popularity is left out."""
+    vectors = {name: np.asarray(export.vectors(name)[rows], np.float64) for name, rows in drawn.items()}
+    if export.attributes["bias_against"]:
+        vectors = {name: of_type[:, 1:] for name, of_type in vectors.items()}
+    every = np.concatenate(list(vectors.values()))
+    mean = every.mean(axis=0)
+    variances, axes = np.linalg.eigh(np.cov(every - mean, rowvar=False).reshape(every.shape[1], -1))
+    plane = axes[:, ::-1][:, :2]
+    if plane.shape[1] < 2:
+        plane = np.hstack([plane, np.zeros_like(plane)])
+    held = float(variances[::-1][:2].sum() / max(variances.sum(), np.finfo(float).tiny))
+    return {name: (of_type - mean) @ plane for name, of_type in vectors.items()}, held
+
+
+@dataclass(frozen=True)
+class Example:
+    """An entity, its training edges (None where the export has no degrees), and the nearest of each type."""
+
+    type: str
+    id: str
+    degree: int | None
+    near: dict[str, list[tuple[str, float]]]
+
+
+def examples(facts: Facts) -> Section:
+    """Entities with their neighbours, to be searched."""
+    id, title, export = "neighbors", "Neighbours", facts.embeddings
+    if export is None:
+        return Section(id, title, missing=NO_VECTORS)
+    found = drawn_examples(export)
+    similarity = export.attributes["similarity"]
+    lead = (
+        f"Some entities of each type, half of them those with the most edges, and the {NEIGHBORS} "
+        f"nearest of every type by the plain similarity ({similarity}) of exported vectors. `transra neighbors` answers "
+        "for every entity."
+    )
+    search = (
+        '<div class="search" role="search"><label for="find">Search these examples by id or type</label>'
+        '<input id="find" type="search" autocomplete="off" spellcheck="false">'
+        f'<p id="found" role="status" aria-live="polite">{len(found):,} examples</p></div>'
+    )
+    return Section(id, title, lead=lead, more=search + f'<div id="examples">{"".join(map(_article, found))}</div>')
+
+
+def drawn_examples(export: Embeddings) -> list[Example]:
+    """As many of each type as `MOST_WORK` allows."""
+    types = largest_types(export)
+    a_query = sum(export.count(name) for name in types) * export.dimension
+    each = max(LEAST_EXAMPLES, min(MOST_EXAMPLES, MOST_WORK // max(1, a_query * len(types))))
+    found = []
+    for name in types:
+        rows, degrees = _chosen(export, name, each)
+        near = {to: _near(export, name, rows, to) for to in types}
+        found += [
+            Example(name, export.id(name, int(row)), degrees[i], {to: near[to][i] for to in types})
+            for i, row in enumerate(rows)
+        ]
+    return found
+
+
+def _chosen(export: Embeddings, name: str, count: int) -> tuple[Rows, list[int | None]]:
+    """Half of them with the most edges, the rest at random."""
+    degrees, every = export.degrees(name), export.count(name)
+    total = None if degrees is None else degree_sums(degrees)
+    top = np.empty(0, np.int64) if total is None else np.argsort(-total, kind="stable")[: count // 2]
+    drawn = np.random.default_rng(0).choice(every, min(every, 2 * count), replace=False)
+    rows = np.concatenate([top, drawn[~np.isin(drawn, top)]])[: min(count, every)]
+    return rows, [None] * len(rows) if total is None else [int(total[row]) for row in rows]
+
+
+def _near(export: Embeddings, name: str, rows: Rows, to: str) -> list[list[tuple[str, float]]]:
+    queries = query_vectors(export, name, rows)
+    found, scores = nearest_rows(export, to, queries, NEIGHBORS, rows if to == name else None)
+    return [
+        [(export.id(to, int(row)), float(score)) for row, score in zip(*pair, strict=True) if row >= 0]
+        for pair in zip(found, scores, strict=True)
+    ]
+
+
+def _article(example: Example) -> str:
+    edges = "" if example.degree is None else f" · {example.degree:,} training edges"
+    lists = "".join(
+        f"<div><h4>{escape(to)}</h4><ol>"
+        + "".join(f"<li>{shown.html(id)} <span>{score:.3f}</span></li>" for id, score in near)
+        + "</ol></div>"
+        for to, near in example.near.items()
+        if near
+    )
+    key = escape(one_line(f"{example.type} {example.id}").lower()[:400])
+    summary = f"{shown.html(example.id)} <span>{escape(example.type)}{edges}</span>"
+    return f'<details data-key="{key}"><summary>{summary}</summary><div class="lists">{lists}</div></details>'
