@@ -21,7 +21,7 @@ ifneq ($(filter $(CONFIG),configs/demo.json configs/demo_rank.json),)
 INPUT := $(DEMO_DATA)
 endif
 
-.PHONY: help venv partition train evaluate export rank nightly status test test-slow consent-check lint wheel check-wheel schema real-impressions bench-rank bench-rank-memory bench-rank-speed bench-score bench-append bench-import bench-train bench-swap faults faults-long byte-rail bench-retrieval bench-evaluate experiments clean
+.PHONY: help venv partition train evaluate export rank nightly status test test-slow consent-check lint wheel check-wheel schema real-impressions bench-rank bench-rank-memory bench-rank-speed bench-score bench-append bench-import bench-train bench-swap faults faults-long byte-rail bench-retrieval bench-evaluate bench-neighbors experiments clean
 
 help:  ## This list
 	@echo "usage: make TARGET [CONFIG=configs/demo.json] [ARGS='--set model.epochs=3']"
@@ -33,7 +33,7 @@ venv: $(VENV)/installed  ## The virtual environment with everything in it
 $(VENV)/installed: setup.cfg setup.py constraints.txt $(wildcard pbg_transra/backends/fused/*.[ch]pp)
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --constraint constraints.txt torch
-	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[test,lint,tensorboard,report]'
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[test,lint,tensorboard,report,faiss]'
 	touch $@
 
 $(DEMO_DATA): | venv
@@ -126,6 +126,9 @@ bench-import: venv  ## Graph construction against PyTorch-BigGraph's importer, a
 
 bench-evaluate: venv  ## Evaluation of 10,000 test edges among 3 M entities: seconds and memory
 	$(BIN)/python -m benchmarks.bench_evaluate $(ARGS)
+
+bench-neighbors: venv  ## Neighbours among a million entities: by the index, by a scan, and the index's recall
+	$(BIN)/python -m benchmarks.bench_neighbors $(ARGS)
 
 bench-swap: venv  ## Training of 100 M edges in 16 partitions: waiting for files, memory, and the plan of both
 	$(BIN)/python -m benchmarks.bench_swap $(ARGS)

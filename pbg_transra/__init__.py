@@ -56,6 +56,7 @@ __all__ = [
     "evaluate",
     "export_bytes",
     "export_embeddings",
+    "export_memory",
     "has_checkpoint",
     "infer_entities",
     "names_note",
@@ -188,6 +189,13 @@ def export_bytes(graph_dir: Path, model: ModelConfig, export: ExportConfig) -> i
     from pbg_transra.export import size
 
     return size.export_bytes(graph_dir, model, export)
+
+
+def export_memory(graph_dir: Path, model: ModelConfig, export: ExportConfig) -> int:
+    """Memory of an export that grows with the graph."""
+    from pbg_transra.export import size
+
+    return size.export_memory(graph_dir, model, export)
 
 
 def config_module(graph_dir: Path, model_dir: Path, model: ModelConfig, split: str) -> str:

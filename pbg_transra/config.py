@@ -259,7 +259,10 @@ class ModelConfig(Section):
 class ExportConfig(Section):
     """How vectors leave."""
 
-    formats: tuple[Literal["hdf5", "parquet", "tsv"], ...] = Field(("hdf5",), description="what `export` writes")
+    formats: tuple[Literal["hdf5", "parquet", "tsv", "faiss"], ...] = Field(
+        ("hdf5",),
+        description="what `export` writes; faiss: an index of each type beside them, by which `neighbors` answers",
+    )
     degrees: bool = Field(True, description="Also count each entity's training edges, by relation and side.")
     dtype: Literal["float32", "float16"] = Field("float32", description="type of the exported vectors' components")
 

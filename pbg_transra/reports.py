@@ -1,6 +1,7 @@
 """What a training or an export tells: plain numbers, so that reading them needs no torch."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
 
 from artifacts.errors import DataError
 from artifacts.graph import Bucket
@@ -140,7 +141,8 @@ class Inferred:
 
 @dataclass(frozen=True)
 class ExportReport:
-    """What was written: entities of all types, and the bytes of all files."""
+    """What was written: entities of all types, and the bytes of all files; what each index is, by type."""
 
     entities: int
     bytes: int
+    indexes: dict[str, Any] = field(default_factory=dict)

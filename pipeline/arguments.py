@@ -13,6 +13,7 @@ Exit codes: 0 done or up to date, 2 usage or config, 65 bad data, 70 internal, 7
 """
 
 import argparse
+from math import isfinite
 from pathlib import Path
 from typing import Any
 
@@ -115,12 +116,28 @@ def add_infer(subparsers: Any, common: argparse.ArgumentParser) -> None:
 
 
 def add_neighbors(subparsers: Any, common: argparse.ArgumentParser) -> None:
-    command = subparsers.add_parser("neighbors", help="nearest entities in the anchor space, exactly", parents=[common])
-    command.add_argument("type", metavar="TYPE", type=utf8, help="entity type")
-    command.add_argument("id", metavar="ID", type=utf8)
+    command = subparsers.add_parser("neighbors", help="nearest entities in the anchor space", parents=[common])
+    command.add_argument("type", metavar="TYPE", type=utf8, help="entity type of what asks")
+    command.add_argument("id", metavar="ID", type=utf8, nargs="*", help="which entities ask")
+    command.add_argument("--vector", metavar="X,Y,...", type=numbers, help="a vector asks in place of entities")
     command.add_argument("--k", type=positive, default=10, help="how many (default 10)")
-    command.add_argument("--to", metavar="TYPE", type=utf8, help="entity type of the neighbours (default: TYPE)")
+    command.add_argument(
+        "--to", metavar="TYPE", type=utf8, action="append",
+        help="entity type of the neighbours; several times for more (default: TYPE)",
+    )  # fmt: skip
+    command.add_argument("--exact", action="store_true", help="compare all, without the export's index")
     command.set_defaults(action=commands.show_neighbors)
+
+
+def numbers(text: str) -> list[float]:
+    """The components of a vector."""
+    try:
+        found = [float(one) for one in text.split(",")]
+    except ValueError:
+        found = []
+    if not found or not all(map(isfinite, found)):
+        raise argparse.ArgumentTypeError(f"{text!r}: expected numbers with commas between them")
+    return found
 
 
 def add_tune(subparsers: Any, common: argparse.ArgumentParser) -> None:

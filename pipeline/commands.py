@@ -231,22 +231,15 @@ def infer_vectors(options: argparse.Namespace) -> dict[str, Any]:
 
 
 def show_neighbors(options: argparse.Namespace) -> dict[str, Any]:
-    from artifacts.neighbors import neighbors
-    from artifacts.pseudonyms import pseudonym
-    from partitioning import id_key
-    from pipeline.running.status import published_vectors
+    from pipeline.neighbors import Question, neighbors_of
     from pipeline.workspace.owner import require_own
 
     context = context_of(options)
     require_own(context)
-    to_type = options.to or options.type
-    embeddings = published_vectors(context)
-    key = id_key(context.config.graph)
-    id = pseudonym(options.id, key) if key else options.id
-    found = neighbors(embeddings, options.type, id, options.k, to_type)
-    for neighbor in found:
-        context.console.say(f"{neighbor.similarity:10.4f}  {one_line(neighbor.id)}")
-    return {"neighbors": [neighbor._asdict() for neighbor in found]}
+    if bool(options.id) == (options.vector is not None):
+        raise ConfigError("neighbors: expected either ids or --vector")
+    to = list(dict.fromkeys(options.to or [options.type]))
+    return neighbors_of(context, Question(options.type, options.id, options.vector, to, options.k, options.exact))
 
 
 def show_config(options: argparse.Namespace) -> dict[str, Any]:

@@ -2,6 +2,15 @@
 
 from artifacts.embeddings.format import ExportedRelation, hash_ids
 from artifacts.embeddings.reader import Embeddings
+from artifacts.embeddings.similarity import Neighbor, similarities
 from artifacts.embeddings.writer import EmbeddingsWriter, TypeWriter
 
-__all__ = ["Embeddings", "EmbeddingsWriter", "ExportedRelation", "TypeWriter", "hash_ids"]
+__all__ = [
+    "Embeddings",
+    "EmbeddingsWriter",
+    "ExportedRelation",
+    "Neighbor",
+    "TypeWriter",
+    "hash_ids",
+    "similarities",
+]

@@ -26,13 +26,16 @@ from artifacts.embeddings.format import (
     as_ids,
     hash_ids,
 )
-from artifacts.errors import DataError
+from artifacts.embeddings.index import Index, open_index
+from artifacts.embeddings.similarity import Neighbor, nearest_rows
+from artifacts.errors import ConfigError, DataError
 from artifacts.graph import Graph
 from artifacts.hdf5 import BROKEN, dataset_in, group_in
 from artifacts.json_file import parse_json
 from artifacts.reader_schema import require_readable
 from artifacts.regular import open_regular
 from artifacts.run import EMBEDDINGS, EXPORT
+from artifacts.section import did_you_mean
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -53,6 +56,7 @@ class Embeddings:
         self._degree_names: dict[str, tuple[str, ...]] = {}
         self._relations: dict[str, ExportedRelation] = {}
         self._ids: dict[str, pa.LargeStringArray] = {}
+        self._indexes: dict[str, Index | None] = {}
         what = f"a whole export, version {FORMAT_VERSION}"
         with open_regular(path, what) as opened:
             try:
@@ -190,6 +194,10 @@ class Embeddings:
             name = self.id(entity_type, start + int(np.argmax(broken)))
             raise DataError(f"{self.path}: /entities/{entity_type}: the vector of {name!r} is not finite")
 
+    def hashes(self, entity_type: str) -> Array:
+        """Returns the sorted hashes of a type's ids, (N,) uint64: they tell one set of ids from another."""
+        return self._arrays(entity_type)["hash_sorted"]
+
     def degrees(self, entity_type: str) -> Array | None:
         """Returns the training edges of a type's entities by relation and side, (N, K) int32; None if not exported."""
         return self._arrays(entity_type).get("degrees")
@@ -243,6 +251,81 @@ class Embeddings:
             rows[pending[same]] = proposed[same]
             positions, pending = _keep(~same, positions + 1, pending)
         return rows
+
+    def neighbors(
+        self,
+        entity_type: str,
+        ids: Ids = (),
+        *,
+        vectors: Array | None = None,
+        k: int = 10,
+        to: str | None = None,
+        exact: bool = False,
+    ) -> list[list[Neighbor]]:
+        """Returns, for each of Q `ids`, or else of the `vectors` (Q, D) given, the `k` nearest entities of type `to`
+        (its own by default) in the anchor space: nearest first, itself left out.
+
+        By the index of the export where it has one, unless `exact`; similarities are exact either way. Raises
+        ConfigError for an unknown type and vectors of another shape, DataError for an unknown id, a vector that is not
+        finite, and an index that was made from other vectors.
+        """
+        to = to or entity_type
+        for name in (entity_type, to):
+            if name not in self.types:
+                raise ConfigError(f"unknown entity type '{name}'{did_you_mean(name, list(self.types))}")
+        rows = self._known_rows(entity_type, ids) if vectors is None else np.empty(0, np.int64)
+        queries = self.queries(entity_type, rows) if vectors is None else self._given(vectors)
+        own = rows if vectors is None and to == entity_type else np.full(len(queries), -1)
+        found, scores = self._nearest(to, queries, k, own, exact)
+        return [
+            [Neighbor(self.id(to, int(row)), float(score)) for row, score in zip(*pair, strict=True) if row >= 0]
+            for pair in zip(found, scores, strict=True)
+        ]
+
+    def queries(self, entity_type: str, rows: Array) -> Array:
+        """Returns the vectors of entities as they ask for others, (Q, D) float32. Raises DataError for one that is not
+        finite."""
+        found = np.array(self.vectors(entity_type)[rows], np.float32)
+        for row, vector in zip(rows, found, strict=True):
+            self.require_finite(entity_type, vector[None], int(row))
+        if (against := self.attributes["bias_against"]) and entity_type not in against:
+            found[:, 0] = 0  # a bias is meant for the constant that these types have in its place
+        return found
+
+    def _known_rows(self, entity_type: str, ids: Ids) -> NDArray[np.int64]:
+        rows = self.rows(entity_type, ids)
+        if (rows < 0).any():
+            id = as_ids(ids)[int(np.argmax(rows < 0))].as_py()
+            raise DataError(f"{self.path}: entity type '{entity_type}' has no id {id!r}")
+        return rows
+
+    def _given(self, vectors: Array) -> Array:
+        queries = np.ascontiguousarray(vectors, np.float32)
+        if queries.ndim != 2 or queries.shape[1] != self.dimension or not np.isfinite(queries).all():
+            raise ConfigError(f"vectors of shape {queries.shape}: expected finite ones, (Q, {self.dimension})")
+        return queries
+
+    def _nearest(self, to: str, queries: Array, k: int, own: Array, exact: bool) -> tuple[Array, Array]:
+        vectors, similarity, wanted = self.vectors(to), self.attributes["similarity"], min(k, self.count(to))
+        index = None if exact else self.index(to)
+        if index is not None:
+            rows, scores = index.nearest(similarity, queries, wanted, own)
+            least = wanted - (own >= 0) if wanted == len(vectors) else np.full(len(own), wanted)
+            if (np.count_nonzero(rows >= 0, axis=1) >= least).all():  # else more than its lists hold was asked for
+                return rows, scores
+        return nearest_rows(
+            vectors, similarity, queries, wanted, own, lambda block, start: self.require_finite(to, block, start)
+        )
+
+    def index(self, entity_type: str) -> Index | None:
+        """The index of a type; None where the export has none, or FAISS is not installed. Raises DataError for a broken
+        one and one of other vectors."""
+        if entity_type not in self._indexes:
+            arrays, similarity = self._arrays(entity_type), self.attributes["similarity"]
+            self._indexes[entity_type] = open_index(
+                self.path.parent, entity_type, arrays["vectors"], arrays["hash_sorted"], similarity
+            )
+        return self._indexes[entity_type]
 
 
 def _keep(mask: Array, *arrays: Array) -> list[Array]:

@@ -17,6 +17,7 @@ from artifacts.graph import Graph, load_graph
 from pbg_transra.backends.tail_bias import constant_types
 from pbg_transra.config import ExportConfig, ModelConfig
 from pbg_transra.export.blocks import Block, entity_blocks, id_bytes
+from pbg_transra.export.indexes import write_indexes
 from pbg_transra.export.parquet import event_time, parquet_file
 from pbg_transra.export.tsv import write_entities_tsv, write_relations_tsv
 from pbg_transra.pbg.checkpoint import Checkpoint, as_matrices
@@ -57,7 +58,8 @@ def export_embeddings(
                 progress(f"export {kind.name}", done / graph.entities)
     if "tsv" in export.formats:
         write_relations_tsv(destination / "relations.tsv", graph, checkpoint, model)
-    return ExportReport(graph.entities, sum(path.stat().st_size for path in destination.iterdir()))
+    indexes = write_indexes(destination, progress) if "faiss" in export.formats else {}
+    return ExportReport(graph.entities, sum(path.stat().st_size for path in destination.iterdir()), indexes)
 
 
 def _write_relations(writer: EmbeddingsWriter, graph: Graph, checkpoint: Checkpoint, model: ModelConfig) -> None:

@@ -2,11 +2,12 @@
 
 from pathlib import Path
 
+from artifacts.embeddings.index import index_bytes
 from artifacts.graph import load_graph
 from pbg_transra.config import ExportConfig, ModelConfig
 from pbg_transra.training.degrees import degree_names
 
-WIDTH = {"hdf5": 4, "parquet": 4, "tsv": 12}  # bytes of a component
+WIDTH = {"hdf5": 4, "parquet": 4, "tsv": 12, "faiss": 4}  # bytes of a component
 ENTITY, DEGREE = 64, 4  # bytes of an id with its index, and of a count
 
 
@@ -16,3 +17,10 @@ def export_bytes(graph_dir: Path, model: ModelConfig, export: ExportConfig) -> i
     components = graph.entities * model.dimension
     counts = sum(kind.count * len(degree_names(graph, kind)) for kind in graph.entity_types) * export.degrees
     return sum(WIDTH[kind] for kind in export.formats) * components + ENTITY * graph.entities + DEGREE * counts
+
+
+def export_memory(graph_dir: Path, model: ModelConfig, export: ExportConfig) -> int:
+    """Memory that grows with the graph: an index holds the vectors of its type while it is made."""
+    if "faiss" not in export.formats:
+        return 0
+    return max(index_bytes(kind.count, model.dimension) for kind in load_graph(graph_dir).entity_types)

@@ -8,7 +8,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from artifacts.embeddings import Embeddings
-from artifacts.neighbors import nearest_rows, query_vectors
 from artifacts.printable import one_line
 from pipeline.report import charts, shown
 from pipeline.report.facts import Facts
@@ -106,9 +105,8 @@ def examples(facts: Facts) -> Section:
     found = drawn_examples(export)
     similarity = export.attributes["similarity"]
     lead = (
-        f"Some entities of each type, half of them those with the most edges, and the {NEIGHBORS} "
-        f"nearest of every type by the plain similarity ({similarity}) of exported vectors. `transra neighbors` answers "
-        "for every entity."
+        f"Some entities of each type, half of them those with the most edges, and the {NEIGHBORS} nearest of every "
+        f"type by the plain similarity ({similarity}) of exported vectors. `transra neighbors` answers for all."
     )
     search = (
         '<div class="search" role="search"><label for="find">Search these examples by id or type</label>'
@@ -145,12 +143,8 @@ def _chosen(export: Embeddings, name: str, count: int) -> tuple[Rows, list[int |
 
 
 def _near(export: Embeddings, name: str, rows: Rows, to: str) -> list[list[tuple[str, float]]]:
-    queries = query_vectors(export, name, rows)
-    found, scores = nearest_rows(export, to, queries, NEIGHBORS, rows if to == name else None)
-    return [
-        [(export.id(to, int(row)), float(score)) for row, score in zip(*pair, strict=True) if row >= 0]
-        for pair in zip(found, scores, strict=True)
-    ]
+    found = export.neighbors(name, export.ids(name).take(rows), k=NEIGHBORS, to=to)
+    return [[(one.id, one.similarity) for one in near] for near in found]
 
 
 def _article(example: Example) -> str:

@@ -30,15 +30,26 @@ class Export(Stage):
         # Only who asks for Parquet has an export to make anew since its files tell the time.
         return {"parquet": 2} if "parquet" in context.config.export.formats else {}
 
+    def check(self, context: Context) -> list[str]:
+        if "faiss" in context.config.export.formats:
+            from artifacts.embeddings.index import require_faiss
+
+            require_faiss("export.formats")
+        return []
+
     def plan(self, context: Context, run: Run | None) -> dict[str, int]:
-        from artifacts.resources import require_disk
-        from pbg_transra import export_bytes
+        from artifacts.resources import require_disk, require_memory
+        from pbg_transra import export_bytes, export_memory
 
         if run is None:
             return {}
-        disk = export_bytes(run.directory("partition"), context.config.trained, context.config.export)
+        asked = run.directory("partition"), context.config.trained, context.config.export
+        disk, memory = export_bytes(*asked), export_memory(*asked)
         require_disk(context.workspace.path, disk, "the export")
-        return {"disk_bytes": disk}
+        if not memory:
+            return {"disk_bytes": disk}
+        require_memory(memory, "an index of FAISS", "leave 'faiss' out of export.formats")
+        return {"disk_bytes": disk, "memory_bytes": memory}
 
     def make(self, context: Context, run: Run, partial: Path) -> dict[str, Any]:
         from pbg_transra import export_embeddings

@@ -12,13 +12,13 @@ from tests.worlds.hostile_world import HOSTILE, add_ranking, write_world
 from tests.worlds.night_world import latest_of, transra
 
 pytest.importorskip("selenium")
-from selenium.webdriver import Chrome, Keys  # noqa: E402
-from selenium.webdriver.common.by import By  # noqa: E402
+from selenium.webdriver import Chrome, Keys
+from selenium.webdriver.common.by import By
 
-from tests.worlds.chromium import chromium, console_errors, requests  # noqa: E402
+from tests.worlds.chromium import chromium, console_errors, requests
 
 pytestmark = pytest.mark.reports
-WIDTHS = (390, 820, 1440)
+MAP = "Bokeh.documents.flatMap((one) => one.roots()).find((root) => root.name === 'map')"
 
 
 @pytest.fixture(scope="module")
@@ -60,67 +60,67 @@ def open_page(browser: Chrome, page: Path, width: int = 1440, scheme: str = "lig
 
 
 def test_all_is_drawn_in_every_width_and_light(browser: Chrome, run: Run) -> None:
-    page = run.path / REPORT
+    page, backgrounds = run.path / REPORT, set()
     assert page.stat().st_size < 5e6
-    backgrounds = set()
-    for width in WIDTHS:
-        for scheme in ("light", "dark"):
-            open_page(browser, page, width, scheme)
-            assert browser.execute_script("return document.documentElement.scrollWidth") <= width, "nothing sticks out"
-            charts = browser.find_elements(By.CSS_SELECTOR, ".chart")
-            assert len(charts) >= 15 and all(chart.get_attribute("data-state") == "drawn" for chart in charts)
-            assert all(chart.size["height"] > 60 and chart.size["width"] > 200 for chart in charts)
-            backgrounds.add(browser.execute_script("return getComputedStyle(document.body).backgroundColor"))
+    requests(browser)  # those of the browser's own first page
+    for width, scheme in ((390, "dark"), (820, "light"), (1440, "dark")):
+        open_page(browser, page, width, scheme)
+        assert browser.execute_script("return document.documentElement.scrollWidth") <= width, "nothing sticks out"
+        charts = browser.find_elements(By.CSS_SELECTOR, ".chart")
+        assert len(charts) >= 15 and all(chart.get_attribute("data-state") == "drawn" for chart in charts)
+        assert all(chart.size["height"] > 60 and chart.size["width"] > 200 for chart in charts)
+        backgrounds.add(browser.execute_script("return getComputedStyle(document.body).backgroundColor"))
     assert len(backgrounds) == 2, "dark is not light"
     assert console_errors(browser) == []
     assert {url.split(":")[0] for url in requests(browser)} <= {"file", "data", "blob"}
 
 
-def test_no_id_of_a_log_runs_and_all_are_shown(browser: Chrome, run: Run) -> None:
+@pytest.fixture(scope="module")
+def opened(browser: Chrome, run: Run) -> Chrome:
+    """The browser with the page, for tests that look or type and leave the rest as it is."""
     open_page(browser, run.path / REPORT)
-    assert browser.execute_script("return window.broken") is None
-    text = browser.execute_script("return document.getElementById('examples').textContent")
+    return browser
+
+
+def test_no_id_of_a_log_runs_and_all_are_shown(opened: Chrome) -> None:
+    assert opened.execute_script("return window.broken") is None
+    text = opened.execute_script("return document.getElementById('examples').textContent")
     for id in HOSTILE[:3]:
         assert id in text, "as text, letter by letter"
     assert "line\\nbreak\\ttab\\x07bell" in text and "\u202e" not in text
-    names = browser.execute_script("return document.getElementById('graph').textContent")
+    names = opened.execute_script("return document.getElementById('graph').textContent")
     assert HOSTILE[0] in names, "names of relations, too"
 
 
-def test_examples_are_searched(browser: Chrome, run: Run) -> None:
-    open_page(browser, run.path / REPORT)
-    field = browser.find_element(By.ID, "find")
+def test_examples_are_searched(opened: Chrome) -> None:
+    field = opened.find_element(By.ID, "find")
     field.send_keys("EMOJI")
-    shown = [one for one in browser.find_elements(By.CSS_SELECTOR, "#examples > details") if one.is_displayed()]
-    assert len(shown) == 1 and "1 example" in browser.find_element(By.ID, "found").text
+    shown = [one for one in opened.find_elements(By.CSS_SELECTOR, "#examples > details") if one.is_displayed()]
+    assert len(shown) == 1 and "1 example" in opened.find_element(By.ID, "found").text
     shown[0].find_element(By.TAG_NAME, "summary").click()
     assert len(shown[0].find_elements(By.TAG_NAME, "li")) == 10, "five users and five pins"
     field.send_keys(Keys.CONTROL, "a")
     field.send_keys("nobody has this id")
-    assert "0 examples" in browser.find_element(By.ID, "found").text
+    assert "0 examples" in opened.find_element(By.ID, "found").text
 
 
-def test_series_are_hidden_and_the_map_is_zoomed_by_keyboard(browser: Chrome, run: Run) -> None:
-    open_page(browser, run.path / REPORT)
-    button = browser.find_element(By.CSS_SELECTOR, "#map [data-series='0']")
+def test_series_are_hidden_and_the_map_is_zoomed_by_keyboard(opened: Chrome) -> None:
+    button = opened.find_element(By.CSS_SELECTOR, "#map [data-series='0']")
     button.send_keys(Keys.ENTER)
     assert button.get_attribute("aria-pressed") == "false"
-    visible = (
-        "return Bokeh.documents.flatMap((d) => d.roots()).find((r) => r.name === 'map').renderers.map((r) => r.visible)"
-    )
-    assert browser.execute_script(visible) == [False, True]
-    width = "const r = Bokeh.documents.flatMap((d) => d.roots()).find((r) => r.name === 'map').x_range; return r.end - r.start"
-    before = browser.execute_script(width)
-    browser.find_element(By.CSS_SELECTOR, "[data-zoom='0.5']").send_keys(Keys.SPACE)
-    assert browser.execute_script(width) == pytest.approx(before / 2)
+    visible = f"return {MAP}.renderers.map((one) => one.visible)"
+    assert opened.execute_script(visible) == [False, True]
+    width = f"const range = {MAP}.x_range; return range.end - range.start"
+    before = opened.execute_script(width)
+    opened.find_element(By.CSS_SELECTOR, "[data-zoom='0.5']").send_keys(Keys.SPACE)
+    assert opened.execute_script(width) == pytest.approx(before / 2)
 
 
-def test_every_chart_has_a_name_and_its_numbers(browser: Chrome, run: Run) -> None:
-    open_page(browser, run.path / REPORT)
-    for figure in browser.find_elements(By.TAG_NAME, "figure"):
+def test_every_chart_has_a_name_and_its_numbers(opened: Chrome) -> None:
+    for figure in opened.find_elements(By.TAG_NAME, "figure"):
         assert figure.find_elements(By.CSS_SELECTOR, "table tbody tr"), figure.text
         assert figure.find_element(By.CSS_SELECTOR, "[role=img]").get_attribute("aria-label")
     unnamed = (
         "return [...document.querySelectorAll('input,button')].filter((e) => !e.labels?.length && !e.innerText).length"
     )
-    assert browser.execute_script(unnamed) == 0
+    assert opened.execute_script(unnamed) == 0

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -41,11 +42,10 @@ def test_an_error_is_one_line_whatever_it_repeats(capsys: pytest.CaptureFixture[
 
 
 def test_neighbors_are_a_line_each(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys) -> None:
-    from artifacts import neighbors
-    from pipeline.running import status
+    from artifacts.embeddings import Neighbor
 
-    monkeypatch.setattr(status, "published_vectors", lambda context: None)
-    monkeypatch.setattr(neighbors, "neighbors", lambda *asked: [neighbors.Neighbor(FORGED, 0.5)] * 3)
+    answering = SimpleNamespace(neighbors=lambda *asked, **how: [[Neighbor(FORGED, 0.5)] * 3])
+    monkeypatch.setattr("pipeline.neighbors.published_vectors", lambda context: answering)
     command = ["neighbors", str(REPOSITORY / "configs/demo.json"), "user", "u1", "--workspace", str(tmp_path)]
     assert main(command) == 0
     out = capsys.readouterr().out
