@@ -32,14 +32,19 @@ def sync(path: Path) -> None:
         os.close(handle)
 
 
-def write_text(path: Path, text: str) -> None:
-    """Replaces `path` by `text` in one step. Raises ResourceError for what is no file."""
+def write_text(path: Path, text: str, mode: int | None = None) -> None:
+    """Replaces `path` by `text` in one step; `mode` are its permissions, by default what the umask leaves.
+
+    Raises ResourceError for what is no file.
+    """
     require_replaceable(path)
     aside = path.with_name(f".{path.name}.partial")
     try:
         with aside.open("w", encoding="utf-8") as file:
             file.write(text)
             file.flush()
+            if mode is not None:
+                os.fchmod(file.fileno(), mode)
             os.fsync(file.fileno())
         os.replace(aside, path)
     except BaseException:

@@ -67,6 +67,12 @@ def parser() -> argparse.ArgumentParser:
     add_infer(subparsers, common)
     add_neighbors(subparsers, common)
     add_simulate(subparsers, common)
+    card = subparsers.add_parser("card", help="a model card of the published run, in Markdown", parents=[common])
+    card.add_argument("-o", "--output", type=Path, metavar="FILE", help="write it there instead")
+    card.set_defaults(action=commands.show_card)
+    mlflow = subparsers.add_parser("mlflow", help="add the published run to MLflow", parents=[common])
+    mlflow.add_argument("uri", metavar="URI", type=utf8, help="MLflow's tracking URI, such as file:mlruns")
+    mlflow.set_defaults(action=commands.log_mlflow)
     add_config(subparsers, common)
     add_demo_data(subparsers)
     return root

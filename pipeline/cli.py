@@ -2,7 +2,6 @@
 
 import argparse
 import atexit
-import errno
 import signal
 import sys
 import traceback
@@ -10,24 +9,10 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, NoReturn
 
-from artifacts.errors import ResourceError, TransraError
-from artifacts.exhausted import exhausted
 from artifacts.printable import one_line
 from pipeline.arguments import parser
 from pipeline.output.console import Console, open_streams, write
-
-UNWRITABLE = {
-    errno.EROFS,
-    errno.EACCES,
-    errno.EPERM,
-    errno.EIO,
-    errno.EISDIR,
-    errno.ENOTDIR,
-    errno.EEXIST,
-    errno.ENOTEMPTY,
-    errno.ELOOP,
-    errno.ENAMETOOLONG,
-}
+from pipeline.output.exit_codes import INTERNAL, failure_of
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -43,17 +28,11 @@ def run(options: argparse.Namespace) -> int:
     try:
         result = action(options)
         Console(as_json=options.json).result({"command": options.command, "exit_code": 0, **result})
-    except KeyboardInterrupt:
-        return fail(options, 130, ["interrupted; the same command goes on"])
-    except TransraError as error:
-        return fail(options, error.exit_code, error.lines)
-    except Exception as error:
-        if ours := exhausted(error):
-            return fail(options, ours.exit_code, ours.lines)
-        if isinstance(error, OSError) and error.errno in UNWRITABLE:
-            return fail(options, ResourceError.exit_code, [f"{error.filename or 'output'}: {error.strerror}"])
+    except (KeyboardInterrupt, Exception) as error:
+        failure = failure_of(error)
         hint = "" if options.debug else " (--debug shows where; log.jsonl of the run has it too)"
-        return fail(options, 70, [f"internal error: {type(error).__name__}: {error}{hint}"])
+        lines = [f"{line}{hint}" if failure.exit_code == INTERNAL else line for line in failure.lines]
+        return fail(options, failure.exit_code, lines)
     return 0
 
 

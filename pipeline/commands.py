@@ -67,37 +67,48 @@ def everything(context: Any, until: str | None) -> list[str]:
     return found[: found.index(until) + 1] if until else found
 
 
+def check_stages(context: Any, names: list[str]) -> None:
+    """Before hours of work: raises what is known to be wrong with the workspace or the stages' config by now."""
+    from pipeline.stages import STAGES
+    from pipeline.workspace.owner import require_own
+
+    require_own(context)
+    for name in names:
+        STAGES[name].check(context)
+
+
 def run_stages(options: argparse.Namespace) -> dict[str, Any]:
     from pipeline.report.view import refresh_report
+    from pipeline.running.reporting import reported
     from pipeline.running.runner import bring_up_to_date
     from pipeline.running.status import dry_run
-    from pipeline.stages import RESUMABLE, STAGES
+    from pipeline.stages import RESUMABLE
     from pipeline.workspace.leftovers import remove_leftovers
     from pipeline.workspace.lock import LOCK, locked
-    from pipeline.workspace.owner import claim, require_own
+    from pipeline.workspace.owner import claim
 
     context = context_of(options)
     asked = options.stages or everything(context, options.until)
     if asked == ["partition"] and context.config.checks:
         asked = ["partition", "checks"]  # whoever makes a graph by hand wants to know what it is like
-    require_own(context)
-    for name in asked:
-        STAGES[name].check(context)  # before hours of work
     if options.dry_run:
+        check_stages(context, asked)
         found = [dry_run(context, name) for name in asked]
         context.inputs.save_if_free(context.workspace.path / LOCK)
         return {"stages": found}
-    context.workspace.create()
-    with locked(context.workspace.path), context.stores:
-        claim(context)
-        remove_leftovers(context.workspace, RESUMABLE)
-        try:
-            outcomes = [bring_up_to_date(context, name) for name in asked]
-        except DataError:
-            if not options.stages and (rejected := newest_rejected(context)):
-                refresh_report(context, rejected)  # which says why
-            raise
-        report = None if options.stages else refresh_report(context, outcomes[-1].run)
+    with reported(context, options.command):
+        check_stages(context, asked)
+        context.workspace.create()
+        with locked(context.workspace.path), context.stores:
+            claim(context)
+            remove_leftovers(context.workspace, RESUMABLE)
+            try:
+                outcomes = [bring_up_to_date(context, name) for name in asked]
+            except DataError:
+                if not options.stages and (rejected := newest_rejected(context)):
+                    refresh_report(context, rejected)  # which says why
+                raise
+            report = None if options.stages else refresh_report(context, outcomes[-1].run)
     made = {outcome.stage: {"made": outcome.made, "metrics": outcome.metrics} for outcome in outcomes}
     return {"run": outcomes[-1].run.id, "stages": made, **({"report": str(report)} if report else {})}
 
@@ -248,8 +259,9 @@ def show_config(options: argparse.Namespace) -> dict[str, Any]:
 
     context = context_of(options)
     if options.kind == "show":
-        context.console.say(json.dumps(context.resolved, indent=2))
-        return {"config": context.resolved}
+        whole = context.config.model_dump(mode="json", by_alias=True)
+        context.console.say(json.dumps(whole, indent=2))
+        return {"config": whole}
     notes = [*check_names(context), *(note for stage in STAGES.values() for note in stage.check(context))]
     unchecked = list(dict.fromkeys(notes))  # rank and fit read the same log
     context.console.say(f"{options.config}: good" + "".join(f", but not checked: {note}" for note in unchecked))
@@ -276,6 +288,34 @@ def show_pbg_config(options: argparse.Namespace) -> dict[str, Any]:
     for note in notes:
         write(f"transra: {one_line(note)}", sys.stderr)
     return {"run": run.id, "module": text, "notes": notes}
+
+
+def show_card(options: argparse.Namespace) -> dict[str, Any]:
+    from artifacts.publish import write_text
+    from pipeline.running.model_card import model_card
+    from pipeline.running.published_facts import published_facts
+
+    context = context_of(options)
+    facts = published_facts(context)
+    text = model_card(facts, context.workspace.path.name)
+    if options.output:
+        require_plain(options.output)
+        write_text(options.output, text)
+        context.console.say(f"card: run {facts.run.name} -> {options.output}")
+    else:
+        context.console.say(text)
+    return {"run": facts.run.name, "card": text}
+
+
+def log_mlflow(options: argparse.Namespace) -> dict[str, Any]:
+    from pipeline.running.mlflow_run import log_to_mlflow
+    from pipeline.running.published_facts import published_facts
+
+    context = context_of(options)
+    facts = published_facts(context)
+    added = log_to_mlflow(facts, context.workspace.path.name, options.uri)
+    context.console.say(f"mlflow: run {facts.run.name} {'added' if added else 'is there'}")
+    return {"run": facts.run.name, "added": added}
 
 
 def show_schema(options: argparse.Namespace) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """The root of a run config: one section per stage."""
 
 from collections.abc import Iterable, Iterator, Sequence
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
 from pydantic import Field
 
@@ -12,6 +12,9 @@ from partitioning import CheckConfig, GraphConfig, check_problems, graph_problem
 from pbg_transra import EvaluateConfig, ExportConfig, FreezeConfig, ModelConfig, types_on_both_sides, with_defaults
 from pipeline.config.publication import GateConfig, KeepConfig, PublishConfig
 from ranker import RankerConfig, chosen
+
+# Program and arguments; no shell.
+Command = Annotated[tuple[Annotated[str, Field(min_length=1)], ...], Field(min_length=1)]
 
 
 class Sides(NamedTuple):
@@ -24,6 +27,8 @@ class Sides(NamedTuple):
 
 class RunConfig(Section):
     """What `transra` reads. Relative paths start at the root: `--root`, or the checkout, or the current directory."""
+
+    without_effect = frozenset({"on_success", "on_failure", "prometheus"})
 
     schema_url: str = Field("", alias="$schema", description="for editors: where configs/schema.json lies")
     graph: GraphConfig = Field(description="how events become a graph")
@@ -42,6 +47,19 @@ class RunConfig(Section):
     keep: KeepConfig | None = Field(None, description="how many runs stay; null: all, until `transra purge`")
     publish: PublishConfig | None = Field(
         None, description="where published runs are copied to, for readers elsewhere; null: nowhere"
+    )
+    on_success: Command | None = Field(
+        None,
+        description="program and arguments, run in the root after a command that makes stages has ended well; the "
+        "TRANSRA_ variables of its environment say what was made",
+    )
+    on_failure: Command | None = Field(
+        None, description="the same, after one that failed (not: was interrupted); TRANSRA_REASON says why"
+    )
+    prometheus: str | None = Field(
+        None,
+        pattern=r"\.prom$",
+        description="file NAME.prom to write after each such command, for the textfile collector of node_exporter",
     )
     ranker: RankerConfig | None = Field(None, description="the CTR/CVR ranker that `transra rank` trains and judges")
 

@@ -2,7 +2,7 @@
 
 import json
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime, timezone
 from pathlib import Path
@@ -11,12 +11,19 @@ logger = logging.getLogger("transra")
 
 
 class JsonLines(logging.Formatter):
+    """One JSON object a line; `always` are fields of every line."""
+
+    def __init__(self, always: Mapping[str, object]) -> None:
+        super().__init__()
+        self._always = always
+
     def format(self, record: logging.LogRecord) -> str:
         line = {
             "time": datetime.fromtimestamp(record.created, timezone.utc).isoformat(timespec="milliseconds"),
             "level": record.levelname.lower(),
             "logger": record.name,
             "message": record.getMessage(),
+            **self._always,
             **getattr(record, "fields", {}),
         }
         if record.exc_info:
@@ -38,10 +45,10 @@ class LogFile(logging.FileHandler):
 
 
 @contextmanager
-def logged(path: Path) -> Iterator[None]:
-    """Sends our log and torchbiggraph's to a file, and nothing to the terminal."""
+def logged(path: Path, **always: object) -> Iterator[None]:
+    """Sends our log and torchbiggraph's to a file, and nothing to the terminal; `always` are fields of every line."""
     handler = LogFile(path, encoding="utf-8")
-    handler.setFormatter(JsonLines())
+    handler.setFormatter(JsonLines(always))
     sources = [logger, logging.getLogger("torchbiggraph")]
     for source in sources:
         source.setLevel(logging.INFO)

@@ -91,10 +91,11 @@ def find_joinable(context: Context, wanted: list[Target]) -> Run | None:
 
 def bring_up_to_date(context: Context, name: str) -> Outcome:
     """Makes a stage unless it is up to date. Its upstream must be: `partition` before `train` before `export`."""
-    stage = STAGES[name]
+    stage, context.progress.stage = STAGES[name], name
     wanted = targets(context, stage)
     context.inputs.save()
     if run := find_done(context, wanted):
+        context.progress.run = run.id
         if context.verify:
             context.stores.fetch(path for target in wanted for path in target.files)
             verify(context, run, wanted)
@@ -130,6 +131,7 @@ def publish_run(context: Context, outcome: Outcome) -> None:
     gate = context.config.gate
     if gate is not None and gate.judges_ranks and STAGES["evaluate"].applies(context):
         measured["evaluate"] = bring_up_to_date(context, "evaluate").metrics  # another run may hold it
+    context.progress.stage, context.progress.run = outcome.stage, outcome.run.id
     publish_past_gate(context, outcome.run, measured)
 
 
@@ -166,17 +168,20 @@ def make_in_run(context: Context, wanted: list[Target]) -> Outcome:
         context.console.say(f"{target.stage.name}: expected {told(expected)}")
     run = find_joinable(context, wanted) or open_run(context, wanted)
     require_upstream_intact(context, target.stage, run)  # hard links to the same files, as a rule: not read again
-    with logged(run.path / "log.jsonl"):
-        log_event("stage started", stage=target.stage.name, config_hash=context.config_hash, expected=expected)
+    context.progress.run = run.id
+    with logged(run.path / "log.jsonl", run=run.id, stage=target.stage.name):
+        log_event("stage started", config_hash=context.config_hash, expected=expected)
         try:
             record = make(context, run, target)
         except KeyboardInterrupt:
-            log_event("stage interrupted", stage=target.stage.name)
+            log_event("stage interrupted")
             raise
         except BaseException as error:
             logger.error("stage failed: %s", error, exc_info=True)
             raise
-        log_event("stage finished", stage=target.stage.name, metrics=record["metrics"])
+        metrics = record["metrics"]
+        cost = {"seconds": metrics["seconds"], "peak_rss_bytes": metrics["peak_rss_bytes"]}
+        log_event("stage finished", rows=target.stage.rows(metrics), **cost, metrics=metrics)
     run.refresh(context.resolved)
     where = run.directory(target.stage.name)
     context.console.say(

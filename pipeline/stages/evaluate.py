@@ -38,6 +38,9 @@ class Evaluate(Stage):
             graph_dir, model_dir = run.directory("partition"), run.directory("train")
             return evaluate(graph_dir, model_dir, config.trained, config.evaluate, progress)
 
+    def rows(self, metrics: dict[str, Any]) -> int | None:
+        return int(metrics["triples"])
+
     def summary(self, metrics: dict[str, Any]) -> str:
         left_out = "".join(
             f"; {count:,} {metrics['split']} edges of '{name}' left out, which has no training edges"

@@ -67,6 +67,9 @@ class Export(Stage):
             )
         return {**asdict(report), "stability": stability(context, run, partial)}
 
+    def rows(self, metrics: dict[str, Any]) -> int | None:
+        return int(metrics["entities"])
+
     def summary(self, metrics: dict[str, Any]) -> str:
         return f"{metrics['entities']:,} vectors, {metrics['bytes'] / 1e6:.1f} MB{kept(metrics['stability'])}"
 

@@ -76,6 +76,9 @@ class Partition(Stage):
             )
         return asdict(report)
 
+    def rows(self, metrics: dict[str, Any]) -> int | None:
+        return sum(metrics["rows_read"].values())
+
     def summary(self, metrics: dict[str, Any]) -> str:
         settled = f" ({metrics['files_settled']} files were counted before)" if metrics["files_settled"] else ""
         by_split = ", ".join(f"{split} {count:,}" for split, count in metrics["edges_by_split"].items())

@@ -54,6 +54,11 @@ class Stage(ABC):
     def make(self, context: Context, run: Run, partial: Path) -> dict[str, Any]:
         """Makes the output in `partial` and returns the stage's metrics."""
 
+    def rows(self, metrics: dict[str, Any]) -> int | None:
+        """Rows that it read, ranked or wrote, for the log; None where it works on none."""
+        found: int | None = metrics.get("rows")
+        return found
+
     @abstractmethod
     def summary(self, metrics: dict[str, Any]) -> str:
         """One line for a person."""

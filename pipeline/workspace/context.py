@@ -2,7 +2,7 @@
 
 import shlex
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,14 @@ from pipeline.workspace.workspace import Workspace
 
 STORED = ".stored"  # in a workspace: copies of files of stores, while a command reads them
 SCRATCH = ".tuning"  # in a workspace: the model of a trial of `tune`, while it is trained
+
+
+@dataclass
+class Progress:
+    """How far a command has come: the stage that it is at, or was at last, and the run."""
+
+    stage: str | None = None
+    run: str | None = None
 
 
 @dataclass(frozen=True)
@@ -35,11 +43,13 @@ class Context:
     restart: bool = False
     rebuild: str | None = None  # the time at which a fresh entity map was asked for
     given: tuple[str, ...] = ()
+    progress: Progress = field(default_factory=Progress)
 
     @property
     def resolved(self) -> dict[str, Any]:
-        """The whole config with its defaults, as the manifest keeps it."""
-        return self.config.model_dump(mode="json", by_alias=True)
+        """The config with its defaults, as the manifest keeps it: without what no output is made from, such as a hook,
+        whose arguments may hold a secret."""
+        return self.config.model_dump(mode="json", by_alias=True, exclude=set(self.config.without_effect))
 
     @property
     def config_hash(self) -> str:

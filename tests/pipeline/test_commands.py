@@ -50,6 +50,8 @@ FITS = {
     "simulate": set(),  # needs a ranking: test_simulate.py has one
     "purge": PUBLISHED,
     "neighbors": PUBLISHED,
+    "card": PUBLISHED,
+    "mlflow": set(),  # needs MLflow: test_model_keepers.py has it where it is installed
     "config check": ALL,
     "config show": ALL,
     "config pbg": PUBLISHED,

@@ -1,0 +1,80 @@
+"""`on_success` and `on_failure`: a command of the config's, told in its environment what ours came to.
+
+It changes neither exit code nor publication: whether it fails, hangs or cannot be started, a line says so.
+"""
+
+import os
+import signal
+import subprocess
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import IO
+
+from artifacts.printable import one_line
+from pipeline.output.console import Console
+
+HOOK_SECONDS = 60.0  # after which it is killed, with all that it has started
+_MOST = 2000  # characters of a fact, and bytes of what a hook has said last
+
+
+def run_hook(
+    name: str, command: Sequence[str], facts: Mapping[str, str], root: Path, console: Console
+) -> dict[str, object]:
+    """Runs a hook in `root`, with `facts` in its environment, and returns what the log says of it.
+
+    Its arguments may hold a secret, such as the address of a web hook: they are not written anywhere.
+    """
+    began = time.monotonic()
+    said, failed = _run(command, {key: one_line(value)[:_MOST] for key, value in facts.items()}, root)
+    if failed:
+        console.warn(f"{name}: {command[0]} {failed}; the exit code stays {facts['TRANSRA_EXIT_CODE']}")
+    seconds = time.monotonic() - began
+    return {"hook": name, "program": command[0], "failed": failed, "said": said, "seconds": seconds}
+
+
+def _run(command: Sequence[str], facts: Mapping[str, str], root: Path) -> tuple[str, str | None]:
+    """The last line that a command prints, and what went wrong with it."""
+    try:
+        with _output() as output:
+            process = subprocess.Popen(
+                command,
+                cwd=root,
+                env={**os.environ, **facts},
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+            failed = _wait(process)
+            return _last_line(output), failed
+    except (OSError, ValueError) as error:  # it is not there, no program, or its environment is too large
+        return "", f"cannot be run ({one_line(str(error))})"
+
+
+def _output() -> IO[bytes]:
+    """A file for what a hook prints: a pipe would be held open by what it leaves running."""
+    try:
+        return tempfile.TemporaryFile()
+    except OSError:  # the disk may be what it is to tell of
+        return open(os.devnull, "w+b")
+
+
+def _last_line(output: IO[bytes]) -> str:
+    output.seek(max(0, output.seek(0, os.SEEK_END) - _MOST))
+    lines = output.read().decode(errors="replace").splitlines()
+    return lines[-1] if lines else ""
+
+
+def _wait(process: "subprocess.Popen[bytes]") -> str | None:
+    """What went wrong with a process that has been started. A signal to us ends it, and is not passed on: what the hook
+    is told of is done."""
+    try:
+        code = process.wait(HOOK_SECONDS)
+    except (subprocess.TimeoutExpired, KeyboardInterrupt) as error:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+        interrupted = isinstance(error, KeyboardInterrupt)
+        return "was interrupted" if interrupted else f"was killed after {HOOK_SECONDS:g} s"
+    return None if code == 0 else f"ended with exit code {code}"
