@@ -26,7 +26,7 @@ from partitioning.events.relations import named_relations
 from partitioning.events.times import check_times
 from partitioning.ledger.continuation import Continuation
 from partitioning.sources.measures import measure
-from partitioning.sources.pseudonyms import know_key
+from partitioning.sources.pseudonyms import forget_key, know_key
 from partitioning.sources.table import Source, open_sources
 
 _BATCH = 1 << 20
@@ -50,6 +50,7 @@ def open_duckdb(
             continuation.counted.types,
             checks=checks,
         )
+        forget_key(engine)
         yield DuckDBReader(engine, config, continuation, sources, checks)
     except NoValue as error:
         raise failing_row(engine, continuation.config, sources, error) from error

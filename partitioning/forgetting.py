@@ -8,7 +8,7 @@ from artifacts.resources import cpu_count
 from artifacts.source_files import Files
 from partitioning.config.sections import GraphConfig
 from partitioning.events.forget import TABLE, read_forgotten
-from partitioning.sources.pseudonyms import know_key
+from partitioning.sources.pseudonyms import forget_key, know_key
 from partitioning.sources.table import open_sources
 
 
@@ -22,7 +22,9 @@ def forgotten_ids(config: GraphConfig, files: dict[str, Files]) -> dict[str, lis
         know_key(engine, config)
         engine.lock((path for found in files.values() for path in found), [Path(spill)])
         try:
-            read_forgotten(engine, config, open_sources(engine, lists, files, {}, {}))
+            sources = open_sources(engine, lists, files, {}, {})
+            forget_key(engine)
+            read_forgotten(engine, config, sources)
             rows = engine.rows(f"SELECT type, list(id ORDER BY id) FROM {TABLE} GROUP BY type ORDER BY type")
         finally:
             engine.close()

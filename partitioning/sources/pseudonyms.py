@@ -4,6 +4,8 @@ from artifacts.expressions.engine import Engine, quoted
 from artifacts.pseudonyms import pads, read_key
 from partitioning.config.sections import GraphConfig
 
+_PADS = ("inner_pad", "outer_pad")
+
 
 def know_key(engine: Engine, config: GraphConfig) -> None:
     """Gives the engine the key, if the config asks for pseudonyms: as variables, so that it stands in no SQL.
@@ -13,8 +15,15 @@ def know_key(engine: Engine, config: GraphConfig) -> None:
     if config.ids is None:
         return
     inner, outer = pads(read_key(config.ids.key_env, "graph.ids.key_env"))
-    for name, pad in (("inner_pad", inner), ("outer_pad", outer)):
+    for name, pad in zip(_PADS, (inner, outer), strict=True):
         engine.run(f"SET VARIABLE {name} = unhex('{pad.hex()}')")
+
+
+def forget_key(engine: Engine) -> None:
+    """Takes the key from the engine, once all ids are pseudonyms in tables: before SQL of the config is run, which
+    could select it, or have it repeated by an error."""
+    for name in _PADS:
+        engine.run(f"RESET VARIABLE {name}")
 
 
 def pseudonym_of(text: str) -> str:

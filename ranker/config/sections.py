@@ -255,8 +255,8 @@ class RankerConfig(Section):
         for name, arm in self.arms.items():
             if arm.finetune and arm.vectors == "none":
                 yield Problem(("arms", name, "finetune"), "has no meaning without `vectors`")
-            if name == ALL or set("@,") & set(name):
-                yield Problem(("arms", name), f"expected a name other than '{ALL}', without '@' and ','")
+            if name in (ALL, "", ".", "..") or set("@,") & set(name):  # it becomes the name of a directory
+                yield Problem(("arms", name), f"expected a name other than '{ALL}', '.' and '..', without '@' and ','")
 
         if self.fit is not None and self.fit.arm not in self.arms:
             yield Problem(("fit", "arm"), f"'{self.fit.arm}' is not an arm{did_you_mean(self.fit.arm, [*self.arms])}")

@@ -13,7 +13,7 @@ from artifacts.errors import ConfigError, DataError
 from artifacts.expressions.engine import Engine, literal, quoted
 from artifacts.graph import load_graph
 from artifacts.pseudonyms import key_mark, pseudonym, pseudonyms
-from partitioning import GraphConfig, build_graph, duckdb_reader, forgotten_ids, source_files
+from partitioning import CheckConfig, GraphConfig, build_graph, duckdb_reader, forgotten_ids, source_files
 from partitioning.sources.pseudonyms import know_key, pseudonym_of
 from tests.partitioning.test_consent import FORMATS, LISTS, build, consented, forgetting, held
 from tests.partitioning.test_errors import PIN, check, config, failure, log, relation
@@ -154,3 +154,21 @@ def test_json_that_is_no_id_is_refused_still(tmp_path: Path, value: object) -> N
 
 def test_a_mark_tells_keys_apart_without_saying_them() -> None:
     assert key_mark(b"one key of 16 by") != key_mark(b"two keys of 16 b") and len(key_mark(KEY.encode())) == 16
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "getvariable('inner_pad')::VARCHAR::INTEGER",
+        "strlen(hex(getvariable('outer_pad')))",
+        "ascii(getvariable('inner_pad')::VARCHAR)",
+    ],
+)
+def test_sql_of_a_check_finds_no_key(tmp_path: Path, sql: str) -> None:
+    """Neither as its number nor in an error that repeats a value: the key goes before SQL of the config is run."""
+    log().to_parquet(tmp_path / "log.parquet")
+    (tmp_path / "graph").mkdir()
+    check = CheckConfig(kind="sql", sql=f"SELECT {sql}", min=0)
+    section = GraphConfig.model_validate(config(ids=IDS))
+    report = build_graph(section, tmp_path, tmp_path / "graph", lambda step, fraction: None, checks=[check])
+    assert list(report.measured.values()) == [None]

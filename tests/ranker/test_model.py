@@ -342,7 +342,8 @@ def problems(**changes: Any) -> list[Problem]:
         ({"attention": {"width": 8, "heads": 3}}, ("attention", "heads"), "3: expected a divisor of width (8)"),
         ({"arms": {"x": {"finetune": True}}}, ("arms", "x", "finetune"), "has no meaning without `vectors`"),
         ({"segments": {"s": {"column": "agee", "at_most": 1}}}, ("segments", "s", "column"), "'agee' is no numeric"),
-        ({"arms": {"all": {}}}, ("arms", "all"), "expected a name other than 'all', without '@' and ','"),
+        ({"arms": {"all": {}}}, ("arms", "all"), "expected a name other than 'all', '.' and '..', without '@' and ','"),
+        ({"arms": {"..": {}}}, ("arms", ".."), "expected a name other than 'all', '.' and '..', without '@' and ','"),
         ({"segments": {"s": {"unknown": "recent"}}}, ("segments", "s", "unknown"), "'recent' is not an id slot"),
     ],
 )
