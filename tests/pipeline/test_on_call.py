@@ -131,7 +131,7 @@ def test_a_hook_that_is_interrupted_changes_nothing(root: Path, capsys: pytest.C
             time.sleep(0.01)
         os.kill(os.getpid(), signal.SIGTERM)
 
-    thread = threading.Thread(target=interrupt)
+    thread = threading.Thread(target=interrupt, daemon=True)
     thread.start()
     assert transra(root, "run") == 0
     thread.join()
