@@ -50,6 +50,8 @@ FITS = {
     "simulate": set(),  # needs a ranking: test_simulate.py has one
     "purge": PUBLISHED,
     "neighbors": PUBLISHED,
+    "infer": PUBLISHED,
+    "report": set(),  # tests hide its library: test_report.py has both
     "card": PUBLISHED,
     "mlflow": set(),  # needs MLflow: test_model_keepers.py has it where it is installed
     "config check": ALL,
@@ -117,6 +119,10 @@ def test_a_command_on_a_config(root: Path, capsys: pytest.CaptureFixture[str], c
         words += ["pin", "p1"]
     if command == "score":
         words += [str(root / "data/demo/impressions"), str(root / "scored.parquet")]
+    if command == "infer":
+        words += [str(root / "data/demo/conversions"), str(root / "inferred.parquet"), "--source", "conversions"]
+    if command == "mlflow":
+        words += [(root / "mlruns").as_uri()]
     if command == "promote":
         words += ["no-run"]
     if command == "features":
