@@ -61,6 +61,7 @@ __all__ = [
     "infer_entities",
     "names_note",
     "plan_training",
+    "require_device",
     "tail_bias_fits",
     "train",
     "types_on_both_sides",
@@ -75,11 +76,19 @@ def plan_training(
 
     `start`: the checkpoint of stock PBG to begin with. `interrupted`: the training to go on with. `scratch`: where the
     model will lie. Raises DataError for names that the graph lacks and for a start that does not fit, ResourceError
-    where the machine is too small.
+    where the machine or its GPU is too small, ConfigError without the GPU that is asked for.
     """
     from pbg_transra.planning import plan
 
     return plan.plan_training(graph_dir, config, start, interrupted, scratch)
+
+
+def require_device(config: ModelConfig) -> None:
+    """Raises ConfigError where `model.device` asks for a GPU and there is none."""
+    if config.device == "cuda":  # whoever asks for none does not wait for torch
+        from pbg_transra.backends import choice
+
+        choice.require_device(config)
 
 
 def tail_bias_fits(graph_dir: Path, config: ModelConfig) -> bool:

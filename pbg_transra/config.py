@@ -44,7 +44,7 @@ class FreezeConfig(Section):
 class ModelConfig(Section):
     """What is trained, and how."""
 
-    without_effect = frozenset({"workers", "overlap", "checkpoint_seconds", "tensorboard"})
+    without_effect = frozenset({"workers", "device", "overlap", "checkpoint_seconds", "tensorboard"})
     # What an interrupted training may go on with; anything else would be another model.
     changes_on_resume: ClassVar[frozenset[str]] = frozenset(
         {"epochs", "lr", "relation_lr", "schedule", "pull", "relation_weights", "patience"}
@@ -166,6 +166,12 @@ class ModelConfig(Section):
         description="fused: closed-form gradients; reference: PyTorch's autograd, the same mathematics. "
         "PyTorch-BigGraph's own operators always run on the reference",
     )
+    device: Literal["auto", "cpu", "cuda"] = Field(
+        "cpu",
+        description="cpu: `workers` processes; cuda: a GPU, refused where there is none or where it is too small for "
+        "the resident partitions; auto: cuda where there is one that is large enough, else cpu. The same model but for "
+        "draws and rounding, as with other workers. PyTorch-BigGraph's own operators and the reference have no GPU",
+    )
     overlap: bool = Field(
         True, description="load the next partitions and save the last ones while a bucket trains; off: half the memory"
     )
@@ -252,6 +258,9 @@ class ModelConfig(Section):
             yield Problem(
                 ("batch_size",), f"{self.batch_size}: expected a multiple of batch_negatives ({self.batch_negatives})"
             )
+        if self.device == "cuda" and not self.fused:
+            expected = f"expected processor 'fused' and operator {', '.join(TWO_SIDED)}"
+            yield Problem(("device",), f"a GPU trains closed-form gradients alone: {expected}")
         if self.operator == "complex_diagonal" and self.dimension % 2:
             yield Problem(("dimension",), f"{self.dimension}: operator 'complex_diagonal' needs an even one")
 

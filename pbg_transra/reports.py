@@ -59,7 +59,7 @@ class TrainReport:
     `epochs` were trained, `loss` is that of the last one. `swap_seconds`: the workers stood still so long, waiting for
     partitions, edges and checkpoints. `validation_mrr`, `validation_retrieval`: pairs of epoch and MRR, or
     recall@20, whichever was measured; the model is that of `best_epoch`. `level`: of the kernels that ran last,
-    "avx512", "avx2", "baseline" or "torch"; "reference" where autograd trained.
+    "avx512", "avx2", "baseline" or "torch"; "reference" where autograd trained, "cuda" where a GPU did.
     """
 
     epochs: int
@@ -76,12 +76,14 @@ class TrainReport:
 
 @dataclass(frozen=True)
 class TrainingPlan:
-    """What a training will take: bytes of memory, of shared memory (a part of it) and of disk, and seconds."""
+    """What a training will take: bytes of memory, of shared memory (a part of it) and of disk, seconds, and bytes of a
+    GPU's memory where one trains."""
 
     memory: int
     shared_memory: int
     disk: int
     seconds: int
+    device: int = 0
 
 
 @dataclass(frozen=True)

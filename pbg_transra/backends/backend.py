@@ -13,6 +13,8 @@ from torch import Tensor
 
 from pbg_transra.backends.edges import Edges
 
+SEGMENT = 4_000_000  # edges between two looks at the clock: a bucket may be larger than what may be lost
+
 
 class Rates(NamedTuple):
     """Learning rates of entity vectors and of relations' parameters."""
@@ -48,7 +50,8 @@ class Resident:
 
 @dataclass(frozen=True)
 class Segment:
-    """Edges [begin, end) of a buffer, the partitions that their heads and tails lie in, and how they are trained.
+    """Edges [begin, end) of a buffer, at most SEGMENT, the partitions that their heads and tails lie in, and how they
+    are trained.
 
     What is drawn follows from `seed` alone.
     """

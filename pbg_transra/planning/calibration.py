@@ -18,7 +18,7 @@ from torch import Tensor
 
 from artifacts.graph import Bucket, EntityType, Graph, Side
 from pbg_transra.backends.backend import Capacity, Rates, Segment, opened
-from pbg_transra.backends.cpu import CPUBackend
+from pbg_transra.backends.choice import CPU, make_backend
 from pbg_transra.backends.edges import Edges
 from pbg_transra.config import ModelConfig
 from pbg_transra.planning.step_rate import step_rate
@@ -42,7 +42,9 @@ class Speed:
     synced: float
 
 
-def measure(graph: Graph, edges: EdgeFiles, config: ModelConfig, workers: int, directory: Path) -> Speed:
+def measure(
+    graph: Graph, edges: EdgeFiles, config: ModelConfig, workers: int, directory: Path, device: torch.device = CPU
+) -> Speed:
     """Needs a moment, and some megabytes in `directory`. Raises TransraError when a worker dies."""
     by_size = sorted((count, bucket) for bucket, count in edges.counts.items() if count)
     count, bucket = by_size[len(by_size) // 2]
@@ -51,7 +53,7 @@ def measure(graph: Graph, edges: EdgeFiles, config: ModelConfig, workers: int, d
     capacity = Capacity(slots_by_type(graph, overlap=False), 1, few.largest())
     with (
         scratch_directory(directory) as scratch,
-        opened(CPUBackend(graph, config, workers), capacity) as backend,
+        opened(make_backend(graph, config, workers, device), capacity) as backend,
     ):
         files = CheckpointFiles(scratch, {})
         residency = Residency(graph, capacity.slots, backend, files, random_initial(graph, config), config.lr)

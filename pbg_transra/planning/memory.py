@@ -7,11 +7,11 @@ from artifacts.errors import DataError
 from artifacts.graph import Graph
 from artifacts.resources import require_disk, require_memory, require_shared_memory
 from artifacts.section import did_you_mean
+from pbg_transra.backends.backend import SEGMENT
 from pbg_transra.backends.tail_bias import types_on_both_sides
 from pbg_transra.config import ModelConfig
 from pbg_transra.evaluation.entity_vectors import BLOCK_ROWS
 from pbg_transra.training.edge_files import EdgeFiles
-from pbg_transra.training.loop import SEGMENT
 from pbg_transra.training.residency import slots_of
 
 FLOAT = 4  # bytes
@@ -21,6 +21,7 @@ EDGE_IN_BATCHES = 72  # bytes: sorted by relation, by the workers, of a segment 
 SUMS_WHILE_SAVED = 3  # copies of a partition's Adagrad sums: PBG keeps them pickled
 MAIN_PROCESS = 360 << 20  # bytes: torch and PBG, as measured
 FORKED_WORKER, SPAWNED_WORKER = 50 << 20, 250 << 20  # bytes: a fork shares most of them
+GPU_LIBRARIES = 3 << 30  # bytes of the host that CUDA's take; not measured
 BUFFERS = 16  # vectors that a worker holds for each edge of a batch: two sides, their gradients, a few layouts
 HINT = "raise graph.partitions, lower model.dimension, or turn model.overlap off"
 
@@ -40,30 +41,44 @@ class Needs:
         require_disk(directory, self.disk, "training")
 
 
-def needs_of(graph: Graph, edges: EdgeFiles, config: ModelConfig, workers: int) -> Needs:
+def needs_of(graph: Graph, edges: EdgeFiles, config: ModelConfig, workers: int, device: str = "cpu") -> Needs:
     """Resident are the slots of each type (at most 4 of its partitions, 2 with `overlap` off) with their Adagrad sums,
     and the edges of the largest bucket (or chunk of it), twice with `overlap`.
 
     The disk holds the committed checkpoint, the next one and a snapshot, with validation the best one, and
-    with `max_drift` the first values.
+    with `max_drift` the first values. For a GPU ("cuda") the host holds what passes through: the largest partition,
+    and the edges of a bucket.
     """
-    row = (config.dimension + 1) * FLOAT
-    resident = sum(max(t.counts) * slots_of(graph, t.name, config.overlap) for t in graph.entity_types) * row
-    relations = len(graph.relations) * 2 * config.dimension * (config.dimension + 1) * FLOAT * 2
-    edge = EDGE_IN_BUFFER + (FLOAT if any(relation.weighted for relation in graph.relations) else 0)
-    edge += 2 * FLOAT if config.regularization else 0
-    shared = resident + relations + edges.largest() * edge * (2 if config.overlap else 1)
+    row, relations = (config.dimension + 1) * FLOAT, relation_bytes(graph, config)
+    of_edges = edges.largest() * edge_bytes(graph, config)
     working = edges.largest() * EDGE_WHILE_READ + min(edges.largest(), SEGMENT) * EDGE_IN_BATCHES
     working += max(max(t.counts) for t in graph.entity_types) * FLOAT * SUMS_WHILE_SAVED
-    buffers = BUFFERS * (config.batch_size + config.uniform_negatives) * config.dimension * FLOAT
-    processes = MAIN_PROCESS + workers * (buffers + (FORKED_WORKER if config.fused else SPAWNED_WORKER))
+    if device == "cpu":
+        resident = sum(max(t.counts) * slots_of(graph, t.name, config.overlap) for t in graph.entity_types) * row
+        shared = resident + relations + of_edges * (2 if config.overlap else 1)
+        buffers = BUFFERS * (config.batch_size + config.uniform_negatives) * config.dimension * FLOAT
+        working += workers * (buffers + (FORKED_WORKER if config.fused else SPAWNED_WORKER))
+    else:
+        shared = relations
+        working += max(max(t.counts) for t in graph.entity_types) * row + of_edges + GPU_LIBRARIES
     checkpoint = sum(t.count for t in graph.entity_types) * row + relations
     decays = sum(t.count for t in graph.entity_types) * FLOAT if config.regularization else 0
     return Needs(
-        memory=shared + working + validation_memory(config) + processes,
+        memory=shared + working + validation_memory(config) + MAIN_PROCESS,
         shared_memory=shared,
         disk=checkpoint * (3 + bool(config.validate_every) + bool(config.max_drift or config.freeze)) + decays,
     )
+
+
+def relation_bytes(graph: Graph, config: ModelConfig) -> int:
+    """At most: two projections and a translation of each, and their sums."""
+    return len(graph.relations) * 2 * config.dimension * (config.dimension + 1) * FLOAT * 2
+
+
+def edge_bytes(graph: Graph, config: ModelConfig) -> int:
+    """Of an edge in a buffer."""
+    weight = FLOAT if any(relation.weighted for relation in graph.relations) else 0
+    return EDGE_IN_BUFFER + weight + (2 * FLOAT if config.regularization else 0)
 
 
 def validation_memory(config: ModelConfig) -> int:

@@ -4,6 +4,8 @@ from pathlib import Path
 
 from artifacts.graph import load_graph
 from artifacts.resources import cpu_count
+from pbg_transra.backends.choice import chosen_device
+from pbg_transra.backends.device.room import device_bytes
 from pbg_transra.config import ModelConfig
 from pbg_transra.planning.calibration import measure
 from pbg_transra.planning.duration import expected_seconds
@@ -12,6 +14,7 @@ from pbg_transra.reports import TrainingPlan
 from pbg_transra.start.from_pbg import check_start
 from pbg_transra.training.checkpoint_files import CheckpointFiles
 from pbg_transra.training.edge_files import training_edges
+from pbg_transra.training.loop import capacity_of
 
 
 def plan_training(
@@ -19,15 +22,19 @@ def plan_training(
 ) -> TrainingPlan:
     """`start`: the checkpoint of stock PBG to begin with. `interrupted`: the training to go on with. `scratch`: where
     the model will lie. Raises DataError for names that the graph lacks and for a start that does not fit, ResourceError
-    where the machine is too small."""
+    where the machine or its GPU is too small, ConfigError without the GPU that is asked for."""
     graph = load_graph(graph_dir)
     check_names(graph, config)
     if start:
         check_start(start, graph_dir, config)
     edges, workers = training_edges(graph_dir, graph, config.edge_chunks), config.workers or cpu_count()
-    needs = needs_of(graph, edges, config, workers)
+    on_device = device_bytes(graph, config, capacity_of(graph, edges, config))
+    device = chosen_device(config, on_device)
+    needs = needs_of(graph, edges, config, workers, device.type)
     needs.require(scratch)
     done = CheckpointFiles(interrupted, {}).passes if interrupted else 0
-    speed = measure(graph, edges, config, workers, scratch)
+    speed = measure(graph, edges, config, workers, scratch, device)
+    workers = workers if device.type == "cpu" else 0  # a device's thread leaves the cores to what is read and written
     seconds = round(expected_seconds(graph, edges, config, workers, speed, done))
-    return TrainingPlan(needs.memory, needs.shared_memory, needs.disk, seconds)
+    taken = 0 if device.type == "cpu" else on_device
+    return TrainingPlan(needs.memory, needs.shared_memory, needs.disk, seconds, taken)

@@ -6,7 +6,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 
 from artifacts.graph import Bucket, Graph, Side
-from pbg_transra.backends.backend import Backend, Capacity, Rates, Segment
+from pbg_transra.backends.backend import SEGMENT, Backend, Capacity, Rates, Segment
 from pbg_transra.backends.divergence import located, require_finite
 from pbg_transra.backends.processor import leave_out_
 from pbg_transra.config import VALIDATION_METRICS, ModelConfig
@@ -20,8 +20,6 @@ from pbg_transra.training.learning_rates import rates_at
 from pbg_transra.training.residency import Residency, needed, slots_by_type
 from pbg_transra.training.schedule import Schedule
 from pbg_transra.training.validation import Validations
-
-SEGMENT = 4_000_000  # edges between two looks at the clock: a bucket may be larger than what may be lost
 
 
 def capacity_of(graph: Graph, edges: EdgeFiles, config: ModelConfig) -> Capacity:

@@ -7,7 +7,8 @@ from pathlib import Path
 from artifacts.graph import load_graph
 from artifacts.resources import cpu_count
 from pbg_transra.backends.backend import Backend, opened
-from pbg_transra.backends.cpu import CPUBackend
+from pbg_transra.backends.choice import chosen_device, make_backend
+from pbg_transra.backends.device.room import device_bytes
 from pbg_transra.config import ModelConfig
 from pbg_transra.evaluation.validator import validation
 from pbg_transra.pbg.schema import config_text
@@ -36,7 +37,7 @@ def train(
 ) -> TrainReport:
     """Trains into `model_dir`, going on from what it holds. For memory see `capacity_of` and the backend's `open`.
 
-    Raises DataError for a checkpoint of another model, and Diverged.
+    Raises DataError for a checkpoint of another model, Diverged, and what `chosen_device` does.
     """
     graph = load_graph(graph_dir)
     workers = config.workers or cpu_count()
@@ -51,7 +52,8 @@ def train(
     validations = Validations(files, config, validation(graph_dir, config))
     capacity = capacity_of(graph, edges, config)
     bound, held = drift_bound(model_dir, config), frozen(model_dir, graph, config)
-    with opened(CPUBackend(graph, config, workers), capacity) as backend:
+    device = chosen_device(config, device_bytes(graph, config, capacity))
+    with opened(make_backend(graph, config, workers, device), capacity) as backend:
         restore_relations(files, backend, held)
         residency = Residency(graph, capacity.slots, backend, files, random_initial(graph, config), config.lr, held)
         schedule = InOrder(graph, edges, config.seed)

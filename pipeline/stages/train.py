@@ -36,10 +36,11 @@ class Train(Stage):
         return paths, context.inputs.states(paths)
 
     def check(self, context: Context) -> list[str]:
-        from pbg_transra import chosen_level
+        from pbg_transra import chosen_level, require_device
 
         if self.applies(context) and context.config.trained.fused:
             chosen_level()
+            require_device(context.config.trained)
         return []
 
     def state(self, context: Context, upstream: str | None) -> dict[str, Any]:
@@ -68,6 +69,7 @@ class Train(Stage):
             "disk_bytes": plan.disk,
             "memory_bytes": plan.memory,
             "shared_memory_bytes": plan.shared_memory,
+            **({"gpu_memory_bytes": plan.device} if plan.device else {}),
             "seconds": plan.seconds,
         }
 

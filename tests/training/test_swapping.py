@@ -154,7 +154,7 @@ def test_a_backend_that_copies_trains_the_same(
     """Nothing but the backend knows where vectors and edges lie, so that a device may have memory of its own."""
     config = CONFIG.model_copy(update={"processor": processor, "checkpoint_seconds": 1e-9})
     expected = uninterrupted if processor == "fused" else trained(graph_dir, tmp_path / "shared", config)
-    monkeypatch.setattr(pbg_transra.training.train, "CPUBackend", CopyingBackend)
+    monkeypatch.setattr(pbg_transra.training.train, "make_backend", lambda *given: CopyingBackend(*given[:3]))
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:

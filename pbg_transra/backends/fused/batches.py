@@ -53,11 +53,21 @@ class Batcher:
         """All edges once. `edges` come shuffled; the order of batches is shuffled here, by torch's generator."""
         relations = edges.relations.numpy().astype(np.int32 if len(self.kinds) > 2**15 else np.int16)
         edges = edges[torch.from_numpy(np.argsort(relations, kind="stable"))]  # radix sort on 16 bits
-        counts = np.bincount(relations, minlength=len(self.kinds))
+        for starts, lengths in self.plan(np.bincount(relations, minlength=len(self.kinds))):
+            yield self._batch(edges, starts, lengths)
+
+    def plan(self, counts: Indices, generator: torch.Generator | None = None) -> list[tuple[Indices, Indices]]:
+        """Starts and lengths (G,) of the groups of each batch, among edges that are sorted by relation.
+
+        counts: (R,) edges of each relation. `generator` shuffles the batches, torch's own by default.
+        """
         starts = np.cumsum(counts) - counts
         plan = [*self._full(starts, counts), *self._mixed(starts, counts)]
-        for number in torch.randperm(len(plan)).tolist():
-            yield self._batch(edges, *plan[number])
+        return [plan[number] for number in torch.randperm(len(plan), generator=generator).tolist()]
+
+    def layout(self, lengths: Indices) -> Layout:
+        """That of a batch whose groups have so many edges, (G,)."""
+        return Layout(len(lengths), *self._chunks(int(lengths.max())), self.uniform)
 
     def _full(self, starts: Indices, counts: Indices) -> Iterator[tuple[Indices, Indices]]:
         """Starts and lengths (G,) of the groups of full batches."""
@@ -88,12 +98,10 @@ class Batcher:
         return self.size // self.piece
 
     def _batch(self, edges: Edges, starts: Indices, lengths: Indices) -> Batch:
-        per_group = int(lengths.max())
-        layout = Layout(len(starts), *self._chunks(per_group), self.uniform)
-        rows = torch.from_numpy(starts[:, None] + np.minimum(np.arange(per_group), lengths[:, None] - 1))
+        rows = torch.from_numpy(starts[:, None] + np.minimum(np.arange(lengths.max()), lengths[:, None] - 1))
         relations = edges.relations[torch.from_numpy(starts)]
         return Batch(
-            layout,
+            self.layout(lengths),
             relations if len(starts) > 1 and (relations != relations[0]).any() else relations[:1],
             edges.heads.take(rows),
             edges.tails.take(rows),

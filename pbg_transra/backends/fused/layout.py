@@ -51,9 +51,9 @@ class Layout:
 class Buffers:
     """The memory of a step, kept from batch to batch of the same layout; D is the dimension."""
 
-    def __init__(self, layout: Layout, dimension: int, dtype: torch.dtype) -> None:
+    def __init__(self, layout: Layout, dimension: int, dtype: torch.dtype, device: torch.device | None = None) -> None:
         def empty(*shape: int) -> Tensor:
-            return torch.empty(shape, dtype=dtype)
+            return torch.empty(shape, dtype=dtype, device=device)
 
         rows = 2 * layout.half
         per_group = layout.chunks * layout.size

@@ -47,8 +47,13 @@ class Relations:
         self.projections = [stack_([getattr(o, name) for o in projected], optimizer) for name in names]
         has_projection = torch.tensor([bool(operator.projection_names) for operator in operators])
         trained = torch.tensor([operator.translation.requires_grad for operator in operators])
-        self._fixed = None if trained.all() else ~trained  # translations that stay what they are
+        self.fixed = None if trained.all() else ~trained  # translations that stay what they are
         self.rows = (has_projection.cumsum(0) - 1).masked_fill_(~has_projection, -1)
+
+    @property
+    def stacks(self) -> list[Stack]:
+        """Translations, and one for each projection."""
+        return [self.translations, *self.projections]
 
     def spaces(self, relations: Tensor) -> Spaces:
         """Those of `relations` (G,), which all have a projection or none."""
@@ -62,8 +67,8 @@ class Relations:
         """Adagrad, in place; a relation may occur more than once."""
         rows = self.rows[relations]
         stack = self.translations
-        if self._fixed is not None:
-            gradients.translations.masked_fill_(self._fixed[relations].unsqueeze(1), 0)
+        if self.fixed is not None:
+            gradients.translations.masked_fill_(self.fixed[relations].unsqueeze(1), 0)
         kernels.step_components_(stack.values, stack.sums, relations, gradients.translations, self.lr)
         for stack, gradient in zip(self._projections(rows), gradients.projections, strict=True):
             kernels.step_components_(stack.values, stack.sums, rows, gradient.flatten(1), self.lr)

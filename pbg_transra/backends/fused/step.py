@@ -36,7 +36,8 @@ def gradients(
     The gradients by vectors lie in `buffers`, too, until the next step.
     """
     layout = buffers.layout
-    chunk_counts = (counts.unsqueeze(1) - torch.arange(layout.chunks) * layout.size).clamp_(0, layout.size)
+    chunks = torch.arange(layout.chunks, device=counts.device)
+    chunk_counts = (counts.unsqueeze(1) - chunks * layout.size).clamp_(0, layout.size)
     losses, by_spaces = kernels.gradients_(objective, buffers, spaces, weights, chunk_counts.flatten())
     if objective.pull:
         losses += pull_(objective.pull, spaces, counts, by_spaces)
@@ -47,10 +48,10 @@ def gradients(
 
 def pull_(pull: float, spaces: Spaces, counts: Tensor, by_spaces: Spaces) -> Tensor:
     """pull * edges * ||M - I||^2 over the projections: returned per group (G,), its gradients added to `by_spaces`."""
-    losses = torch.zeros(len(counts), dtype=torch.double)
+    losses = torch.zeros(len(counts), dtype=torch.double, device=counts.device)
     edges = counts if len(spaces.translations) == len(counts) else counts.sum(0, keepdim=True)
     for projection, by_projection in zip(spaces.projections, by_spaces.projections, strict=True):
-        offset = projection - torch.eye(projection.shape[1], dtype=projection.dtype)
+        offset = projection - torch.eye(projection.shape[1], dtype=projection.dtype, device=projection.device)
         by_projection.addcmul_(offset, edges.view(-1, 1, 1).to(offset.dtype), value=2 * pull)
         losses += pull * counts * offset.square().sum((1, 2), dtype=torch.double)
     return losses
@@ -65,11 +66,11 @@ def regularize_(
     Returned per group (G,); its gradients are added to those in `buffers`.
     """
     layout = buffers.layout
-    real = torch.arange(weights.shape[1]) < counts.unsqueeze(1)
+    real = torch.arange(weights.shape[1], device=counts.device) < counts.unsqueeze(1)
     factors = (weights * real).unsqueeze(2)
     of_heads, of_tails = (factors, factors) if decays is None else (factors * decay.unsqueeze(2) for decay in decays)
     vectors, by_vectors = layout.sides(buffers.vectors), layout.sides(buffers.gradients)
-    losses = torch.zeros(len(counts), dtype=torch.double)
+    losses = torch.zeros(len(counts), dtype=torch.double, device=counts.device)
     for rows, by_rows, of_side in (
         (vectors.heads, by_vectors.heads, of_heads),
         (vectors.tails, by_vectors.tails, of_tails),

@@ -7,7 +7,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from pbg_transra.backends.adagrad import step_components_, step_rows_
-from pbg_transra.backends.fused.layout import Buffers
+from pbg_transra.backends.fused.layout import Buffers, Layout
 from pbg_transra.backends.fused.objective import Objective
 from pbg_transra.backends.fused.products import multiply_, multiply_back_
 from pbg_transra.backends.fused.projection import Spaces, normalise_, normalise_back_, project_, project_back_
@@ -48,12 +48,11 @@ class TorchKernels:
         Distances also read `norms` and write `norm_gradients`.
         """
         layout, k = buffers.layout, buffers.layout.size
-        real = torch.arange(k) < counts.unsqueeze(1)
+        real = torch.arange(k, device=counts.device) < counts.unsqueeze(1)
         weights = weights.view(real.shape) * real
         heads, head_negatives, tails, tail_negatives = layout.sides(buffers.norms)
         heads, tails, apart = layout.chunked(heads), layout.chunked(tails), buffers.apart.view(real.shape)
-        head_negatives = head_negatives.repeat_interleave(layout.chunks, 0)
-        tail_negatives = tail_negatives.repeat_interleave(layout.chunks, 0)
+        head_negatives, tail_negatives = (of_chunks(layout, norms) for norms in (head_negatives, tail_negatives))
 
         products = torch.cat([buffers.within, layout.chunked(buffers.right)], 2)
         right = side_gradients(objective, products, heads, torch.cat([tails, tail_negatives], 1), apart, real, weights)
@@ -88,6 +87,11 @@ class TorchKernels:
             step_components_(table[row], sums[row], gradient, lr)
 
 
+def of_chunks(layout: Layout, of_groups: Tensor) -> Tensor:
+    """(G, U) as (G * chunks, U): a group's for each of its chunks."""
+    return of_groups.unsqueeze(1).expand(-1, layout.chunks, -1).reshape(layout.groups * layout.chunks, layout.uniform)
+
+
 def coalesced(rows: Tensor, gradients: Tensor) -> tuple[Tensor, Tensor]:
     """Each row once, with the sum of its gradients."""
     distinct, position = torch.unique(rows, return_inverse=True)
@@ -98,21 +102,26 @@ def side_gradients(
     objective: Objective, products: Tensor, own: Tensor, others: Tensor, apart: Tensor, real: Tensor, weights: Tensor
 ) -> SideGradients:
     """Loss and gradients of C chunks whose positives are the diagonal of `products` (C, k, k + U)."""
-    k = products.shape[1]
-    squared = own.unsqueeze(2) + others.unsqueeze(1) - 2 * products
-    squared.diagonal(dim1=1, dim2=2).copy_(apart)
+    k, distances = products.shape[1], objective.similarity in ("l2", "squared_l2")
+    squared = squared_distances(products, own, others, apart) if distances else products
     scores = similarity(objective, products, squared)
     positives = scores.diagonal(dim1=1, dim2=2).clone()
-    scores[..., :k].masked_fill_(~real.unsqueeze(1) | torch.eye(k, dtype=torch.bool), IGNORED)
+    scores[..., :k].masked_fill_(~real.unsqueeze(1) | torch.eye(k, dtype=torch.bool, device=real.device), IGNORED)
     losses, by_positives, by_scores = LOSSES[objective.loss](objective, positives, scores)
     by_scores.diagonal(dim1=1, dim2=2).copy_(by_positives)
     by_scores *= weights.unsqueeze(2)
-    if objective.similarity in ("dot", "cos"):
-        by_products, by_squared = by_scores.mul_(objective.scale), by_scores.new_zeros(1).expand_as(by_scores)
-    else:
-        by_squared = by_scores * distance_slope(objective, squared)
-        by_products = -2 * by_squared
-    return SideGradients(losses * weights, by_products, by_squared.sum(2), by_squared.sum(1))
+    if not distances:
+        by_products = by_scores.mul_(objective.scale)
+        return SideGradients(losses * weights, by_products, torch.zeros_like(own), torch.zeros_like(others))
+    by_squared = by_scores * distance_slope(objective, squared)
+    return SideGradients(losses * weights, -2 * by_squared, by_squared.sum(2), by_squared.sum(1))
+
+
+def squared_distances(products: Tensor, own: Tensor, others: Tensor, apart: Tensor) -> Tensor:
+    """(C, k, k + U), from inner products of that shape and squared lengths; the positives' are given."""
+    squared = own.unsqueeze(2) + others.unsqueeze(1) - 2 * products
+    squared.diagonal(dim1=1, dim2=2).copy_(apart)
+    return squared
 
 
 def similarity(objective: Objective, products: Tensor, squared: Tensor) -> Tensor:
