@@ -35,6 +35,8 @@ from partitioning.sources.frames import source_frames
 from partitioning.sources.unchanged import unchanged
 from partitioning.thinning.thin import thin
 
+_FLAGS_SHARE = 8  # of graph.memory_limit, which flags of the ends that occur may take
+
 
 def build_graph(
     config: GraphConfig,
@@ -96,7 +98,7 @@ def _finish(
     history = history_of(continuation, relations)
     window = scan.spilled.window.including(replay_held_out(spill, history, config))
     arrays = _keep_ledger(config, continuation, scan, destination, threads)
-    counts = Counts(spill, history, relations, entities)
+    counts = Counts(spill, history, relations, entities, config.memory_bytes // _FLAGS_SHARE)
     try:
         seen = write_buckets(
             spill,

@@ -2,20 +2,20 @@
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
 
 from artifacts.graph import SPLITS, Bucket, Side
-from artifacts.ordered import contains, merged, unique
+from partitioning.buckets.ends import open_ends
 from partitioning.edges.key import Indices, Keys
 from partitioning.edges.positions import Positions
 from partitioning.edges.spill import EdgeSpill
 from partitioning.entities.entity_map import EntityMap
 from partitioning.events.relations import NamedRelation
 from partitioning.ledger.arrays import KeepsArrays, degrees_name, ends_name
-from partitioning.ledger.history import END_BITS, History
+from partitioning.ledger.history import History
 
 
 class Counts:
@@ -30,9 +30,16 @@ class Counts:
     """
 
     def __init__(
-        self, spill: EdgeSpill, history: History, relations: list[NamedRelation], entities: dict[str, EntityMap]
+        self,
+        spill: EdgeSpill,
+        history: History,
+        relations: list[NamedRelation],
+        entities: dict[str, EntityMap],
+        memory: int,
     ) -> None:
-        self._grid, self._directory, self._history = spill.grid, spill.directory, history
+        """`memory`: bytes that flags of ends may take."""
+        self._grid = spill.grid
+        self._ends = open_ends(spill.directory, spill.grid, history, relations, entities, memory)
         self._lock = threading.Lock()
         self._positions = Positions(relations, entities.values())
         self._entities, self._relations = entities, len(relations)
@@ -64,28 +71,22 @@ class Counts:
                 np.add.at(self.degrees[part], at, np.int32(1))  # of its own dtype, else it takes 40 times as long
         else:
             self.held_out[part][at] = True  # safe without the lock: every thread writes the same value
-        ends = unique((relation << END_BITS) | offsets)
-        with self._lock, self._ends_path(side, part, split > 0).open("ab") as file:
-            ends.tofile(file)
+        self._ends.add(side, part, split > 0, relation, offsets)
 
     def close(self, arrays: KeepsArrays, threads: int) -> None:
         """Counts distinct entities; saves in `arrays` what a later graph continues from."""
-        parts = range(len(self.degrees))
+
+        def close(side: Side, part: int) -> Indices:
+            if arrays.keeps:
+                arrays.save(ends_name(side, part), self._ends.training(side, part))
+            return self._ends.distinct(side, part)
+
         with ThreadPoolExecutor(threads) as pool:
             for side in Side:
-                ends = pool.map(lambda part, side=side: self._close_ends(side, part, arrays), parts)
-                self.distinct[side] = np.sum(list(ends), axis=0)
+                parts = range(self._grid.partitions(side))
+                self.distinct[side] = np.sum(list(pool.map(partial(close, side), parts)), axis=0)
         for type, part, degrees in self._by_type():
             arrays.save(degrees_name(type, part), degrees)
-
-    def _close_ends(self, side: Side, part: int, arrays: KeepsArrays) -> Indices:
-        """Distinct entities (relations,) on a side of a partition."""
-        training, held = (self._spilled_ends(side, part, held) for held in (False, True))
-        counted = self._history.ends(side, part)
-        training = merged(counted, training[~contains(counted, training)]) if len(counted) else training
-        arrays.save(ends_name(side, part), training)
-        borders = np.arange(self._relations + 1) << END_BITS
-        return np.diff(np.searchsorted(training, borders) + np.searchsorted(held[~contains(training, held)], borders))
 
     def of_type(self, type: str) -> tuple[list[NDArray[np.int32]], list[NDArray[np.bool_]]]:
         """Training degrees of a type's entities and whether they occur in valid or test, partition by partition."""
@@ -98,10 +99,3 @@ class Counts:
     def _by_type(self) -> list[tuple[str, int, NDArray[np.int32]]]:
         """Type, partition and degrees (N,), a view, of every partition that has entities."""
         return [(type, part, d) for type in self._entities for part, d in enumerate(self.of_type(type)[0]) if len(d)]
-
-    def _spilled_ends(self, side: Side, part: int, held: bool) -> Indices:
-        path = self._ends_path(side, part, held)
-        return unique(np.fromfile(path, np.int64)) if path.exists() else np.empty(0, np.int64)
-
-    def _ends_path(self, side: Side, part: int, held: bool) -> Path:
-        return self._directory / f"ends-{side}-{part}{'-held' * held}"

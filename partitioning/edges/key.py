@@ -6,11 +6,12 @@ edges and the seed; the inverse bijection gives the edges back. Sorting plain in
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from artifacts.bucket_file import EdgeColumns
+from artifacts.bucket_file import EdgeColumns, narrowest
 from artifacts.errors import ResourceError
 from artifacts.graph import Side
 
@@ -58,6 +59,10 @@ class KeyLayout:
         """Offsets (N,) on a side of keys (N,)."""
         shift, bits = side.pick((self.rhs_bits, self.lhs_bits), (0, self.rhs_bits))
         return ((keys >> np.uint64(shift) if shift else keys) & np.uint64((1 << bits) - 1)).astype(np.int64)
+
+    def column_types(self, relations: int) -> tuple[np.dtype[Any], ...]:
+        """Types of lhs, rhs and rel in the files of a graph with so many relations."""
+        return tuple(map(narrowest, (self.lhs_bits, self.rhs_bits, max(relations - 1, 0).bit_length())))
 
     def columns(self, keys: Keys) -> EdgeColumns:
         """What keys (N,) are made of."""

@@ -80,23 +80,24 @@ def _edge_queries(
     grid: Grid,
     extra: dict[str, str],
 ) -> Iterator[str]:
-    """One query for each pair of entity types, so that each table of ids is loaded as seldom as possible.
+    """One query for each pair of entity types and kinds of ids, so that tables of ids are loaded as seldom as possible.
 
     Columns: bucket, split, time (of training events), key, and `extra` (SQL by name).
     """
-    rows: dict[tuple[str, str], list[str]] = {}
+    rows: dict[tuple[str, str, frozenset[Side]], list[str]] = {}
     for part in events:
         if sql := _event_query(engine, part, relations):
-            rows.setdefault((part.relation.lhs.type, part.relation.rhs.type), []).append(sql)
+            rows.setdefault((part.relation.lhs.type, part.relation.rhs.type, part.numbers), []).append(sql)
     layout = grid.layout
     more = "".join(f", {sql} AS {name}" for name, sql in extra.items())
-    for (lhs, rhs), parts in rows.items():
+    for (lhs, rhs, numbers), parts in rows.items():
+        left, right = ("number" if side in numbers else "id" for side in Side)
         yield (
             f"SELECT CAST(l.part * {grid.rhs_partitions} + r.part AS INTEGER) AS bucket, split, time, "
             f"(CAST(rel AS UBIGINT) << {layout.lhs_bits + layout.rhs_bits}) | "
             f"(CAST(l.id_offset AS UBIGINT) << {layout.rhs_bits}) | CAST(r.id_offset AS UBIGINT) AS key"
             f"{more} FROM ({' UNION ALL '.join(parts)}) e "
-            f"JOIN {ids[lhs].offsets} l ON l.id = e.lhs JOIN {ids[rhs].offsets} r ON r.id = e.rhs"
+            f"JOIN {ids[lhs].offsets} l ON l.{left} = e.lhs JOIN {ids[rhs].offsets} r ON r.{right} = e.rhs"
         )
 
 

@@ -19,13 +19,16 @@ from partitioning.sources.diagnosis import missing_value
 
 _HASH = "CAST(md5_number(id) >> 64 AS UBIGINT)"  # DuckDB's md5_number_lower, which is four times slower
 
+_NO_ID = "SELECT CAST(NULL AS VARCHAR) AS id WHERE false"
+_NUMBER = "CASE WHEN CAST(TRY_CAST(id AS BIGINT) AS VARCHAR) = id THEN TRY_CAST(id AS BIGINT) END"  # of '7', not '07'
+
 
 @dataclass(frozen=True)
 class IdTable:
     """SQL of the ids of a type, which `entities` counts.
 
     Attributes:
-        offsets: what follows FROM to read (id, part, id_offset), and hash where it was kept
+        offsets: what follows FROM to read (id, number, part, id_offset), and hash where it was kept
         ids: a query of the ids that are to be written, by partition and offset
         hashes: a query of the hashes of the same ids
     """
@@ -67,7 +70,7 @@ def map_ids(
     starts = [sum(counts[:part]) for part in range(partitions)]
     return IdTable(
         entities=EntityMap(type, counts, published.counts),
-        offsets=f"(SELECT *, rowid - {starts}[part + 1] AS id_offset FROM {name})",
+        offsets=f"(SELECT *, {_NUMBER} AS number, rowid - {starts}[part + 1] AS id_offset FROM {name})",
         ids=f"SELECT id FROM {name}",
         hashes=f"SELECT hash FROM {name}",
     )
@@ -94,7 +97,7 @@ def add_ids(engine: Engine, config: GraphConfig, events: list[Events], type: str
     counts = tuple(before + more for before, more in zip(published.counts, added, strict=True))
     return IdTable(
         entities=EntityMap(type, counts, published.counts),
-        offsets=name,
+        offsets=f"(SELECT *, {_NUMBER} AS number FROM {name})",
         ids=f"SELECT id {new} ORDER BY part, id_offset",
         hashes=f"SELECT hash {new} ORDER BY part, id_offset",
     )
@@ -103,10 +106,25 @@ def add_ids(engine: Engine, config: GraphConfig, events: list[Events], type: str
 def _found(config: GraphConfig, events: list[Events], type: str) -> str:
     """SQL of (id, hash, part) of the ids of events; those to forget are left out, and with them their edges."""
     part = f"CAST(hash % {config.partitions_of(type)} AS USMALLINT) AS part"
-    ids = f"SELECT DISTINCT id FROM ({occurring(events, type)})"
+    ids = _distinct(events, type)
     if config.forget:
         ids += f" ANTI JOIN ({forgotten_ids(type)}) USING (id)"
     return f"SELECT id, hash, {part} FROM (SELECT id, {_HASH} AS hash FROM ({ids}))"
+
+
+def _distinct(events: list[Events], type: str) -> str:
+    """SQL of the ids of a type, each once; a missing id is among them. Numbers are told apart before they are text."""
+    numbers = {(part.source.table, part.relation.side(side).column) for part in events for side in part.numbers}
+    columns = _columns(events, type)
+    ids = [
+        f"SELECT CAST(n AS VARCHAR) AS id FROM (SELECT DISTINCT {quoted(column)} AS n FROM {table} WHERE {where})"
+        if (table, column) in numbers
+        else f"SELECT {text(column)} AS id FROM {table} WHERE {where}"
+        for table, column, where in columns
+    ]
+    if len(columns) == 1 and columns[0][:2] in numbers:
+        return ids[0]
+    return f"SELECT DISTINCT id FROM ({' UNION ALL '.join(ids or [_NO_ID])})"
 
 
 def _counts(engine: Engine, events: list[Events], type: str, sql: str, partitions: int) -> tuple[int, ...]:
@@ -120,20 +138,22 @@ def _counts(engine: Engine, events: list[Events], type: str, sql: str, partition
 def occurring(events: list[Events], type: str) -> str:
     """SQL of the ids of a type, one for each place where it occurs; a missing id is among them."""
     rows = [
-        f"SELECT {text(column)} AS id FROM {table} WHERE {' OR '.join(sorted(conditions))}"
-        for (table, column), conditions in _columns(events, type).items()
+        f"SELECT {text(column)} AS id FROM {table} WHERE {where}" for table, column, where in _columns(events, type)
     ]
-    return " UNION ALL ".join(rows or ["SELECT CAST(NULL AS VARCHAR) AS id WHERE false"])
+    return " UNION ALL ".join(rows or [_NO_ID])
 
 
-def _columns(events: list[Events], type: str) -> dict[tuple[str, str], set[str]]:
-    """Of each column with ids of a type, the conditions of its rows: a column of several relations is read once."""
+def _columns(events: list[Events], type: str) -> list[tuple[str, str, str]]:
+    """Table, column and condition of all ids of a type: a column of several relations is read once."""
     columns: dict[tuple[str, str], set[str]] = {}
     for part in events:
         for side in part.relation.sides.values():
             if side.type == type:
                 columns.setdefault((part.source.table, side.column), set()).add(f"({part.condition})")
-    return {key: {"true"} if "(true)" in conditions else conditions for key, conditions in columns.items()}
+    return [
+        (table, column, "true" if "(true)" in conditions else " OR ".join(sorted(conditions)))
+        for (table, column), conditions in columns.items()
+    ]
 
 
 def _missing_id(engine: Engine, events: list[Events], type: str) -> Exception:

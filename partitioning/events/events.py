@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from artifacts.expressions.engine import Engine, text
+from artifacts.expressions.engine import Engine, quoted, text
 from artifacts.graph import SPLITS, Side
 from artifacts.moment import epoch_seconds
 from partitioning.config.sections import ConsentConfig, GraphConfig, RelationConfig
@@ -15,6 +15,9 @@ from partitioning.sources.table import Source, check_expression, has_rows
 
 # The split code of events whose split the hash of the edge decides, once the entities are mapped.
 BY_HASH = len(SPLITS)
+# Types of ids that DuckDB tells apart and finds as numbers, in half the time that text takes. Ids are still compared as
+# text: a number has one, and is found by it among ids of other columns that are text.
+NUMBERS = frozenset({"TINYINT", "SMALLINT", "INTEGER", "BIGINT", "UTINYINT", "USMALLINT", "UINTEGER"})
 
 
 @dataclass(frozen=True)
@@ -30,6 +33,7 @@ class Events:
     split: str
     moment: str  # epoch seconds that decide the split, NO_MOMENT where another rule does
     weight: str  # in units
+    numbers: frozenset[Side]  # whose ids are integers of at most 64 bits with a sign
 
     @property
     def condition(self) -> str:
@@ -42,8 +46,9 @@ class Events:
         return self.consented.before if self.consented else self.source
 
     def id(self, side: Side) -> str:
-        """SQL of the id on a side."""
-        return text(self.relation.side(side).column)
+        """SQL of the id on a side: a BIGINT where it is one of `numbers`, else text."""
+        column = self.relation.side(side).column
+        return f"CAST({quoted(column)} AS BIGINT)" if side in self.numbers else text(column)
 
 
 def declared_events(engine: Engine, config: GraphConfig, sources: dict[str, Source]) -> list[Events]:
@@ -65,8 +70,18 @@ def declared_events(engine: Engine, config: GraphConfig, sources: dict[str, Sour
             selected = tuple(_selected(config, relation, source))
             split, moment = _split(config, relation, source)
             weight = weight_units(relation, source, reference)
-            events.append(Events(index, looked_up, source, selected, consented, removed, split, moment, weight))
+            numbers = _numbers(engine, looked_up, source)
+            events.append(
+                Events(index, looked_up, source, selected, consented, removed, split, moment, weight, numbers)
+            )
     return events
+
+
+def _numbers(engine: Engine, relation: RelationConfig, source: Source) -> frozenset[Side]:
+    """Asked of the table itself: where ids are looked up, or are pseudonyms, its types are not those of the files."""
+    columns = ", ".join(f"{quoted(end.column)} AS {side}" for side, end in relation.sides.items())
+    types = engine.columns(f"SELECT {columns} FROM {source.table}")
+    return frozenset(side for side in Side if types[side] in NUMBERS)
 
 
 def _check_relation(engine: Engine, source: Source, relation: RelationConfig, path: str) -> None:

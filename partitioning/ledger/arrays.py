@@ -26,13 +26,17 @@ def ends_name(side: Side, part: int) -> str:
 
 
 class KeepsArrays(Protocol):
-    """Where a build puts what a later one continues from."""
+    """Where a build puts what a later one continues from. Without `keeps`, what is saved is lost."""
+
+    keeps: bool
 
     def save(self, name: str, array: NDArray[Any]) -> None: ...
 
 
 class LedgerArrays:
     """Arrays in the directory of a ledger."""
+
+    keeps = True
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
@@ -48,6 +52,8 @@ class LedgerArrays:
 
 class NoArrays:
     """A graph without append-only sources keeps nothing."""
+
+    keeps = False
 
     def save(self, name: str, array: NDArray[Any]) -> None:
         pass

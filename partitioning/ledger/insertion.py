@@ -23,7 +23,8 @@ class CountedEdges:
     """Training edges of a bucket that were counted before, in the order of their scrambled keys.
 
     Attributes:
-        columns: left-hand and right-hand offsets and relations (N,), mapped files where they are not in memory
+        columns: left-hand and right-hand offsets and relations (N,), mapped files, in their types, where they are not
+            in memory
         units: weights (N,) in units; None in a graph without weights
     """
 
@@ -97,7 +98,8 @@ class Insertion(NamedTuple):
             at = self.at[first:last] - start
             yield EdgeColumns(
                 *(
-                    np.insert(column[start:stop], at, added[first:last])
+                    # int64 first: the counted ones may have a narrower type than the new ones need
+                    np.insert(column[start:stop].astype(np.int64, copy=False), at, added[first:last])
                     for column, added in zip(self.counted.columns, new, strict=True)
                 )
             )

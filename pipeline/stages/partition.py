@@ -16,7 +16,7 @@ from pipeline.stages.stage import Stage
 
 
 class Partition(Stage):
-    name, version = "partition", 4
+    name, version = "partition", 5
 
     def section(self, context: Context) -> Section:
         return context.config.graph

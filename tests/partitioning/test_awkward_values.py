@@ -196,3 +196,22 @@ def test_a_field_of_a_struct_is_no_column(tmp_path):
     pq.write_table(table(x=[{"id": "a"}, {"id": "b"}]), tmp_path / "log.parquet")
     raw = config(sources=untimed(), relations=[relation(rhs={"type": "pin", "column": "x.id"})])
     check(failure(tmp_path, raw), DataError, "log.parquet: source 'log' has no column 'x.id'", "known: pin, user, x")
+
+
+def test_a_number_is_the_id_that_its_text_is(tmp_path):
+    """Integers are joined as numbers, and text beside them as text: 7 and '7' are one id, '07' and '7.0' others."""
+    texts = ["7", "07", " 7", "7.0", "+7", "-0", "0", str(-(2**63)), str(2**63 - 1), str(2**63)]
+    pq.write_table(pa.table({"user": texts, "pin": ["t"] * len(texts)}), tmp_path / "text.parquet")
+    numbers = [7, 0, -(2**63), 2**63 - 1, -1]
+    pq.write_table(pa.table({"user": numbers, "pin": ["n"] * len(numbers)}), tmp_path / "number.parquet")
+    pq.write_table(pa.table({"user": pa.array([7], pa.int8()), "pin": [7]}), tmp_path / "small.parquet")
+    pq.write_table(
+        pa.table({"user": pa.array([2**63, 7], pa.uint64()), "pin": ["u"] * 2}), tmp_path / "unsigned.parquet"
+    )
+    names = ["text", "number", "small", "unsigned"]
+    sources = {name: {"path": f"{name}.parquet"} for name in names}
+    graph = build(config(sources=sources, relations=[relation(source=names)]), tmp_path, tmp_path / "graph")
+    expected = [*((text, "t") for text in texts), *((str(number), "n") for number in numbers)]
+    expected += [("7", "7"), (str(2**63), "u"), ("7", "u")]
+    assert sorted(edge[2:] for edge in edges(tmp_path / "graph")) == sorted(expected)
+    assert sum(graph.entity_type("user").counts) == len({user for user, _ in expected})

@@ -88,7 +88,7 @@ def test_a_source_that_changes_while_it_is_read(tmp_path, change):
     assert list((tmp_path / "graph").rglob(".spill")) == []
 
 
-@pytest.mark.parametrize("megabytes", [1, 4, 16])
+@pytest.mark.parametrize("megabytes", [1, 3, 7])
 def test_a_limit_on_the_size_of_files_is_a_full_disk(tmp_path, megabytes):
     """As when the disk fills half-way: while ids, spilled edges or buckets are written."""
     count = 1_000_000

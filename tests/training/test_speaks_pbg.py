@@ -23,8 +23,20 @@ from pbg_transra.evaluation.report import evaluate
 from pbg_transra.start.from_pbg import adopt_checkpoint
 from pipeline.cli import main
 from tests.worlds.stock_checkpoints import Config, D, stock_config
+from tests.worlds.wide_graphs import widen
 
 EVENTS = 3000
+# torchbiggraph_train seeds its workers by their process numbers, and the order of buckets not at all.
+SEEDED = """
+import random, torch, functools, torchbiggraph.train as pbg
+class Same(random.Random):
+    def __init__(self):
+        super().__init__(0)
+random.Random, pool = Same, pbg.create_pool
+pbg.create_pool = lambda workers, *more, **named: pool(workers, None, functools.partial(torch.manual_seed, 0))
+torch.manual_seed(0)
+pbg.main()
+"""
 
 
 def run_config() -> Config:
@@ -217,6 +229,21 @@ def stock(root: Path, ours: Path) -> Path:
     (root / "stock.py").write_text(f"def get_torchbiggraph_config():\n    return {config!r}\n")
     pbg("train", root / "stock.py")
     return root / "stock"
+
+
+def test_it_trains_on_our_narrow_edges_as_on_its_own_wide_ones(root: Path, ours: Path, stock: Path) -> None:
+    """One worker and a seed: all numbers of both checkpoints are the same."""
+    shutil.copytree(ours / "graph", root / "wide")
+    widen(root / "wide")
+    for name, graph_dir in (("on_narrow", ours / "graph"), ("on_wide", root / "wide")):
+        text = (root / "stock.py").read_text().replace(str(ours / "graph"), str(graph_dir))
+        (root / f"{name}.py").write_text(text.replace(str(root / "stock"), str(root / name)))
+        subprocess.run([sys.executable, "-W", "ignore", "-c", SEEDED, str(root / f"{name}.py")], cwd=root, check=True)
+    for kind in load_graph(ours / "graph").entity_types:
+        for partition in range(kind.partitions):
+            one, other = (CheckpointManager(str(root / n)).read(kind.name, partition) for n in ("on_narrow", "on_wide"))
+            np.testing.assert_array_equal(one[0], other[0])
+            assert not np.array_equal(one[0], CheckpointManager(str(stock)).read(kind.name, partition)[0]), "unseeded"
 
 
 def test_training_goes_on_from_its_checkpoint(
