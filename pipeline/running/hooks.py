@@ -9,6 +9,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import IO
 
@@ -37,20 +38,60 @@ def run_hook(
 def _run(command: Sequence[str], facts: Mapping[str, str], root: Path) -> tuple[str, str | None]:
     """The last line that a command prints, and what went wrong with it."""
     try:
-        with _output() as output:
-            process = subprocess.Popen(
-                command,
-                cwd=root,
-                env={**os.environ, **facts},
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-            )
-            failed = _wait(process)
+        with _output() as output, _Hook() as hook:
+            failed = hook.run(command, {**os.environ, **facts}, root, output)
             return _last_line(output), failed
     except (OSError, ValueError) as error:  # it is not there, no program, or its environment is too large
         return "", f"cannot be run ({one_line(str(error))})"
+
+
+class _Hook:
+    """A process in a session of its own. As a context, a signal to us ends it, also while it starts, and does no more:
+    what it is told of is done."""
+
+    def __init__(self) -> None:
+        self._process: subprocess.Popen[bytes] | None = None
+        self._interrupted = False
+
+    def __enter__(self) -> "_Hook":
+        self._before = {one: signal.signal(one, self._interrupt) for one in (signal.SIGTERM, signal.SIGINT)}
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    def _interrupt(self, number: int, frame: object) -> None:
+        self._interrupted = True
+        self._kill()
+
+    def _kill(self) -> None:
+        if self._process is not None and self._process.returncode is None:
+            with suppress(ProcessLookupError):
+                os.killpg(self._process.pid, signal.SIGKILL)
+
+    def run(self, command: Sequence[str], environment: Mapping[str, str], root: Path, output: IO[bytes]) -> str | None:
+        """Waits for the command; returns what went wrong with it."""
+        self._process = subprocess.Popen(
+            command,
+            cwd=root,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+        if self._interrupted:  # while it was being started
+            self._kill()
+        try:
+            code = self._process.wait(HOOK_SECONDS)
+        except subprocess.TimeoutExpired:
+            self._kill()
+            self._process.wait()
+            return f"was killed after {HOOK_SECONDS:g} s"
+        if self._interrupted:
+            return "was interrupted"
+        return None if code == 0 else f"ended with exit code {code}"
 
 
 def _output() -> IO[bytes]:
@@ -65,16 +106,3 @@ def _last_line(output: IO[bytes]) -> str:
     output.seek(max(0, output.seek(0, os.SEEK_END) - _MOST))
     lines = output.read().decode(errors="replace").splitlines()
     return lines[-1] if lines else ""
-
-
-def _wait(process: "subprocess.Popen[bytes]") -> str | None:
-    """What went wrong with a process that has been started. A signal to us ends it, and is not passed on: what the hook
-    is told of is done."""
-    try:
-        code = process.wait(HOOK_SECONDS)
-    except (subprocess.TimeoutExpired, KeyboardInterrupt) as error:
-        os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
-        interrupted = isinstance(error, KeyboardInterrupt)
-        return "was interrupted" if interrupted else f"was killed after {HOOK_SECONDS:g} s"
-    return None if code == 0 else f"ended with exit code {code}"

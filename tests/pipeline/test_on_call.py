@@ -5,6 +5,7 @@ import os
 import re
 import signal
 import stat
+import subprocess
 import threading
 import time
 from pathlib import Path
@@ -109,7 +110,8 @@ def test_a_hook_changes_nothing(
     fails: bool,
 ) -> None:
     """Whether it fails, hangs or is not there."""
-    monkeypatch.setattr(hooks, "HOOK_SECONDS", 0.5)
+    if "killed after" in said:  # the others may be slow to start
+        monkeypatch.setattr(hooks, "HOOK_SECONDS", 0.5)
     write_config(root)
     assert transra(root, "run") == 0
     first = latest_of(root)
@@ -136,6 +138,26 @@ def test_a_hook_that_is_interrupted_changes_nothing(root: Path, capsys: pytest.C
     assert transra(root, "run") == 0
     thread.join()
     assert "on_success: sh was interrupted; the exit code stays 0" in capsys.readouterr().err
+
+
+def test_a_signal_while_a_hook_starts_leaves_none_behind(
+    root: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Its process is there before we know its number."""
+    whole, started = subprocess.Popen, []
+
+    def start(*given: Any, **more: Any) -> Any:
+        started.append(whole(*given, **more))
+        os.kill(os.getpid(), signal.SIGTERM)
+        return started[0]
+
+    write_config(root)
+    assert transra(root, "run") == 0
+    write_config(root, on_success=["sleep", "60"])
+    monkeypatch.setattr(hooks.subprocess, "Popen", start)
+    assert transra(root, "run") == 0
+    assert started[0].returncode == -signal.SIGKILL
+    assert "on_success: sleep was interrupted; the exit code stays 0" in capsys.readouterr().err
 
 
 def test_an_interrupted_command_calls_no_hook(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
