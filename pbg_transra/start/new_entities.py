@@ -24,6 +24,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch.nn.functional import embedding_bag
 
 from artifacts.bucket_file import BucketFile
 from artifacts.graph import Bucket, EntityType, Graph, Side, bucket_path
@@ -83,9 +84,10 @@ class NewEntities:
         for column, (relation, side) in enumerate(ends):
             own, other = self._views(relation, side)
             grams[column] = (own.matrix.T @ own.matrix).ravel()
-            for offsets, says, weight in self._edges(kind, partition, place, relation, side, other):
-                _add(right, offsets, ((says - own.offset) @ own.matrix) * weight[:, None])
-                _add(weights[:, column : column + 1], offsets, weight[:, None])
+            said = np.zeros_like(right)
+            for edges in self._edges(kind, partition, place, relation, side, other):
+                edges.add(said, weights[:, column])
+            right += (said - weights[:, column, None] * own.offset) @ own.matrix
         placed = weights.sum(1) > 0
         return np.flatnonzero(place >= 0)[placed], _solutions(grams, weights[placed], right[placed])
 
@@ -98,8 +100,8 @@ class NewEntities:
 
     def _edges(
         self, kind: EntityType, partition: int, place: Array, index: int, side: Side, other: Affine
-    ) -> Iterator[tuple[Array, Array, Array]]:
-        """Yields places of new entities (E,), what the other ends of their edges say (E, D), and weights (E,)."""
+    ) -> "Iterator[_Edges]":
+        """Yields edges of new entities with known ones."""
         relation = self.graph.relations[index]
         far = self.graph.entity_type(relation.type(side.other))
         factor = self.model.relation_weights.get(relation.name, 1.0)
@@ -112,8 +114,9 @@ class NewEntities:
                 chosen = (place[mine] >= 0) & known[theirs]
                 if chosen.any():
                     table = self.table(far.name, far_partition) if table is None else table
-                    says = other(table[theirs[chosen]])
-                    yield place[mine[chosen]], self._said(says), weight[chosen] * np.float32(factor)
+                    ends, which = np.unique(theirs[chosen], return_inverse=True)
+                    says = self._said(other(table[ends]))
+                    yield _Edges(place[mine[chosen]], which, says, weight[chosen] * np.float32(factor))
 
     def _of_relation(self, bucket: Bucket, index: int, side: Side) -> Iterator[tuple[Array, Array, Array]]:
         """Yields offsets on the side and on the other one, and weights, of the edges of a relation, (E,) each."""
@@ -137,11 +140,26 @@ def _places(known: NDArray[np.bool_]) -> NDArray[np.int64]:
     return np.where(known, -1, np.cumsum(~known) - 1)
 
 
-def _add(sums: Array, places: Array, values: Array) -> None:
-    """Adds values (E, K) to rows of `sums` in place, always in the same order."""
-    order = np.argsort(places, kind="stable")
-    rows, starts = np.unique(places[order], return_index=True)
-    sums[rows] += np.add.reduceat(values[order], starts, axis=0)
+@dataclass(frozen=True)
+class _Edges:
+    """Edges of new entities: places of these (E,), which of the far ends each leads to (E,), what those say (U, D), and
+    weights (E,)."""
+
+    places: Array
+    which: Array
+    says: Array
+    weights: Array
+
+    def add(self, said: Array, total: Array) -> None:
+        """Adds what each new entity is told to `said` (M, D), and the weight of that to `total` (M,), in place; always
+        in the same order."""
+        order = np.argsort(self.places, kind="stable")
+        rows, starts = np.unique(self.places[order], return_index=True)
+        which, weights = torch.from_numpy(self.which[order]), self.weights[order]
+        says, bags = torch.from_numpy(np.ascontiguousarray(self.says, np.float32)), torch.from_numpy(starts)
+        sums = embedding_bag(which, says, bags, mode="sum", per_sample_weights=torch.from_numpy(weights))
+        said[rows] += sums.numpy()
+        total[rows] += np.add.reduceat(weights, starts)
 
 
 def _solutions(grams: Array, weights: Array, right: Array) -> Array:
