@@ -21,7 +21,7 @@ ifneq ($(filter $(CONFIG),configs/demo.json configs/demo_rank.json),)
 INPUT := $(DEMO_DATA)
 endif
 
-.PHONY: help venv partition train evaluate export rank nightly status test test-slow consent-check lint wheel check-wheel schema real-impressions bench-rank bench-rank-memory bench-rank-speed bench-score bench-append bench-import bench-train bench-swap faults faults-long byte-rail bench-retrieval bench-evaluate bench-neighbors experiments clean
+.PHONY: help venv partition train evaluate export rank nightly status test test-slow consent-check lint wheel check-wheel schema real-impressions bench-rank bench-rank-memory bench-rank-speed bench-score bench-append bench-warm bench-infer bench-import bench-train bench-swap faults faults-long byte-rail bench-retrieval bench-evaluate bench-neighbors experiments clean
 
 help:  ## This list
 	@echo "usage: make TARGET [CONFIG=configs/demo.json] [ARGS='--set model.epochs=3']"
@@ -144,6 +144,12 @@ byte-rail: venv  ## Digests of what three runs make, to hold a change of structu
 
 bench-append: venv  ## A night that adds 1 % to append-only logs against a full build
 	$(BIN)/python -m benchmarks.bench_append $(ARGS)
+
+bench-warm: venv  ## Ten nights of a demo world, warm beside cold: quality, seconds, new users, drift, yesterday's ranker
+	$(BIN)/python -m benchmarks.bench_warm benchmarks/out/warm $(ARGS)
+
+bench-infer: venv  ## Vectors for 100,000 new users by `transra infer`: seconds, and the closed form alone
+	$(BIN)/python -m benchmarks.bench_infer benchmarks/out/infer $(ARGS)
 
 # PyKEEN has requirements of its own, so it gets an environment of its own; torch first, as above.
 PYKEEN := benchmarks/out/pykeen
