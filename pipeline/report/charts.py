@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from bokeh.models import (
+    BasicTicker,
     BoxZoomTool,
     ColumnDataSource,
     FactorRange,
@@ -100,6 +101,8 @@ def lines(
         plot.y_range = Range1d(0, highest * 1.08)
     plot.add_tools(HoverTool(tooltips=[("", "@of"), (x_label, "@x{0,0.[000]}"), (y_label, "@y{0,0.[0000]}")]))
     _axes(plot, _most(x for one in series for x in one.x), _most(y for one in series for y in one.y))
+    if not x_log and all(isinstance(x, int) for one in series for x in one.x):
+        plot.xaxis.ticker = BasicTicker(min_interval=1, desired_num_ticks=5)
     _legend(plot, [one.name for one in series])
     return plot
 

@@ -21,6 +21,7 @@ MOST_RELATIONS = 20
 BLOCK = 1 << 20  # edges read at a time
 
 Rows = NDArray[np.int64]
+NONE: Rows = np.empty(0, np.int64)
 
 
 @dataclass(frozen=True)
@@ -51,7 +52,7 @@ def popularity(
                 counts[index] += np.bincount(tails, minlength=asked[index].tails)
             known[index].append(_pairs(asked[index], heads, tails))
     found = {
-        graph.relations[index].name: _recall(one, counts[index], np.unique(np.concatenate([*known[index], []])), k)
+        graph.relations[index].name: _recall(one, counts[index], np.unique(np.concatenate([NONE, *known[index]])), k)
         for index, one in asked.items()
         if len(one.heads)
     }
@@ -63,19 +64,19 @@ def popularity(
 
 def _asked(directory: Path, graph: Graph, split: str, index: int) -> _Asked:
     edges = [(heads, tails) for _, heads, tails in _edges(directory, graph, split, [index])]
-    heads = np.concatenate([np.empty(0, np.int64), *(one for one, _ in edges)])
-    tails = np.concatenate([np.empty(0, np.int64), *(one for _, one in edges)])
+    heads = np.concatenate([NONE, *(one for one, _ in edges)])
+    tails = np.concatenate([NONE, *(one for _, one in edges)])
     distinct = np.unique(heads)
     if len(distinct) > MOST_HEADS:
         distinct = np.sort(np.random.default_rng(0).choice(distinct, MOST_HEADS, replace=False))
-    empty = _Asked(distinct, np.empty(0, np.int64), graph.entity_type(graph.relations[index].rhs).count)
+    empty = _Asked(distinct, NONE, graph.entity_type(graph.relations[index].rhs).count)
     return _Asked(distinct, np.unique(_pairs(empty, heads, tails)), empty.tails)
 
 
 def _pairs(asked: _Asked, heads: Rows, tails: Rows) -> Rows:
     """Edges of heads that ask, as position * N + tail."""
     if not len(asked.heads):
-        return np.empty(0, np.int64)
+        return NONE
     at = np.minimum(np.searchsorted(asked.heads, heads), len(asked.heads) - 1)
     mine = asked.heads[at] == heads
     return at[mine] * asked.tails + tails[mine]

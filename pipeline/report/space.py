@@ -11,7 +11,7 @@ from artifacts.embeddings import Embeddings
 from artifacts.printable import one_line
 from pipeline.report import charts, shown
 from pipeline.report.facts import Facts
-from pipeline.report.graph import degree_sums
+from pipeline.report.graph import MOST_DEGREES, degree_sums
 from pipeline.report.parts import Panel, Section, Table
 
 MOST_POINTS = 3000  # on the map
@@ -135,11 +135,13 @@ def drawn_examples(export: Embeddings) -> list[Example]:
 def _chosen(export: Embeddings, name: str, count: int) -> tuple[Rows, list[int | None]]:
     """Half of them with the most edges, the rest at random."""
     degrees, every = export.degrees(name), export.count(name)
-    total = None if degrees is None else degree_sums(degrees)
-    top = np.empty(0, np.int64) if total is None else np.argsort(-total, kind="stable")[: count // 2]
     drawn = np.random.default_rng(0).choice(every, min(every, 2 * count), replace=False)
+    if degrees is None:
+        return drawn[:count], [None] * min(count, every)
+    step = max(1, every // MOST_DEGREES)
+    top = step * np.argsort(-degree_sums(degrees, step), kind="stable")[: count // 2]
     rows = np.concatenate([top, drawn[~np.isin(drawn, top)]])[: min(count, every)]
-    return rows, [None] * len(rows) if total is None else [int(total[row]) for row in rows]
+    return rows, [int(total) for total in degree_sums(degrees[rows])]
 
 
 def _near(export: Embeddings, name: str, rows: Rows, to: str) -> list[list[tuple[str, float]]]:
