@@ -22,7 +22,10 @@ class Table:
     rows: Sequence[Sequence[Any]]
 
     def html(self, caption: str) -> str:
-        head = "".join(f'<th scope="col">{escape(column)}</th>' for column in self.columns)
+        head = "".join(
+            f'<th scope="col"{_numeric(self.rows[0][index]) if self.rows else ""}>{escape(column)}</th>'
+            for index, column in enumerate(self.columns)
+        )
         body = "".join(self._row(row) for row in self.rows[:MOST_ROWS])
         left = len(self.rows) - MOST_ROWS
         more = f"<p>{left:,} more rows are in the run's files.</p>" if left > 0 else ""

@@ -59,11 +59,11 @@ def share(value: float | None) -> str:
     return "–" if value is None else f"{value:.1%}"
 
 
-def html(value: Any) -> str:
+def html(value: Any, most: int = 400) -> str:
     """A table's cell: numbers as `number` has them, text of the data isolated, so that its direction stays its own."""
     if value is None or isinstance(value, int | float):
         return escape(number(value))
-    return f"<bdi>{escape(name(str(value), 400))}</bdi>"
+    return f"<bdi>{escape(name(str(value), most))}</bdi>"
 
 
 def words(text: str) -> str:

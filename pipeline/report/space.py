@@ -153,11 +153,11 @@ def _article(example: Example) -> str:
     edges = "" if example.degree is None else f" · {example.degree:,} training edges"
     lists = "".join(
         f"<div><h4>{escape(to)}</h4><ol>"
-        + "".join(f"<li>{shown.html(id)} <span>{score:.3f}</span></li>" for id, score in near)
+        + "".join(f"<li>{shown.html(id, shown.MOST_LETTERS)} <span>{score:.3f}</span></li>" for id, score in near)
         + "</ol></div>"
         for to, near in example.near.items()
         if near
     )
     key = escape(one_line(f"{example.type} {example.id}").lower()[:400])
-    summary = f"{shown.html(example.id)} <span>{escape(example.type)}{edges}</span>"
+    summary = f"{shown.html(example.id, shown.MOST_LETTERS)} <span>{escape(example.type)}{edges}</span>"
     return f'<details data-key="{key}"><summary>{summary}</summary><div class="lists">{lists}</div></details>'

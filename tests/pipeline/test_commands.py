@@ -44,7 +44,6 @@ FITS = {
     "run": ALL,
     "tune": ALL,
     "features": set(),  # needs a ranker and a published run: test_features.py has both
-    "report": set(),  # tests of other things do without its library: test_report.py has it
     "status": ALL,
     "promote": set(),
     "rollback": set(),  # need a second run: test_gate.py has one
