@@ -23,7 +23,7 @@ def ranking(facts: Facts) -> Section:
     panels = [
         panel for task in tasks for panel in (_auc(metrics, task), _calibration(metrics, task), _gains(metrics, task))
     ]
-    panels += [_matches(metrics), _attention(metrics), _scorer(facts)]
+    panels += [_matches(metrics), *_attention(metrics), _scorer(facts)]
     rows = ", ".join(f"{split} {found['rows']:,}" for split, found in metrics["rows"].items())
     return Section("ranker", "Ranker", panels, lead=f"Impressions: {rows}. Intervals are of 95 %, drawn by user.")
 
@@ -126,10 +126,33 @@ def _matches(metrics: dict[str, Any]) -> Panel:
     return Panel("How much of the log the exports know", Table(columns, rows))
 
 
-def _attention(metrics: dict[str, Any]) -> Panel:
-    return Panel(
-        "Attention weights", note="`transra rank` does not record attention weights, so there are none to show."
-    )
+def _attention(metrics: dict[str, Any]) -> list[Panel]:
+    """What the arms with attention look at: the tokens of their context, and the places of their lists."""
+    found = {name: arm["attention"] for name, arm in metrics["arms"].items() if arm.get("attention")}
+    if not found:
+        note = "No arm has attention, or its training is of a version that did not record the weights."
+        return [Panel("Attention weights", note=note)]
+    slots = list(dict.fromkeys(slot for one in found.values() for slot in one["context"]))
+    arms = list(found)[: len(charts.MARKERS)]
+    series = [Series(arm, [found[arm]["context"].get(slot) for slot in slots]) for arm in arms]
+    rows = [(slot, *(found[arm]["context"].get(slot) for arm in arms)) for slot in slots]
+    note = "Mean weight of each slot in the attention of the row's context, over heads and the first test rows."
+    table, chart = Table(("slot", *arms), rows), charts.dots(slots, series, "mean weight")
+    return [Panel("Attention weights by slot", table, chart, note), *_list_attention(found)]
+
+
+def _list_attention(found: dict[str, Any]) -> list[Panel]:
+    lists = [(f"{slot}, {arm}", one) for arm, of_arm in found.items() for slot, one in of_arm["lists"].items()]
+    if not lists:
+        return []
+    series = [Series(name, one["places"], list(range(1, len(one["places"]) + 1))) for name, one in lists]
+    rows: list[tuple[Any, ...]] = [
+        (name, place, weight) for name, one in lists for place, weight in enumerate(one["places"], 1)
+    ]
+    rows += [(name, "none of them", one["empty"]) for name, one in lists]
+    note = "Mean weight of each place of a list, in the log's order, over rows with something in it."
+    chart = charts.lines(series, "place in the list", "mean weight")
+    return [Panel("Attention weights in lists", Table(("list, arm", "place", "weight"), rows), chart, note)]
 
 
 def _scorer(facts: Facts) -> Panel:

@@ -19,6 +19,7 @@ from ranker.config.arms import ArmConfig
 from ranker.config.sections import RankerConfig
 from ranker.data.prepare import Progress
 from ranker.data.records import SPLITS, Split, Summary
+from ranker.evaluation.attention import mean_attention
 from ranker.evaluation.comparison import Judge, compare
 from ranker.evaluation.predictions import Logits, Truth, predict
 from ranker.experiment.reuse import digest, export_identity, kept_place, place_of
@@ -107,6 +108,8 @@ class Trials:
         logits: dict[str, Any] = self._predict(model, place, test, contestant.export, found.best)
         np.savez(place / "test_logits.npz", **logits)
         result = {"parameters": model.budget(), "best": found.best, "steps": found.step, "seconds": seconds}
+        if (attention := mean_attention(model, test, contestant.export)) is not None:
+            result["attention"] = attention
         write_json(place / "training.json", {**result, "history": found.history})
         (place / "state.pt").unlink()
         self.tell(TrialEnded(contestant.name, seed, seconds, reused=False))
@@ -137,6 +140,8 @@ class Trials:
                 "parameters": records[seeds[0]]["parameters"],
                 "seconds": float(np.mean([record["seconds"] for record in records.values()])),
             }
+            if attention := records[seeds[0]].get("attention"):  # trainings of earlier versions have none
+                arms[contestant.name]["attention"] = attention
         comparisons = {}
         for task in self.config.labels.tasks:
             judged = {c.name: judge.task(task, {seed: self._logits(c, seed) for seed in seeds}) for c in contestants}

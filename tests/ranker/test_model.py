@@ -18,6 +18,7 @@ from ranker.data.prepare import prepare
 from ranker.data.records import Split, Summary
 from ranker.data.slots import Layout
 from ranker.data.windows import Windows
+from ranker.evaluation.attention import ROWS, mean_attention
 from ranker.model.attention import ListAttention
 from ranker.model.dropout import Dropout
 from ranker.model.id_embedding import IdEmbedding
@@ -250,6 +251,17 @@ def test_attention_weights_can_be_read(summary: Summary, export: Embeddings, tra
         assert torch.allclose(found.sum(dim=2), torch.ones(64, 2), atol=1e-5)
     absent = (batch.rows[:, 1:6] < 0).unsqueeze(1).expand(-1, 2, -1)
     assert (weights["recent"][:, :, 1:][absent] == 0).all()
+
+
+def test_mean_attention_is_that_of_the_first_rows(summary: Summary, export: Embeddings, train: Split) -> None:
+    model = build(summary, export, "attention")
+    found = mean_attention(model, train, 0)
+    assert found is not None and sum(found["context"].values()) == pytest.approx(1, abs=1e-4)
+    assert len(found["context"]) == 3
+    of_list = found["lists"]["recent"]
+    assert of_list["empty"] + sum(of_list["places"]) == pytest.approx(1, abs=1e-4)
+    assert 0 < of_list["rows"] <= ROWS and len(of_list["places"]) == 5
+    assert mean_attention(build(summary, export, "none"), train, 0) is None
 
 
 def test_list_attention_is_attention_with_keys_and_values() -> None:

@@ -57,6 +57,9 @@ def add_ranking(run: Run) -> None:
     """Gives a run the record of a ranking that was never made."""
     record = json.loads((run.directory("export") / "stage.json").read_text())
     arms = {name: {"parameters": {"network": 10}, "ctr": _task(0.6 + 0.05 * i)} for i, name in enumerate(HOSTILE[:3])}
+    attended = {"context": {HOSTILE[4]: 0.4, HOSTILE[1]: 0.6}, "lists": {HOSTILE[4]: {"rows": 3, "empty": 0.2}}}
+    attended["lists"][HOSTILE[4]]["places"] = [0.5, 0.2, 0.1]
+    arms[HOSTILE[2]]["attention"] = attended
     comparisons = [
         {
             "arm": arm,
