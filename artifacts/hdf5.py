@@ -15,6 +15,7 @@ import h5py
 import numpy as np
 
 from artifacts.errors import DataError
+from artifacts.interrupts import called_by_c
 from artifacts.regular import open_regular
 
 # What h5py raises for a damaged or hostile file, by the place where it stumbles.
@@ -30,20 +31,25 @@ class CheckedStream:
         self._position = 0
         self.error: BaseException | None = None
 
+    @called_by_c
     def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
         base = {os.SEEK_SET: 0, os.SEEK_CUR: self._position}
         self._position = offset + (os.fstat(self._handle).st_size if whence == os.SEEK_END else base[whence])
         return self._position
 
+    @called_by_c
     def tell(self) -> int:
         return self._position
 
+    @called_by_c
     def read(self, count: int) -> bytes:
         return os.pread(self._handle, count, self._position)
 
+    @called_by_c
     def readinto(self, buffer: memoryview) -> int:
         return os.preadv(self._handle, [buffer], self._position)
 
+    @called_by_c
     def write(self, data: memoryview) -> int:
         done = 0
         try:
@@ -54,6 +60,7 @@ class CheckedStream:
         self._position += len(data)
         return len(data)
 
+    @called_by_c
     def truncate(self, size: int) -> int:
         try:
             if self.error is None:
@@ -67,6 +74,7 @@ class CheckedStream:
             error = OSError(error.errno, error.strerror, str(self._path))
         self.error = error
 
+    @called_by_c
     def flush(self) -> None:
         """Nothing is held back."""
 

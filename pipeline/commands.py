@@ -192,6 +192,7 @@ def roll_back(options: argparse.Namespace) -> dict[str, Any]:
 
 def move_latest(options: argparse.Namespace, move: Callable[[Any], Any]) -> dict[str, Any]:
     """Moves `latest` to the run that `move` returns, under the lock."""
+    from pipeline.running.publication import settled
     from pipeline.running.store import follow_latest
     from pipeline.workspace.lock import locked
     from pipeline.workspace.owner import require_own
@@ -206,6 +207,7 @@ def move_latest(options: argparse.Namespace, move: Callable[[Any], Any]) -> dict
     with locked(context.workspace.path):
         run = move(context)
         follow_latest(context)
+        settled(context)
     context.console.say(f"{options.command}: latest is {run.id}, it was {before.id if before else 'none'}")
     return {"latest": run.id, "latest_before": before.id if before else None}
 

@@ -9,8 +9,9 @@ from typing import Any
 import duckdb
 import pyarrow as pa
 
-from artifacts.errors import DataError, ResourceError
+from artifacts.errors import DataError, ResourceError, TransraError
 from artifacts.exhausted import exhausted, first_line, is_full
+from artifacts.interrupts import asked
 from artifacts.patterns import MAGIC
 
 _CSV_LINE = re.compile(r"CSV Error on Line: (\d+)")
@@ -121,18 +122,23 @@ def translated(asks: str = MEMORY_LIMIT) -> Iterator[None]:
     """Raises DuckDB's and the disk's errors as DataError (with file and line) or ResourceError."""
     try:
         yield
-    except duckdb.OutOfMemoryException as error:
-        raise ResourceError(f"{asks}: DuckDB needs more memory or disk to spill ({first_line(error)})") from error
-    except duckdb.Error as error:
-        if is_full(error):
-            raise ResourceError(f"the disk is full ({first_line(error)})") from error
-        raise (NoValue if isinstance(error, _VALUE_ERRORS) else DataError)(_readable(error)) from error
-    except (OSError, RuntimeError) as error:  # h5py has both
-        if str(error) == "Query interrupted":  # what DuckDB makes of an exception in a signal handler
+    except (duckdb.Error, OSError, RuntimeError) as error:  # h5py has both of the latter
+        if asked() or str(error) == "Query interrupted":  # what a library makes of an exception in a signal's handler
             raise KeyboardInterrupt from error
-        if ours := exhausted(error):
+        if ours := _ours(error, asks):
             raise ours from error
         raise
+
+
+def _ours(error: Exception, asks: str) -> TransraError | None:
+    """Our error for one of DuckDB or of the disk; None for another."""
+    if isinstance(error, duckdb.OutOfMemoryException):
+        return ResourceError(f"{asks}: DuckDB needs more memory or disk to spill ({first_line(error)})")
+    if not isinstance(error, duckdb.Error):
+        return exhausted(error)
+    if is_full(error):
+        return ResourceError(f"the disk is full ({first_line(error)})")
+    return (NoValue if isinstance(error, _VALUE_ERRORS) else DataError)(_readable(error))
 
 
 def _readable(error: duckdb.Error) -> str:

@@ -5,11 +5,12 @@
     python -m benchmarks.faults --tries 300 --jobs 2
 
 Each try copies a workspace (of a tiny append-only world, one worker), begins a command there and does something to it:
-signals to the main process, to another or to the group, once and twice; a limit on the size of files; two commands at
-once; a full and a read-only file system where mounting is allowed. A reader opens what is published all along. The
-answer must be documented and of one line, nothing may outlive the command, the reader must always find whole runs; then
-the same command is repeated, and must leave the bytes of an undisturbed run and no temporary file. Anything else is
-lost, and ends the benchmark with exit code 1.
+signals to the main process, to another or to the group, once and twice; limits on the size of files and on memory; two
+and ten commands at once; a clock that jumps back; another user's and a symlinked workspace; a full and a read-only file
+system where mounting is allowed. A reader opens what is published all along. The answer must be documented and of one
+line, nothing may outlive the command, the reader must always find whole runs; then the same command is repeated, and
+must leave the bytes of an undisturbed run and no temporary file. Anything else is lost, and ends the benchmark with
+exit code 1.
 """
 
 import argparse
@@ -17,6 +18,7 @@ import json
 import os
 import random
 import shutil
+import signal
 import tempfile
 import time
 from collections import Counter
@@ -27,7 +29,7 @@ from benchmarks.environment import save, surroundings
 from benchmarks.faults.commands import undisturbed
 from benchmarks.faults.kinds import Attack, Fault, kinds, unmount
 from benchmarks.faults.reader import Reader
-from benchmarks.faults.world import Situation, facts, situations
+from benchmarks.faults.world import Situation, Situations, facts
 
 TEMPORARY = (
     ".partial",
@@ -39,6 +41,7 @@ TEMPORARY = (
     "made.json",
     ".stored",
     ".holder.json",
+    ".rolling-back",
 )
 
 
@@ -49,12 +52,21 @@ class Undisturbed:
         self.facts: dict[str, dict[str, str]] = {}
         self.seconds: dict[str, float] = {}
         self.largest: dict[str, int] = {}
+        self.grown: dict[str, int] = {}
         self.said = directory / "said"
 
     def measure(self, situation: Situation, workspace: Path) -> None:
-        seconds = undisturbed(situation.arguments(workspace), self.said)
+        before = bytes_in(workspace)
+        seconds = undisturbed(situation.arguments(workspace), self.said, situation.answer)
+        self.grown[situation.name] = max(bytes_in(workspace) - before, 1 << 16)
         self.seconds[situation.name], self.facts[situation.name] = seconds, facts(workspace, situation)
         self.largest[situation.name] = max(path.stat().st_size for path in workspace.rglob("*") if path.is_file())
+
+
+def bytes_in(workspace: Path) -> int:
+    """What its files take of a disk."""
+    found = {stat.st_ino: stat.st_blocks * 512 for path in workspace.rglob("*") if (stat := path.lstat())}
+    return sum(found.values())
 
 
 def attempt(situation: Situation, fault: Fault, whole: Undisturbed, place: Path, rng: random.Random) -> dict[str, Any]:
@@ -62,14 +74,17 @@ def attempt(situation: Situation, fault: Fault, whole: Undisturbed, place: Path,
     workspace = Path(shutil.copytree(situation.before, place / "workspace", symlinks=True))
     reader = Reader(workspace, place / "read")
     of = situation.name
-    attack = Attack(situation, workspace, place / "said", whole.seconds[of], whole.largest[of], reader, rng)
+    sizes = whole.largest[of], whole.grown[of]
+    attack = Attack(situation, workspace, place / "said", whole.seconds[of], *sizes, reader, rng)
     lost, answers = [], []
     try:
         for command in fault.inflict(attack):
             answers.append(answer := command.wait())
-            lost += judged(answer, fault, command.said) + [f"{what} is left" for what in command.left()]
+            lost += judged(answer, fault, situation, command.said)
+            lost += [f"{what} is left" for what in command.left(answer != -signal.SIGKILL)]
         try:
-            undisturbed(situation.arguments(workspace), place / "again")
+            if situation.repeated or 0 not in answers:
+                undisturbed(situation.arguments(workspace), place / "again", situation.answer)
             lost += differences(whole.facts[of], facts(workspace, situation)) + temporary(workspace)
         except Exception as error:  # the same command does not come through, or has left what cannot be read
             lost.append(str(error))
@@ -79,11 +94,11 @@ def attempt(situation: Situation, fault: Fault, whole: Undisturbed, place: Path,
     return {"situation": of, "fault": fault.name, "answers": answers, "reads": reads, "lost": lost + wrong}
 
 
-def judged(answer: int | None, fault: Fault, said: Path) -> list[str]:
+def judged(answer: int | None, fault: Fault, situation: Situation, said: Path) -> list[str]:
     """What is wrong with an answer."""
-    text = said.read_text()
+    text, documented = said.read_text(), fault.answers | {situation.answer} | situation.refusals
     lines = [line for line in text.splitlines() if not line.startswith("transra: warning: ")]
-    found = [] if answer in fault.answers else [f"the answer was {answer}: {text[-500:]}"]
+    found = [] if answer in documented else [f"the answer was {answer}: {text[-500:]}"]
     foreign = [line for line in lines if not line.startswith("transra: ")]
     if foreign or len(lines) > 1:
         found.append(f"said {len(lines)} lines: {text[-1500:]}")
@@ -103,6 +118,7 @@ def attempts(share: int, options: argparse.Namespace, all_of: list[Situation], w
     """Every job's tries, in the order of a seed; a line of JSON for each."""
     rng = random.Random(options.seed)
     pairs = [(situation, fault) for fault in kinds() for situation in all_of]
+    pairs = [each for each in pairs if options.only in f"{each[0].name}: {each[1].name}"]
     order = [pair for _ in range(1 + options.tries // len(pairs)) for pair in rng.sample(pairs, len(pairs))]
     until = time.monotonic() + 60 * options.minutes
     for number, (situation, fault) in enumerate(order[: options.tries]):
@@ -137,12 +153,14 @@ def main() -> None:
     arguments.add_argument("--minutes", type=float, default=120, help="no try begins after so many")
     arguments.add_argument("--jobs", type=int, default=1, help="tries at a time")
     arguments.add_argument("--seed", type=int, default=0)
+    arguments.add_argument("--only", default="", help="kinds and situations whose name has this in it")
     options = arguments.parse_args()
     directory = Path(tempfile.mkdtemp(prefix="faults-"))
     whole, out = Undisturbed(directory), directory / "tries.jsonl"
-    all_of = situations(directory, whole.measure)
+    directory.chmod(0o755)  # another user's command has to read there
+    all_of = Situations(directory, whole.measure).all()
     for situation in all_of:
-        if situation.name in ("rebuild", "rank anew", "evaluate anew", "purge", "night"):
+        if situation.name not in whole.facts:
             copied = Path(shutil.copytree(situation.before, directory / "undisturbed", symlinks=True))
             whole.measure(situation, copied)
             shutil.rmtree(copied)

@@ -1,12 +1,12 @@
 """Commands in sessions of their own, forked from this process, which has imported everything: they begin at once."""
 
 import os
-import resource
 import signal
 import sys
+import tempfile
 import time
 import traceback
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +20,8 @@ import pbg_transra.evaluation.evaluation
 import pbg_transra.export.export
 import pbg_transra.planning.plan
 import pbg_transra.training.train
+import pipeline.running.publication
+import pipeline.running.purge
 import pipeline.running.runner
 import ranker.experiment.ranking
 import ranker.plan
@@ -32,6 +34,8 @@ IMPORTED = (
     pbg_transra.export.export,
     pbg_transra.planning.plan,
     pbg_transra.training.train,
+    pipeline.running.publication,
+    pipeline.running.purge,
     pipeline.running.runner,
     ranker.experiment.ranking,
     ranker.plan,
@@ -51,15 +55,16 @@ class Command:
     _answer: int | None = None
 
     @classmethod
-    def start(cls, arguments: Sequence[str], said: Path, file_bytes: int | None = None) -> "Command":
-        """Forks, and returns when the command is about to begin. `file_bytes`: the size that no file may exceed."""
+    def start(cls, arguments: Sequence[str], said: Path, bound: Callable[[], object] = lambda: None) -> "Command":
+        """Forks, and returns when the command is about to begin. `bound` is called before, in its process."""
+        temporary_of(said).mkdir(mode=0o777, exist_ok=True)
         begun, begins = os.pipe()
         began = time.time()
         sys.stdout.flush()
         pid = os.fork()
         if pid == 0:
             os.setsid()
-            _child(arguments, said, file_bytes, begins)
+            _child(arguments, said, bound, begins)
         os.close(begins)
         os.read(begun, 1)
         os.close(begun)
@@ -98,37 +103,47 @@ class Command:
             for process in others[:1]:
                 process.send_signal(number)
 
-    def left(self) -> list[str]:
-        """Processes and shared memory that have outlived it."""
-        until = time.monotonic() + 10
-        while (alive := self.members()) and time.monotonic() < until:
+    def left(self, files: bool = True) -> list[str]:
+        """Processes, shared memory and, if asked for, temporary `files` that have outlived it by seconds."""
+        until = time.monotonic() + 20
+        while (left := self._left(files)) and time.monotonic() < until:
             time.sleep(0.05)
-        shared = [
-            path.name
-            for path in Path("/dev/shm").glob(f"torch_{self.pid}_*")
-            if path.stat().st_mtime >= self.began  # numbers of processes come again
-        ]
-        return [f"process {process.pid}" for process in alive] + shared
+        return left
+
+    def _left(self, files: bool) -> list[str]:
+        found = [f"process {process.pid}" for process in self.members()]
+        for path in Path("/dev/shm").glob(f"torch_{self.pid}_*"):
+            with suppress(FileNotFoundError):
+                if path.stat().st_mtime >= self.began:  # numbers of processes come again
+                    found.append(path.name)
+        return found + [str(path) for path in temporary_of(self.said).rglob("*") if files]
 
 
-def _child(arguments: Sequence[str], said: Path, file_bytes: int | None, begins: int) -> None:
+def _child(arguments: Sequence[str], said: Path, bound: Callable[[], object], begins: int) -> None:
     """The command, to the end of the process: interpreter and library tidy up as ever."""
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_DFL)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     handle = os.open(said, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
     os.dup2(handle, 1)
     os.dup2(handle, 2)
     sys.stdin.close()
-    if file_bytes is not None:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (file_bytes, file_bytes))
+    tempfile.tempdir = os.environ["TMPDIR"] = str(temporary_of(said))
+    sys.argv = ["transra", *arguments]
+    bound()
     os.write(begins, b".")
     code = 1
     try:
-        code = main(list(arguments))
+        code = main()
     except BaseException:
         traceback.print_exc()
     finally:
         end(code)
+
+
+def temporary_of(said: Path) -> Path:
+    """The directory for temporary files of the command that says so."""
+    return said.with_name(f"{said.name}.tmp")
 
 
 def end(code: int) -> None:
@@ -142,10 +157,10 @@ def end(code: int) -> None:
     os._exit(code)
 
 
-def undisturbed(arguments: Sequence[str], said: Path) -> float:
-    """Runs a command to its end and returns its seconds. Raises RuntimeError unless it succeeds."""
+def undisturbed(arguments: Sequence[str], said: Path, expected: int = 0) -> float:
+    """Runs a command to its end and returns its seconds. Raises RuntimeError unless it answers as expected."""
     began = time.perf_counter()
     answer = Command.start(arguments, said).wait()
-    if answer != 0:
+    if answer != expected:
         raise RuntimeError(f"{' '.join(arguments)} answered {answer}: {said.read_text()[-2000:]}")
     return time.perf_counter() - began

@@ -17,6 +17,11 @@ from benchmarks.byte_rail import arrays_of
 from pipeline.workspace.workspace import Run, Workspace
 
 DAY, USERS, ITEMS = 86_400, 60, 40
+# Nights that begin from the published vectors, behind a gate, and keep two runs.
+WARM = (
+    "--set", 'model.warm_start="latest"', "--set", "gate.edges=0.9", "--set", "gate.cosine=-0.9",
+    "--set", "keep.runs=2", "--set", "keep.rejected=1",
+)  # fmt: skip
 # Figures of a run that differ from run to run, and its names.
 OF_A_RUN = {"seconds", "run", "run_id", "runs", "vectors", "exports", "peak_rss_bytes", "config_hash"}
 
@@ -68,6 +73,7 @@ def write_config(root: Path) -> None:
         "ids": {"rows": 1024, "dim": 4},
         "backbone": {"hidden": [8], "cross_rank": 4},
         "bootstrap": 20,
+        "fit": {"arm": "frozen"},
     }
     config = {"graph": graph, "model": model, "evaluate": {"max_edges": 100}, "ranker": ranker}
     (root / "night.json").write_text(json.dumps(config))
@@ -81,45 +87,95 @@ class Situation:
     root: Path
     before: Path
     words: tuple[str, ...]
+    answer: int = 0  # the exit code when nobody disturbs it
+    repeated: bool = True  # whether it is the same when it is repeated after it has answered 0
+    refusals: frozenset[int] = frozenset()  # exit codes of one that comes after another has answered 0
 
     def arguments(self, workspace: Path) -> list[str]:
         place = ["--root", str(self.root), "--workspace", str(workspace), "--quiet"]
         return [self.words[0], str(self.root / "night.json"), *self.words[1:], *place]
 
 
-def situations(directory: Path, run: Callable[[Situation, Path], None]) -> list[Situation]:
-    """All situations. `run` carries a command out in a workspace, undisturbed."""
-    one, two = directory / "one", directory / "two"
-    for root in (one, two):
+class Situations:
+    """What is attacked. `run` carries a command out in a workspace, undisturbed."""
+
+    def __init__(self, directory: Path, run: Callable[[Situation, Path], None]) -> None:
+        self._directory, self._run = directory, run
+
+    def all(self) -> list[Situation]:
+        return [*self._first(), *self._nights()]
+
+    def _root(self, name: str, days: int) -> Path:
+        root = self._directory / name
         root.mkdir()
-        write_log(root, range(4))
+        write_log(root, range(days))
         write_impressions(root)
         write_config(root)
-    found, workspace = [], directory / "growing"
-    workspace.mkdir()
-    for stage in ("partition", "train", "evaluate", "export", "rank"):
-        before = Path(shutil.copytree(workspace, directory / f"before-{stage}", symlinks=True))
-        found.append(Situation(stage, one, before, ("run", "--until", stage)))
-        run(found[-1], workspace)
-    rebuild = Situation("rebuild", one, workspace, ("partition", "--rebuild"))
-    rerank = Situation("rank anew", one, workspace, ("rank", "--set", "ranker.training.lr=0.003"))
-    evaluate = Situation("evaluate anew", one, workspace, ("evaluate", "--set", "evaluate.max_edges=90"))
-    many = Path(shutil.copytree(workspace, directory / "many", symlinks=True))
-    run(rebuild, many)
-    purge = Situation("purge", one, many, ("purge",))
-    night = Situation("night", two, directory / "first-night", ("run",))
-    night.before.mkdir()
-    run(night, night.before)
-    write_log(two, range(4, 5))
-    return [*found, rebuild, rerank, evaluate, purge, night]
+        return root
+
+    def _copy(self, workspace: Path, name: str) -> Path:
+        return Path(shutil.copytree(workspace, self._directory / name, symlinks=True))
+
+    def _after(self, name: str, root: Path, workspace: Path, *words: str, answer: int = 0) -> None:
+        """Carries a command out to get where an attack begins."""
+        self._run(Situation(name, root, workspace, words, answer), workspace)
+
+    def _first(self) -> list[Situation]:
+        """Stage after stage of a first run, and what is made anew in it."""
+        root, workspace = self._root("one", 4), self._directory / "growing"
+        workspace.mkdir()
+        found = []
+        for stage in ("partition", "train", "evaluate", "export", "rank", "fit"):
+            before = self._copy(workspace, f"before-{stage}")
+            found.append(Situation(stage, root, before, ("run", "--until", stage)))
+            self._run(found[-1], workspace)
+        two_workers = ("train", "--set", "model.processor=reference")
+        found += [
+            Situation("train in PyTorch", root, self._directory / "before-train", two_workers),
+            Situation("rebuild", root, workspace, ("partition", "--rebuild")),
+            Situation("rank anew", root, workspace, ("rank", "--set", "ranker.training.lr=0.003")),
+            Situation("evaluate anew", root, workspace, ("evaluate", "--set", "evaluate.max_edges=90")),
+            Situation("purge", root, self._copy(workspace, "many"), ("purge",)),
+        ]
+        self._after("a rebuild", root, found[-1].before, "partition", "--rebuild")
+        return found
+
+    def _nights(self) -> list[Situation]:
+        """Nights that follow others: cold, warm, rejected by the gate; and `latest` moved by hand."""
+        cold, warm = self._root("two", 4), self._root("three", 4)
+        first, second = self._directory / "first-night", self._directory / "warm-nights"
+        for workspace in (first, second):
+            workspace.mkdir()
+        self._after("a night", cold, first, "run")
+        self._after("a night", warm, second, "run", *WARM)
+        write_log(cold, range(4, 5))
+        write_log(warm, range(4, 5))
+        self._after("a night", warm, second, "run", *WARM)
+        gone_back = Situation(
+            "rollback", warm, self._copy(second, "rolled-back"), ("rollback", *WARM), 0, False, frozenset({2})
+        )
+        write_log(warm, range(5, 6))
+        rejected = ("run", *WARM, "--set", "gate.cosine=1.0")
+        refused = self._copy(second, "rejected")
+        self._after("a rejected night", warm, refused, *rejected, answer=65)
+        newest = Workspace(refused).runs()[0].id
+        return [
+            Situation("night", cold, first, ("run",)),
+            Situation("warm night", warm, second, ("run", *WARM)),
+            Situation("rejected night", warm, second, rejected, 65),
+            Situation("promote", warm, refused, ("promote", newest, *WARM)),
+            rollback,
+        ]
 
 
 def facts(workspace: Path, situation: Situation) -> dict[str, str]:
-    """Digests of all that the newest run holds, but for seconds and names of the run; whether it is published, and how
-    many there are: a rebuild that had come through makes one more when it is repeated."""
+    """Digests of all that the newest run holds, but for seconds and names of the run; which runs are published and
+    rejected, and how many there are: a rebuild that had come through makes one more when it is repeated."""
     runs = Workspace(workspace)
     newest, number = runs.runs()[0], "any" if situation.name == "rebuild" else str(len(runs.runs()))
-    return {"published": str(runs.latest == newest), "runs": number, **facts_of(newest)}
+    latest = "none" if runs.latest is None else str([run.id for run in reversed(runs.runs())].index(runs.latest.id))
+    rejected = str([index for index, run in enumerate(reversed(runs.runs())) if run.rejection() is not None])
+    return {"published": latest, "runs": number, "rejected": rejected, **facts_of(newest)}
 
 
 def facts_of(run: Run) -> dict[str, str]:

@@ -3,6 +3,7 @@
 import os
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from pathlib import Path
 from unittest.mock import patch
 
 import torch
@@ -94,7 +95,11 @@ def shared_memory(config: ModelConfig) -> Iterator[None]:
     killed leave.
     """
     if config.fused:
-        yield
+        try:
+            yield
+        except RuntimeError:
+            _remove_empty()
+            raise
         return
     strategy = torch.multiprocessing.get_sharing_strategy()
     torch.multiprocessing.set_sharing_strategy("file_system")
@@ -103,3 +108,10 @@ def shared_memory(config: ModelConfig) -> Iterator[None]:
             yield
     finally:
         torch.multiprocessing.set_sharing_strategy(strategy)
+
+
+def _remove_empty() -> None:
+    """What torch cannot make as long as it should be, on a full /dev/shm or under `ulimit -f`, keeps its name."""
+    for path in Path("/dev/shm").glob(f"torch_{os.getpid()}_*"):
+        if path.stat().st_size == 0:
+            path.unlink()

@@ -17,6 +17,7 @@ import torch
 from torch.multiprocessing import get_context
 
 from artifacts.errors import TransraError
+from artifacts.interrupts import blocked, unblock
 from pbg_transra.backends.backend import Segment, Trained
 from pbg_transra.backends.edges import Edges
 from pbg_transra.backends.processor import Processor
@@ -58,7 +59,9 @@ def prepare_worker() -> None:
     torch.set_num_threads(1)
     torch.multiprocessing.set_sharing_strategy("file_system")
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # an interrupt is the parent's to handle
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)  # a fork has the parent's handler
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_DFL)  # a fork has the parent's handler
+    unblock()
 
 
 def work(connection: Connection, index: int, workers: int, bench: Bench) -> None:
@@ -83,7 +86,8 @@ class Workers:
         for index in range(count):
             ours, theirs = context.Pipe()
             process = context.Process(target=work, args=(theirs, index, count, bench), daemon=True)
-            process.start()
+            with blocked():  # until it has handlers of its own
+                process.start()
             theirs.close()
             self._connections.append(ours)
             self._processes.append(process)

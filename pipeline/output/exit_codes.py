@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 from artifacts.errors import BusyError, ConfigError, DataError, ResourceError, TransraError
 from artifacts.exhausted import exhausted
+from artifacts.interrupts import asked
 
 INTERNAL, INTERRUPTED = TransraError.exit_code, 130
 EXIT_CODES = {
@@ -41,7 +42,7 @@ class Failure(NamedTuple):
 
 def failure_of(error: BaseException) -> Failure:
     """What the command line answers to what ended a command."""
-    if isinstance(error, KeyboardInterrupt):
+    if asked() or isinstance(error, KeyboardInterrupt):  # a library may have made another error of it
         return Failure(INTERRUPTED, ("interrupted; the same command goes on",))
     ours = error if isinstance(error, TransraError) else exhausted(error)
     if ours is not None:

@@ -13,6 +13,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import IO
 
+from artifacts.interrupts import SIGNALS
 from artifacts.printable import one_line
 from pipeline.output.console import Console
 
@@ -54,7 +55,8 @@ class _Hook:
         self._interrupted = False
 
     def __enter__(self) -> "_Hook":
-        self._before = {one: signal.signal(one, self._interrupt) for one in (signal.SIGTERM, signal.SIGINT)}
+        heard = [one for one in SIGNALS if signal.getsignal(one) is not signal.SIG_IGN]
+        self._before = {one: signal.signal(one, self._interrupt) for one in heard}
         return self
 
     def __exit__(self, *error: object) -> None:

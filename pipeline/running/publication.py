@@ -12,6 +12,8 @@ from datetime import datetime, timezone
 from typing import Any
 
 from artifacts.errors import ConfigError, DataError
+from artifacts.interrupts import finish
+from artifacts.json_file import read_json
 from artifacts.publish import write_json
 from pipeline.running.gate import reasons
 from pipeline.running.purge import remove, remove_purged
@@ -19,6 +21,8 @@ from pipeline.stages.compared_runs import require_exports_intact
 from pipeline.stages.people import lists_digest, made_with_present_lists
 from pipeline.workspace.context import Context
 from pipeline.workspace.workspace import PUBLICATIONS, REJECTED, Run
+
+ROLLING_BACK = ".rolling-back.json"  # in a workspace: where a rollback that has not answered yet goes from and to
 
 
 def publish(context: Context, run: Run, measured: Mapping[str, Mapping[str, Any]]) -> None:
@@ -57,11 +61,15 @@ def promote(context: Context, id: str) -> Run:
 def rollback(context: Context) -> Run:
     """Goes back to the newest kept run that was published before the present one, which becomes a rejected one.
 
-    Raises ConfigError where there is none.
+    One that was killed after `latest` had moved is ended, and goes no further back. Raises ConfigError where there is
+    none.
     """
     latest = context.workspace.latest
     if latest is None:
         raise ConfigError(f"{context.workspace.path}: nothing is published yet; run `{context.command('run')}`")
+    begun = context.workspace.path / ROLLING_BACK
+    if begun.exists() and read_json(begun, dict[str, Any], "where a killed rollback went").get("to") == latest.id:
+        return latest
     published = {line["run"] for line in context.workspace.publications() if line["action"] in ("publish", "promote")}
     older = (run for run in context.workspace.runs() if run.id < latest.id and run.id in published)
     run = next((run for run in older if run.record("export") and run.rejection() is None), None)
@@ -71,10 +79,17 @@ def rollback(context: Context) -> Run:
             f"publishes one by its name"
         )
     _require_publishable(context, run)
+    write_json(begun, {"from": latest.id, "to": run.id})
     at = datetime.now(timezone.utc).isoformat(timespec="seconds")
     _reject(context, latest, {"by": "rollback", "reason": f"rolled back to {run.id} at {at}"})
     _move(context, "rollback", run)
     return run
+
+
+def settled(context: Context) -> None:
+    """The answer is known: the same command would move `latest` once more."""
+    finish()
+    (context.workspace.path / ROLLING_BACK).unlink(missing_ok=True)
 
 
 def prune(context: Context) -> None:
@@ -119,6 +134,8 @@ def _move(context: Context, action: str, run: Run) -> None:
     _log(context, action, run)
     context.workspace.publish(run)
     (run.path / REJECTED).unlink(missing_ok=True)
+    if action != "rollback":
+        (context.workspace.path / ROLLING_BACK).unlink(missing_ok=True)
 
 
 def _log(context: Context, action: str, run: Run, reason: str | None = None) -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from artifacts.errors import TransraError
+from artifacts.interrupts import finish
 from artifacts.publish import write_text
 from pipeline.output.exit_codes import INTERRUPTED, Failure, failure_of
 from pipeline.output.log import log_event, logged
@@ -33,6 +34,8 @@ def reported(context: Context, command: str) -> Iterator[None]:
         try:
             _report(context, command, failure, began)
         except (KeyboardInterrupt, Exception) as error:  # what is told changes nothing of what it tells of
+            if isinstance(error, KeyboardInterrupt):
+                finish()
             context.console.warn(f"not told: {type(error).__name__}: {error}; the exit code stays {failure.exit_code}")
 
 

@@ -12,6 +12,7 @@ from typing import Any
 from artifacts.differences import differences
 from artifacts.errors import ConfigError, DataError
 from artifacts.intact import file_digest, require_intact
+from artifacts.interrupts import asked
 from artifacts.json_file import read_json
 from artifacts.publish import publish, sync_files, write_json
 from artifacts.resources import Meter
@@ -173,10 +174,10 @@ def make_in_run(context: Context, wanted: list[Target]) -> Outcome:
         log_event("stage started", config_hash=context.config_hash, expected=expected)
         try:
             record = make(context, run, target)
-        except KeyboardInterrupt:
-            log_event("stage interrupted")
-            raise
         except BaseException as error:
+            if asked() or isinstance(error, KeyboardInterrupt):
+                log_event("stage interrupted")
+                raise
             logger.error("stage failed: %s", error, exc_info=True)
             raise
         metrics = record["metrics"]

@@ -12,7 +12,7 @@ import json
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import datetime, timezone
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any, Literal
 
@@ -24,6 +24,7 @@ from artifacts.publish import link_tree, point, write_json
 from artifacts.reader_schema import SCHEMA_VERSION
 from artifacts.run import EXPORT, GRAPH, MANIFEST
 
+STAMP = "%Y%m%dT%H%M%S.%f"  # of milliseconds, three digits fewer
 RECORD = "stage.json"
 IDENTITY = "identity.json"  # in a partial stage: what it was begun with, so that it can be resumed
 MADE = "made.json"  # in one that only has to be recorded: its metrics
@@ -179,7 +180,9 @@ class Workspace:
         return (run for run in self.runs() if run.record("export") is None)
 
     def open_run(self, config_hash: str) -> Run:
-        now = datetime.now(timezone.utc).strftime("%Y%m%dT%H%M%S.%f")[:-3]
+        """A new run, named after the time, or after the newest run where the clock has jumped back: names are order."""
+        newest = [_later(run.id) for run in self.runs()[:1]]
+        now = max([datetime.now(timezone.utc).strftime(STAMP)[:-3], *newest])
         run = Run(self.path / f"{now}Z-{config_hash[:8]}")
         run.path.mkdir()
         return run
@@ -188,6 +191,14 @@ class Workspace:
 def adopt(run: Run, stage: str, parent: Run) -> None:
     """Takes a stage over from another run: hard links, no copy."""
     link_tree(parent.directory(stage), run.directory(stage))
+
+
+def _later(id: str) -> str:
+    """A millisecond after the time that a run is named after; nothing where it is not."""
+    try:
+        return (datetime.strptime(id.partition("Z")[0], STAMP) + timedelta(milliseconds=1)).strftime(STAMP)[:-3]
+    except ValueError:
+        return ""
 
 
 def _object(line: str) -> dict[str, Any]:

@@ -2,6 +2,8 @@
 
 import json
 import shutil
+import signal
+from datetime import datetime, timedelta, tzinfo
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +11,8 @@ import pandas as pd
 import pytest
 
 from artifacts.publish import write_json
+from pipeline.running import publication
+from pipeline.workspace import workspace
 from pipeline.workspace.workspace import Run
 from tests.worlds.night_world import latest_of, transra, workspace_of, write_config, write_day
 
@@ -167,6 +171,37 @@ def test_rolled_back_stays_rolled_back(root: Path, capsys: pytest.CaptureFixture
         "rollback",
     ]
     assert all({"time", "user", "run", "latest_before"} <= line.keys() for line in lines)
+
+
+def test_a_rollback_that_was_killed_goes_no_further_back(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`latest` has moved, and nobody has said so: whoever repeats the command means the same rollback."""
+    first = latest_of(root)
+    assert transra(root, "run") == 0
+    second = latest_of(root)
+    write_day(root, 3)
+    assert transra(root, "run") == 0
+    with monkeypatch.context() as patch:
+        patch.setattr(publication, "settled", lambda context: signal.raise_signal(signal.SIGTERM))
+        assert transra(root, "rollback") == 130
+    assert latest_of(root) == second
+    assert transra(root, "rollback") == 0
+    assert latest_of(root) == second, "the same one"
+    assert transra(root, "rollback") == 0
+    assert latest_of(root) == first, "and this is another"
+
+
+def test_names_of_runs_are_in_order_where_the_clock_is_not(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = latest_of(root)
+
+    class Earlier(datetime):
+        @classmethod
+        def now(cls, tz: tzinfo | None = None) -> datetime:  # type: ignore[override]
+            return datetime.now(tz) - timedelta(days=3)
+
+    monkeypatch.setattr(workspace, "datetime", Earlier)
+    assert transra(root, "run") == 0
+    newest = workspace_of(root).runs()[0]
+    assert newest == latest_of(root) and newest.id > first.id
 
 
 def test_what_cannot_be_promoted_is_refused(root: Path, capsys: pytest.CaptureFixture[str]) -> None:

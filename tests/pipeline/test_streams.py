@@ -14,6 +14,7 @@ import pytest
 from artifacts.errors import DataError
 from artifacts.printable import one_line, printable
 from pipeline import cli
+from pipeline.arguments import parser
 from pipeline.cli import main
 from pipeline.output.log import log_event, logged
 
@@ -35,7 +36,7 @@ def test_data_stays_on_its_line_and_commands_no_terminal() -> None:
 
 
 def test_an_error_is_one_line_whatever_it_repeats(capsys: pytest.CaptureFixture[str]) -> None:
-    options = cli.parser().parse_args(["status", "c.json"])
+    options = parser().parse_args(["status", "c.json"])
     assert cli.fail(options, 65, DataError(f"log.csv, row 1: id '{FORGED}'", "second").lines) == 65
     said = capsys.readouterr().err.splitlines()
     assert len(said) == 2 and said[0].startswith("transra: log.csv, row 1: id 'x\\ntransra: done\\x1b[31m")
@@ -128,7 +129,8 @@ def action(options):
 commands.show_status = action
 import atexit
 atexit.register(lambda: os.kill(os.getpid(), signal.SIGTERM))
-sys.exit(cli.main(["status", "c.json"]))
+sys.argv = ["transra", "status", "c.json"]
+sys.exit(cli.main())
 """
     command = [sys.executable, "-c", script, str(tmp_path / "aside")]
     done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=False)
