@@ -151,9 +151,8 @@ class Situations:
         write_log(cold, range(4, 5))
         write_log(warm, range(4, 5))
         self._after("a night", warm, second, "run", *WARM)
-        gone_back = Situation(
-            "rollback", warm, self._copy(second, "rolled-back"), ("rollback", *WARM), 0, False, frozenset({2})
-        )
+        rolled = self._copy(second, "rolled-back")
+        rollback = Situation("rollback", warm, rolled, ("rollback", *WARM), 0, repeated=False, refusals=frozenset({2}))
         write_log(warm, range(5, 6))
         rejected = ("run", *WARM, "--set", "gate.cosine=1.0")
         refused = self._copy(second, "rejected")
