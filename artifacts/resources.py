@@ -10,6 +10,7 @@ from types import TracebackType
 import psutil
 
 from artifacts.errors import ResourceError
+from artifacts.memory_limits import bytes_left
 
 GIB = 1 << 30
 
@@ -77,12 +78,9 @@ def require_disk(path: Path, needed: int, purpose: str) -> None:
 
 
 def available_memory() -> int:
-    """Bytes of memory that can be had: what the machine has free, capped by the container's limit."""
-    available = int(psutil.virtual_memory().available)
-    limit, used = Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory.current")
-    if limit.exists() and (text := limit.read_text().strip()) != "max":
-        available = min(available, int(text) - int(used.read_text()))
-    return available
+    """Bytes of memory that can be had: what the machine has free, capped by the limits on this process."""
+    available, left = int(psutil.virtual_memory().available), bytes_left()
+    return available if left is None else min(available, left)
 
 
 def require_memory(needed: int, purpose: str, hint: str) -> None:

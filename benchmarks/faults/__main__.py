@@ -83,7 +83,7 @@ def attempt(situation: Situation, fault: Fault, whole: Undisturbed, place: Path,
             lost += judged(answer, fault, situation, command.said)
             lost += [f"{what} is left" for what in command.left(answer != -signal.SIGKILL)]
         try:
-            if situation.repeated or 0 not in answers:
+            if situation.repeated or not done(whole, situation, workspace):
                 undisturbed(situation.arguments(workspace), place / "again", situation.answer)
             lost += differences(whole.facts[of], facts(workspace, situation)) + temporary(workspace)
         except Exception as error:  # the same command does not come through, or has left what cannot be read
@@ -92,6 +92,11 @@ def attempt(situation: Situation, fault: Fault, whole: Undisturbed, place: Path,
         reads, wrong = reader.stop()
         unmount(workspace)
     return {"situation": of, "fault": fault.name, "answers": answers, "reads": reads, "lost": lost + wrong}
+
+
+def done(whole: Undisturbed, situation: Situation, workspace: Path) -> bool:
+    """Whether a command has done all that it does, and only its answer may be missing."""
+    return not differences(whole.facts[situation.name], facts(workspace, situation)) and not temporary(workspace)
 
 
 def judged(answer: int | None, fault: Fault, situation: Situation, said: Path) -> list[str]:

@@ -88,7 +88,7 @@ class Situation:
     before: Path
     words: tuple[str, ...]
     answer: int = 0  # the exit code when nobody disturbs it
-    repeated: bool = True  # whether it is the same when it is repeated after it has answered 0
+    repeated: bool = True  # whether it does the same again when it has done it already
     refusals: frozenset[int] = frozenset()  # exit codes of one that comes after another has answered 0
 
     def arguments(self, workspace: Path) -> list[str]:

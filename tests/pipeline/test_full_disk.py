@@ -18,8 +18,9 @@ from tests.worlds.ledger_world import ledger_config, rows_of, write_day, write_t
 REPOSITORY = Path(__file__).resolve().parents[2]
 MODEL = {"dimension": 40, "epochs": 1, "workers": 1, "operator": "transr"}
 LIMITED = """
-import resource, sys
+import os, resource, sys
 from pipeline.cli import main
+print(os.getpid(), flush=True)
 if {limit}:
     resource.setrlimit(resource.RLIMIT_FSIZE, ({limit}, {limit}))
 sys.exit(main(sys.argv[1:]))
@@ -58,6 +59,7 @@ def test_the_command_line_says_so_in_one_line(root: Path, tmp_path: Path, comman
     runs = [path for path in workspace.iterdir() if path.is_dir() and not path.is_symlink()]
     left = {str(path.relative_to(run)) for each in runs for path in each.rglob("*")} - {str(path) for path in before}
     assert not [name for name in left if "partial" in name and not name.startswith("model.partial")]
+    assert not list(Path("/dev/shm").glob(f"torch_{done.stdout.split()[0]}_*"))
 
 
 @pytest.mark.parametrize("kilobytes", [0, 2, 500])
