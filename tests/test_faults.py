@@ -29,7 +29,7 @@ TERM = signals("TERM", "main")
 )
 def test_an_answer_is_documented_and_one_line(tmp_path: Path, answer: int | None, text: str, wrong: int) -> None:
     (tmp_path / "said").write_text(text)
-    assert len(judged(answer, TERM, tmp_path / "said")) == wrong
+    assert len(judged(answer, TERM.answers, tmp_path / "said")) == wrong
 
 
 def test_every_kind_says_which_answers_it_expects() -> None:
@@ -51,8 +51,9 @@ def test_what_is_left_and_what_differs_is_found(tmp_path: Path) -> None:
 
 
 def test_the_table_counts_what_was_lost() -> None:
-    tries = [{"fault": "f", "situation": "train", "lost": lost} for lost in ([], ["x"], [])]
-    assert table(tries).splitlines()[-1] == "| f | 3, 1 lost |"
+    tries = [{"fault": "f", "situation": place, "lost": lost} for place, lost in (("a", []), ("b", ["x"]), ("b", []))]
+    assert table(tries, "fault").splitlines()[-2:] == ["| f | 3 | 2 | 1 |", "| all | 3 | 2 | 1 |"]
+    assert table(tries, "situation").splitlines()[2:4] == ["| a | 1 | 1 | 0 |", "| b | 2 | 1 | 1 |"]
 
 
 def test_a_command_is_run_in_a_session_of_its_own(tmp_path: Path) -> None:

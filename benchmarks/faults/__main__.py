@@ -80,8 +80,9 @@ def attempt(situation: Situation, fault: Fault, whole: Undisturbed, place: Path,
     try:
         for command in fault.inflict(attack):
             answers.append(answer := command.wait())
-            lost += judged(answer, fault, situation, command.said)
+            documented = fault.answers | {situation.answer} | situation.refusals
             lost += [f"{what} is left" for what in command.left(answer != -signal.SIGKILL)]
+            lost += judged(answer, documented, command.said)  # what its processes said after it, too
         try:
             if situation.repeated or not done(whole, situation, workspace):
                 undisturbed(situation.arguments(workspace), place / "again", situation.answer)
@@ -99,9 +100,9 @@ def done(whole: Undisturbed, situation: Situation, workspace: Path) -> bool:
     return not differences(whole.facts[situation.name], facts(workspace, situation)) and not temporary(workspace)
 
 
-def judged(answer: int | None, fault: Fault, situation: Situation, said: Path) -> list[str]:
+def judged(answer: int | None, documented: frozenset[int], said: Path) -> list[str]:
     """What is wrong with an answer."""
-    text, documented = said.read_text(), fault.answers | {situation.answer} | situation.refusals
+    text = said.read_text()
     lines = [line for line in text.splitlines() if not line.startswith("transra: warning: ")]
     found = [] if answer in documented else [f"the answer was {answer}: {text[-500:]}"]
     foreign = [line for line in lines if not line.startswith("transra: ")]
@@ -138,18 +139,12 @@ def attempts(share: int, options: argparse.Namespace, all_of: list[Situation], w
                 shutil.rmtree(place)
 
 
-def table(tries: list[dict[str, Any]]) -> str:
-    tried = Counter((each["fault"], each["situation"]) for each in tries)
-    lost = Counter((each["fault"], each["situation"]) for each in tries if each["lost"])
-    columns = list(dict.fromkeys(each["situation"] for each in tries))
-    lines = ["| fault | " + " | ".join(columns) + " |", "|---|" + "---|" * len(columns)]
-    for fault in sorted({each["fault"] for each in tries}):
-        cells = (
-            f"{tried[fault, at]}, {lost[fault, at]} lost" if lost[fault, at] else str(tried[fault, at])
-            for at in columns
-        )
-        lines.append(f"| {fault} | " + " | ".join(cells) + " |")
-    return "\n".join(lines)
+def table(tries: list[dict[str, Any]], by: str) -> str:
+    """Tried, survived and lost, by `fault` or by `situation`."""
+    tried, lost = Counter(each[by] for each in tries), Counter(each[by] for each in tries if each["lost"])
+    rows = [f"| {name} | {tried[name]} | {tried[name] - lost[name]} | {lost[name]} |" for name in sorted(tried)]
+    total = f"| all | {len(tries)} | {len(tries) - lost.total()} | {lost.total()} |"
+    return "\n".join([f"| {by} | tried | survived | lost |", "|---|---|---|---|", *rows, total])
 
 
 def main() -> None:
@@ -179,7 +174,7 @@ def main() -> None:
         os.waitpid(pid, 0)
     tries = [json.loads(line) for line in out.read_text().splitlines()]
     lost = [each for each in tries if each["lost"]]
-    print(table(tries))
+    print(table(tries, "fault"), table(tries, "situation"), sep="\n\n")
     counts = {"tried": len(tries), "survived": len(tries) - len(lost), "lost": len(lost)}
     reads = sum(each["reads"] for each in tries)
     answers = Counter(f"{each['fault']}: {each['answers']}" for each in tries)
