@@ -1,11 +1,9 @@
 """HDF5 files that are written whole or not at all, and opened without trust.
 
 HDF5 cannot cope with a write that fails: objects that cannot be flushed are closed again later, and the process dies of
-signal 11. So the library never sees one: it writes to a stream of ours, which keeps the first error to itself, takes
-what follows for written, and raises once the file is closed.
+signal 11. So the library never sees one: it writes to a `CheckedStream`.
 """
 
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,77 +12,12 @@ from typing import Any
 import h5py
 import numpy as np
 
+from artifacts.checked_stream import CheckedStream
 from artifacts.errors import DataError
-from artifacts.interrupts import called_by_c
 from artifacts.regular import open_regular
 
 # What h5py raises for a damaged or hostile file, by the place where it stumbles.
 BROKEN = (OSError, LookupError, ValueError, TypeError, AttributeError, RuntimeError, ArithmeticError, MemoryError)
-
-
-class CheckedStream:
-    """What h5py needs of a file, over a file descriptor. `error` is the first failure to write."""
-
-    def __init__(self, path: Path) -> None:
-        self._handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o666)
-        self._path = path
-        self._position = 0
-        self.error: BaseException | None = None
-
-    @called_by_c
-    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
-        base = {os.SEEK_SET: 0, os.SEEK_CUR: self._position}
-        self._position = offset + (os.fstat(self._handle).st_size if whence == os.SEEK_END else base[whence])
-        return self._position
-
-    @called_by_c
-    def tell(self) -> int:
-        return self._position
-
-    @called_by_c
-    def read(self, count: int) -> bytes:
-        return os.pread(self._handle, count, self._position)
-
-    @called_by_c
-    def readinto(self, buffer: memoryview) -> int:
-        return os.preadv(self._handle, [buffer], self._position)
-
-    @called_by_c
-    def write(self, data: memoryview) -> int:
-        done = 0
-        try:
-            while done < len(data) and self.error is None:
-                done += os.pwrite(self._handle, data[done:], self._position + done)
-        except BaseException as error:  # a signal's, too
-            self._keep(error)
-        self._position += len(data)
-        return len(data)
-
-    @called_by_c
-    def truncate(self, size: int) -> int:
-        try:
-            if self.error is None:
-                os.ftruncate(self._handle, size)
-        except BaseException as error:
-            self._keep(error)
-        return size
-
-    def _keep(self, error: BaseException) -> None:
-        if isinstance(error, OSError) and error.errno is not None:
-            error = OSError(error.errno, error.strerror, str(self._path))
-        self.error = error
-
-    @called_by_c
-    def flush(self) -> None:
-        """Nothing is held back."""
-
-    def check(self) -> None:
-        """Raises the first failure to write, if there was one."""
-        if self.error is not None:
-            raise self.error
-
-    def close(self) -> None:
-        os.close(self._handle)
 
 
 class NewFile:

@@ -2,13 +2,15 @@
 
 import os
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing
 from pathlib import Path
-from typing import Any
+from typing import IO, Any, cast
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from artifacts.checked_stream import CheckedStream
 from artifacts.errors import DataError
 from artifacts.scalars import ScalarWriter
 from ranker.config.sections import RankerConfig
@@ -189,7 +191,13 @@ def step_seed(seed: int, step: int) -> int:
 
 
 def save(path: Path, value: Any) -> None:
-    """Replaces `path` in one step: a kill leaves the old file or the new one."""
+    """Replaces `path` in one step: a kill leaves the old file or the new one. Raises OSError."""
     aside = path.with_name(f".{path.name}.partial")
-    torch.save(value, aside)
-    os.replace(aside, path)
+    try:
+        with closing(CheckedStream(aside)) as stream:
+            torch.save(value, cast(IO[bytes], stream))  # it writes and flushes
+            stream.check()
+        os.replace(aside, path)
+    except BaseException:
+        aside.unlink(missing_ok=True)
+        raise

@@ -9,6 +9,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
+import torch
 
 from artifacts.exhausted import exhausted
 from artifacts.hdf5 import new_file
@@ -85,6 +86,29 @@ except OSError as error:
     done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (1, "File too large, new.h5\n")
     assert not path.exists()
+
+
+@pytest.mark.parametrize("size", [1, 1000, 5000, 11_120, 11_200])
+def test_torch_never_meets_a_failed_write(tmp_path: Path, size: int) -> None:
+    """It ended the process by signal 6, and said so in 17 lines, when the end of a zip file could not be written."""
+    script = f"""
+import resource, sys
+from pathlib import Path
+import torch
+from ranker.training.trainer import save
+value = {{"w": torch.zeros(2560), "b": torch.zeros(10)}}
+save(Path(sys.argv[1]), value)
+resource.setrlimit(resource.RLIMIT_FSIZE, ({size}, {size}))
+try:
+    save(Path(sys.argv[1]), {{name: each + 1 for name, each in value.items()}})
+except OSError as error:
+    sys.exit(error.strerror)
+"""
+    path = tmp_path / "state.pt"
+    command = [sys.executable, "-c", script, str(path)]
+    done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (1, "File too large\n")
+    assert list(tmp_path.iterdir()) == [path] and not torch.load(path, weights_only=True)["b"].any(), "the old one"
 
 
 def test_a_whole_file_is_what_h5py_writes(tmp_path: Path) -> None:
