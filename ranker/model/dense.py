@@ -1,5 +1,6 @@
 """Everything of a model but its tables, exported: the part that a scorer runs."""
 
+import io
 from pathlib import Path
 
 import torch
@@ -101,7 +102,9 @@ def export_dense(model: RankerModel, layout: Layout, directory: Path) -> None:
         tasks = list(dense(*example))
         program = torch.export.export(dense, tuple(example), dynamic_shapes=shapes, strict=False)
     write_program(program, tasks, directory)
-    torch.export.save(program, directory / EXPORTED)
+    whole = io.BytesIO()  # a write that fails would end the process by signal 6
+    torch.export.save(program, whole)
+    (directory / EXPORTED).write_bytes(whole.getbuffer())
 
 
 def _example(model: RankerModel, layout: Layout) -> Inputs:
