@@ -10,7 +10,7 @@ from pipeline.report import shown
 if TYPE_CHECKING:
     from bokeh.models import Plot
 
-SHORT = 24  # letters of a cell that stay on one line
+SHORT = 30  # letters of a cell that stay on one line: a run has 29
 MOST_ROWS = 1000  # of a table: a graph may have a hundred thousand relations
 
 
