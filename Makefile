@@ -21,7 +21,7 @@ ifneq ($(filter $(CONFIG),configs/demo.json configs/demo_rank.json),)
 INPUT := $(DEMO_DATA)
 endif
 
-.PHONY: help venv partition train evaluate export rank nightly status test test-slow consent-check lint wheel check-wheel schema real-impressions bench-rank bench-rank-memory bench-rank-speed bench-score bench-append bench-warm bench-infer bench-import bench-train bench-swap faults faults-long byte-rail bench-retrieval bench-evaluate bench-neighbors experiments clean
+.PHONY: help venv partition train evaluate export rank nightly status test test-slow consent-check lint wheel check-wheel schema real-impressions bench-rank bench-rank-memory bench-rank-speed bench-score bench-append bench-warm bench-infer bench-import bench-train bench-swap faults faults-long byte-rail bench-retrieval bench-evaluate bench-neighbors experiments bench-device clean
 
 help:  ## This list
 	@echo "usage: make TARGET [CONFIG=configs/demo.json] [ARGS='--set model.epochs=3']"
@@ -99,6 +99,9 @@ bench-rank-speed: venv $(DEMO_DATA)  ## Training speed of the ranker's arms, exa
 
 bench-score: venv  ## Scoring 100 candidates for one user by a published model of 10 M ids
 	$(BIN)/python -m benchmarks.bench_score $(ARGS)
+
+bench-device: venv  ## Training on a GPU: edges/s, shares of what the card can do, MRR beside the processors'; some minutes
+	$(BIN)/python -m benchmarks.bench_device $(ARGS)
 
 # The peers have requirements of their own (FuxiCTR an old polars), so each gets an environment of its own. LightGBM is
 # to see the project's packages, too: its features are made from the log as the ranker reads it.

@@ -37,6 +37,7 @@ __all__ = [
     "metrics_table",
     "plan_ranking",
     "rank",
+    "require_device",
     "require_free",
     "score_parquet",
     "trained_arms",
@@ -113,6 +114,14 @@ def trained_arms(
     from ranker.experiment.trained_arms import TrainedArms
 
     return TrainedArms(config, root, exports, ranking, prepared, progress, files)
+
+
+def require_device(config: RankerConfig) -> None:
+    """Raises ConfigError where `ranker.device` asks for a GPU and there is none."""
+    if config.device == "cuda":  # whoever asks for none does not wait for torch
+        from ranker.training import distributed
+
+        distributed.require_device(config.device)
 
 
 def rank(

@@ -41,6 +41,10 @@ class Rank(Stage):
 
     def check(self, context: Context) -> list[str]:
         config = context.config.ranker
+        if config is not None:
+            from ranker import require_device
+
+            require_device(config)
         if config is None or (config.where is None and not config.counts):
             return []  # without looking at the log
         from ranker import check_counts, check_where

@@ -128,7 +128,7 @@ class RankerConfig(Section):
     """A CTR/CVR ranker over impressions, and the arms that are compared on it."""
 
     # Of `compare`, `arms` holds what it chooses.
-    without_effect = frozenset({"tensorboard", "compare", "threads", "fit"})
+    without_effect = frozenset({"tensorboard", "compare", "threads", "device", "fit"})
 
     impressions: str | list[str] = Field(
         description="Parquet files, relative to the root: a path, a directory or a glob (also **), or a list of them; "
@@ -187,6 +187,11 @@ class RankerConfig(Section):
     training: TrainingConfig = Field(TrainingConfig(), description="Optimisation.")
     threads: int | None = Field(
         None, gt=0, le=1 << 10, description="Threads in which training computes; null: as many as torch chooses."
+    )
+    device: Literal["auto", "cpu", "cuda"] = Field(
+        "auto",
+        description="where models train and are judged; cuda: a GPU, refused where there is none; auto: a GPU where "
+        "there is one",
     )
     tensorboard: bool = Field(
         False,

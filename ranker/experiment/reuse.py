@@ -20,7 +20,7 @@ NAME = 16  # hexadecimal digits of a digest that name a directory
 TRAINED_BY = 7  # number of the way in which models are made and trained: earlier trainings are not gone on with
 # What is trained at all, what is refused, and how the outcome is judged: no single training follows from these.
 BESIDE_TRAINING = {
-    *("arms", "compare", "fit", "vectors", "expect", "min_match_rate", "tensorboard", "bootstrap", "threads")
+    *("arms", "compare", "fit", "vectors", "expect", "min_match_rate", "tensorboard", "bootstrap", "threads", "device")
 }
 # Of what is left: what the encoded impressions do not depend on.
 BESIDE_PREPARING = BESIDE_TRAINING | {"ids", "kge", "attention", "backbone", "heads", "training"}

@@ -90,8 +90,9 @@ def _loaded(trials: Trials, contestant: Contestant, seed: int) -> RankerModel:
     path = trials.place(contestant, seed) / "best_ctr.pt"
     if not path.is_file():
         raise DataError(f"{path}: missing, expected a model of clicks; make the ranking anew")
-    model.load_state_dict(torch.load(path, distributed.device(), weights_only=True))
-    return model.to(distributed.device()).eval()
+    device = distributed.device(trials.config.device)
+    model.load_state_dict(torch.load(path, device, weights_only=True))
+    return model.to(device).eval()
 
 
 def _rates(model: RankerModel, records: Records, export: int) -> Rates:

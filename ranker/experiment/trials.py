@@ -121,7 +121,8 @@ class Trials:
         by_step: dict[int, Logits] = {}
         for task, (step, _) in best.items():
             if step not in by_step:
-                model.load_state_dict(torch.load(place / f"best_{task}.pt", distributed.device(), weights_only=True))
+                device = distributed.device(self.config.device)
+                model.load_state_dict(torch.load(place / f"best_{task}.pt", device, weights_only=True))
                 by_step[step] = predict(model, test, export)
         return {task: by_step[step][task] for task, (step, _) in best.items()}
 

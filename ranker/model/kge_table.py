@@ -25,6 +25,7 @@ class KgeTable(nn.Module):
         self.dimension, self.finetune = export.dimension, finetune
         self.scales = {name: _scale(export.vectors(name)) for name in types}
         self._frozen = {} if finetune else {name: mapped(export.vectors(name)) for name in types}
+        self._copies: dict[tuple[str, torch.device], Tensor] = {}
         tuned = {name: nn.Parameter(torch.tensor(export.vectors(name), dtype=torch.float32)) for name in types}
         self.vectors = nn.ParameterDict(tuned if finetune else {})
 
@@ -36,9 +37,24 @@ class KgeTable(nn.Module):
         """The same at the scale of the export, and with any vector for an unknown entity: for those who mask it."""
         if self.finetune:
             return F.embedding(rows.clamp(min=0), self.vectors[entity_type], sparse=True)
-        vectors = self._frozen[entity_type]
+        vectors = self._near(entity_type, rows.device)
         wanted = rows.clamp(min=0).flatten().to(vectors.device)
         return vectors.index_select(0, wanted).to(rows.device).float().view(*rows.shape, -1)
+
+    def _near(self, entity_type: str, device: torch.device) -> Tensor:
+        """Frozen vectors on the device that asks, where it has room for them; else where the file is mapped."""
+        frozen = self._frozen[entity_type]
+        if device == frozen.device:
+            return frozen
+        key = entity_type, device
+        if key not in self._copies:
+            self._copies[key] = frozen.to(device) if has_room(device, frozen.nbytes) else frozen
+        return self._copies[key]
+
+
+def has_room(device: torch.device, needed: int) -> bool:
+    """Whether so many bytes are at most half of what a GPU has free."""
+    return device.type != "cuda" or needed <= torch.cuda.mem_get_info(device)[0] // 2
 
 
 def mapped(vectors: np.ndarray) -> Tensor:

@@ -19,6 +19,7 @@ import torch
 import torch.distributed.nn.functional
 from torch import Tensor, distributed
 
+from artifacts.errors import ConfigError
 from ranker.data.records import Records
 
 WAIT = timedelta(hours=6)  # the others wait while the first prepares and judges; torchrun ends them when it fails
@@ -32,7 +33,7 @@ def joined() -> Iterator[None]:
         return
     if torch.cuda.is_available():
         torch.cuda.set_device(device())
-    distributed.init_process_group("nccl" if torch.cuda.is_available() else "gloo", timeout=WAIT)
+    distributed.init_process_group("cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo", timeout=WAIT)
     try:
         yield
     finally:
@@ -48,11 +49,18 @@ def place() -> int:
     return distributed.get_rank() if distributed.is_initialized() else 0
 
 
-def device() -> torch.device:
-    """The GPU of this process, where there is one."""
-    if not torch.cuda.is_available():
+def device(asked: str = "auto") -> torch.device:
+    """The GPU of this process, where there is one, unless `ranker.device` is "cpu"."""
+    if asked == "cpu" or not torch.cuda.is_available():
         return torch.device("cpu")
     return torch.device("cuda", int(os.environ.get("LOCAL_RANK", 0)))
+
+
+def require_device(asked: str) -> None:
+    """Raises ConfigError where `ranker.device` asks for a GPU and there is none."""
+    if asked == "cuda" and not torch.cuda.is_available():
+        expected = "expected 'cpu' or 'auto'"
+        raise ConfigError(f"ranker.device: 'cuda': torch {torch.__version__} sees no GPU here; {expected}")
 
 
 def from_first(make: Callable[[], Any]) -> Any:

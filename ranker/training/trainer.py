@@ -49,7 +49,8 @@ class Training:
     ) -> None:
         self.model, self.config, self.export, self.seed, self.directory = model, config, export, seed, directory
         self.scalars = scalars
-        self.device = distributed.device()
+        distributed.require_device(config.device)
+        self.device = distributed.device(config.device)
         training, tables = config.training, model.to(self.device).tables()
         distributed.take_first_(model.parameters())
         sparse = {id(parameter) for found in tables.values() for parameter in found}

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+import torch
 from filelock import FileLock
 
 from artifacts.embeddings import Embeddings
@@ -338,4 +339,15 @@ def test_a_level_that_is_none_is_refused_before_anything_is_made(
     monkeypatch.setenv("TRANSRA_KERNELS", "avx3")
     assert transra("run", world, tmp_path / "runs") == 2
     assert "TRANSRA_KERNELS=avx3 is no level: expected" in capsys.readouterr().err
+    assert not list((tmp_path / "runs").glob("*/graph"))
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="here is a GPU")
+@pytest.mark.parametrize("command", ["run", "train"])
+def test_a_gpu_that_is_not_there_is_refused_before_anything_is_made(
+    world: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], command: str
+) -> None:
+    assert transra(command, world, tmp_path / "runs", "--set", "model.device=cuda") == 2
+    error = capsys.readouterr().err
+    assert "model.device: 'cuda': torch" in error and len(error.splitlines()) == 1
     assert not list((tmp_path / "runs").glob("*/graph"))

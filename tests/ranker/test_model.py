@@ -9,6 +9,7 @@ import torch
 from torch.nn import functional as F
 
 from artifacts.embeddings import Embeddings
+from artifacts.errors import ConfigError
 from artifacts.section import Problem
 from ranker.config.arms import ARMS
 from ranker.config.sections import IdsConfig, RankerConfig
@@ -24,6 +25,7 @@ from ranker.model.dropout import Dropout
 from ranker.model.id_embedding import IdEmbedding
 from ranker.model.kge_table import KgeTable
 from ranker.model.ranker_model import RankerModel
+from ranker.training import distributed
 from ranker.training.losses import losses
 from ranker.training.rowwise_adagrad import RowwiseAdagrad
 from ranker.training.trainer import Training
@@ -198,6 +200,30 @@ def test_fine_tuning_keeps_the_vectors_of_cold_entities(
     assert set(np.flatnonzero(moved)) == set(seen[seen >= 0])
     cold = KgeTable(export, ["user"], finetune=True)("user", torch.tensor([-1]))
     assert (cold == 0).all()
+
+
+@pytest.mark.parametrize("room", [True, False])
+def test_frozen_vectors_are_copied_to_a_device_that_has_room(
+    export: Embeddings, monkeypatch: pytest.MonkeyPatch, room: bool
+) -> None:
+    """The device without memory stands for a GPU."""
+    monkeypatch.setattr("ranker.model.kge_table.has_room", lambda device, needed: room)
+    table, there = KgeTable(export, ["user"], finetune=False), torch.device("meta")
+    assert table._near("user", there).device == (there if room else torch.device("cpu"))
+    assert table._near("user", there) is table._near("user", there), "copied once"
+    assert table._near("user", torch.device("cpu")) is table._frozen["user"]
+
+
+def test_a_gpu_that_is_asked_for_is_there_or_refused(
+    summary: Summary, export: Embeddings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    model, settings = build(summary, export, "none"), config(device="cuda")
+    with pytest.raises(ConfigError, match="ranker.device: 'cuda': torch .* sees no GPU here; expected 'cpu' or 'auto'"):
+        Training(model, settings, 0, 0, tmp_path)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    assert distributed.device("cuda") == distributed.device("auto") == torch.device("cuda", 0)
+    assert distributed.device("cpu") == torch.device("cpu")
 
 
 def test_frozen_vectors_are_mapped_and_never_change(summary: Summary, export: Embeddings, train: Split) -> None:
