@@ -29,7 +29,7 @@ class World:
     seconds: float
 
 
-WORLDS = {"cuda": World(2_000_000, SEGMENT, 3.0), "cpu": World(100_000, 200_000, 3.0)}
+WORLDS = {"cuda": World(2_000_000, SEGMENT, 3.0), "cpu": World(20_000, 20_000, 1.0)}
 
 
 @dataclass(frozen=True)

@@ -98,18 +98,38 @@ class Batcher:
         return self.size // self.piece
 
     def _batch(self, edges: Edges, starts: Indices, lengths: Indices) -> Batch:
-        rows = torch.from_numpy(starts[:, None] + np.minimum(np.arange(lengths.max()), lengths[:, None] - 1))
         relations = edges.relations[torch.from_numpy(starts)]
+        found = follow_each_other(edges, starts, lengths)
+        if found is None:
+            found = edges[
+                torch.from_numpy(starts[:, None] + np.minimum(np.arange(lengths.max()), lengths[:, None] - 1))
+            ]
         return Batch(
             self.layout(lengths),
             relations if len(starts) > 1 and (relations != relations[0]).any() else relations[:1],
-            edges.heads.take(rows),
-            edges.tails.take(rows),
+            found.heads,
+            found.tails,
             torch.from_numpy(lengths),
-            None if edges.weights is None else edges.weights.take(rows),
-            None if edges.decays is None else torch.stack([side.take(rows) for side in edges.decays]),
+            found.weights,
+            found.decays,
         )
 
     def _chunks(self, per_group: int) -> tuple[int, int]:
         """Number and size of the chunks of a group; without batch negatives an edge is a chunk of its own."""
         return (1, per_group) if self.chunk else (per_group, 1)
+
+
+def follow_each_other(edges: Edges, starts: Indices, lengths: Indices) -> Edges | None:
+    """The edges of groups that lie one after the other and are as long as each other, as views (..., G, n), else None:
+    so do those of nearly every full batch, and no edge is copied."""
+    length = int(lengths[0])
+    if lengths[-1] != length or (starts[1:] - starts[:-1] != length).any():
+        return None
+    found = edges[int(starts[0]) : int(starts[-1]) + length]
+    return Edges(
+        found.heads.view(-1, length),
+        found.tails.view(-1, length),
+        found.relations.view(-1, length),
+        None if found.weights is None else found.weights.view(-1, length),
+        None if found.decays is None else found.decays.reshape(2, -1, length),
+    )

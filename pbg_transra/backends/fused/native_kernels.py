@@ -45,16 +45,23 @@ class NativeKernels:
         self._functions["gradients", vectors.dtype](
             *(vectors.data_ptr(), *ends(spaces), spaces.translations.data_ptr(), weights.data_ptr(), counts.data_ptr()),
             *(buffers.gradients.data_ptr(), *ends(by_spaces), by_spaces.translations.data_ptr(), losses.data_ptr()),
-            *(len(spaces.translations), layout.groups, layout.chunks, layout.size, layout.uniform, vectors.shape[1]),
+            *(
+                spaces.translations.shape[0],
+                layout.groups,
+                layout.chunks,
+                layout.size,
+                layout.uniform,
+                vectors.shape[1],
+            ),
             *(1 / objective.negatives, objective.scale, objective.margin, objective.head_weight),
             *(SIMILARITIES[objective.similarity], LOSSES[objective.loss], objective.similarity == "cos"),
         )
         return losses, by_spaces
 
     def gather(self, table: Tensor, rows: Tensor, out: Tensor) -> None:
-        gather, size = self._functions["gather", table.dtype], len(table)
+        gather, size = self._functions["gather", table.dtype], table.shape[0]
         copied = gather(table.data_ptr(), size, rows.data_ptr(), *out.shape, out.data_ptr())
-        if copied < len(rows):
+        if copied < rows.shape[0]:  # len() of a tensor takes as long as a small product
             raise IndexError(f"row {int(rows[copied])} of a table of {size}")
 
     def step_rows_(self, table: Tensor, sums: Tensor, rows: Tensor, gradients: Tensor, lr: float) -> None:

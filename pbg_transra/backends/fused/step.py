@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from pbg_transra.backends.fused.kernels import Kernels
-from pbg_transra.backends.fused.layout import Buffers
+from pbg_transra.backends.fused.layout import Buffers, Layout
 from pbg_transra.backends.fused.objective import Objective
 from pbg_transra.backends.fused.projection import Spaces
 
@@ -36,14 +36,20 @@ def gradients(
     The gradients by vectors lie in `buffers`, too, until the next step.
     """
     layout = buffers.layout
-    chunks = torch.arange(layout.chunks, device=counts.device)
-    chunk_counts = (counts.unsqueeze(1) - chunks * layout.size).clamp_(0, layout.size)
-    losses, by_spaces = kernels.gradients_(objective, buffers, spaces, weights, chunk_counts.flatten())
+    losses, by_spaces = kernels.gradients_(objective, buffers, spaces, weights, chunk_counts(layout, counts))
     if objective.pull:
         losses += pull_(objective.pull, spaces, counts, by_spaces)
     if objective.regularization:
         losses += regularize_(objective, buffers, weights, counts, decays)
     return Gradients(losses, buffers.gradients, by_spaces)
+
+
+def chunk_counts(layout: Layout, counts: Tensor) -> Tensor:
+    """Edges of each chunk (G * chunks,), from those of each group (G,)."""
+    if layout.chunks == 1:
+        return counts
+    chunks = torch.arange(layout.chunks, device=counts.device)
+    return (counts.unsqueeze(1) - chunks * layout.size).clamp_(0, layout.size).flatten()
 
 
 def pull_(pull: float, spaces: Spaces, counts: Tensor, by_spaces: Spaces) -> Tensor:
