@@ -10,7 +10,6 @@ events, ids are 64-bit integers, every day brings new ones; the split by time mo
 
 import argparse
 import json
-import resource
 import shutil
 import statistics
 import tempfile
@@ -22,7 +21,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from benchmarks.bench_import_scale import DISK_PER_EDGE, ENTITIES_PER_EDGE, REPOSITORY, command
-from benchmarks.environment import save, surroundings, timed_process
+from benchmarks.environment import save, surroundings, timed
 from pipeline.workspace.workspace import Workspace
 
 DAYS = 100  # before the night that is measured
@@ -65,15 +64,6 @@ def write_config(path: Path, partitions: int, weighted: bool, day: int) -> None:
     path.write_text(json.dumps({"graph": graph, "model": {"operator": "transr"}}))
 
 
-def timed(line: list[str]) -> dict[str, float]:
-    """Seconds, seconds of processor time (which other jobs do not lengthen) and peak memory of a command."""
-    before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    seconds, peak = timed_process(line, REPOSITORY)
-    after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-    return {"seconds": seconds, "cpu_seconds": cpu, "peak_bytes": peak}
-
-
 def measure(directory: Path, millions: float, partitions: int, weighted: bool, rounds: int) -> dict[str, Any]:
     """Medians of both sides, their ratios, and what they made."""
     (directory / "log").mkdir()
@@ -82,14 +72,14 @@ def measure(directory: Path, millions: float, partitions: int, weighted: bool, r
         write_day(directory / "log", day, events)
     write_config(config, partitions, weighted, DAYS - 1)
     workspace = Workspace(directory / "runs")
-    timed(command("partition", config))
+    timed(command("partition", config), REPOSITORY)
     workspace.publish(workspace.runs()[0])
     write_day(directory / "log", DAYS, events)
     write_config(config, partitions, weighted, DAYS)
     taken: dict[str, list[dict[str, float]]] = {side: [] for side in SIDES}
     for _ in range(rounds):
         for side, options in SIDES.items():
-            taken[side].append(timed(command("partition", config, *options)))
+            taken[side].append(timed(command("partition", config, *options), REPOSITORY))
             run = workspace.runs()[0]
             made = run.metrics()["partition"]
             shutil.rmtree(run.path)

@@ -1,4 +1,4 @@
-"""Graph construction against PyTorch-BigGraph's own importer, on the same TSV.
+"""Graph construction against PyTorch-BigGraph's own importer and against the floor of raw DuckDB, on the same TSV.
 
     make bench-import
 
@@ -6,7 +6,8 @@ Both are timed as whole processes from exec to exit, in turn: PBG's once a round
 times. The first of those finds the machine as PBG's minutes left it (probably with memory given back to the host) and
 takes longer; the ratio is that of the medians of all runs, and that of the first runs is printed beside it. Ours writes
 what PBG's writes (counts, names, edges in buckets) and besides a portable hash for partitions, shuffled buckets,
-statistics and the manifest.
+statistics and the manifest. The floor (`benchmarks.import_floor`) runs after each of ours. Ratios of processor time
+stand beside those of seconds, since other jobs lengthen them less.
 """
 
 import argparse
@@ -21,9 +22,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.csv as csv
 
-from benchmarks.environment import save, surroundings, timed_process
+from benchmarks.bench_import_scale import REPOSITORY
+from benchmarks.environment import save, surroundings, timed
 
-RUNS = {"peer": 1, "ours": 5}  # in each round
+ORDER = ("peer", *("ours", "floor") * 5)  # in each round
 
 PBG_CONFIG = """
 def get_torchbiggraph_config():
@@ -55,9 +57,8 @@ def our_command(directory: Path, partitions: int) -> list[str]:
     graph = {"partitions": partitions, "write_names": True, "sources": {"log": source}, "entities": {"entity": {}}}
     config = {"graph": {**graph, "relations": [relation]}, "model": {"operator": "transr"}}
     (directory / "ours.json").write_text(json.dumps(config))
-    transra = str(Path(sys.executable).with_name("transra"))
     place = ["--root", str(directory), "--workspace", str(directory / "ours"), "--quiet"]
-    return [transra, "partition", str(directory / "ours.json"), *place]
+    return [sys.executable, "-m", "pipeline.cli", "partition", str(directory / "ours.json"), *place]
 
 
 def peer_command(directory: Path, partitions: int) -> list[str]:
@@ -66,6 +67,16 @@ def peer_command(directory: Path, partitions: int) -> list[str]:
     columns = ["--lhs-col=0", "--rel-col=1", "--rhs-col=2"]
     importer = "torchbiggraph.converters.import_from_tsv"
     return [sys.executable, "-W", "ignore", "-m", importer, *columns, str(config), str(directory / "edges.tsv")]
+
+
+def floor_command(directory: Path, partitions: int) -> list[str]:
+    floor = [sys.executable, "-m", "benchmarks.import_floor", str(directory / "edges.tsv"), str(directory / "floor")]
+    return [*floor, "--partitions", str(partitions)]
+
+
+def ratio(runs: dict[str, list[dict[str, float]]], side: str, other: str, key: str = "seconds") -> float:
+    """Of the medians of two sides."""
+    return statistics.median(run[key] for run in runs[side]) / statistics.median(run[key] for run in runs[other])
 
 
 def main() -> None:
@@ -78,31 +89,41 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="bench-import-") as name:
         directory = Path(name)
         write_tsv(directory / "edges.tsv", options.edges, options.entities)
-        seconds: dict[str, list[float]] = {side: [] for side in RUNS}
-        peaks = dict.fromkeys(seconds, 0)
+        runs: dict[str, list[dict[str, float]]] = {side: [] for side in ORDER}
         commands = {
             "ours": our_command(directory, options.partitions),
             "peer": peer_command(directory, options.partitions),
+            "floor": floor_command(directory, options.partitions),
         }
-        for side in (side for _ in range(options.rounds) for side, runs in RUNS.items() for _ in range(runs)):
+        for side in (side for _ in range(options.rounds) for side in ORDER):
             shutil.rmtree(directory / side, ignore_errors=True)
-            took, peak = timed_process(commands[side], directory)
-            seconds[side].append(took)
-            peaks[side] = max(peaks[side], peak)
-            print(f"{side}: {took:.2f} s, {options.edges / took:,.0f} edges/s, peak {peak >> 20} MiB", flush=True)
-    medians = {side: statistics.median(times) for side, times in seconds.items()}
-    first = statistics.median(seconds["ours"][:: RUNS["ours"]])
+            if side == "floor":
+                (directory / side).mkdir()
+            runs[side].append(took := timed(commands[side], REPOSITORY))
+            print(
+                "{}: {seconds:.2f} s, {cpu_seconds:.2f} s of processor".format(side, **took),
+                f"peak {int(took['peak_bytes']) >> 20} MiB",
+                sep=", ",
+                flush=True,
+            )
+    first = statistics.median(run["seconds"] for run in runs["ours"][:: ORDER.count("ours")])
     result = {
-        "ratio": medians["peer"] / medians["ours"],
-        "ratio_of_first_runs": medians["peer"] / first,
-        "ours": {"seconds": seconds["ours"], "median": medians["ours"], "peak_bytes": peaks["ours"]},
-        "peer": {"seconds": seconds["peer"], "median": medians["peer"], "peak_bytes": peaks["peer"]},
+        "ratio": ratio(runs, "peer", "ours"),
+        "ratio_of_first_runs": statistics.median(run["seconds"] for run in runs["peer"]) / first,
+        "floor_ratio": ratio(runs, "ours", "floor"),
+        "cpu_ratio": ratio(runs, "peer", "ours", "cpu_seconds"),
+        "floor_cpu_ratio": ratio(runs, "ours", "floor", "cpu_seconds"),
+        "level": "duckdb and numpy",  # no kernels of ours
+        "runs": runs,
         "sizes": {"edges": options.edges, "entities": options.entities, "partitions": options.partitions},
-        "protocol": "whole processes from exec to exit, peer once and ours five times a round, medians; same TSV; "
-        "names written by both",
+        "protocol": "whole processes from exec to exit, peer once, ours and the floor five times a round, medians; "
+        "same TSV; names written by ours and the peer",
         **surroundings(["torchbiggraph", "duckdb", "pyarrow", "torch"]),
     }
-    print("{machine}: ours is {ratio:.0f} times as fast, {ratio_of_first_runs:.0f} right after PBG's".format(**result))
+    print(
+        "{machine}: ours is {ratio:.0f} times as fast, {ratio_of_first_runs:.0f} right after PBG's; it takes "
+        "{floor_ratio:.2f} times the floor's seconds, {floor_cpu_ratio:.2f} of its processor time".format(**result)
+    )
     save("import", result)
 
 

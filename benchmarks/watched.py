@@ -1,14 +1,13 @@
 """A command as a whole process and what it takes: seconds, processor time, memory, and disk by kind."""
 
 import os
-import resource
 import threading
 from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks.environment import timed_process
+from benchmarks.environment import timed
 
 Kind = Callable[[Path], str]  # of a file, by its path below the directory
 
@@ -56,14 +55,10 @@ class DiskMeter:
 
 def watched(command: Sequence[str], cwd: Path, directory: Path, kind: Kind) -> dict[str, Any]:
     """What a command takes. Raises RuntimeError when it fails."""
-    before = resource.getrusage(resource.RUSAGE_CHILDREN)
     with DiskMeter(directory, kind) as disk:
-        seconds, peak = timed_process(command, cwd)
-    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        took = timed(command, cwd)
     return {
-        "seconds": seconds,
-        "cpu_seconds": after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime,
-        "peak_bytes": peak,
+        **took,
         "disk_bytes": disk.peak.total(),
         "disk_by_kind": dict(disk.peak),
         "most_by_kind": dict(disk.most),

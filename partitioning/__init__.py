@@ -19,6 +19,7 @@ from partitioning.sources.files import source_files
 
 if TYPE_CHECKING:
     from artifacts.frame import Frame
+    from partitioning.expectation import Expected
     from partitioning.plan import Plan
 
 SourceFiles: TypeAlias = dict[str, Files]  # by source
@@ -31,6 +32,7 @@ __all__ = [
     "build_graph",
     "check_problems",
     "events_config",
+    "expect_build",
     "forgotten_ids",
     "graph_problems",
     "id_key",
@@ -50,6 +52,13 @@ def plan_graph(config: GraphConfig, root: Path, files: SourceFiles | None = None
     from partitioning import plan
 
     return plan.plan_graph(config, source_files(config, root) if files is None else files, {})
+
+
+def expect_build(config: GraphConfig, files: SourceFiles, plan: "Plan") -> "Expected":
+    """What a full build will probably take, after its plan: looks at the ids and times small builds, some seconds."""
+    from partitioning import expectation
+
+    return expectation.expect_build(config.with_inverses(), files, plan)
 
 
 def relation_names(config: GraphConfig, files: SourceFiles) -> list[str]:

@@ -19,17 +19,17 @@ from partitioning.sources.sqlite import count_rows
 
 _SAMPLE_BYTES = 1 << 16
 _FEW_BUCKETS = 16_384  # that any graph may have, whether or not it has as many edges
-_FILE_BYTES = 4096  # of an empty bucket's file
-# Bytes on disk for each edge: 24 in its bucket, 8 as a key, 16 for distinct ends, and 60 for DuckDB's spill and the
-# entity files, supposing an id for each edge.
-_DISK_PER_EDGE = 24 + 8 + 16 + 60
+FILE_BYTES = 4096  # of an empty bucket's file
+# Bytes on disk for each edge, at most: 9 in its bucket while keys, 8 bytes each, leave the spill bucket by bucket, and
+# 40 for DuckDB's spill and the entity files, supposing an id for two edges.
+_DISK_PER_EDGE = 9 + 1 + 40
 _DISK_PER_PSEUDONYMS = 2 * 80  # for each row, of both ids
 _DISK_PER_LEDGER_EDGE = 16 + 8  # distinct ends that stay, and exact weights
 # Of a bucket, while it is sorted and written: keys and what is unpacked from them; also weights and an order of both.
-_MEMORY_PER_EDGE = 6 * 8
+MEMORY_PER_EDGE = 6 * 8
 _MEMORY_PER_WEIGHTED_EDGE = 11 * 8
 _MEMORY_PER_CAPPED_EDGE = 10 * 8
-_MEMORY_PER_END = 2 * 8  # of the edges of a partition, while its distinct ends are counted
+_MEMORY_PER_END = 2 * 8  # of the edges of a partition, where its distinct ends are counted in files
 
 
 @dataclass(frozen=True)
@@ -90,7 +90,7 @@ def plan_graph(config: GraphConfig, files_by_source: dict[str, Files], frames: F
     buckets = _most_partitions(config, Side.LHS) * _most_partitions(config, Side.RHS)
     at_once = min(config.threads or cpu_count(), buckets)
     weighted = any(relation.weight for relation in config.relations)
-    bucket = (edges // buckets) * (_MEMORY_PER_WEIGHTED_EDGE if weighted else _MEMORY_PER_EDGE)
+    bucket = (edges // buckets) * (_MEMORY_PER_WEIGHTED_EDGE if weighted else MEMORY_PER_EDGE)
     capped = _capped_edges(config, edges) * _MEMORY_PER_CAPPED_EDGE
     ends = max(_counted_at_once(config, edges, side) for side in Side) * _MEMORY_PER_END
     return Plan(
@@ -99,7 +99,7 @@ def plan_graph(config: GraphConfig, files_by_source: dict[str, Files], frames: F
         edges=edges,
         disk_bytes=edges * (_DISK_PER_EDGE + config.append_only * _DISK_PER_LEDGER_EDGE)
         + staged
-        + len(SPLITS) * buckets * _FILE_BYTES,
+        + len(SPLITS) * buckets * FILE_BYTES,
         buckets=buckets,
         memory_bytes=LEAST_MEMORY + max(at_once * bucket, ends, capped),
     )
@@ -111,7 +111,7 @@ def threads_within(config: GraphConfig, largest: int, threads: int) -> int:
     Raises ResourceError when graph.memory_limit is too small for one.
     """
     weighted = any(relation.weight for relation in config.relations)
-    bucket = max(largest, 1) * (_MEMORY_PER_WEIGHTED_EDGE if weighted else _MEMORY_PER_EDGE)
+    bucket = max(largest, 1) * (_MEMORY_PER_WEIGHTED_EDGE if weighted else MEMORY_PER_EDGE)
     fitting = (config.memory_bytes - LEAST_MEMORY) // bucket
     if fitting < 1:
         raise ResourceError(

@@ -73,7 +73,7 @@ def dry_run(context: Context, name: str) -> dict[str, Any]:
     if upstream is None and stage.upstream:
         context.console.say(f"{name}: stale ({'; '.join(why[:3])}); its plan is known once {stage.upstream} is done")
         return {"stage": name, "state": "stale", "why": why}
-    expected = stage.plan(context, upstream)
+    expected = stage.expect(context, upstream)
     context.console.say(f"{name}: stale ({'; '.join(why[:3])}); expected {told(expected)}")
     return {"stage": name, "state": "stale", "why": why, "expected": expected}
 

@@ -47,6 +47,20 @@ class Partition(Stage):
         plan.require(context.config.graph, context.workspace.path)
         return {"disk_bytes": plan.disk_bytes, "memory_bytes": plan.memory_bytes}
 
+    def expect(self, context: Context, run: Run | None) -> dict[str, int]:
+        """Of a full build: what a ledger saves is not known before it is read."""
+        from partitioning import expect_build, plan_graph
+
+        if "memory_bytes" not in (bounds := self.plan(context, run)):
+            return bounds
+        plan = plan_graph(context.config.graph, context.root, context.source_files)
+        expected = expect_build(context.config.graph, context.source_files, plan)
+        return {
+            "disk_bytes": expected.disk_bytes,
+            "memory_bytes": expected.memory_bytes,
+            "seconds": round(expected.seconds),
+        }
+
     def make(self, context: Context, run: Run, partial: Path) -> dict[str, Any]:
         from partitioning import build_graph
         from pipeline.stages.entity_map import previous_graph

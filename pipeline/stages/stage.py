@@ -50,6 +50,10 @@ class Stage(ABC):
         """Expected bytes, by resource, and seconds. Raises ResourceError when they cannot be had. `run` holds the
         upstream."""
 
+    def expect(self, context: Context, run: Run | None) -> dict[str, int]:
+        """The same for a dry run, which has time to look closer."""
+        return self.plan(context, run)
+
     @abstractmethod
     def make(self, context: Context, run: Run, partial: Path) -> dict[str, Any]:
         """Makes the output in `partial` and returns the stage's metrics."""

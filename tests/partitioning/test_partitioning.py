@@ -181,13 +181,13 @@ def test_consent_is_counted_and_stated(tmp_path):
     assert statistics["without_consent"] == {"visit": 1}
 
 
-def test_bucket_files_are_contiguous_and_int64(tmp_path):
+def test_bucket_files_are_contiguous(tmp_path):
     write_world(tmp_path, random_events(50), set())
     build(world(1, {}), tmp_path, tmp_path / "graph")
     with h5py.File(tmp_path / "graph/edges/train/edges_0_0.h5") as file:
         assert file.attrs["format_version"] == 1
         for name in ("lhs", "rhs", "rel"):
-            assert file[name].dtype == np.int64 and file[name].chunks is None
+            assert file[name].dtype == np.uint8 and file[name].chunks is None
     with h5py.File(tmp_path / "graph/edges/test/edges_0_0.h5") as file:
         assert len(file["rel"]) == 0
 

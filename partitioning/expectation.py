@@ -1,0 +1,138 @@
+"""What a build will probably take: for `transra partition --dry-run`, which has time to look.
+
+The plan (`plan`) refuses what cannot end well, from sizes of files alone. Here the distinct ids are counted (DuckDB's
+HyperLogLog over the columns of Parquet files: one pass), and a small build is timed on this machine.
+"""
+
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from artifacts.bucket_file import narrowest
+from artifacts.expressions.engine import Engine, file_list, quoted
+from artifacts.graph import SPLITS, Side
+from artifacts.resources import cpu_count
+from artifacts.source_files import Files
+from partitioning import build
+from partitioning.config.sections import GraphConfig
+from partitioning.plan import FILE_BYTES, MEMORY_PER_EDGE, Plan
+
+_IDS_PER_EDGE = 0.25  # of a type in sources that are no Parquet files, whose ids are not counted
+_KEY_BYTES = 8  # of an edge in the spill, until its bucket is written
+_ID_BYTES = 6  # of an id in its Parquet file: numbers as text, compressed
+_BASE_BYTES = 250 << 20  # Python, Arrow and DuckDB, as measured
+_THREAD_BYTES = 48 << 20  # what a thread of DuckDB scans and sorts at once, as measured
+_MAP_BYTES = 100  # of an id: text and partition in its table, the same sorted, number and offset in a join's hash table
+_COUNT_BYTES = 8  # of an id: its degree, and flags of where it occurs
+_START_SECONDS = 0.7  # imports and the end of the process
+_SIZES = (50_000, 450_000)  # edges of the builds that are timed
+_SPARSE = 4  # edges to an id in them
+_TOUCHES = 6  # places of an edge that lie anywhere in a table: each end is told apart, joined and counted
+_SLOT_BYTES = 32  # of an id in those tables
+_FAR = 1 << 28  # bytes of a table that no cache holds
+
+
+@dataclass(frozen=True)
+class Expected:
+    """Distinct ids, bytes of disk and of memory at most, and seconds from start to end of the process."""
+
+    ids: int
+    disk_bytes: int
+    memory_bytes: int
+    seconds: float
+
+
+def expect_build(config: GraphConfig, files: dict[str, Files], plan: Plan) -> Expected:
+    """Of a full build of these files, after `plan`."""
+    ids, threads = _ids_by_type(config, files, plan.edges), config.threads or cpu_count()
+    count = sum(ids.values())
+    bits = [
+        max((ids[r.side(side).type] // config.partitions_of(r.side(side).type)).bit_length() for r in config.relations)
+        for side in Side
+    ]
+    edge = sum(narrowest(b).itemsize for b in [*bits, len(config.relations).bit_length()])
+    bucket = threads * (plan.edges // plan.buckets)  # edges in hand
+    # Keys leave bucket by bucket as edges come, so both are never there in full.
+    edges = plan.edges * max(_KEY_BYTES, edge) + bucket * _KEY_BYTES
+    reading = threads * _THREAD_BYTES + count * _MAP_BYTES
+    writing = bucket * MEMORY_PER_EDGE + count * _COUNT_BYTES
+    return Expected(
+        ids=count,
+        disk_bytes=edges + count * _ID_BYTES + len(SPLITS) * plan.buckets * FILE_BYTES,
+        memory_bytes=min(config.memory_bytes, _BASE_BYTES + max(reading, writing)),
+        seconds=_START_SECONDS + _build_seconds(plan.edges, count, threads),
+    )
+
+
+def _ids_by_type(config: GraphConfig, files: dict[str, Files], edges: int) -> dict[str, int]:
+    """About how many ids each type has, conditions aside."""
+    columns: dict[str, set[tuple[str, str]]] = {type: set() for type in config.entities}
+    for relation in config.relations:
+        for end in relation.sides.values():
+            columns[end.type] |= {(source, end.column) for source in relation.sources}
+    engine = Engine(None, config.memory_bytes, config.threads or cpu_count())
+    try:
+        return {type: _distinct(engine, files, found, edges) for type, found in columns.items()}
+    finally:
+        engine.close()
+
+
+def _distinct(engine: Engine, files: dict[str, Files], columns: set[tuple[str, str]], edges: int) -> int:
+    parts = []
+    for source, column in sorted(columns):
+        paths = files.get(source, {})
+        if not paths or any(path.suffix != ".parquet" or column in keys for path, keys in paths.items()):
+            return int(edges * _IDS_PER_EDGE)
+        parts.append(f"SELECT CAST({quoted(column)} AS VARCHAR) AS id FROM read_parquet({file_list(paths)})")
+    return int(engine.row(f"SELECT approx_count_distinct(id) FROM ({' UNION ALL '.join(parts)})")[0])
+
+
+def _build_seconds(edges: int, ids: int, threads: int) -> float:
+    """A small build is timed at two sizes; to that comes what memory takes longer than the caches that sufficed it."""
+    with tempfile.TemporaryDirectory(prefix="transra-plan-") as scratch:
+        few = _timed(Path(scratch) / "few", _SIZES[0], threads)
+        if edges <= _SIZES[0]:
+            return few
+        many = _timed(Path(scratch) / "many", _SIZES[1], threads)
+    per_edge = max(many - few, 0.0) / (_SIZES[1] - _SIZES[0])
+    far = _gather_seconds(min(ids * _SLOT_BYTES, _FAR)) - _gather_seconds(_SIZES[1] // _SPARSE * _SLOT_BYTES)
+    return few + (edges - _SIZES[0]) * (per_edge + _TOUCHES * max(far, 0.0) / threads)
+
+
+def _timed(directory: Path, edges: int, threads: int) -> float:
+    """Seconds of a build of so many edges between numbers."""
+    generator, graph = np.random.default_rng(0), directory / "graph"
+    graph.mkdir(parents=True)
+    ends = generator.integers(0, edges // _SPARSE // 2, (2, edges))
+    pq.write_table(pa.table({"user": ends[0], "item": ends[1]}), directory / "log.parquet")
+    config = GraphConfig.model_validate(_config(threads))
+    begun = time.perf_counter()
+    build.build_graph(config, directory, graph, lambda step, done: None, None, {}, None)
+    return time.perf_counter() - begun
+
+
+def _gather_seconds(bytes: int) -> float:
+    """Of fetching a number from anywhere in a table of so many bytes."""
+    table = np.zeros(max(bytes // 8, 1), np.int64)
+    table[:] = 1
+    at = np.random.default_rng(0).integers(0, len(table), 1 << 20)
+    begun = time.perf_counter()
+    table.take(at)
+    return (time.perf_counter() - begun) / len(at)
+
+
+def _config(threads: int) -> dict[str, Any]:
+    sides = {"lhs": {"type": "user", "column": "user"}, "rhs": {"type": "item", "column": "item"}}
+    return {
+        "partitions": 2,
+        "threads": threads,
+        "sources": {"log": {"path": "log.parquet"}},
+        "entities": {"user": {}, "item": {}},
+        "relations": [{"name": "r", "source": "log", **sides}],
+    }
