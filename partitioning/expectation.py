@@ -57,11 +57,11 @@ def expect_build(config: GraphConfig, files: dict[str, Files], plan: Plan) -> Ex
         for side in Side
     ]
     edge = sum(narrowest(b).itemsize for b in [*bits, len(config.relations).bit_length()])
-    bucket = threads * (plan.edges // plan.buckets)  # edges in hand
-    # Keys leave bucket by bucket as edges come, so both are never there in full.
-    edges = plan.edges * max(_KEY_BYTES, edge) + bucket * _KEY_BYTES
+    in_hand = min(threads, plan.buckets) * (plan.edges // plan.buckets)
+    # Keys leave bucket by bucket before edges come, so both are never there in full.
+    edges = plan.edges * max(_KEY_BYTES, edge)
     reading = threads * _THREAD_BYTES + count * _MAP_BYTES
-    writing = bucket * MEMORY_PER_EDGE + count * _COUNT_BYTES
+    writing = in_hand * MEMORY_PER_EDGE + count * _COUNT_BYTES
     return Expected(
         ids=count,
         disk_bytes=edges + count * _ID_BYTES + len(SPLITS) * plan.buckets * FILE_BYTES,
