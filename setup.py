@@ -1,11 +1,11 @@
-"""Compiles the fused kernels where there is a compiler; without one, training runs on their torch twin."""
+"""Compiles the kernels where there is a compiler; without one, training runs on their torch twins."""
 
 import platform
 from pathlib import Path
 
 from setuptools import Extension, setup
 
-KERNELS = Path("pbg_transra/backends/fused")
+KERNELS = (Path("pbg_transra/backends/fused"), Path("ranker/kernels"))
 # No fast-math: NaN must pass through. What is left out (errno, traps) keeps loops from being vectorised.
 FLAGS = ["-O3", "-std=c++17", "-fopenmp-simd", "-fno-math-errno", "-fno-trapping-math"]
 # A copy per instruction set, and levels.py picks one, so that a wheel runs on any processor of its kind.
@@ -14,14 +14,14 @@ if platform.machine().lower() in ("x86_64", "amd64"):
     LEVELS |= {"avx2": ["-mavx2", "-mfma"], "avx512": ["-mavx512f", "-mfma"]}
 
 
-def kernels(level: str, flags: list[str]) -> Extension:
+def kernels(directory: Path, level: str, flags: list[str]) -> Extension:
     return Extension(
-        f"pbg_transra.backends.fused._kernels_{level}",
-        [str(KERNELS / "kernels.cpp")],
-        depends=[str(path) for path in KERNELS.glob("*.hpp")],
+        f"{'.'.join(directory.parts)}._kernels_{level}",
+        [str(directory / "kernels.cpp")],
+        depends=[str(path) for path in directory.glob("*.hpp")],
         extra_compile_args=[*FLAGS, *flags],
         optional=True,
     )
 
 
-setup(ext_modules=[kernels(level, flags) for level, flags in LEVELS.items()])
+setup(ext_modules=[kernels(directory, level, flags) for directory in KERNELS for level, flags in LEVELS.items()])

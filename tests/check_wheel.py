@@ -20,7 +20,7 @@ from pathlib import Path
 
 CHECKOUT = Path(__file__).resolve().parents[1]
 PACKAGES = ("artifacts", "demo_world", "partitioning", "pbg_transra", "pipeline", "ranker")
-KERNELS = "pbg_transra/backends/fused/"
+KERNELS = ("pbg_transra/backends/fused/", "ranker/kernels/")
 NO_COMPILER = {"CC": "/bin/false", "CXX": "/bin/false"}
 COMPILERS = ("c++", "g++", "clang++")
 CONFIG = """// A config of someone who has no checkout: paths start where the command is given.
@@ -116,9 +116,10 @@ def build_sdist(python: Path, source: Path, destination: Path) -> Path:
     (sdist,) = destination.glob("transra-*.tar.gz")
     with tarfile.open(sdist) as file:
         names = {name.partition("/")[2] for name in file.getnames()}
-    sources = {str(path.relative_to(source)) for path in (source / KERNELS).glob("*.[ch]pp")}
+    found = [path for directory in KERNELS for path in (source / directory).glob("*.[ch]pp")]
+    sources = {str(path.relative_to(source)) for path in found}
     missing = (sources | {"LICENSE", "README.md", "CHANGELOG.md"} | typed()) - names
-    require(len(sources) > 1 and not missing, f"{sdist.name} lacks {', '.join(sorted(missing))}")
+    require(len(sources) > len(KERNELS) and not missing, f"{sdist.name} lacks {', '.join(sorted(missing))}")
     return sdist
 
 
@@ -134,9 +135,10 @@ def typed() -> set[str]:
 
 def check_contents(wheel: Path, with_kernels: bool) -> None:
     names = zipfile.ZipFile(wheel).namelist()
-    kernels = {Path(name).name.split(".")[0] for name in names if name.startswith(KERNELS) and name.endswith(".so")}
+    kernels = {name.split(".")[0] for name in names if name.startswith(KERNELS) and name.endswith(".so")}
     x86 = {"avx2", "avx512"} if platform.machine() == "x86_64" else set()
-    expected = {f"_kernels_{level}" for level in {"baseline"} | x86} if with_kernels else set()
+    levels = {"baseline"} | x86 if with_kernels else set()
+    expected = {f"{directory}_kernels_{level}" for directory in KERNELS for level in levels}
     require(kernels == expected, f"{wheel}: kernels are {sorted(kernels)}, expected {sorted(expected)}")
     require(typed() <= set(names), f"{wheel}: lacks {', '.join(sorted(typed() - set(names)))}")
     require(any(name.endswith("/LICENSE") for name in names), f"{wheel}: has no LICENSE")

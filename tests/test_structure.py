@@ -24,7 +24,7 @@ FLOORS = {
     "pbg_transra": [
         *("config", "seeds", "reports", "pbg", "backends", "evaluation", "start", "training", "planning", "export")
     ],
-    "ranker": ["config", "data", "features", "scoring", "model", "evaluation", "training", "experiment"],
+    "ranker": ["config", "kernels", "data", "features", "scoring", "model", "evaluation", "training", "experiment"],
     "pipeline": ["config", "output", "workspace", "stages", "running", "report", "tuning", "simulation"],
 }
 # What `pipeline` imports the face of, alone.

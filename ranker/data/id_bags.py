@@ -7,6 +7,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ranker.data.slots import Layout
+from ranker.kernels.distinct import distinct
 
 MULTIPLIERS = (0x9E3779B1, 0x85EBCA77, 0xC2B2AE3D, 0x27D4EB2F, 0x165667B1, 0xD3A2646D, 0xFD7046C5, 0xB55A4F09)
 
@@ -32,8 +33,8 @@ def id_means(table: Tensor, hashes: Tensor, salts: Tensor, multipliers: Tensor, 
     """
     present = hashes != 0
     lengths = torch.stack([present[:, slot.tokens].sum(dim=1) for slot in layout.slots], dim=1)
-    ids, each = torch.unique((hashes ^ salts)[present], return_inverse=True)
-    summed = F.embedding(table_rows(ids, multipliers, len(table)), table, sparse=True).sum(dim=1)
+    firsts, each = distinct(salted := (hashes ^ salts)[present])
+    summed = F.embedding(table_rows(salted.index_select(0, firsts), multipliers, len(table)), table, sparse=True).sum(dim=1)
     sizes = lengths.flatten()
     bags = F.embedding_bag(each, summed, sizes.cumsum(0) - sizes, mode="sum")
     return bags.view(*lengths.shape, table.shape[1]) / lengths.clamp(min=1).unsqueeze(-1)

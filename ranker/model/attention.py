@@ -4,6 +4,7 @@ import math
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 
 class Adapter(nn.Module):
@@ -26,12 +27,14 @@ class Adapter(nn.Module):
         self.id_gate = nn.Linear(id_dim + 1, width) if id_dim else None
 
     def forward(self, normed: Tensor, known: Tensor, ids: Tensor | None) -> Tensor:
-        """`normed` (B, D), `known` (B, 1) 0 or 1, `ids` (B, I) -> (B, A)."""
-        adapted = torch.where(known > 0, self.linear(normed), self.absent)
+        """`normed` (B, D), zero where not `known` (B, 1), which is 0 or 1; `ids` (B, I) -> (B, A)."""
+        # Of an unknown entity's zeros the map leaves its bias, which the difference replaces.
+        instead = (self.absent - self.linear.bias).unsqueeze(0)
+        adapted = torch.addmm(self.linear(normed), 1 - known, instead)
         if ids is None or self.id_value is None or self.id_gate is None:
             return adapted
         gate = torch.sigmoid(self.id_gate(torch.cat([ids, known], dim=1)))
-        return adapted + gate * self.id_value(ids)
+        return torch.addcmul(adapted, gate, self.id_value(ids))
 
 
 class ListAttention(nn.Module):
@@ -85,7 +88,7 @@ class ContextAttention(nn.Module):
     """The tabular context asks, the tokens answer: (B, C) and (B, N, A) -> (B, A) and the weights (B, H, N).
 
     As in `ListAttention`, the maps of keys and values are moved to the query and to the sum: one each, not N. Keys
-    have no bias, which would add the same to all scores of a head.
+    have no bias, which would add the same to all scores of a head. All that is made of the context alone is one product.
     """
 
     def __init__(self, context: int, width: int, heads: int) -> None:
@@ -98,11 +101,24 @@ class ContextAttention(nn.Module):
         self.residual = nn.Linear(context, width)
 
     def forward(self, context: Tensor, tokens: Tensor) -> tuple[Tensor, Tensor]:
-        shape = (self.heads, self.key.out_features // self.heads)
-        keys, values = (map.weight.unflatten(0, shape) for map in (self.key, self.value))  # (H, A / H, A)
-        query = self.query(context).unflatten(1, shape).transpose(0, 1) @ keys  # (H, B, A)
-        scores = query.transpose(0, 1) @ tokens.transpose(1, 2) / math.sqrt(shape[1])
-        weights = scores.softmax(dim=2)
-        pooled = (weights @ tokens).transpose(0, 1) @ values.transpose(1, 2)  # (H, B, A / H)
-        answer = pooled.transpose(0, 1).flatten(1) + self.value.bias
-        return self.residual(context) + torch.sigmoid(self.gate(context)) * answer, weights
+        asked, gate, residual = self.asked(context)
+        weights = (asked @ tokens.transpose(1, 2)).softmax(dim=2)
+        return self.answer(weights @ tokens, gate, residual), weights
+
+    def asked(self, context: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """What tokens are held against (B, H, A), and the gate and what the answer is added to, (B, A) each."""
+        width = self.key.out_features
+        size = width // self.heads
+        keys = self.key.weight.unflatten(0, (self.heads, size)).transpose(1, 2) / math.sqrt(size)  # (H, A, A / H)
+        query = keys @ self.query.weight.unflatten(0, (self.heads, size))  # (H, A, C)
+        bias = keys @ self.query.bias.view(self.heads, size, 1)
+        weights = torch.cat([query.flatten(0, 1), self.gate.weight, self.residual.weight])
+        biases = torch.cat([bias.flatten(), self.gate.bias, self.residual.bias])
+        of_context = F.linear(context, weights, biases).unflatten(1, (self.heads + 2, width))
+        return of_context[:, : self.heads], of_context[:, self.heads], of_context[:, self.heads + 1]
+
+    def answer(self, pooled: Tensor, gate: Tensor, residual: Tensor) -> Tensor:
+        """Weighted sums of the tokens (B, H, A) -> (B, A)."""
+        values = self.value.weight.unflatten(0, (self.heads, -1))  # (H, A / H, A)
+        answer = (pooled.transpose(0, 1) @ values.transpose(1, 2)).transpose(0, 1).flatten(1) + self.value.bias
+        return torch.addcmul(residual, torch.sigmoid(gate), answer)

@@ -16,7 +16,9 @@ from ranker.model.kge_table import KgeTable
 from ranker.model.list_matches import UNITS, ListMatches
 from ranker.model.principal_axes import normed, principal_axes
 from ranker.model.relation_scores import RelationScores
-from ranker.model.repeats import Distinct, by_length, different, in_order
+from ranker.model.held_against import Against, Listed, held_against
+from ranker.model.repeats import Distinct, different
+from ranker.model.row_tokens import Seen, row_tokens
 
 SHORTEST = 1.0  # lengths (about the root of the width) that nearly vanish, those of unknown entities, match nothing
 SUMMARY = 8  # numbers that the backbone gets of each adapted vector by itself
@@ -36,7 +38,7 @@ class Asked(NamedTuple):
     """The ads that lists are held against."""
 
     distinct: Distinct
-    tokens: Tensor  # (U, J * A)
+    tokens: Tensor  # (U, J, A)
     normed: Tensor  # (U, J, D)
 
 
@@ -48,6 +50,8 @@ class KgeAttention(nn.Module):
     among them how long it was before the layer norm; each list held against the ad event by event; and the matches:
     cosines of user and ad vectors, and the scores that the graph's own relations give them.
     """
+
+    order: Tensor
 
     def __init__(
         self, config: AttentionConfig, layout: Layout, export: Embeddings, table: KgeTable, context: int, id_dim: int
@@ -65,6 +69,12 @@ class KgeAttention(nn.Module):
             {slot.name: ListAttention(start, config.heads, len(ads), _same(slot, ads)) for slot in self.lists}
         )
         tokens = len(self.singles) + len(self.lists)
+        # Of tokens, those that are not the ad's come first, and of them the user's last.
+        others = [slot.name for slot in self.singles if slot.side != "ad" and slot.name not in self.users]
+        self.own = others + self.users
+        places = {name: place for place, name in enumerate(self.own + [slot.name for slot in ads])}
+        order = torch.tensor([places[slot.name] for slot in self.singles + self.lists])
+        self.register_buffer("order", order, persistent=False)
         self.context = ContextAttention(context, width, config.heads)
         self.summaries = nn.ModuleDict({slot.name: nn.Linear(width, SUMMARY) for slot in self.singles + self.lists})
         users = [slot for slot in self.singles if slot.side == "user"]
@@ -85,22 +95,24 @@ class KgeAttention(nn.Module):
         }
         asked = Asked(
             ads,
-            torch.cat([singles[slot.name].token for slot in self.ads], dim=1),
+            torch.stack([singles[slot.name].token for slot in self.ads], dim=1),
             torch.stack([singles[slot.name].normed for slot in self.ads], dim=1),
         )
         lists = {slot.name: self._list(batch, slot, asked) for slot in self.lists}
-        tokens = {name: one.distinct.each(one.token) for name, one in singles.items()}
-        tokens |= {name: token for name, (token, _, _) in lists.items()}
-        answer, of_context = self.context(context, torch.stack(list(tokens.values()), dim=1))
-        weights = {name: of_list for name, (_, of_list, _) in lists.items()} | {"context": of_context}
-        summaries = [one.distinct.each(self.summaries[name](one.token)) for name, one in singles.items()]
-        summaries += [self.summaries[name](token) for name, (token, _, _) in lists.items()]
+        of_own = [lists[name][0] if name in lists else singles[name].token for name in self.own]
+        own = torch.stack(of_own, dim=1)
+        query, gate, residual = self.context.asked(context)
+        seen = row_tokens(own, asked.tokens, ads, query, len(self.users), self.groups)
+        answer = self.context.answer(seen.pooled, gate, residual)
+        summaries = self._summaries(own, asked)
         lengths = [one.distinct.each(log_length(one.vector)) for one in singles.values()]
-        products, cosines = self._products(tokens)
+        products, cosines = self._products(seen, asked)
         scores = [self._relation_scores(singles, ads)] if self.relations.width else []
         matches = torch.cat([cosines, *scores], dim=1)
         matched = [of_list for _, _, of_list in lists.values()]
-        return torch.cat([answer, *summaries, *lengths, products, *matched, matches], dim=1), matches, weights
+        features = torch.cat([answer, *summaries, *lengths, products, *matched, matches], dim=1)
+        weights = {name: of_list for name, (_, of_list, _) in lists.items()}
+        return features, matches, weights | {"context": seen.weights.detach().index_select(2, self.order)}
 
     def _single(self, batch: Batch, slot: Slot, ids: Tensor | None, distinct: Distinct) -> Single:
         rows = distinct.once(batch.rows[:, slot.tokens])
@@ -112,24 +124,28 @@ class KgeAttention(nn.Module):
     def _list(self, batch: Batch, slot: Slot, asked: Asked) -> tuple[Tensor, Tensor, Tensor]:
         """A list as a token (B, A), the weights (B, H, 1 + L), and its events held against the ads (B, UNITS)."""
         attention = cast(ListAttention, self.attentions[slot.name])
-        rows, of_ads = batch.rows[:, slot.tokens], (*attention.asked(asked.tokens), asked.normed)
+        rows = batch.rows[:, slot.tokens]
         wanted, places = different(rows)
         vectors = normed(self.table.exported(str(slot.type), wanted))
-        groups, totals, weights, matched = [], [], [], []
-        for group, width in by_length(known := rows >= 0):
-            part = (slice(None) if group is None else group, slice(width))
-            listed = vectors if places is None else vectors.index_select(0, places[part].flatten())
-            listed = listed.view(-1, width, vectors.shape[-1])
-            query, empty, ads = (asked.distinct.each(one, group) for one in of_ads)
-            total, of_group = attention.attend(query, empty, listed, known[part])
-            cosines = ads @ listed.transpose(1, 2) / vectors.shape[-1]
-            ages = None if slot.ages is None else batch.ages[:, slot.ages][part]
-            groups.append(group)
-            totals.append(total)
-            weights.append(F.pad(of_group, (0, slot.width - width)))
-            matched.append(self.list_matches[slot.name](cosines, known[part], ages))
-        total, of_list, of_events = (in_order(groups, values) for values in (totals, weights, matched))
-        return attention.answer(total, of_list[:, :, 0]), of_list, of_events
+        listed = Listed(vectors, places, rows >= 0, None if slot.ages is None else batch.ages[:, slot.ages])
+        query, empty = attention.asked(asked.tokens.flatten(1))
+        held = held_against(
+            listed, Against(asked.distinct, query, empty, asked.normed), attention, self.list_matches[slot.name]
+        )
+        return attention.answer(held.total, held.weights[:, :, 0]), held.weights, held.events
+
+    def _summaries(self, own: Tensor, asked: Asked) -> list[Tensor]:
+        """A few numbers of each token by itself, (B, SUMMARY) each, in the order of the slots."""
+        ads = [slot.name for slot in self.ads]
+        found = dict(zip(self.own, self._mapped(self.own, own), strict=True))
+        each = asked.distinct.each(torch.stack(self._mapped(ads, asked.tokens), dim=1))
+        found |= {name: each[:, place] for place, name in enumerate(ads)}
+        return [found[slot.name] for slot in self.singles + self.lists]
+
+    def _mapped(self, names: list[str], tokens: Tensor) -> list[Tensor]:
+        """Tokens (B, N, A) of slots, each by its own map: N of (B, SUMMARY)."""
+        maps = [cast(nn.Linear, self.summaries[name]) for name in names]
+        return [of_slot(tokens[:, place]) for place, of_slot in enumerate(maps)]
 
     def _relation_scores(self, singles: dict[str, Single], ads: Distinct) -> Tensor:
         """(B, R), from vectors at the scale that the graph learned them at: translations are of that scale."""
@@ -137,15 +153,13 @@ class KgeAttention(nn.Module):
         vectors = {name: one.vector / scales[name] for name, one in singles.items()}
         return self.relations(vectors, {name: one.known for name, one in singles.items()}, ads)
 
-    def _products(self, tokens: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
+    def _products(self, seen: Seen, asked: Asked) -> tuple[Tensor, Tensor]:
         """Partial inner products (B, users * ads * groups) and cosines (B, users * ads) of adapted vectors."""
-        users = torch.stack([tokens[name] for name in self.users], dim=1)
-        ads = torch.stack([tokens[slot.name] for slot in self.ads], dim=1)
-        size = users.shape[-1] // self.groups
-        products = (users.unsqueeze(2) * ads.unsqueeze(1)).unflatten(3, (self.groups, size)).sum(dim=4)
-        lengths = users.norm(dim=2).unsqueeze(2) * ads.norm(dim=2).unsqueeze(1)
-        cosines = products.sum(dim=3) / lengths.clamp(min=SHORTEST)
-        return products.flatten(1) / math.sqrt(size), cosines.flatten(1)
+        of_ads = asked.distinct.each(asked.tokens.square().sum(dim=2))
+        squares = seen.squares.unsqueeze(2) * of_ads.unsqueeze(1)
+        cosines = seen.products.sum(dim=3) / squares.clamp(min=SHORTEST**2).sqrt()
+        size = asked.tokens.shape[2] // self.groups
+        return seen.products.flatten(1) / math.sqrt(size), cosines.flatten(1)
 
 
 def leading(axes: Tensor, width: int) -> Tensor:

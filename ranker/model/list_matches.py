@@ -28,8 +28,13 @@ class ListMatches(nn.Module):
 
     def forward(self, cosines: Tensor, known: Tensor, ages: Tensor | None) -> Tensor:
         """`known` (B, L) and, for a list with times, `ages` (B, L) in buckets; L may be less than the list's cap."""
-        moved = self.places[: known.shape[1]]
-        if ages is not None and self.ages is not None:
-            moved = moved + self.ages.index_select(0, ages.flatten()).view(*ages.shape, UNITS)
-        units = F.linear(cosines.transpose(1, 2), self.weight, self.bias) + BIAS_SPEED * moved
+        by_place, by_age = self.thresholds()
+        moved = by_place[: known.shape[1]]
+        if ages is not None and by_age is not None:
+            moved = moved + by_age.index_select(0, ages.flatten()).view(*ages.shape, UNITS)
+        units = F.linear(cosines.transpose(1, 2), self.weight) + moved
         return (units.relu() * known.unsqueeze(2)).sum(dim=1).log1p()
+
+    def thresholds(self) -> tuple[Tensor, Tensor | None]:
+        """What is added to the units of an event, by its place (L, UNITS) and by its age (1 + AGE_BUCKETS, UNITS)."""
+        return self.bias + BIAS_SPEED * self.places, None if self.ages is None else BIAS_SPEED * self.ages

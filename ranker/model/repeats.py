@@ -12,6 +12,7 @@ from torch import Tensor
 
 from ranker.data.batch import Batch
 from ranker.data.slots import Slot
+from ranker.kernels.distinct import distinct
 
 GROUPS, GROUP_ROWS = 3, 256  # of rows whose lists are about as long, and how many rows pay for one
 ROW_BITS = 31  # of a row of an export and 1
@@ -28,13 +29,12 @@ class Distinct(NamedTuple):
         """Rows differ where the ids of `slots` do, which hold one id each."""
         if not _pays(batch.rows):
             return cls()
-        kinds = torch.zeros(len(batch.rows), dtype=torch.int64)
+        kinds, firsts = torch.zeros(len(batch.rows), dtype=torch.int64), None
         for slot in slots:
             ids = (batch.hashes[:, slot.first] << ROW_BITS) + batch.rows[:, slot.first] + 1
-            _, numbers = torch.unique(ids, return_inverse=True)
-            _, kinds = torch.unique(kinds * len(kinds) + numbers, return_inverse=True)
-        chosen = torch.empty(int(kinds.max()) + 1, dtype=torch.int64)
-        return cls(chosen.scatter_(0, kinds, torch.arange(len(kinds))), kinds)
+            _, numbers = distinct(ids)
+            firsts, kinds = distinct(kinds * len(kinds) + numbers)
+        return cls(firsts, kinds)
 
     def once(self, values: Tensor) -> Tensor:
         """(B, ...) -> (U, ...)."""
@@ -49,7 +49,10 @@ class Distinct(NamedTuple):
 
 def different(rows: Tensor) -> tuple[Tensor, Tensor | None]:
     """Rows (...) of a table -> those that differ (U,), and which of them each is (...); all of them and None."""
-    return torch.unique(rows, return_inverse=True) if _pays(rows) else (rows, None)
+    if not _pays(rows):
+        return rows, None
+    firsts, places = distinct(flat := rows.flatten())
+    return flat.index_select(0, firsts), places.view_as(rows)
 
 
 def by_length(known: Tensor) -> Iterator[tuple[Tensor | None, int]]:
