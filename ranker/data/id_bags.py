@@ -34,7 +34,8 @@ def id_means(table: Tensor, hashes: Tensor, salts: Tensor, multipliers: Tensor, 
     present = hashes != 0
     lengths = torch.stack([present[:, slot.tokens].sum(dim=1) for slot in layout.slots], dim=1)
     firsts, each = distinct(salted := (hashes ^ salts)[present])
-    summed = F.embedding(table_rows(salted.index_select(0, firsts), multipliers, len(table)), table, sparse=True).sum(dim=1)
+    rows = table_rows(salted.index_select(0, firsts), multipliers, len(table))
+    summed = F.embedding(rows, table, sparse=True).sum(dim=1)
     sizes = lengths.flatten()
     bags = F.embedding_bag(each, summed, sizes.cumsum(0) - sizes, mode="sum")
     return bags.view(*lengths.shape, table.shape[1]) / lengths.clamp(min=1).unsqueeze(-1)

@@ -49,9 +49,7 @@ class Library:
         slots = 1 << max(2 * count - 1, 1).bit_length()
         table, places = torch.full((slots,), -1, dtype=torch.int64), torch.empty_like(keys)
         firsts = torch.empty_like(keys)
-        found = self._distinct(
-            *(keys.data_ptr(), count, table.data_ptr(), slots), places.data_ptr(), firsts.data_ptr()
-        )
+        found = self._distinct(*(keys.data_ptr(), count, table.data_ptr(), slots), places.data_ptr(), firsts.data_ptr())
         return firsts[:found], places
 
 

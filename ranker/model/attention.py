@@ -88,7 +88,7 @@ class ContextAttention(nn.Module):
     """The tabular context asks, the tokens answer: (B, C) and (B, N, A) -> (B, A) and the weights (B, H, N).
 
     As in `ListAttention`, the maps of keys and values are moved to the query and to the sum: one each, not N. Keys
-    have no bias, which would add the same to all scores of a head. All that is made of the context alone is one product.
+    have no bias, which would add the same to all scores of a head. What is made of the context alone is one product.
     """
 
     def __init__(self, context: int, width: int, heads: int) -> None:

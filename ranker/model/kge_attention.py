@@ -12,11 +12,11 @@ from ranker.config.sections import AttentionConfig
 from ranker.data.batch import Batch
 from ranker.data.slots import Layout, Slot
 from ranker.model.attention import Adapter, ContextAttention, ListAttention
+from ranker.model.held_against import Against, Listed, held_against
 from ranker.model.kge_table import KgeTable
 from ranker.model.list_matches import UNITS, ListMatches
 from ranker.model.principal_axes import normed, principal_axes
 from ranker.model.relation_scores import RelationScores
-from ranker.model.held_against import Against, Listed, held_against
 from ranker.model.repeats import Distinct, different
 from ranker.model.row_tokens import Seen, row_tokens
 

@@ -91,7 +91,11 @@ def test_a_list_that_is_not_a_number_stays_so(level: str) -> None:
 def token_inputs(dtype: torch.dtype = torch.double) -> tuple[Tensor, Tensor, Tensor]:
     """Own tokens (B, N, A), those of ads (U, J, A), and what is asked (B, H, A)."""
     torch.manual_seed(2)
-    return (drawn(ROWS, 4, WIDTH, dtype=dtype), drawn(KINDS, ADS, WIDTH, dtype=dtype), drawn(ROWS, HEADS, WIDTH, dtype=dtype))
+    return (
+        drawn(ROWS, 4, WIDTH, dtype=dtype),
+        drawn(KINDS, ADS, WIDTH, dtype=dtype),
+        drawn(ROWS, HEADS, WIDTH, dtype=dtype),
+    )
 
 
 OF_ADS, USERS, GROUPS = torch.tensor([1, 0, 1, 1, 0]), 3, 2
