@@ -21,7 +21,7 @@ ifneq ($(filter $(CONFIG),configs/demo.json configs/demo_rank.json),)
 INPUT := $(DEMO_DATA)
 endif
 
-.PHONY: help venv partition train evaluate export rank nightly status test test-slow consent-check lint wheel check-wheel schema real-impressions bench-rank bench-rank-memory bench-rank-speed bench-score bench-append bench-warm bench-infer bench-import bench-train bench-swap faults faults-long byte-rail bench-retrieval bench-evaluate bench-neighbors experiments bench-device clean
+.PHONY: help venv partition train evaluate export rank nightly status test test-slow consent-check lint wheel check-wheel schema real-impressions bench-rank bench-rank-memory bench-rank-speed bench-score bench-append bench-warm bench-infer bench-import bench-train bench-swap faults faults-long byte-rail bench-retrieval bench-evaluate bench-neighbors experiments bench-device bench-billion clean
 
 help:  ## This list
 	@echo "usage: make TARGET [CONFIG=configs/demo.json] [ARGS='--set model.epochs=3']"
@@ -123,9 +123,12 @@ $(RANK_PEERS)/fuxictr/installed:
 bench-rank: venv $(DEMO_DATA) real-impressions $(RANK_PEERS)/lightgbm/installed $(RANK_PEERS)/fuxictr/installed  ## The ranker beside LightGBM and FuxiCTR: quality, speed, memory
 	$(BIN)/python -m benchmarks.bench_rank $(ARGS)
 
-bench-import: venv  ## Graph construction against PyTorch-BigGraph's importer, and its growth to 100 M edges
+bench-import: venv  ## Graph construction against PyTorch-BigGraph's importer and raw DuckDB, and its growth to 100 M edges
 	$(BIN)/python -m benchmarks.bench_import
 	$(BIN)/python -m benchmarks.bench_import_scale $(ARGS)
+
+bench-billion: venv  ## A billion edges from the log to a neighbour query, each stage beside its plan; ARGS='--edges 100e6', and it resumes
+	$(BIN)/python -m benchmarks.bench_billion $(ARGS)
 
 bench-evaluate: venv  ## Evaluation of 10,000 test edges among 3 M entities: seconds and memory
 	$(BIN)/python -m benchmarks.bench_evaluate $(ARGS)
