@@ -21,7 +21,7 @@ ifneq ($(filter $(CONFIG),configs/demo.json configs/demo_rank.json),)
 INPUT := $(DEMO_DATA)
 endif
 
-.PHONY: help venv partition train evaluate export rank nightly status test test-slow consent-check lint wheel check-wheel schema real-impressions bench-rank bench-rank-memory bench-rank-speed bench-score bench-append bench-warm bench-infer bench-import bench-train bench-swap faults faults-long byte-rail bench-retrieval bench-evaluate bench-neighbors experiments bench-device bench-billion clean
+.PHONY: help venv partition train evaluate export rank nightly status test test-slow consent-check lint wheel check-wheel schema real-impressions bench-rank bench-rank-memory bench-rank-speed bench-score bench-append bench-warm bench-infer bench-import bench-train bench-swap faults faults-long byte-rail bench-retrieval bench-evaluate bench-neighbors experiments bench-device bench-billion bench-gap clean
 
 help:  ## This list
 	@echo "usage: make TARGET [CONFIG=configs/demo.json] [ARGS='--set model.epochs=3']"
@@ -122,6 +122,9 @@ $(RANK_PEERS)/fuxictr/installed:
 # demo_large is made by hand (configs/demo_large.json says how), then: make bench-rank ARGS='--data demo_large'
 bench-rank: venv $(DEMO_DATA) real-impressions $(RANK_PEERS)/lightgbm/installed $(RANK_PEERS)/fuxictr/installed  ## The ranker beside LightGBM and FuxiCTR: quality, speed, memory
 	$(BIN)/python -m benchmarks.bench_rank $(ARGS)
+
+bench-gap: venv $(DEMO_DATA)  ## The ranker's arms on vectors that are rotated, rescaled, shifted, noised, missing or old
+	$(BIN)/python -m benchmarks.ranking.gap $(ARGS)
 
 bench-import: venv  ## Graph construction against PyTorch-BigGraph's importer and raw DuckDB, and its growth to 100 M edges
 	$(BIN)/python -m benchmarks.bench_import

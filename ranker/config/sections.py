@@ -11,7 +11,7 @@ from ranker.config.arms import ALL, ARMS, CHEAP, ArmConfig, named
 from ranker.config.columns import LabelsConfig, SegmentConfig, SlotConfig, SplitConfig, Transform
 
 Width = Annotated[int, Field(gt=0, le=1 << 20)]
-STEPS, BATCH_SIZES = 1000, (256, 2048)  # of an epoch; sizes that are chosen where `batch_size` is null
+STEPS, BATCH_SIZES = 1000, (64, 2048)  # of an epoch; sizes that are chosen where `batch_size` is null
 Counted = Annotated[tuple[str, ...], Field(min_length=1, max_length=2)]
 Seed = Annotated[int, Field(ge=0, le=(1 << 63) - 1)]
 
@@ -90,7 +90,7 @@ class TrainingConfig(Section):
         None,
         gt=0,
         le=1 << 24,
-        description="Impressions a step and process; null: a thousandth of an epoch, between 256 and 2048.",
+        description="Impressions a step and process; null: a thousandth of an epoch, between 64 and 2048.",
     )
     lr: float = Field(
         0.002,

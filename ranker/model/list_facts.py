@@ -2,6 +2,7 @@
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from ranker.data.batch import Batch
 from ranker.data.join import NO_ID
@@ -9,6 +10,7 @@ from ranker.data.lists import AGE_BUCKETS
 from ranker.data.slots import Layout, Slot
 
 LAST = (1, 3)  # how many of the latest events are looked at apart, beside the whole list
+STAIRS = 10  # ramps from the youngest age to none
 WINDOWS = 2 * (len(LAST) + 1)  # numbers that `windows` gives
 SPREAD = 4.0  # between the least and the largest fact: they are to weigh as much as numerics do, which have unit spread
 
@@ -25,10 +27,10 @@ class ListFacts(nn.Module):
         ads = [slot for slot in layout.slots if slot.side == "ad"]
         self.timed = [slot.ages for slot in lists if slot.ages is not None]
         self.pairs = [(slot, ad) for slot in lists for ad in ads if slot.space == ad.space]
-        self.width = len(self.timed) + len(self.pairs) * (WINDOWS + 1)
+        self.width = len(self.timed) * len(LAST) * (1 + STAIRS) + len(self.pairs) * (WINDOWS + 1)
 
     def forward(self, batch: Batch) -> Tensor:
-        found = [latest_age(batch.ages[:, place]) for place in self.timed]
+        found = [event_ages(batch.ages[:, place]) for place in self.timed]
         found += [self._matches(batch, slot, ad) for slot, ad in self.pairs]
         return torch.cat(found, dim=1) if found else batch.numerics[:, :0]
 
@@ -41,10 +43,16 @@ class ListFacts(nn.Module):
         return SPREAD * torch.cat([windows(equal.unsqueeze(1), present), near.amax(dim=1, keepdim=True)], dim=1)
 
 
-def latest_age(ages: Tensor) -> Tensor:
-    """(B, L) buckets, 0 where there is none -> (B, 1), from SPREAD / 2 for the youngest to -SPREAD / 2 for none."""
-    youngest = torch.where(ages > 0, ages, AGE_BUCKETS + 1).amin(dim=1, keepdim=True)
-    return SPREAD * (0.5 - (youngest - 1) / AGE_BUCKETS)
+def event_ages(ages: Tensor) -> Tensor:
+    """(B, L) buckets, 0 where there is none -> (B, 2 * (1 + STAIRS)): how old the latest and the third event are.
+
+    As one number, from SPREAD / 2 for the youngest to -SPREAD / 2 for none, and as ramps between knots (see `Tabular`).
+    """
+    known = F.pad(torch.where(ages > 0, ages, AGE_BUCKETS + 1), (0, max(LAST)), value=AGE_BUCKETS + 1)
+    youngest = known.topk(max(LAST), dim=1, largest=False, sorted=True).values
+    risen = (torch.stack([youngest[:, place - 1] for place in LAST], dim=1) - 1) / AGE_BUCKETS
+    stairs = (risen.unsqueeze(2) * STAIRS - torch.arange(STAIRS, device=ages.device)).clamp(0.0, 1.0)
+    return torch.cat([SPREAD * (0.5 - risen), stairs.flatten(1)], dim=1)
 
 
 def windows(values: Tensor, present: Tensor) -> Tensor:

@@ -141,7 +141,7 @@ def test_down_sampling_keeps_predictions_calibrated(world: SmallWorld, tmp_path:
     assert found["auc"] > 0.74 and 0.85 < found["calibration"] < 1.15
 
 
-@pytest.mark.parametrize(("training", "size"), [({}, 256), ({"batch_size": 512}, 512), ({"keep_negatives": 0.4}, 256)])
+@pytest.mark.parametrize(("training", "size"), [({}, 64), ({"batch_size": 512}, 512), ({"keep_negatives": 0.4}, 64)])
 def test_a_small_log_gets_small_batches_unless_the_config_says(
     world: SmallWorld, tmp_path: Path, training: dict[str, Any], size: int
 ) -> None:

@@ -23,7 +23,7 @@ from ranker.data.records import Records, Split, Summary
 from ranker.data.slots import Layout
 from ranker.data.windows import Windows
 from ranker.evaluation.predictions import predict
-from ranker.model.list_facts import SPREAD, WINDOWS, ListFacts, latest_age, windows
+from ranker.model.list_facts import LAST, SPREAD, STAIRS, WINDOWS, ListFacts, event_ages, windows
 from ranker.model.list_matches import UNITS, ListMatches
 from ranker.model.ranker_model import RankerModel
 from ranker.training.trainer import Training
@@ -199,17 +199,24 @@ def test_windows_are_maxima_and_means_of_the_latest() -> None:
     assert WINDOWS == 6 and torch.allclose(windows(values, present), torch.tensor(expected))
 
 
-def test_the_latest_age_runs_from_the_youngest_bucket_to_none() -> None:
-    found = latest_age(torch.tensor([[1, 5, 9], [0, 11, 20], [20, 20, 20], [0, 0, 0]])).flatten()
-    assert torch.allclose(found, torch.tensor([2.0, 0.0, -1.8, -2.0]))
+def test_ages_of_the_latest_and_the_third_event_run_from_the_youngest_bucket_to_none() -> None:
+    found = event_ages(torch.tensor([[1, 5, 9], [0, 11, 20], [20, 20, 20], [0, 0, 0]]))
+    assert found.shape == (4, 2 * (1 + STAIRS))
+    assert torch.allclose(found[:, :2], torch.tensor([[2.0, 0.4], [0.0, -2.0], [-1.8, -1.8], [-2.0, -2.0]]))
+    latest, third = found[:, 2:].unflatten(1, (2, STAIRS)).unbind(1)
+    assert torch.allclose(latest.sum(dim=1) / STAIRS, torch.tensor([0.0, 0.5, 0.95, 1.0]))
+    assert torch.allclose(third.sum(dim=1) / STAIRS, torch.tensor([0.4, 1.0, 0.95, 1.0]))
+    assert (found[:, 2:].diff(dim=1)[:, : STAIRS - 1] <= 0).all()  # a step is climbed before the next one
+    assert torch.allclose(event_ages(torch.tensor([[3]]))[0, :2], torch.tensor([1.6, -2.0]))  # a list of one place
 
 
 def test_facts_say_where_a_list_names_the_ad(world: SmallWorld) -> None:
     settings = config(slots=TIMED)
     _, records = prepared(world, settings)
     facts, batch = ListFacts(Layout.of(settings)), Batch.of(records[:500], 0)
-    assert facts.width == 1 + WINDOWS + 1
-    found = facts(batch).numpy()
+    ages = len(LAST) * (1 + STAIRS)
+    assert facts.width == ages + WINDOWS + 1
+    found = np.delete(facts(batch).numpy(), np.s_[1:ages], axis=1)
     found[:, 1:] /= SPREAD
     rows = zip(found, world.columns["recent"], world.columns["pin_id"], strict=False)
     named = 0

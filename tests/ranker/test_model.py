@@ -26,6 +26,7 @@ from ranker.model.id_embedding import IdEmbedding
 from ranker.model.kge_table import KgeTable
 from ranker.model.ranker_model import RankerModel
 from ranker.training import distributed
+from ranker.model.tabular import KNOTS, RAMPS, Tabular
 from ranker.training.losses import losses
 from ranker.training.rowwise_adagrad import RowwiseAdagrad
 from ranker.training.trainer import Training
@@ -73,6 +74,42 @@ def test_every_parameter_gets_a_gradient(
         assert parameter.grad is not None, name
         gradient = parameter.grad.coalesce().values() if parameter.grad.is_sparse else parameter.grad
         assert torch.isfinite(gradient).all() and gradient.abs().sum() > 0, name
+
+
+def of_numbers(*columns: list[float]) -> Batch:
+    """A batch (B,) of nothing but numerics."""
+    numbers = torch.tensor(columns).T
+    nothing = torch.zeros(len(numbers), 0, dtype=torch.int64)
+    return Batch(numbers[:, 0], numbers[:, 0], numbers, nothing, nothing, nothing, nothing)
+
+
+def test_a_number_climbs_ramp_after_ramp() -> None:
+    tabular = Tabular([], [False, True])
+    numbers = [-9.0, KNOTS[0], (KNOTS[3] + KNOTS[4]) / 2, KNOTS[5], 9.0, torch.nan]
+    found = tabular(of_numbers(numbers, [0.0] * 6))
+    assert found.shape == (6, tabular.width) and tabular.width == 2 * (1 + RAMPS) + 1
+    ramps = found[:, 2 : 2 + RAMPS]
+    assert torch.allclose(ramps.sum(dim=1)[:5], torch.tensor([0, 0, 3.5, 5, RAMPS]))
+    assert ((ramps == 0) | (ramps == 1)).sum(dim=1).tolist()[:5] == [RAMPS, RAMPS, RAMPS - 1, RAMPS, RAMPS]
+    assert torch.equal(found[5], tabular(of_numbers([0.0], [0.0]))[0])  # a missing number is the mean
+
+
+def test_a_band_of_a_number_is_found_in_a_few_steps() -> None:
+    """A line through the number itself cannot say that the middle is special."""
+    torch.manual_seed(0)
+    numbers = torch.randn(2000)
+    wanted = ((numbers > 0.2) & (numbers < 0.9)).float()
+    inputs = Tabular([], [False])(of_numbers(numbers.tolist()))
+    line = torch.nn.Linear(inputs.shape[1], 1)
+    optimizer = torch.optim.Adam(line.parameters(), lr=0.3)
+    for _ in range(60):
+        loss = F.binary_cross_entropy_with_logits(line(inputs).squeeze(1), wanted)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    share = wanted.mean()
+    entropy = -(share * share.log() + (1 - share) * (1 - share).log())
+    assert loss < 0.4 * entropy
 
 
 @pytest.mark.parametrize("arm", ARMS)
