@@ -9,7 +9,7 @@ from ranker.data.join import NO_ID
 from ranker.data.lists import AGE_BUCKETS
 from ranker.data.slots import Layout, Slot
 
-LAST = (1, 3)  # how many of the latest events are looked at apart, beside the whole list
+LAST = (1, THIRD := 3)  # how many of the latest events are looked at apart, beside the whole list
 STAIRS = 10  # ramps from the youngest age to none
 WINDOWS = 2 * (len(LAST) + 1)  # numbers that `windows` gives
 SPREAD = 4.0  # between the least and the largest fact: they are to weigh as much as numerics do, which have unit spread
@@ -48,9 +48,8 @@ def event_ages(ages: Tensor) -> Tensor:
 
     As one number, from SPREAD / 2 for the youngest to -SPREAD / 2 for none, and as ramps between knots (see `Tabular`).
     """
-    known = F.pad(torch.where(ages > 0, ages, AGE_BUCKETS + 1), (0, max(LAST)), value=AGE_BUCKETS + 1)
-    youngest = known.topk(max(LAST), dim=1, largest=False, sorted=True).values
-    risen = (torch.stack([youngest[:, place - 1] for place in LAST], dim=1) - 1) / AGE_BUCKETS
+    known = F.pad(torch.where(ages > 0, ages, AGE_BUCKETS + 1), (0, THIRD), value=AGE_BUCKETS + 1)
+    risen = (torch.stack([known.amin(dim=1), known[:, THIRD - 1]], dim=1) - 1) / AGE_BUCKETS
     stairs = (risen.unsqueeze(2) * STAIRS - torch.arange(STAIRS, device=ages.device)).clamp(0.0, 1.0)
     return torch.cat([SPREAD * (0.5 - risen), stairs.flatten(1)], dim=1)
 
