@@ -28,7 +28,7 @@ from ranker.training.trainer import Training
 
 ARMS = ("none", "frozen_concat", "attention")
 NO_GAP = Gap("none", 0)
-DAY = "graph.split.time"
+SPLIT = "graph.split.time"
 STARTS = np.array(["2026-01-28", "2026-01-29"], "datetime64[D]")  # of valid and test in the demo config's graph
 
 
@@ -69,7 +69,7 @@ class Graphs:
     def _windows(days: int) -> list[str]:
         valid, test = STARTS - days
         ends = {"valid_from": valid, "test_from": test, "until": STARTS[1]} if days else {}
-        return [word for name, day in ends.items() for word in ("--set", f"{DAY}.{name}={day}")]
+        return [word for name, day in ends.items() for word in ("--set", f"{SPLIT}.{name}={day}")]
 
 
 class Experiment:
