@@ -30,7 +30,7 @@ help:  ## This list
 venv: $(VENV)/installed  ## The virtual environment with everything in it
 
 # torch comes first and alone: a looser request could pull gigabytes of CUDA.
-$(VENV)/installed: setup.cfg setup.py constraints.txt $(wildcard pbg_transra/backends/fused/*.[ch]pp)
+$(VENV)/installed: setup.cfg setup.py constraints.txt $(wildcard pbg_transra/backends/fused/*.[ch]pp ranker/kernels/*.[ch]pp)
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --constraint constraints.txt torch
 	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[test,lint,tensorboard,report,faiss]'

@@ -4,7 +4,6 @@ import ctypes
 from ctypes import c_int64, c_void_p
 from functools import cache
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -12,7 +11,7 @@ from torch import Tensor
 from artifacts.kernel_levels import chosen, copy_in, possible
 
 TYPES = {torch.float: "float", torch.double: "double"}
-ARGUMENTS: dict[str, list[Any]] = {
+ARGUMENTS: dict[str, list[type[c_void_p] | type[c_int64]]] = {
     "lists": [c_void_p] * 14 + [c_int64] * 6,
     "lists_backward": [c_void_p] * 20 + [c_int64] * 6,
     "tokens": [c_void_p] * 8 + [c_int64] * 7,
@@ -29,10 +28,12 @@ class Library:
         for name, arguments in ARGUMENTS.items():
             for dtype, kind in TYPES.items():
                 function = library[f"{name}_{kind}"]
-                function.argtypes, function.restype = arguments, None
+                function.argtypes = arguments
+                function.restype = None
                 self._functions[name, dtype] = function
         self._distinct = library["distinct"]
-        self._distinct.argtypes, self._distinct.restype = [c_void_p, c_int64] * 2 + [c_void_p] * 2, c_int64
+        self._distinct.argtypes = [c_void_p, c_int64, c_void_p, c_int64, c_void_p, c_void_p]
+        self._distinct.restype = c_int64
 
     def call(self, name: str, tensors: list[Tensor | None], sizes: tuple[int, ...]) -> None:
         """Raises TypeError unless all tensors are contiguous, and int64 or of the first one's type."""

@@ -129,9 +129,8 @@ class KgeAttention(nn.Module):
         vectors = normed(self.table.exported(str(slot.type), wanted))
         listed = Listed(vectors, places, rows >= 0, None if slot.ages is None else batch.ages[:, slot.ages])
         query, empty = attention.asked(asked.tokens.flatten(1))
-        held = held_against(
-            listed, Against(asked.distinct, query, empty, asked.normed), attention, self.list_matches[slot.name]
-        )
+        against = Against(asked.distinct, query, empty, asked.normed)
+        held = held_against(listed, against, attention, cast(ListMatches, self.list_matches[slot.name]))
         return attention.answer(held.total, held.weights[:, :, 0]), held.weights, held.events
 
     def _summaries(self, own: Tensor, asked: Asked) -> list[Tensor]:

@@ -25,8 +25,8 @@ from ranker.model.dropout import Dropout
 from ranker.model.id_embedding import IdEmbedding
 from ranker.model.kge_table import KgeTable
 from ranker.model.ranker_model import RankerModel
-from ranker.training import distributed
 from ranker.model.tabular import KNOTS, RAMPS, Tabular
+from ranker.training import distributed
 from ranker.training.losses import losses
 from ranker.training.rowwise_adagrad import RowwiseAdagrad
 from ranker.training.trainer import Training
