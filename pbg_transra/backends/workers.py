@@ -6,6 +6,7 @@ import multiprocessing
 import os
 import signal
 import time
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
@@ -86,7 +87,9 @@ class Workers:
         for index in range(count):
             ours, theirs = context.Pipe()
             process = context.Process(target=work, args=(theirs, index, count, bench), daemon=True)
-            with blocked():  # until it has handlers of its own
+            with blocked(), warnings.catch_warnings():  # blocked until it has handlers of its own
+                # Python's tracker, killed: it is begun anew, and nothing of ours is in its care
+                warnings.filterwarnings("ignore", "resource_tracker: process died unexpectedly")
                 process.start()
             theirs.close()
             self._connections.append(ours)

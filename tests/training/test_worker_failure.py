@@ -2,9 +2,12 @@
 
 import json
 import multiprocessing
+import os
 import signal
 import threading
+from multiprocessing import resource_tracker
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -12,7 +15,7 @@ import pytest
 from artifacts.errors import DataError
 from pbg_transra import ModelConfig, plan_training
 from pbg_transra.backends.worker_failure import WorkerFailure
-from pbg_transra.backends.workers import Bench
+from pbg_transra.backends.workers import Bench, Workers
 from pipeline.cli import main
 from tests.pipeline.test_status import command, write_root
 
@@ -110,3 +113,15 @@ def test_a_training_that_diverges_while_its_speed_is_measured(
     ):
         plan_training(graph, config.model_copy(update={"scale": 1e300}), None, None, tmp_path)
     assert capfd.readouterr().err == ""
+
+
+def test_a_killed_resource_tracker_is_not_worth_a_line(recwarn: pytest.WarningsRecorder) -> None:
+    """Python's own process beside those that are spawned; whoever kills it has killed nothing of ours."""
+    resource_tracker.ensure_running()
+    pid = resource_tracker._resource_tracker._pid  # type: ignore[attr-defined]
+    os.kill(pid, signal.SIGKILL)
+    os.waitpid(pid, 0)
+    processor = SimpleNamespace(start_method="spawn")
+    with Workers(1, Bench(processor, {}, [])):  # type: ignore[arg-type]
+        pass
+    assert [str(each.message) for each in recwarn if "resource_tracker" in str(each.message)] == []
