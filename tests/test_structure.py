@@ -33,6 +33,7 @@ FACES = ("partitioning", "pbg_transra", "ranker")
 DUCKDB = {"sources", "events"}
 DUCKDB_MODULES = {
     "partitioning.duckdb_reader",
+    "partitioning.expectation",
     "partitioning.forgetting",
     "partitioning.names",
     "partitioning.entities.forgotten",
