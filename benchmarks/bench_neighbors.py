@@ -9,6 +9,7 @@ import argparse
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -59,8 +60,8 @@ def main() -> None:
         export = Embeddings(path)
         ids = [str(row) for row in np.random.default_rng(2).choice(options.entities, QUERIES, replace=False)]
         export.neighbors("ad", ids[:1])
-        one_by_one = [seconds(lambda id=id: export.neighbors("ad", [id])) for id in ids]  # type: ignore[misc]
-        exact = [seconds(lambda id=id: export.neighbors("ad", [id], exact=True)) for id in ids[:10]]  # type: ignore[misc]
+        one_by_one = [seconds(partial(export.neighbors, "ad", [id])) for id in ids]
+        exact = [seconds(partial(export.neighbors, "ad", [id], exact=True)) for id in ids[:10]]
         near, true = (export.neighbors("ad", ids, exact=how) for how in (False, True))
         recall = np.mean([len({*map(first, a)} & {*map(first, b)}) / 10 for a, b in zip(near, true, strict=True)])
     print(surroundings(["faiss-cpu", "numpy"]))
