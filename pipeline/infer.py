@@ -6,6 +6,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 
 from artifacts.errors import ConfigError, DataError, ResourceError
@@ -72,6 +73,6 @@ def _described(files: Any) -> tuple[list[str], int]:
             with pq.ParquetFile(path) as file:
                 columns = columns or dict.fromkeys([*file.schema_arrow.names, *keys])
                 rows += file.metadata.num_rows
-        except Exception as error:
+        except (pa.ArrowInvalid, OSError) as error:
             raise DataError(f"{path}: expected a Parquet file ({' '.join(str(error).split())})") from error
     return list(columns), rows
