@@ -4,6 +4,7 @@ Importing this package is light; DuckDB and Arrow are loaded by the functions th
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from functools import partial
 from pathlib import Path
 from types import MappingProxyType
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
     from artifacts.frame import Frame
     from partitioning.expectation import Expected
     from partitioning.plan import Plan
+    from partitioning.profile import Column as Column
+    from partitioning.profile import Profile as Profile
 
 SourceFiles: TypeAlias = dict[str, Files]  # by source
 
@@ -37,6 +40,7 @@ __all__ = [
     "graph_problems",
     "id_key",
     "plan_graph",
+    "profile_of",
     "relation_names",
     "source_files",
     "source_of",
@@ -59,6 +63,17 @@ def expect_build(config: GraphConfig, files: SourceFiles, plan: "Plan") -> "Expe
     from partitioning import expectation
 
     return expectation.expect_build(config.with_inverses(), files, plan)
+
+
+def profile_of(name: str, source: SourceConfig, files: Files) -> "AbstractContextManager[Profile]":
+    """Opens a source of which no config is written yet, to ask what its columns are like.
+
+    Only `path`, `format` and `columns` of `source` are looked at. Raises DataError for files that are broken, of
+    different formats or columns, or without a header.
+    """
+    from partitioning import profile
+
+    return profile.profile_of(name, source, files)
 
 
 def relation_names(config: GraphConfig, files: SourceFiles) -> list[str]:

@@ -1,5 +1,6 @@
 """The command line.
 
+    transra init logs                      a first config for a directory of logs: configs/mine.json
     transra demo-data data/demo
     transra partition configs/demo.json && transra train configs/demo.json && transra export configs/demo.json
     transra run configs/demo.json          every stale stage, in order: what cron calls
@@ -74,6 +75,7 @@ def parser() -> argparse.ArgumentParser:
     mlflow.add_argument("uri", metavar="URI", type=utf8, help="MLflow's tracking URI, such as file:mlruns")
     mlflow.set_defaults(action=commands.log_mlflow)
     add_config(subparsers, common)
+    add_init(subparsers)
     add_demo_data(subparsers)
     return root
 
@@ -82,18 +84,22 @@ def common_options() -> argparse.ArgumentParser:
     common = argparse.ArgumentParser(add_help=False)
     common.add_argument("config", type=Path, metavar="CONFIG", help="a run config, e.g. configs/demo.json")
     common.add_argument("--set", action="append", default=[], metavar="KEY.PATH=VALUE", help="override one value")
-    common.add_argument(
+    add_root(common)
+    common.add_argument("--workspace", type=Path, help="default: <root>/runs/<config name>")
+    common.add_argument("--verify", action="store_true", help="compare full digests of inputs and outputs")
+    common.add_argument("--dry-run", action="store_true", help="what is stale and why, expected disk and memory")
+    add_output_options(common)
+    return common
+
+
+def add_root(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
         "--root",
         type=Path,
         default=default_root(),
         help="where relative paths of the config start (default: the checkout that this code runs from, "
         "or where there is none the current directory)",
     )
-    common.add_argument("--workspace", type=Path, help="default: <root>/runs/<config name>")
-    common.add_argument("--verify", action="store_true", help="compare full digests of inputs and outputs")
-    common.add_argument("--dry-run", action="store_true", help="what is stale and why, expected disk and memory")
-    add_output_options(common)
-    return common
 
 
 def add_output_options(command: argparse.ArgumentParser) -> None:
@@ -248,6 +254,24 @@ def add_config(subparsers: Any, common: argparse.ArgumentParser) -> None:
     schema = kinds.add_parser("schema", help="print the JSON Schema of run configs")
     add_output_options(schema)
     schema.set_defaults(action=commands.show_schema)
+
+
+def add_init(subparsers: Any) -> None:
+    command = subparsers.add_parser("init", help="look at logs and write a first config for them")
+    command.add_argument("logs", type=Path, nargs="+", metavar="LOGS", help="a directory of logs, or files")
+    command.add_argument(
+        "--out", type=Path, default=Path("configs/mine.json"), metavar="FILE",
+        help="what to write; never a file that is there (default: configs/mine.json)",
+    )  # fmt: skip
+    command.add_argument(
+        "--assume-consent",
+        metavar="WHY",
+        type=utf8,
+        help="state that all people agreed; the reason stands in the config",
+    )
+    add_root(command)
+    add_output_options(command)
+    command.set_defaults(action=commands.write_config)
 
 
 def add_demo_data(subparsers: Any) -> None:

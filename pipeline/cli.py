@@ -6,10 +6,16 @@ import traceback
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from artifacts.errors import ConfigError
 from artifacts.interrupts import interruptible, silence
 from artifacts.printable import one_line
 from pipeline.output.console import Console, open_streams, write
 from pipeline.output.exit_codes import INTERNAL, Failure, failure_of
+
+FIRST_STEPS = """\
+transra init LOGS               a first config for a directory of logs: configs/mine.json
+transra run configs/mine.json   vectors, judged and exported, and a page to look at
+transra --help                  every command"""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -19,6 +25,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         try:
             from pipeline.arguments import parser  # from here on an interrupt is answered, imports included
 
+            if not (sys.argv[1:] if arguments is None else arguments):
+                write(FIRST_STEPS, sys.stderr)
+                return ConfigError.exit_code
             options = parser().parse_args(arguments)
         except KeyboardInterrupt as error:
             silence()

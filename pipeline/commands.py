@@ -327,6 +327,15 @@ def show_schema(options: argparse.Namespace) -> dict[str, Any]:
     return {"schema": config_schema()}
 
 
+def write_config(options: argparse.Namespace) -> dict[str, Any]:
+    from pipeline.init import init
+
+    for path in (*options.logs, options.out, options.root):
+        require_plain(path)
+    console = Console(options.quiet, options.json)
+    return init(options.logs, options.out, options.root.resolve(), options.assume_consent, console)
+
+
 def make_demo_data(options: argparse.Namespace) -> dict[str, Any]:
     from demo_world import WorldParameters, generate
 

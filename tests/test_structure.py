@@ -25,7 +25,7 @@ FLOORS = {
         *("config", "seeds", "reports", "pbg", "backends", "evaluation", "start", "training", "planning", "export")
     ],
     "ranker": ["config", "kernels", "data", "features", "scoring", "model", "evaluation", "training", "experiment"],
-    "pipeline": ["config", "output", "workspace", "stages", "running", "report", "tuning", "simulation"],
+    "pipeline": ["config", "output", "proposal", "workspace", "stages", "running", "report", "tuning", "simulation"],
 }
 # What `pipeline` imports the face of, alone.
 FACES = ("partitioning", "pbg_transra", "ranker")
@@ -36,6 +36,7 @@ DUCKDB_MODULES = {
     "partitioning.expectation",
     "partitioning.forgetting",
     "partitioning.names",
+    "partitioning.profile",
     "partitioning.entities.forgotten",
     "partitioning.entities.id_table",
     "partitioning.entities.published_ids",

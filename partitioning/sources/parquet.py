@@ -77,6 +77,14 @@ def open_parquet(engine: Engine, name: str, files: Files, use: Use, counted: dic
     return Opened(types, table, _union(groups, types, opaque, place), place)
 
 
+def single_valued(files: Files) -> list[str]:
+    """The columns of the first file with rows that are no lists or structs, and those that its directories name."""
+    path, keys = next(iter(_filled(files).items()))
+    schema = _metadata(path).schema
+    leaves = map(schema.column, range(len(schema)))
+    return list(dict.fromkeys([*(leaf.name for leaf in leaves if leaf.path == leaf.name), *keys]))
+
+
 def _filled(files: Files) -> Files:
     """The files that have rows, unless none has: of a file without rows, what pandas takes for types says nothing."""
     return {path: keys for path, keys in files.items() if _metadata(path).num_rows} or files

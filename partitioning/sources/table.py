@@ -17,7 +17,7 @@ from partitioning.sources.files import check_file, file_format
 from partitioning.sources.frames import Frames, frame_label, open_frame
 from partitioning.sources.json_lines import open_json_lines
 from partitioning.sources.layout import Opened
-from partitioning.sources.parquet import open_parquet
+from partitioning.sources.parquet import open_parquet, single_valued
 from partitioning.sources.postgres import open_postgres
 from partitioning.sources.pseudonyms import replaced
 from partitioning.sources.servers import Servers
@@ -78,6 +78,16 @@ def open_sources(
             elif files[name]:
                 sources[name] = _open(engine, config, name, files[name], uses[name], counted.get(name, {}), staged)
     return sources
+
+
+def open_whole(engine: Engine, name: str, source: SourceConfig, files: Files) -> Opened:
+    """All columns of a Parquet, CSV or TSV source, scanned where they lie, for a look before there is a config.
+
+    Of Parquet those of the first file with rows that hold single values.
+    """
+    format = file_format(name, source, files)
+    use = Use(checked=single_valued(files)) if format == "parquet" else Use(queried=None)
+    return _opened(engine, name, source, format, files, use, {}, staged=False)
 
 
 def has_rows(engine: Engine, source: Source) -> bool:

@@ -58,7 +58,7 @@ FITS = {
     "config show": ALL,
     "config pbg": PUBLISHED,
 }
-WITHOUT_CONFIG = {"config schema", "demo-data"}
+WITHOUT_CONFIG = {"config schema", "demo-data", "init"}
 STAGES = {"partition", "train", "evaluate", "export", "rank", "fit", "run"}
 QUICK = ["graph.memory_limit=2GB", "model.epochs=1", "model.dimension=8", "model.workers=1"]
 

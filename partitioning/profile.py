@@ -1,0 +1,183 @@
+"""What a log looks like before there is a config of it: columns and their values, which determines which, times.
+
+Most is said of a sample, the first rows of up to ten files spread over the source. What a config is to rely on (values
+of an action, missing ids, times) is counted over all rows, one column or a few at a time.
+"""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from artifacts.errors import DataError
+from artifacts.expressions.column_types import INTEGERS, UNSIGNED
+from artifacts.expressions.engine import Engine, file_list, quoted, text
+from artifacts.moment import YEAR_1990
+from artifacts.resources import cpu_count
+from artifacts.source_files import Files
+from partitioning.config.sections import SourceConfig, TimeUnit
+from partitioning.sources.epochs import epoch_of
+from partitioning.sources.files import check_file, file_format
+from partitioning.sources.table import open_whole
+
+MEMORY = 2_000_000_000  # bytes that a look may take, as graph.memory_limit counts them
+SAMPLED_FILES, SAMPLED_ROWS = 10, 100_000
+MOST_VALUES = 64  # of a column in the sample, beyond which only their number is told
+YEAR_2100 = 4_102_444_800
+_UNITS: dict[TimeUnit, int] = {"s": 1, "ms": 1000, "us": 1_000_000}
+_WHOLE = (*INTEGERS, *UNSIGNED)
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column in the sample: its type in DuckDB, rows with a value, distinct values, and these where they are few.
+
+    `whole` says that all values are whole numbers, `number` that all are numbers, `moments` that all are ISO times,
+    each also as text; `unit` is that in which whole numbers lie in 1990 to 2100.
+    """
+
+    name: str
+    type: str
+    filled: int
+    distinct: int
+    values: tuple[str, ...]
+    whole: bool
+    number: bool
+    moments: bool
+    unit: TimeUnit | None
+
+
+class Profile:
+    """A source, open for questions. Made by `profile_of`."""
+
+    def __init__(self, engine: Engine, table: str, types: dict[str, str], sampled: str) -> None:
+        self._engine, self._table, self._types = engine, table, types
+        engine.run(f"CREATE TEMP TABLE sample AS SELECT * FROM ({sampled}) LIMIT {SAMPLED_ROWS}")
+        self.rows = int(engine.row("SELECT count(*) FROM sample")[0])
+        self.columns = {name: self._column(name, kind) for name, kind in types.items() if _is_plain(kind)}
+
+    def _column(self, name: str, kind: str) -> Column:
+        column, is_text = quoted(name), kind == "VARCHAR"
+        tried = f"TRY_CAST({column} AS BIGINT)" if is_text or kind in _WHOLE else "NULL"
+        number = f"TRY_CAST({column} AS DOUBLE)" if is_text else "NULL"
+        moment = f"TRY_CAST({column} AS TIMESTAMP WITH TIME ZONE)" if is_text else "NULL"
+        counts = ", ".join(f"count({one})" for one in (tried, number, moment))
+        found = self._engine.row(
+            f"SELECT count({column}), count(DISTINCT {column}), {counts}, min({tried}), max({tried}) FROM sample"
+        )
+        filled, distinct, wholes, numbers, moments, least, most = found
+        whole = filled > 0 and wholes == filled
+        return Column(
+            name=name,
+            type=kind,
+            filled=filled,
+            distinct=distinct,
+            values=self._values(name) if 0 < distinct <= MOST_VALUES else (),
+            whole=whole,
+            number=whole or (numbers == filled if is_text else not kind.startswith(("DATE", "TIME", "BOOL", "UUID"))),
+            moments=filled > 0 and moments == filled and not whole,
+            unit=_unit_of(least, most) if whole else None,
+        )
+
+    def _values(self, column: str) -> tuple[str, ...]:
+        rows = self._engine.rows(f"SELECT DISTINCT {text(column)} AS v FROM sample WHERE v IS NOT NULL ORDER BY v")
+        return tuple(row[0] for row in rows)
+
+    def determined(self, column: str, by: str) -> int:
+        """In how many rows of the sample a value of `by` occurs again, and always with the same value of `column`; 0
+        where one occurs with two."""
+        mine, other = quoted(column), quoted(by)
+        both = f"FROM sample WHERE {mine} IS NOT NULL AND {other} IS NOT NULL"
+        again, most = self._engine.row(
+            f"SELECT coalesce(sum(n) - count(*), 0), coalesce(max(d), 0) FROM (SELECT count(*) AS n, "
+            f"count(DISTINCT {mine}) AS d {both} GROUP BY {other})"
+        )
+        return int(again) if most == 1 else 0
+
+    def counts(self, by: str | None, columns: Sequence[str], most: int = 200) -> list[tuple[str | None, list[int]]]:
+        """Of all rows: for each value of `by` (or for all), how many there are and how many have each of `columns`.
+
+        Most frequent first, at most so many; the value is text, None where it is missing.
+        """
+        value = text(by) if by else "NULL"
+        counted = ", ".join(["count(*)", *(f"count({quoted(column)})" for column in columns)])
+        rows = self._engine.rows(
+            f"SELECT {value} AS v, {counted} FROM {self._table} GROUP BY 1 ORDER BY 2 DESC, 1 LIMIT {most}"
+        )
+        return [(row[0], list(row[1:])) for row in rows]
+
+    def moments(self, column: str, unit: TimeUnit | None, parts: int) -> list[int]:
+        """Epoch seconds that cut all rows into about `parts` equal parts, ends included and exact; [] without times."""
+        epoch = epoch_of(column, unit, self._types[column])
+        shares = [part / parts for part in range(1, parts)]
+        least, most, inner = self._engine.row(
+            f"SELECT min(t), max(t), approx_quantile(t, {shares}) FROM (SELECT {epoch} AS t FROM {self._table})"
+        )
+        return [] if least is None else [least, *sorted(min(max(int(one), least), most) for one in inner), most]
+
+    def between(self, column: str, unit: TimeUnit | None, bounds: Sequence[int]) -> list[int]:
+        """How many of all rows lie before, between and from `bounds`, ascending epoch seconds, on."""
+        epoch = epoch_of(column, unit, self._types[column])
+        cuts = ", ".join(f"count(*) FILTER (t < {bound})" for bound in bounds)
+        *below, rows = self._engine.row(f"SELECT {cuts}, count(t) FROM (SELECT {epoch} AS t FROM {self._table})")
+        ends = [0, *below, rows]
+        return [after - before for before, after in zip(ends, ends[1:], strict=False)]
+
+
+@contextmanager
+def profile_of(name: str, source: SourceConfig, files: Files) -> Iterator[Profile]:
+    """See `partitioning.profile_of`."""
+    format = file_format(name, source, files)
+    for path in files:
+        check_file(path, format)
+    with TemporaryDirectory() as spill:
+        engine = Engine(Path(spill), MEMORY, cpu_count())
+        engine.lock(files, [Path(spill)])
+        try:
+            if format == "jsonl":
+                table = f"read_ndjson({file_list(files)}, maximum_object_size = {16 << 20}, hive_partitioning = false)"
+                yield Profile(engine, table, engine.columns(f"SELECT * FROM {table}"), f"SELECT * FROM {table}")
+            else:
+                opened = open_whole(engine, name, source, files)
+                _require_header(files, format, opened.types)
+                yield Profile(engine, opened.table, opened.types, _sampled(engine, name, source, files))
+        finally:
+            engine.close()
+
+
+def _sampled(engine: Engine, name: str, source: SourceConfig, files: Files) -> str:
+    """SQL of the first rows of some files, of the first, the last and those between."""
+    paths, count = list(files), min(len(files), SAMPLED_FILES)
+    chosen = [paths[at * (len(paths) - 1) // max(count - 1, 1)] for at in range(count)]
+    tables = [open_whole(engine, name, source, {path: files[path]}).table for path in dict.fromkeys(chosen)]
+    rows = -(-SAMPLED_ROWS // count)
+    return " UNION ALL BY NAME ".join(f"(SELECT * FROM {table} LIMIT {rows})" for table in tables)
+
+
+def _require_header(files: Files, format: str, columns: Sequence[str] | dict[str, str]) -> None:
+    """Raises DataError for a text whose first line can only be data."""
+    odd = next((name for name in columns if not name.strip() or _is_number(name)), None)
+    if format in ("csv", "tsv") and odd is not None:
+        raise DataError(f"{next(iter(files))}, line 1: {odd!r} is no name of a column; expected a header")
+
+
+def _is_number(word: str) -> bool:
+    try:
+        float(word)
+    except ValueError:
+        return False
+    return True
+
+
+def _is_plain(kind: str) -> bool:
+    """Whether a type is of single values: no list, struct or map."""
+    return not kind.endswith("]") and not kind.startswith(("STRUCT", "MAP", "JSON", "UNION", "VARIANT"))
+
+
+def _unit_of(least: int, most: int) -> TimeUnit | None:
+    """The unit in which both lie in 1990 to 2100: the ranges of the units do not meet."""
+    for unit, factor in _UNITS.items():
+        if YEAR_1990 * factor <= least <= most < YEAR_2100 * factor:
+            return unit
+    return None

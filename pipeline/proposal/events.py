@@ -1,0 +1,148 @@
+"""Relations of a log of events: who acts, on what, and one relation for each action."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+
+from pipeline.proposal import words
+from pipeline.proposal.log import Log, Notes, Relation, Side, listed
+from pipeline.proposal.sql import all_of, equals, filled, is_in, name_of, true
+from pipeline.proposal.words import one_of, plain
+
+OWN = 0.95  # share of rows with a value of their own, from which on a column numbers the events
+
+
+def is_log(log: Log) -> bool:
+    """Whether rows are events: somebody, or at a time, with something else."""
+    columns = log.columns
+    return len(columns.ids) > 1 and bool(columns.person or columns.time or columns.action)
+
+
+def events_of(log: Log, notes: Notes) -> list[Relation]:
+    """The relations of a log, those that are left out with the reason."""
+    head = _head(log)
+    tails = _tails(log, head, notes)
+    if not tails:
+        notes.add(log, f"no column of ids beside {head} that says what the events are about; the source is left out")
+        return []
+    if log.columns.action:
+        return list(_by_action(log, head, tails, log.columns.action, notes))
+    if log.columns.labels:
+        return list(_by_label(log, head, tails[:1], notes))
+    return list(_plain(log, head, tails))
+
+
+def _head(log: Log) -> str:
+    return log.columns.person or next(iter(log.columns.ids))
+
+
+def _tails(log: Log, head: str, notes: Notes) -> list[str]:
+    """Columns of what the events are about, such as ads before their advertisers, which follow from them."""
+    found = []
+    for column in (column for column in log.columns.ids if column != head):
+        number = log.profile.columns[column]
+        if number.distinct >= max(20, OWN * number.filled):
+            notes.add(log, f"{column} is another one in nearly every row, so it joins nothing; it is left out")
+        elif log.determines(column, head) and not log.determines(head, column):
+            notes.add(log, f"each {column} belongs to one {head}, as a session does; it is left out")
+        else:
+            found.append(column)
+    return found
+
+
+def attributes_of(log: Log, head: str, tails: Sequence[str]) -> Iterator[tuple[str, str, str]]:
+    """Tail, column and entity type of what follows from a tail, such as the advertiser of an ad."""
+    columns = {**{column: log.columns.ids[column] for column in tails}, **log.columns.groups}
+    for tail in tails:
+        for column, type in columns.items():
+            fewer = log.profile.columns[column].distinct < log.profile.columns[tail].distinct
+            if column != tail and fewer and log.determines(tail, column):
+                yield tail, column, type
+
+
+def side_relations(log: Log, events: Sequence[Relation], assumed: bool, notes: Notes) -> list[Relation]:
+    """What the rows of a log say of the things themselves: rows that need no consent, unless it is `assumed`."""
+    head = _head(log)
+    onsite = dict.fromkeys(one.action for one in events if one.domain == "onsite" and one.action is not None)
+    offsite = any(one.domain == "offsite" for one in events) and not assumed
+    rows = is_in(log, str(log.columns.action), list(onsite)) if offsite and onsite else None
+    found = [
+        Relation(
+            name=side_name(log.columns.ids[tail], type),
+            sources=(log.name,),
+            lhs=Side(log.columns.ids[tail], tail),
+            rhs=Side(type, column),
+            where=all_of(rows, filled(log, tail), filled(log, column)),
+            domain="side",
+            weight="1",
+            remark=f"each {tail} has one {column}; repeats are summed into one edge",
+            left_out="its rows need consent, and it joins no people who could give it"
+            if offsite and not onsite
+            else None,
+        )
+        for tail, column, type in attributes_of(log, head, _tails(log, head, Notes()))
+    ]
+    left = [column for column in log.columns.groups if column not in {relation.rhs.column for relation in found}]
+    if unused := [*left, *log.columns.unused, *log.columns.other_times]:
+        notes.add(log, f"not used: {listed(unused)}")
+    return found
+
+
+def side_name(lhs: str, rhs: str) -> str:
+    return rhs if rhs.startswith(f"{lhs}_") else f"{lhs}_{rhs}"
+
+
+def _main(log: Log, head: str, tails: Sequence[str]) -> list[str]:
+    """The tails that do not follow from another one."""
+    following = {column for _, column, _ in attributes_of(log, head, tails)}
+    return [tail for tail in tails if tail not in following]
+
+
+def _by_action(log: Log, head: str, tails: list[str], action: str, notes: Notes) -> Iterator[Relation]:
+    main = _main(log, head, tails)
+    order = [*main, *(tail for tail in tails if tail not in main)]
+    for value, (rows, heads, *counts) in log.profile.counts(action, [head, *order]):
+        if value is None:
+            notes.add(log, f"{rows:,} rows have no {action}; they are left out")
+            continue
+        about = [tail for tail, count in zip(order, counts, strict=True) if count]
+        here = [tail for tail in about if tail in main] or about[:1]
+        for tail in here:
+            missing = [one for one, count in ((head, heads), (tail, counts[order.index(tail)])) if count < rows]
+            where = all_of(equals(log, action, value), *(f"{name_of(one)} IS NOT NULL" for one in missing))
+            name = plain(value) if not value.isdecimal() else f"{plain(action)}_{value}"
+            name = name or plain(action)
+            name = name if len(here) == 1 else f"{name}_{log.columns.ids[tail]}"
+            yield replace(_event(log, name, head, tail, where, rows), action=value)
+
+
+def _by_label(log: Log, head: str, tails: list[str], notes: Notes) -> Iterator[Relation]:
+    notes.add(log, f"has labels ({listed(log.columns.labels)}), as a ranker's impressions have: see docs/ranking.md")
+    for label in log.columns.labels:
+        where = all_of(true(log, label), filled(log, head), filled(log, tails[0]))
+        yield _event(log, plain(label), head, tails[0], where, log.profile.rows)
+
+
+def _plain(log: Log, head: str, tails: list[str]) -> Iterator[Relation]:
+    main = _main(log, head, tails)
+    base = log.found.group or log.name
+    ((rows, *_),) = (counts for _, counts in log.profile.counts(None, []))
+    for tail in main:
+        name = base if len(main) == 1 else f"{base}_{log.columns.ids[tail]}"
+        yield _event(log, name, head, tail, all_of(filled(log, head), filled(log, tail)), rows)
+
+
+def _event(log: Log, name: str, head: str, tail: str, where: str | None, rows: int) -> Relation:
+    ids = log.columns.ids
+    shown = one_of(name, words.SHOWN) and not log.columns.labels
+    return Relation(
+        name=name,
+        sources=(log.name,),
+        lhs=Side(ids[head], head),
+        rhs=Side(ids[tail], tail),
+        where=where,
+        domain="offsite" if one_of(name, words.OFFSITE) or one_of(log.name, words.OFFSITE) else "onsite",
+        anchor=not one_of(name, words.NEGATIVE),
+        rows=rows,
+        remark="not an anchor: what people turn away from" if one_of(name, words.NEGATIVE) else None,
+        left_out="what is shown says what the ad server believed, not what people like" if shown else None,
+    )

@@ -1,0 +1,155 @@
+"""The whole proposal: sources, relations, consent, split and model, from logs that have been looked at."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from artifacts.errors import DataError
+from pipeline.proposal.columns import is_person
+from pipeline.proposal.consent import consent_of, is_consent, people_of
+from pipeline.proposal.events import events_of, is_log, side_relations
+from pipeline.proposal.log import Log, Notes, Relation, listed
+from pipeline.proposal.split import split_of
+from pipeline.proposal.tables import sides_of
+from pipeline.proposal.words import FORGET, one_of
+
+NO_CONSENT = "what people do off the site needs graph.consent, which says who opted in (or --assume-consent WHY)"
+
+
+@dataclass(frozen=True)
+class Proposal:
+    """What a config is written from. `relations` includes those that only stand in comments."""
+
+    logs: dict[str, Log]
+    relations: tuple[Relation, ...]
+    consent: dict[str, Any] | None
+    split: dict[str, Any]
+    notes: tuple[str, ...]
+
+    @property
+    def used(self) -> tuple[Relation, ...]:
+        return tuple(relation for relation in self.relations if not relation.left_out)
+
+    @property
+    def sources(self) -> dict[str, Log]:
+        """The sources that are used, in the order in which they were found."""
+        named = {source for relation in self.used for source in relation.sources}
+        named |= {self.consent["source"]} if self.consent and "source" in self.consent else set()
+        return {name: log for name, log in self.logs.items() if name in named}
+
+    @property
+    def types(self) -> tuple[str, ...]:
+        return tuple(dict.fromkeys(side.type for one in self.used for side in (one.lhs, one.rhs)))
+
+    @property
+    def events(self) -> tuple[Relation, ...]:
+        return tuple(relation for relation in self.used if relation.domain != "side")
+
+    @property
+    def rows(self) -> int:
+        return sum(relation.rows for relation in self.events)
+
+
+def propose(logs: Sequence[Log], assumed: str | None) -> Proposal:
+    """Raises DataError where no relation can be proposed, with what was seen in each source."""
+    notes = Notes()
+    consent = {"assumed": assumed} if assumed else consent_of(logs, notes)
+    kept = [log for log in logs if not (is_consent(log) or _is_list_to_forget(log, notes))]
+    events = _without_impressions({log.name: events_of(log, notes) for log in kept if is_log(log)}, kept, notes)
+    sides = [relation for log in kept for relation in _sides(log, events, assumed is not None, notes)]
+    found = _named([*_joined([one for many in events.values() for one in many], kept), *sides])
+    if not any(relation.domain != "side" and not relation.left_out for relation in found):
+        found = [replace(one, domain="onsite", anchor=True) if one.domain == "side" else one for one in found]
+    found = [_with_consent(relation, consent) for relation in found]
+    if not [relation for relation in found if not relation.left_out]:
+        raise DataError(*_why_nothing(found, notes))
+    _note_left_out(found, notes)
+    _note_people(kept, notes)
+    by_name = {log.name: log for log in logs}
+    used = {name: by_name[name] for one in found if one.domain != "side" and not one.left_out for name in one.sources}
+    rows = sum(relation.rows for relation in found if not relation.left_out)
+    needs = any(relation.domain == "offsite" and not relation.left_out for relation in found)
+    split = split_of(list(used.values()), rows, notes)
+    return Proposal(by_name, tuple(found), consent if needs else None, split, tuple(notes.lines))
+
+
+def _is_list_to_forget(log: Log, notes: Notes) -> bool:
+    if not one_of(log.name, FORGET):
+        return False
+    notes.add(log, "seems to list whom to forget; graph.forget is yours to write (docs/graph.md)")
+    return True
+
+
+def _without_impressions(
+    events: dict[str, list[Relation]], logs: Iterable[Log], notes: Notes
+) -> dict[str, list[Relation]]:
+    """Logs of impressions with labels are the ranker's where other logs hold the events themselves."""
+    labelled = [log for log in logs if log.name in events and log.columns.labels and not log.columns.action]
+    if len(labelled) == len(events):
+        return events
+    for log in labelled:
+        notes.add(log, "left out of the graph, since other logs hold the events: a section `ranker` can read it")
+    return {name: found for name, found in events.items() if name not in {log.name for log in labelled}}
+
+
+def _sides(log: Log, events: dict[str, list[Relation]], assumed: bool, notes: Notes) -> list[Relation]:
+    if log.name in events:
+        return side_relations(log, events[log.name], assumed, notes)
+    return [] if is_log(log) else sides_of(log, notes)
+
+
+def _joined(relations: Iterable[Relation], logs: Iterable[Log]) -> list[Relation]:
+    """One relation of the train, valid and test files of a log."""
+    group = {log.name: log.found.group for log in logs}
+    joined: dict[tuple[str, ...], Relation] = {}
+    for one in relations:
+        name = group[one.sources[0]]
+        key = (name, one.name) if name else (*one.sources, one.name)
+        before = joined.get(key)
+        joined[key] = replace(before, sources=(*before.sources, *one.sources)) if before else one
+    return list(joined.values())
+
+
+def _named(relations: Iterable[Relation]) -> list[Relation]:
+    """The same with a name each: the second of a name gets that of its source before it, then a number."""
+    taken: set[str] = set()
+    found = []
+    for one in relations:
+        tried = [one.name, f"{one.sources[0]}_{one.name}", *(f"{one.name}_{number}" for number in range(2, 1000))]
+        name = next(name for name in tried if name not in taken)
+        taken.add(name)
+        found.append(replace(one, name=name))
+    return found
+
+
+def _with_consent(relation: Relation, consent: dict[str, Any] | None) -> Relation:
+    """An offsite relation is left out unless the people of it could agree."""
+    if relation.domain != "offsite" or relation.left_out:
+        return relation
+    if consent is None:
+        return replace(relation, left_out=NO_CONSENT)
+    if "type" in consent and consent["type"] not in (relation.lhs.type, relation.rhs.type):
+        return replace(relation, left_out=f"consent is given by {consent['type']}, and this is of {relation.lhs.type}")
+    return relation
+
+
+def _note_left_out(relations: Iterable[Relation], notes: Notes) -> None:
+    """One line for each reason."""
+    reasons: dict[str, list[str]] = {}
+    for one in relations:
+        if one.left_out:
+            reasons.setdefault(one.left_out, []).append(one.name)
+    for reason, names in reasons.items():
+        notes.add(None, f"{listed(names)}: in a comment only; {reason}")
+
+
+def _why_nothing(relations: Iterable[Relation], notes: Notes) -> list[str]:
+    left = [f"relation {one.name} is left out: {one.left_out}" for one in relations if one.left_out]
+    return ["init: no relation can be proposed; expected a log with a column of who acts, such as user_id, and one "
+            "of what they act on, such as ad_id", *left, *notes.lines]  # fmt: skip
+
+
+def _note_people(logs: Iterable[Log], notes: Notes) -> None:
+    people = sorted(type for type in people_of(logs) if is_person(type))
+    if len(people) > 1:
+        notes.add(None, f"{listed(people)} are told apart; if they are the same people, give them one type")

@@ -1,0 +1,120 @@
+"""Which files are one source: those of a directory, or those whose names differ in a number or a date alone."""
+
+import os
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from itertools import groupby
+from pathlib import Path
+
+from artifacts.errors import DataError
+from artifacts.source_files import Files, find_files
+from pipeline.proposal.words import plain
+
+SUFFIXES = (".parquet", ".pq", ".csv", ".tsv", ".jsonl", ".ndjson")
+_PACKED = ("", ".gz", ".zst")
+ENDINGS = tuple(f"{suffix}{packed}" for suffix in SUFFIXES for packed in _PACKED)
+_SPLITS = ("train", "valid", "test")
+_NUMBERS = re.compile(r"(^|[-_.])(part|chunk|shard|day|hour|date)?[-_.=]?\d[\d\-_.T:]*$", re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class Found:
+    """Files that are read as one source: its name, the paths that a config gives, and the split that the name says."""
+
+    name: str
+    paths: tuple[str, ...]
+    files: Files
+    split: str | None = None
+    group: str | None = None  # the name without its split, shared by the sources of one log
+
+
+def find_sources(given: Iterable[Path], root: Path) -> list[Found]:
+    """The sources below directories and among files. Raises DataError where there is none."""
+    named: dict[str, list[Path]] = {}
+    for path in given:
+        for name, pattern in _patterns(path):
+            if pattern not in named.setdefault(name, []):
+                named[name].append(pattern)
+    found = [_found(name, paths, root) for name, paths in named.items()]
+    if not found:
+        raise DataError(f"{', '.join(map(str, given))}: no files that end with {', '.join(SUFFIXES)}")
+    return _with_splits(found)
+
+
+def _patterns(path: Path) -> Iterator[tuple[str, Path]]:
+    """Names of sources, and the files or directories of each."""
+    if not path.exists():
+        raise DataError(f"{path}: is not there; expected a directory of logs, or files")
+    if not path.is_dir():
+        if not path.name.lower().endswith(ENDINGS):
+            raise DataError(f"{path}: expected a file that ends with {', '.join(SUFFIXES)}, also .gz or .zst")
+        yield _name(path), path
+        return
+    for below in sorted(path.iterdir()):
+        if below.name.startswith((".", "_")):
+            continue
+        if below.is_dir() and _holds_data(below):
+            yield _of_directory(path, below)
+        elif below.is_file() and below.name.lower().endswith(ENDINGS):
+            yield _name(below), below
+
+
+def _of_directory(parent: Path, path: Path) -> tuple[str, Path]:
+    """A directory is one source; `day=2026-01-01` is a part of its parent's, whose pattern makes the key a column."""
+    keyed = "=" in path.name
+    return plain((parent if keyed else path).resolve().name) or "log", parent / "*=*" if keyed else path
+
+
+def _holds_data(path: Path) -> bool:
+    return bool(find_files(path, ["."], ENDINGS).files)
+
+
+def _name(path: Path) -> str:
+    stem = path.name
+    for packed in _PACKED[1:]:
+        stem = stem.removesuffix(packed)
+    stem = Path(stem).stem
+    return plain(_NUMBERS.sub("", stem)) or plain(path.resolve().parent.name) or "log"
+
+
+def _found(name: str, paths: list[Path], root: Path) -> Found:
+    files = find_files(Path(), map(str, paths), ENDINGS).files
+    return Found(name, tuple(_written(path, root) for path in _shortest(paths)), files)
+
+
+def _shortest(paths: list[Path]) -> list[Path]:
+    """One glob in place of the files of a directory, where it names these files and no others."""
+    if len(paths) == 1 and paths[0].is_dir() and not any(one.is_dir() for one in paths[0].iterdir()):
+        suffix = _common_suffix([one for one in paths[0].iterdir() if not one.name.startswith((".", "_"))])
+        return [paths[0] / f"*{suffix}"] if suffix else paths
+    if len(paths) < 2 or len({path.parent for path in paths}) > 1:
+        return paths
+    start = os.path.commonprefix([path.name for path in paths])
+    glob = paths[0].parent / f"{start}*{_common_suffix(paths)}"
+    same = {*find_files(Path(), [str(glob)]).files} == {*find_files(Path(), map(str, paths), ENDINGS).files}
+    return [glob] if start and same else paths
+
+
+def _common_suffix(paths: list[Path]) -> str:
+    found = {next((end for end in ENDINGS[::-1] if path.name.lower().endswith(end)), "") for path in paths}
+    return found.pop() if len(found) == 1 else ""
+
+
+def _written(path: Path, root: Path) -> str:
+    """A path as the config has it: from the root where it lies below it."""
+    absolute = Path(os.path.abspath(path))
+    return absolute.relative_to(root).as_posix() if absolute.is_relative_to(root) else absolute.as_posix()
+
+
+def _with_splits(found: list[Found]) -> list[Found]:
+    """Sources `x_train`, `x_valid` and `x_test` belong together, if there are two of them."""
+    ends = {one.name: end for one in found for end in _SPLITS if one.name.endswith(f"_{end}")}
+    groups = {
+        group: [*names] for group, names in groupby(sorted(ends), lambda name: name.removesuffix(f"_{ends[name]}"))
+    }
+    joined = {name: group for group, names in groups.items() if len(names) > 1 for name in names}
+    return [
+        Found(one.name, one.paths, one.files, ends[one.name], joined[one.name]) if one.name in joined else one
+        for one in found
+    ]

@@ -1,0 +1,43 @@
+"""Side relations of tables: what an ad belongs to, which items go together."""
+
+from collections.abc import Iterator
+
+from pipeline.proposal.columns import is_person
+from pipeline.proposal.events import side_name
+from pipeline.proposal.log import Log, Notes, Relation, Side, listed
+from pipeline.proposal.sql import all_of, filled
+
+
+def sides_of(log: Log, notes: Notes) -> list[Relation]:
+    """The relations of a table, from the ids that it is about to all others."""
+    columns = log.columns
+    key = next((column for column in columns.ids if log.is_key(column)), next(iter(columns.ids), None))
+    if key is None:
+        notes.add(log, f"no column of ids was found among {listed(list(log.profile.columns))}; the source is left out")
+        return []
+    if is_person(columns.ids[key]) and len(columns.ids) == 1:
+        notes.add(log, "holds attributes of people, which are left out; a side relation would bring one in")
+        return []
+    found = list(_relations(log, key))
+    if not found:
+        notes.add(log, f"nothing beside {key} that joins it to others; the source is left out")
+    if unused := [column for column in columns.groups if column not in {one.rhs.column for one in found}]:
+        notes.add(log, f"{listed(unused)}: not used, since rows are not one for each {key}")
+    return found
+
+
+def _relations(log: Log, key: str) -> Iterator[Relation]:
+    ids, unique = log.columns.ids, log.is_key(key)
+    others = {column: type for column, type in ids.items() if column != key}
+    for column, type in {**others, **(log.columns.groups if unique else {})}.items():
+        same = type == ids[key]
+        yield Relation(
+            name=log.name if same else side_name(ids[key], type),
+            sources=(log.name,),
+            lhs=Side(ids[key], key),
+            rhs=Side(type, column),
+            where=all_of(filled(log, key), filled(log, column)),
+            domain="side",
+            weight=None if unique or len(ids) == 2 else "1",
+            rows=log.profile.rows,
+        )

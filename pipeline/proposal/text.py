@@ -1,0 +1,140 @@
+"""The proposal as a JSON5 file that a person goes on with."""
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from textwrap import wrap
+from typing import Any
+
+from artifacts.printable import one_line
+from pipeline.proposal.log import Log, Relation, Side
+from pipeline.proposal.proposal import Proposal
+
+WIDTH = 110  # of comments and of what is written on one line
+MUCH = 500_000  # events from which on evaluating all held-out ones takes long
+
+
+def written(proposal: Proposal, given: str, schema: str | None) -> str:
+    """The text of the config. `given`: what it was made from; `schema`: where configs/schema.json lies from it."""
+    lines = [
+        f"// Proposed by `transra init` for {one_line(given)}.",
+        "// It runs as it stands. Read it once: all that `init` knows of the logs is names and values.",
+        "// Keys are described in docs/config.md; `transra config show` prints all of them with their defaults.",
+    ]
+    if proposal.notes:
+        lines += ["//", "// Not decided, or left out:", *(line for note in proposal.notes for line in _comment(note))]
+    lines.append("{")
+    if schema:
+        lines += [f"  $schema: {_value(schema)},", ""]
+    lines += [f"  {line}" if line else "" for section in (_graph(proposal), _model(proposal)) for line in section]
+    return "\n".join([*lines, "}", ""])
+
+
+def _comment(note: str) -> list[str]:
+    """A note in lines of a comment."""
+    return wrap(one_line(note), WIDTH, initial_indent="// - ", subsequent_indent="//   ")
+
+
+def _graph(proposal: Proposal) -> Iterator[str]:
+    yield "graph: {"
+    yield "  sources: {"
+    for name, log in proposal.sources.items():
+        yield f"    {_key(name)}: {_value(_source(log, proposal))},"
+    yield "  },"
+    types = [f"{_key(type)}: {{}}" for type in proposal.types]
+    yield from _wrapped("  entities: { ", types, " },")
+    yield "  relations: ["
+    for relation in proposal.relations:
+        yield from (f"    {line}" for line in _relation(relation))
+    yield "  ],"
+    if proposal.consent:
+        yield '  // Events of `domain: "offsite"` count only for people who opted in.'
+        yield f"  consent: {_value(proposal.consent)},"
+    if proposal.split:
+        yield f"  // {_of_split(proposal)}"
+        yield f"  split: {_value(proposal.split)},"
+    yield "},"
+    yield ""
+
+
+def _source(log: Log, proposal: Proposal) -> dict[str, Any]:
+    """A source's section. Times are of events; in lists of intervals they are the list's own."""
+    paths = log.found.paths
+    source: dict[str, Any] = {"path": paths[0] if len(paths) == 1 else list(paths)}
+    intervals = proposal.consent is not None and proposal.consent.get("source") == log.name
+    unit = {"time_unit": log.columns.time_unit} if log.columns.time_unit else {}
+    if log.columns.time and any(log.name in relation.sources for relation in proposal.events):
+        source |= {"time_column": log.columns.time, **unit}
+    elif log.columns.time and intervals:
+        source |= unit if "from_column" in (proposal.consent or {}) else {"time_column": log.columns.time, **unit}
+    return source | ({"split": log.found.split} if log.found.split else {})
+
+
+def _relation(relation: Relation) -> Iterator[str]:
+    """Two lines, as comments where the relation is left out."""
+    mark = "// " if relation.left_out else ""
+    for remark in (relation.left_out, relation.remark):
+        if remark:
+            yield f"// {one_line(remark[0].upper() + remark[1:])}."
+    sources = relation.sources[0] if len(relation.sources) == 1 else list(relation.sources)
+    first: dict[str, Any] = {"name": relation.name, "source": sources}
+    first |= {key: value for key in ("where", "weight") if (value := getattr(relation, key))}
+    first |= {} if relation.domain == "onsite" else {"domain": relation.domain}
+    yield f"{mark}{{ {_pairs(first)},"
+    yield f"{mark}  lhs: {_side(relation.lhs)}, rhs: {_side(relation.rhs)} }},"
+
+
+def _side(side: Side) -> str:
+    return _value({"type": side.type, "column": side.column})
+
+
+def _of_split(proposal: Proposal) -> str:
+    if "time" in proposal.split:
+        return "About the last tenth of the events is the test, the tenth before it validation."
+    return "No times to go by: edges are drawn by a hash, so the test knows what came later. Times are better."
+
+
+def _model(proposal: Proposal) -> Iterator[str]:
+    anchors = [relation.name for relation in proposal.events if relation.anchor] or [proposal.events[0].name]
+    yield "model: {"
+    yield '  operator: "transra",'
+    yield "  // The space of these relations is the one that is exported: whatever is looked up by nearness."
+    yield from _wrapped("  anchors: [", list(map(_value, anchors)), "],")
+    yield f"  dimension: {64 if proposal.rows >= 10_000 else 32},"
+    yield f"  epochs: {_epochs(proposal.rows)},  // small logs need more; `transra tune` chooses by the validation"
+    yield "},"
+    if proposal.rows >= MUCH:
+        yield ""
+        yield "// Every held-out edge is ranked among all entities of its type: so many of them take a minute."
+        yield "evaluate: { max_edges: 5000 },"
+
+
+def _epochs(rows: int) -> int:
+    return 30 if rows < 10_000 else 10 if rows < 1_000_000 else 5
+
+
+def _wrapped(start: str, items: list[str], end: str) -> Iterator[str]:
+    """Items with commas between `start` and `end`, in as many lines as they take."""
+    line = start
+    for at, item in enumerate(items):
+        if len(line) + len(item) > WIDTH and line != start:
+            yield line.rstrip()
+            line = " " * len(start)
+        line += item + (", " if at < len(items) - 1 else "")
+    yield line + end
+
+
+def _value(value: Any) -> str:
+    if isinstance(value, Mapping):
+        return f"{{ {_pairs(value)} }}"
+    if isinstance(value, list | tuple):
+        return f"[{', '.join(map(_value, value))}]"
+    return json.dumps(value, ensure_ascii=False)
+
+
+def _pairs(value: Mapping[str, Any]) -> str:
+    return ", ".join(f"{_key(key)}: {_value(one)}" for key, one in value.items())
+
+
+def _key(name: str) -> str:
+    return name if re.fullmatch(r"[A-Za-z_$][A-Za-z0-9_$]*", name) else json.dumps(name)

@@ -1,0 +1,269 @@
+"""`transra init`: what it proposes for logs of each kind, what it leaves to a person, and that what it writes runs."""
+
+import json
+import random
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from demo_world import WorldParameters, generate
+from pipeline.cli import main
+from pipeline.config.loading import load_config
+from pipeline.config.run_config import RunConfig
+from pipeline.proposal.words import stem_of
+
+QUICK = ("--set", "model.epochs=1", "--set", "model.workers=1", "--quiet")
+
+
+def proposed(directory: Path, *given: Path | str) -> RunConfig:
+    """The config that `init` writes for what is given."""
+    out = directory / "mine.json"
+    assert main(["init", *map(str, given), "--out", str(out), "--root", str(directory), "--quiet"]) == 0
+    return load_config(out)
+
+
+def runs(directory: Path, *more: str) -> None:
+    out, root = str(directory / "mine.json"), ("--root", str(directory))
+    assert main(["config", "check", out, *root, "--quiet"]) == 0
+    assert main(["run", out, *root, *QUICK, *more]) == 0
+
+
+def undecided(capsys: pytest.CaptureFixture[str], directory: Path, *given: Path) -> list[str]:
+    out = directory / "told.json"
+    assert main(["init", *map(str, given), "--out", str(out), "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)["undecided"]
+    assert isinstance(found, list)
+    return found
+
+
+def relations(config: RunConfig) -> dict[str, Any]:
+    return {str(one.name): one for one in config.graph.relations}
+
+
+def events(rows: int, actions: Sequence[str] = ("click", "click", "save", "checkout")) -> pd.DataFrame:
+    """A log as one types it by hand: every ad of one advertiser."""
+    draw = random.Random(0)
+    ads = [draw.randrange(8) for _ in range(rows)]
+    return pd.DataFrame(
+        {
+            "time": [f"2026-01-{1 + row * 20 // rows:02d}T{draw.randrange(24):02d}:00:00" for row in range(rows)],
+            "user": [f"u{draw.randrange(9)}" for _ in range(rows)],
+            "ad": [f"ad{ad}" for ad in ads],
+            "advertiser": [f"adv{ad % 3}" for ad in ads],
+            "action": [draw.choice(actions) for _ in range(rows)],
+        }
+    )
+
+
+def test_a_csv_of_fifty_lines_runs(tmp_path: Path) -> None:
+    events(50).to_csv(tmp_path / "mine.csv", index=False)
+    config = proposed(tmp_path, tmp_path / "mine.csv")
+    found = relations(config)
+    assert list(found) == ["click", "save", "ad_advertiser"]
+    assert found["click"].where == "action = 'click'"
+    assert (found["click"].lhs.type, found["click"].rhs.type) == ("user", "ad")
+    # rows of offsite events say nothing of ads either, as long as nobody agreed
+    assert found["ad_advertiser"].where == "action IN ('click', 'save')"
+    assert config.graph.sources["mine"].path == "mine.csv"
+    assert config.graph.split.time is not None
+    assert config.trained.anchors == ("click", "save")
+    runs(tmp_path)
+
+
+def test_the_demo_world_gives_its_config_again(tmp_path: Path) -> None:
+    generate(tmp_path / "demo", WorldParameters(users=1000, impressions=2000), lambda count: None)
+    config = proposed(tmp_path, tmp_path / "demo")
+    found = relations(config)
+    assert {"click", "save", "hide", "checkout", "signup", "pin_advertiser", "item_merchant"} <= {*found}
+    assert "impression" not in found
+    assert "impressions" not in config.graph.sources
+    assert {one for one in found if found[one].domain == "offsite"} == {
+        *("page_visit", "add_to_cart", "checkout", "signup"),
+    }
+    assert found["signup"].rhs.type == "advertiser"
+    assert config.graph.consent is not None
+    assert (config.graph.consent.source, config.graph.consent.where) == ("consent", "opted_in")
+    assert "hide" not in config.trained.anchors
+    # conversions of people who did not agree must not say which advertiser an item has
+    assert not [one for one in found.values() if one.domain == "side" and one.source == "conversions"]
+    runs(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["amazon_grocery", "complete_journey", "globo_clicks", "multibehavior_tmall"])
+def test_real_data_sets_get_a_config_that_is_good(shared_data: Path, tmp_path: Path, name: str) -> None:
+    if not (shared_data / name).is_dir():
+        pytest.skip(f"{name} is not at {shared_data}")
+    config = proposed(tmp_path, shared_data / name)
+    assert config.graph.split != type(config.graph.split)()
+    assert main(["config", "check", str(tmp_path / "mine.json"), "--root", str(tmp_path), "--quiet"]) == 0
+    if name == "amazon_grocery":
+        runs(tmp_path, "--until", "partition")
+
+
+def test_a_log_without_ids_is_refused(shared_data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Criteo's sample has no users and no ads: nothing joins anything."""
+    logs = shared_data / "criteo_attribution_1pct"
+    if not logs.is_dir():
+        pytest.skip(f"there is no {logs}")
+    assert main(["init", str(logs), "--out", str(tmp_path / "mine.json")]) == 65
+    assert "no column of ids was found among row_in_full_log" in capsys.readouterr().err
+    assert not (tmp_path / "mine.json").exists()
+
+
+def test_without_consent_what_happens_off_the_site_is_a_comment(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    events(200).to_csv(tmp_path / "log.csv", index=False)
+    found = undecided(capsys, tmp_path, tmp_path / "log.csv")
+    assert any(line.startswith("checkout: in a comment only") for line in found)
+    assert '// { name: "checkout"' in (tmp_path / "told.json").read_text()
+
+
+def test_nothing_but_offsite_events_is_refused_until_consent_is_stated(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    events(200, ["checkout", "signup"]).to_csv(tmp_path / "log.csv", index=False)
+    assert main(["init", str(tmp_path / "log.csv"), "--out", str(tmp_path / "mine.json")]) == 65
+    assert "graph.consent" in capsys.readouterr().err
+    config = proposed(tmp_path, tmp_path / "log.csv", "--assume-consent", "test people")
+    assert {*relations(config)} == {"checkout", "signup", "ad_advertiser"}
+    assert config.graph.consent is not None
+    assert config.graph.consent.assumed == "test people"
+
+
+@pytest.mark.parametrize(
+    ("answers", "expected"),
+    [
+        (["yes", "no", "yes"], {"answer": "answer", "yes": ("yes",), "no": ("no",)}),
+        (["1", "0", "1"], {"answer": "answer", "yes": ("1",), "no": ("0",)}),
+        (["yes", "no", "maybe"], None),
+        (["A", "B", "A"], None),
+    ],
+)
+def test_answers_are_taken_where_they_can_be_read_one_way_only(
+    tmp_path: Path, answers: list[str], expected: dict[str, Any] | None
+) -> None:
+    logs = tmp_path / "logs"
+    logs.mkdir()
+    events(200).to_csv(logs / "events.csv", index=False)
+    people = [f"u{number}" for number in range(9)]
+    pd.DataFrame({"user": people, "answer": answers * 3}).to_csv(logs / "consent.csv", index=False)
+    config = proposed(tmp_path, logs)
+    assert ("checkout" in relations(config)) == (expected is not None)
+    if expected:
+        assert config.graph.consent is not None
+        assert config.graph.consent.model_dump().items() >= expected.items()
+
+
+@pytest.mark.parametrize(("unit", "factor"), [("s", 1), ("ms", 1000), ("us", 1_000_000)])
+def test_the_unit_of_whole_numbers_is_seen(tmp_path: Path, unit: str, factor: int) -> None:
+    log = pd.DataFrame({"ts": [(1_767_225_600 + 3600 * row) * factor for row in range(300)]})
+    log["user_id"], log["item_id"] = log.index % 17, log.index % 13
+    log.to_parquet(tmp_path / "views.parquet")
+    source = proposed(tmp_path, tmp_path / "views.parquet").graph.sources["views"]
+    assert (source.time_column, source.time_unit) == ("ts", unit)
+
+
+def test_without_times_edges_are_drawn_and_it_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    log = pd.DataFrame({"user_id": [row % 17 for row in range(300)], "item_id": [row % 13 for row in range(300)]})
+    log.to_json(tmp_path / "views.jsonl", orient="records", lines=True)
+    config = proposed(tmp_path, tmp_path / "views.jsonl")
+    assert config.graph.split.random is not None
+    assert any(line.startswith("split: no log has a time column") for line in undecided(capsys, tmp_path, tmp_path))
+    runs(tmp_path, "--until", "partition")
+
+
+def test_files_of_a_log_are_one_source(tmp_path: Path) -> None:
+    logs = tmp_path / "logs"
+    (logs / "ads" / "day=2026-01-01").mkdir(parents=True)
+    events(100, ["click"]).to_csv(logs / "ads" / "day=2026-01-01" / "x.csv", index=False)
+    for day in ("2026-01-01", "2026-01-02"):
+        events(60, ["click"]).to_csv(logs / f"views-{day}.tsv", sep="\t", index=False)
+    (logs / "notes.txt").write_text("no log")
+    sources = proposed(tmp_path, logs).graph.sources
+    assert {name: source.path for name, source in sources.items()} == {
+        "ads": "logs/ads",
+        "views": "logs/views-2026-01-0*.tsv",
+    }
+
+
+def test_train_valid_and_test_files_are_one_relation(tmp_path: Path) -> None:
+    logs = tmp_path / "logs"
+    logs.mkdir()
+    for split, rows in (("train", 400), ("valid", 60), ("test", 60)):
+        log = events(rows, ["view"])[["user", "ad"]]
+        log.to_parquet(logs / f"seen_{split}.parquet")
+    config = proposed(tmp_path, logs)
+    assert relations(config)["seen"].source == ["seen_test", "seen_train", "seen_valid"]
+    assert {name: source.split for name, source in config.graph.sources.items()} == {
+        f"seen_{split}": split for split in ("train", "valid", "test")
+    }
+
+
+def test_odd_names_and_values_stay_in_their_place(tmp_path: Path) -> None:
+    """Quotes, line breaks and SQL's own words, of columns and of values, neither end a comment nor a condition."""
+    log = events(200, ["it's", 'a "b"', "x\n}, danger: {", "checkout\n}"]).rename(columns={"action": "Event Type"})
+    log.to_parquet(tmp_path / "log.parquet")
+    config = proposed(tmp_path, tmp_path / "log.parquet")
+    assert {one.where for one in config.graph.relations} >= {
+        "\"Event Type\" = 'it''s'",
+        '"Event Type" = \'a "b"\'',
+    }
+    runs(tmp_path, "--until", "partition")
+
+
+def test_rows_without_an_id_are_left_out(tmp_path: Path) -> None:
+    log = events(300, ["click", "save"])
+    log.loc[log.index % 7 == 0, "ad"] = None
+    log.to_csv(tmp_path / "log.csv", index=False)
+    assert "ad IS NOT NULL" in str(relations(proposed(tmp_path, tmp_path / "log.csv"))["click"].where)
+    runs(tmp_path, "--until", "partition")
+
+
+def test_without_a_command_three_lines_say_what_to_do_first(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([]) == 2
+    lines = capsys.readouterr().err.splitlines()
+    assert [line.split("  ")[0] for line in lines] == [
+        *("transra init LOGS", "transra run configs/mine.json", "transra --help"),
+    ]
+
+
+def test_a_file_is_never_overwritten(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    events(50).to_csv(tmp_path / "log.csv", index=False)
+    (tmp_path / "mine.json").write_text("mine")
+    assert main(["init", str(tmp_path / "log.csv"), "--out", str(tmp_path / "mine.json")]) == 2
+    assert "is there already" in capsys.readouterr().err
+    assert (tmp_path / "mine.json").read_text() == "mine"
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "said"),
+    [
+        ("log.csv", "1,2,2026-01-01\n3,4,2026-01-02\n", "expected a header"),
+        ("log.csv", "", "the file is empty"),
+        ("log.parquet", "user_id\n", "is not a Parquet file"),
+        ("log.csv", "user_id,n\nu1,2\n", "no relation can be proposed"),
+        ("log.txt", "user_id,ad_id\n", "expected a file that ends with"),
+    ],
+)
+def test_what_is_no_log_is_refused_in_a_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str, content: str, said: str
+) -> None:
+    (tmp_path / name).write_text(content)
+    assert main(["init", str(tmp_path / name), "--out", str(tmp_path / "mine.json")]) == 65
+    assert said in capsys.readouterr().err
+    assert not (tmp_path / "mine.json").exists()
+
+
+@pytest.mark.parametrize(
+    ("column", "expected"),
+    [
+        *(("user_id", "user"), ("userId", "user"), ("userid", "user"), ("USER_ID", "user"), ("id", ""), ("ad", "ad")),
+        *(("coupon_upc", "coupon"), ("n_coupons", None), ("price", None), ("liked", None), ("valid", None)),
+    ],
+)
+def test_names_of_columns_of_ids(column: str, expected: str | None) -> None:
+    assert stem_of(column) == expected
