@@ -202,7 +202,7 @@ class Bench:
         out = self.directory / f"{name}-{task}.json"
         command = [
             interpreter(self.options.fuxictr),
-            "benchmarks/ranking/fuxictr.py",
+            "benchmarks/ranking/fuxictr_models.py",
             str(self.rows / task),
             *FUXI[name],
         ]

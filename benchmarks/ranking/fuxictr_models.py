@@ -1,6 +1,6 @@
 """DCN-v2 and DIN of FuxiCTR on the rows of benchmarks/ranking/rows.py. Runs in an environment of its own, without ours.
 
-    python benchmarks/ranking/fuxictr.py ROWS/ctr dcnv2 --pretrained --out ctr.json --predictions ctr.npy
+    python benchmarks/ranking/fuxictr_models.py ROWS/ctr dcnv2 --pretrained --out ctr.json --predictions ctr.npy
 
 FuxiCTR's package brings its layers, its training loop and its loader; of the models it brings forms for one list
 alone. They are put together here out of its layers as its model zoo does for several lists (reczoo/FuxiCTR,
