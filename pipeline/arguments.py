@@ -53,6 +53,13 @@ def parser() -> argparse.ArgumentParser:
     add_features(subparsers, common)
     removing = subparsers.add_parser("purge", help="remove every run but the published one", parents=[common])
     removing.set_defaults(action=commands.purge_runs)
+    cleaning = subparsers.add_parser("clean", help="list what can go, and with --yes remove it", parents=[common])
+    cleaning.add_argument(
+        "--only", metavar="NAME", type=utf8, action="append", default=[],
+        help="only this, as it is listed; several times for more",
+    )  # fmt: skip
+    cleaning.add_argument("--yes", action="store_true", help="remove it")
+    cleaning.set_defaults(action=commands.clean_workspace)
     promoting = subparsers.add_parser("promote", help="publish a kept run, whatever the gate says", parents=[common])
     promoting.add_argument("run", metavar="RUN", type=utf8, help="its name in the workspace")
     promoting.set_defaults(action=commands.promote_run)

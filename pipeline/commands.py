@@ -178,6 +178,19 @@ def purge_runs(options: argparse.Namespace) -> dict[str, Any]:
         return purge(context, dry_run=False)
 
 
+def clean_workspace(options: argparse.Namespace) -> dict[str, Any]:
+    from pipeline.running.clean import clean
+    from pipeline.workspace.lock import locked
+    from pipeline.workspace.owner import require_own
+
+    context = context_of(options)
+    require_own(context)
+    if not context.workspace.path.is_dir():
+        raise ConfigError(f"{context.workspace.path}: there is no workspace yet; run `{context.command('run')}`")
+    with locked(context.workspace.path):  # what a command is making is no leftover
+        return clean(context, options.only, removes=options.yes and not options.dry_run)
+
+
 def promote_run(options: argparse.Namespace) -> dict[str, Any]:
     from pipeline.running.publication import promote
 

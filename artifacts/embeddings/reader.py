@@ -31,6 +31,7 @@ from artifacts.embeddings.similarity import Neighbor, nearest_rows
 from artifacts.errors import ConfigError, DataError
 from artifacts.graph import Graph
 from artifacts.hdf5 import BROKEN, dataset_in, group_in
+from artifacts.held import hold
 from artifacts.json_file import parse_json
 from artifacts.reader_schema import require_readable
 from artifacts.regular import open_regular
@@ -47,6 +48,7 @@ class Embeddings:
     """An export, memory-mapped: opening it reads its structure only, and pages come in as they are touched.
 
     The file is opened once, so that what is mapped is what was checked, also where the path leads elsewhere meanwhile.
+    While it is mapped, `keep` and `transra clean` do not remove its run.
     """
 
     def __init__(self, path: Path) -> None:
@@ -85,6 +87,7 @@ class Embeddings:
     def _read(self, opened: BinaryIO) -> None:
         with h5py.File(opened, "r") as file:
             self.attributes = _attributes(file)
+            hold(opened)  # the map keeps it
             self._map = np.memmap(opened, np.uint8, "r")
             for name in group_in(file, "entities"):
                 self._read_type(name, group_in(file["entities"], name))

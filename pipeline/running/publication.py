@@ -12,9 +12,11 @@ from datetime import datetime, timezone
 from typing import Any
 
 from artifacts.errors import ConfigError, DataError
+from artifacts.held import is_held
 from artifacts.interrupts import finish
 from artifacts.json_file import read_json
 from artifacts.publish import write_json
+from artifacts.run import EMBEDDINGS
 from pipeline.running.gate import reasons
 from pipeline.running.purge import remove, remove_purged
 from pipeline.stages.compared_runs import require_exports_intact
@@ -93,18 +95,38 @@ def settled(context: Context) -> None:
 
 
 def prune(context: Context) -> None:
-    """Removes runs with an export that `keep` does not keep, and those that a killed command had begun to remove."""
+    """Removes runs with an export that `keep` does not keep, and those that a killed command had begun to remove.
+
+    One that a reader has open stays until a later command.
+    """
     if context.config.keep is None:
         return
     remove_purged(context.workspace.path)
-    latest, named = context.workspace.latest, _named_by_ranker(context)
+    for run in beyond_keep(context):
+        if is_read(run):
+            context.console.say(f"keep: {run.path} stays for now: somebody reads its vectors")
+        else:
+            remove(context.workspace.path, run.path)
+
+
+def beyond_keep(context: Context) -> list[Run]:
+    """Runs with an export that `keep` does not keep; without a `keep` there are none."""
+    if context.config.keep is None:
+        return []
+    latest, named, found = context.workspace.latest, _named_by_ranker(context), []
     left = {False: context.config.keep.runs - (latest is not None), True: context.config.keep.rejected}
     for run in context.workspace.runs():
         if run == latest or run.record("export") is None or run.path in named:
             continue
         left[run.rejection() is not None] -= 1
         if left[run.rejection() is not None] < 0:
-            remove(context.workspace.path, run.path)
+            found.append(run)
+    return found
+
+
+def is_read(run: Run) -> bool:
+    """Whether somebody on this machine has the run's vectors open."""
+    return is_held(run.directory("export") / EMBEDDINGS)
 
 
 def _named_by_ranker(context: Context) -> set[Any]:

@@ -17,10 +17,10 @@ from pipeline.stages.people import made_with_present_lists
 from pipeline.workspace.context import SCRATCH, STORED, Context
 from pipeline.workspace.workspace import Run
 
-_PURGED = ".purged-"
+PURGED = ".purged-"
 # What a killed command leaves behind beside runs: a calibration's vectors, a trial of `tune`, files and links that were
 # being replaced.
-_LEFT_BEHIND = (f"{_PURGED}*", ".calibration-*", ".*.partial", STORED, SCRATCH)
+_LEFT_BEHIND = (f"{PURGED}*", ".calibration-*", ".*.partial", STORED, SCRATCH)
 
 
 def purge(context: Context, dry_run: bool) -> dict[str, Any]:
@@ -71,7 +71,7 @@ def _doomed(context: Context, latest: Run) -> Iterator[Path]:
 
 def remove_purged(workspace: Path) -> None:
     """Removes what a killed command had begun to remove."""
-    for path in workspace.glob(f"{_PURGED}*"):
+    for path in workspace.glob(f"{PURGED}*"):
         shutil.rmtree(path)
 
 
@@ -80,8 +80,8 @@ def remove(workspace: Path, path: Path) -> None:
     if not path.is_dir() or path.is_symlink():
         path.unlink()
         return
-    if not path.name.startswith(_PURGED):
-        aside = workspace / f"{_PURGED}{'-'.join(path.relative_to(workspace).parts)}"
+    if not path.name.startswith(PURGED):
+        aside = workspace / f"{PURGED}{'-'.join(path.relative_to(workspace).parts)}"
         os.rename(path, aside)
         sync(workspace)
         path = aside

@@ -49,6 +49,7 @@ FITS = {
     "rollback": set(),  # need a second run: test_gate.py has one
     "simulate": set(),  # needs a ranking: test_simulate.py has one
     "purge": PUBLISHED,
+    "clean": PUBLISHED,
     "neighbors": PUBLISHED,
     "infer": PUBLISHED,
     "report": set(),  # tests hide its library: test_report.py has both
