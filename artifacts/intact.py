@@ -21,7 +21,8 @@ def file_digest(path: Path) -> str:
     """SHA-256 of all bytes of a file. Raises DataError for what is missing or is no file."""
     with open_regular(path, "a file") as file:
         state = os.fstat(file.fileno())
-        return _digest(_Opened(file.fileno(), (state.st_dev, state.st_ino, state.st_size, state.st_mtime_ns)))
+        known = state.st_dev, state.st_ino, state.st_size, state.st_mtime_ns, state.st_ctime_ns
+        return _digest(_Opened(file.fileno(), known))
 
 
 def file_digests(paths: Iterable[Path]) -> dict[Path, str]:
@@ -46,7 +47,7 @@ def require_intact(directory: Path, outputs: Mapping[str, str], prefixes: tuple[
 
 
 class _Opened:
-    """An open file, equal to any other of the same inode, size and time."""
+    """An open file, equal to any other of the same inode, size and times, of which nobody puts the last one back."""
 
     def __init__(self, handle: int, key: tuple[int, ...]) -> None:
         self.handle, self.key = handle, key

@@ -18,7 +18,7 @@ from artifacts.bucket_file import BucketFile
 from artifacts.embeddings import Embeddings
 from artifacts.errors import ConfigError
 from artifacts.graph import EntityType, Graph, Side, bucket_path, load_graph
-from artifacts.inputs import FileState
+from artifacts.intact import file_digest
 from artifacts.section import did_you_mean
 from ranker.config.sections import RankerConfig
 from ranker.data.block import LogBlock
@@ -78,7 +78,7 @@ class Attributes:
 
     def identity(self) -> list[Any]:
         """What tells these from others, as JSON."""
-        return [self.export.attributes["run_id"], FileState.of(self.export.path).content]
+        return [file_digest(self.export.path)]
 
     def _column(self, block: LogBlock, name: str, source: str) -> pa.Array:
         column = block.column(source)

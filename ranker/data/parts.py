@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from artifacts.errors import DataError
-from artifacts.inputs import FileState
+from artifacts.intact import file_digest
 from artifacts.source_files import Files, Keys
 from ranker.config.sections import RankerConfig
 from ranker.data.files import impression_files
@@ -33,7 +33,7 @@ class Part(Protocol):
         """Yields some columns of all rows in order, at most `rows` at a time."""
 
     def identity(self, columns: Sequence[str]) -> Any:
-        """What tells these columns of this part from those of another, as JSON."""
+        """What tells these columns of this part from those of another, as JSON: what they hold, and no name or time."""
 
 
 class FilePart:
@@ -70,7 +70,7 @@ class FilePart:
                 yield table
 
     def identity(self, columns: Sequence[str]) -> Any:
-        return self.name, FileState.of(self._path).content
+        return self._keys, file_digest(self._path)
 
 
 def file_parts(config: RankerConfig, root: Path, files: Files | None = None) -> list["Part"]:

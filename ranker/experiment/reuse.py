@@ -9,7 +9,7 @@ from typing import Any
 
 from artifacts.embeddings import Embeddings
 from artifacts.errors import DataError
-from artifacts.inputs import FileState
+from artifacts.intact import file_digest
 from artifacts.json_file import read_json
 from artifacts.publish import write_json
 from ranker.config.sections import RankerConfig
@@ -40,8 +40,8 @@ def prepared_identity(config: RankerConfig, log: ImpressionLog, exports: Iterabl
 
 
 def export_identity(exports: Iterable[Embeddings]) -> str:
-    """A digest of exports; the same file under another path or run name is the same."""
-    return digest([(export.attributes["run_id"], FileState.of(export.path).content) for export in exports])
+    """A digest of exports by what they hold; under another path or run name, or copied, they are the same."""
+    return digest([file_digest(export.path) for export in exports])
 
 
 def digest(value: Any) -> str:
