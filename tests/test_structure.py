@@ -150,3 +150,12 @@ def test_the_face_of_training_is_light() -> None:
     heavy = "print(*sorted({'torch', 'torchbiggraph', 'h5py', 'numpy', 'pyarrow'} & set(sys.modules)))"
     command = [sys.executable, "-c", f"import sys, pbg_transra; {heavy}"]
     assert subprocess.run(command, cwd=REPOSITORY, check=True, capture_output=True, text=True).stdout == "\n"
+
+
+@pytest.mark.parametrize("path", sorted((REPOSITORY / "benchmarks").rglob("*.py")), ids=str)
+def test_a_script_is_not_named_after_a_package_that_it_imports(path: Path) -> None:
+    """Python puts a script's own folder first, so it and its neighbours would be found in place of the package."""
+    nodes = list(ast.walk(ast.parse(path.read_text())))
+    plain = {alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names}
+    packages = {name.split(".")[0] for name in plain | {str(n.module) for n in nodes if isinstance(n, ast.ImportFrom)}}
+    assert not packages & {beside.stem for beside in path.parent.glob("*.py")}
