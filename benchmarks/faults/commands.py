@@ -20,6 +20,7 @@ import pbg_transra.evaluation.evaluation
 import pbg_transra.export.export
 import pbg_transra.planning.plan
 import pbg_transra.training.train
+import pipeline.running.clean
 import pipeline.running.publication
 import pipeline.running.purge
 import pipeline.running.runner
@@ -34,6 +35,7 @@ IMPORTED = (
     pbg_transra.export.export,
     pbg_transra.planning.plan,
     pbg_transra.training.train,
+    pipeline.running.clean,
     pipeline.running.publication,
     pipeline.running.purge,
     pipeline.running.runner,

@@ -163,6 +163,7 @@ class Situations:
             Situation("warm night", warm, second, ("run", *WARM)),
             Situation("rejected night", warm, second, rejected, 65),
             Situation("promote", warm, refused, ("promote", newest, *WARM)),
+            Situation("clean", warm, refused, ("clean", "--yes", *WARM, "--set", "keep.rejected=0")),
             rollback,
         ]
 
