@@ -36,3 +36,9 @@ class BusyError(TransraError):
     """Somebody else holds the workspace; trying again later can help. Exit code 75."""
 
     exit_code = 75
+
+
+class PeerError(TransraError):
+    """Another rank of a training is gone, or never came; the same commands resume. Exit code 75."""
+
+    exit_code = 75

@@ -41,10 +41,10 @@ def write_text(path: Path, text: str, mode: int | None = None) -> None:
     aside = path.with_name(f".{path.name}.partial")
     try:
         with aside.open("w", encoding="utf-8") as file:
+            if mode is not None:
+                os.fchmod(file.fileno(), mode)  # before there is anything to read
             file.write(text)
             file.flush()
-            if mode is not None:
-                os.fchmod(file.fileno(), mode)
             os.fsync(file.fileno())
         os.replace(aside, path)
     except BaseException:

@@ -4,20 +4,23 @@ Importing this package is light; torch is loaded by the functions that need it.
 """
 
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pbg_transra.backends.fused.levels import chosen_level
 from pbg_transra.backends.tail_bias import types_on_both_sides
 from pbg_transra.config import EvaluateConfig, ExportConfig, FreezeConfig, ModelConfig
 from pbg_transra.defaults import with_defaults
 from pbg_transra.pbg.committed import committed_files, has_checkpoint
+from pbg_transra.ranks.place import Place, place_of
 from pbg_transra.reports import (
     Adoption,
     BucketDone,
     Diverged,
     ExportReport,
+    FollowReport,
     Inferred,
     TrainingPlan,
     TrainProgress,
@@ -26,6 +29,10 @@ from pbg_transra.reports import (
     WarmStart,
 )
 from pbg_transra.start.published import PublishedModel
+
+if TYPE_CHECKING:
+    from pbg_transra.ranks.host import Host
+    from pbg_transra.ranks.remote import FirstRank
 
 # torchbiggraph 1.0.0 imports pkg_resources, which setuptools announces to remove (hence our setuptools<81).
 warnings.filterwarnings("ignore", message="pkg_resources is deprecated")
@@ -38,9 +45,11 @@ __all__ = [
     "EvaluateConfig",
     "ExportConfig",
     "ExportReport",
+    "FollowReport",
     "FreezeConfig",
     "Inferred",
     "ModelConfig",
+    "Place",
     "PublishedModel",
     "TrainProgress",
     "TrainReport",
@@ -57,9 +66,13 @@ __all__ = [
     "export_bytes",
     "export_embeddings",
     "export_memory",
+    "follow",
     "has_checkpoint",
+    "hosted",
     "infer_entities",
+    "met",
     "names_note",
+    "place_of",
     "plan_training",
     "require_device",
     "tail_bias_fits",
@@ -137,14 +150,57 @@ def train(
     report: Callable[[TrainProgress], None],
     on_bucket: Callable[[BucketDone], None],
     on_validation: Callable[[ValidationDone], None] = lambda done: None,
+    host: "Host | None" = None,
 ) -> TrainReport:
-    """Trains into `model_dir`, going on from what it holds; `report` is called by a thread of its own.
+    """Trains into `model_dir`, going on from what it holds; `report` is called by a thread of its own. With a `host`
+    other machines train with this one.
 
-    Raises DataError for a checkpoint of another model, Diverged (a DataError), TransraError when a worker dies.
+    Raises DataError for a checkpoint of another model, Diverged (a DataError), TransraError when a worker dies,
+    PeerError when another machine is gone.
     """
     from pbg_transra.training import train as training
 
-    return training.train(graph_dir, model_dir, config, report, on_bucket, on_validation)
+    return training.train(graph_dir, model_dir, config, report, on_bucket, on_validation, host)
+
+
+def hosted(place: Place, run: str, config: ModelConfig, graph: dict[str, Any]) -> "AbstractContextManager[Host]":
+    """Rank 0 listens, and others find it, within the block. `graph`: what tells the graph of the run from others.
+
+    Raises ConfigError for an address that cannot be had.
+    """
+    from pbg_transra.ranks import host
+    from pbg_transra.ranks.identity import identity
+
+    return host.hosted(place, run, identity(config, graph))
+
+
+@contextmanager
+def met(place: Place) -> "Iterator[FirstRank]":
+    """Rank 0, for another one, which has waited for it. Raises PeerError when it does not come."""
+    from pbg_transra.ranks import remote
+
+    with remote.met(place) as first:
+        yield first
+
+
+def follow(
+    first: "FirstRank",
+    graph_dir: Path,
+    model_dir: Path,
+    config: ModelConfig,
+    graph: dict[str, Any],
+    report: Callable[[TrainProgress], None],
+    on_bucket: Callable[[BucketDone], None],
+) -> FollowReport:
+    """Trains with rank 0 until the training is over; `graph` and `model_dir` are as that has them.
+
+    Raises ConfigError where this rank is not like rank 0, PeerError when another is gone, and what `train` does.
+    """
+    from pbg_transra.ranks.identity import identity
+    from pbg_transra.training import follow as following
+
+    with first.joined(identity(config, graph)) as agreement:
+        return following.follow(graph_dir, model_dir, config, first.place, agreement, report, on_bucket)
 
 
 def evaluate(

@@ -41,10 +41,25 @@ class FreezeConfig(Section):
             yield Problem((), "names neither types nor relations; expected some, or null")
 
 
+class MachinesConfig(Section):
+    """Several machines that train one model. They see the same workspace, on a file system that they share."""
+
+    ranks: int = Field(ge=2, le=1024, description="how many there are: `transra train CONFIG --rank R` on each, from 0")
+    address: str | None = Field(
+        None,
+        min_length=1,
+        description="of rank 0, where it listens for the others; null: MASTER_ADDR of the environment",
+    )
+    port: int = Field(0, ge=0, le=65535, description="of that address; 0: any that is free, which the others are told")
+    timeout: float = Field(
+        300, gt=0, le=1e7, description="seconds that a rank is waited for which has not come, or is not heard of"
+    )
+
+
 class ModelConfig(Section):
     """What is trained, and how."""
 
-    without_effect = frozenset({"workers", "device", "overlap", "checkpoint_seconds", "tensorboard"})
+    without_effect = frozenset({"workers", "device", "overlap", "checkpoint_seconds", "tensorboard", "machines"})
     # What an interrupted training may go on with; anything else would be another model.
     changes_on_resume: ClassVar[frozenset[str]] = frozenset(
         {"epochs", "lr", "relation_lr", "schedule", "pull", "relation_weights", "patience"}
@@ -205,6 +220,11 @@ class ModelConfig(Section):
     )
     tensorboard: bool = Field(
         False, description="write scalars for TensorBoard into <run>/tensorboard (needs `pip install '.[tensorboard]'`)"
+    )
+    machines: MachinesConfig | None = Field(
+        None,
+        description="several machines that train together; a model of the same quality, but for draws and rounding, as "
+        "with other workers. null: one machine, unless RANK, WORLD_SIZE and MASTER_ADDR are set, as torchrun does",
     )
     workers: int | None = Field(None, gt=0, le=1024, description="training processes (HOGWILD); default: one per core")
     seed: int = Field(0, ge=0, le=(1 << 63) - 1, description="with one worker, the same seed gives the same vectors")

@@ -75,6 +75,16 @@ class TrainReport:
 
 
 @dataclass(frozen=True)
+class FollowReport:
+    """What a rank but the first has trained: edges and buckets, and edges/s from its first batch to its last."""
+
+    edges: int
+    buckets: int
+    edges_per_second: float
+    swap_seconds: float
+
+
+@dataclass(frozen=True)
 class TrainingPlan:
     """What a training will take: bytes of memory, of shared memory (a part of it) and of disk, seconds, and bytes of a
     GPU's memory where one trains."""

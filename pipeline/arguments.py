@@ -44,6 +44,8 @@ def parser() -> argparse.ArgumentParser:
         stage.add_argument("--restart", action="store_true", help="throw an interrupted attempt away first")
         if name == "partition":
             stage.add_argument("--rebuild", action="store_true", help="begin a fresh entity map: known ids may move")
+        if name == "train":
+            stage.add_argument("--rank", type=whole, metavar="R", help="which of model.machines this one is, from 0")
         if name == "rank":
             stage.add_argument("--arms", type=names, metavar="all|a,b,c", help="which arms (ranker.compare)")
     everything = subparsers.add_parser("run", help="every stale stage, in order (what cron calls)", parents=[common])

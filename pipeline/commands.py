@@ -37,8 +37,9 @@ def context_of(options: argparse.Namespace) -> Any:
     console = Console(quiet=options.quiet, as_json=options.json)
     restart = getattr(options, "restart", False)
     rebuild = datetime.now(timezone.utc).isoformat() if getattr(options, "rebuild", False) else None
-    given = tuple(given_options(options))
-    return Context(options.config, config, root, Workspace(workspace), console, options.verify, restart, rebuild, given)
+    given, rank = tuple(given_options(options)), getattr(options, "rank", None)
+    place = (options.config, config, root, Workspace(workspace), console)
+    return Context(*place, options.verify, restart, rank, rebuild, given)
 
 
 def require_plain(path: Path, option: str = "") -> None:
@@ -79,10 +80,12 @@ def check_stages(context: Any, names: list[str]) -> None:
 
 def run_stages(options: argparse.Namespace) -> dict[str, Any]:
     from pipeline.report.view import refresh_report
+    from pipeline.running.following import follow_training
     from pipeline.running.reporting import reported
     from pipeline.running.runner import bring_up_to_date
     from pipeline.running.status import dry_run
     from pipeline.stages import RESUMABLE
+    from pipeline.stages.train import place_in
     from pipeline.workspace.leftovers import remove_leftovers
     from pipeline.workspace.lock import LOCK, locked
     from pipeline.workspace.owner import claim
@@ -96,6 +99,9 @@ def run_stages(options: argparse.Namespace) -> dict[str, Any]:
         found = [dry_run(context, name) for name in asked]
         context.inputs.save_if_free(context.workspace.path / LOCK)
         return {"stages": found}
+    if asked == ["train"] and (place := place_in(context)) and place.rank:
+        check_stages(context, asked)
+        return follow_training(context, place)
     with reported(context, options.command):
         check_stages(context, asked)
         context.workspace.create()

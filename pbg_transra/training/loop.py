@@ -6,10 +6,11 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 
 from artifacts.graph import Bucket, Graph, Side
-from pbg_transra.backends.backend import SEGMENT, Backend, Capacity, Rates, Segment
+from pbg_transra.backends.backend import Backend, Capacity, Pending, Rates, Segment, Trained
 from pbg_transra.backends.divergence import located, require_finite
 from pbg_transra.backends.processor import leave_out_
 from pbg_transra.config import VALIDATION_METRICS, ModelConfig
+from pbg_transra.ranks.coordinator import BucketReport
 from pbg_transra.reports import BucketDone, ValidationDone
 from pbg_transra.seeds import seed_of
 from pbg_transra.start.drift import DriftBound
@@ -20,6 +21,8 @@ from pbg_transra.training.learning_rates import rates_at
 from pbg_transra.training.residency import Residency, needed, slots_by_type
 from pbg_transra.training.schedule import Schedule
 from pbg_transra.training.validation import Validations
+
+LOOK_SECONDS = 1.0  # at other machines, while a segment trains
 
 
 def capacity_of(graph: Graph, edges: EdgeFiles, config: ModelConfig) -> Capacity:
@@ -44,6 +47,7 @@ class Loop:
     on_validation: Callable[[ValidationDone], None]
     bound: DriftBound | None = None
     frozen: Frozen = field(default_factory=Frozen)
+    rank: int = 0
     swap_seconds: float = 0.0
     _ahead: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(1, thread_name_prefix="swap"))
     _committed_at: float = field(default_factory=time.monotonic)
@@ -52,7 +56,7 @@ class Loop:
         """Goes on from `start`, a position in the pass that is being made."""
         self._validate()  # a kill may have come between a commit and its validation
         while not self._finished:
-            self._run_pass(start)
+            self.run_pass(start)
             start = Position()
             self._validate()
 
@@ -70,8 +74,8 @@ class Loop:
     def _finished(self) -> bool:
         return self.files.passes >= self.config.passes or self.validations.over
 
-    def _run_pass(self, start: Position) -> None:
-        """Trains the rest of the pass that is being made, from `start`, and commits it."""
+    def run_pass(self, start: Position) -> None:
+        """Trains the rest of the pass that is being made, from `start`, and commits it where that is done here."""
         self._committed_at = time.monotonic()
         self.schedule.begin(self.files.passes, start.buckets)
         position, last, ready = start, Bucket(0, 0), self._prepare(start.buckets)
@@ -80,7 +84,6 @@ class Loop:
             following = self._prepare(number + 1, last) if self.config.overlap else None
             with located(self.epoch, last):
                 position = self._train(last, number, following, position, waited)
-            self.schedule.release(last)
             ready = following or self._prepare(number + 1)
         with located(self.epoch, last):
             self._commit_pass(position)
@@ -112,7 +115,8 @@ class Loop:
         return self.files.passes % self.edges.chunks
 
     def _seed(self, number: int, edge: int = 0) -> int:
-        return seed_of(self.config.seed, self.files.passes, number, edge)
+        """Of what is drawn; another one on each machine."""
+        return seed_of(self.config.seed, self.files.passes, number, edge, *([self.rank] if self.rank else []))
 
     def _buffer(self, number: int) -> int:
         return number % (2 if self.config.overlap else 1)
@@ -125,18 +129,34 @@ class Loop:
         first, lr, began = position, self._rates(position).entities, time.perf_counter()
         self.residency.mark(needed(self.graph, bucket))
         while position.edges < count:
-            end = min(count, position.edges + SEGMENT)
-            trained = self.backend.train(self._segment(bucket, number, position, end)).result()
+            end = min(count, position.edges + self.schedule.segment)
+            trained = self._trained(self.backend.train(self._segment(bucket, number, position, end)))
             edges, loss = position.total_edges + trained.edges, position.total_loss + trained.loss
             position = Position(number, end, edges, loss)
-            if time.monotonic() - self._committed_at > self.config.checkpoint_seconds:
+            self.schedule.between_segments()
+            overdue = time.monotonic() - self._committed_at > self.config.checkpoint_seconds
+            if overdue and self.schedule.snapshots:
                 waited += self._snapshot(position, following)
-        if edges := position.total_edges - first.total_edges:  # a snapshot may have been taken at the bucket's end
-            seconds, loss = time.perf_counter() - began, (position.total_loss - first.total_loss) / edges
-            trained_edges = self.edges.passes_size(self.files.passes) + position.total_edges
-            self.swap_seconds += waited
-            self.on_bucket(BucketDone(self.files.passes, bucket, edges, loss, seconds, waited, lr, trained_edges))
+        edges, loss = position.total_edges - first.total_edges, position.total_loss - first.total_loss
+        report = BucketReport(bucket, edges, loss, time.perf_counter() - began, waited)
+        self.swap_seconds += waited
+        self.schedule.release(report)
+        for each in (report, *self.schedule.news()):
+            self._tell(each, lr, position)
         return replace(position, buckets=number + 1, edges=0)
+
+    def _trained(self, pending: Pending) -> Trained:
+        while not pending.wait(LOOK_SECONDS):
+            self.schedule.look()
+        return pending.result()
+
+    def _tell(self, report: BucketReport, lr: float, position: Position) -> None:
+        if not report.edges:  # a chunk may have none, and a snapshot may have been taken at the bucket's end
+            return
+        trained = self.edges.passes_size(self.files.passes) + position.total_edges + self.schedule.elsewhere()
+        loss = report.loss / report.edges
+        seconds = report.seconds, report.waited
+        self.on_bucket(BucketDone(self.files.passes, report.bucket, report.edges, loss, *seconds, lr, trained))
 
     def _segment(self, bucket: Bucket, number: int, position: Position, end: int) -> Segment:
         heads, tails = (self.residency.on(bucket, side) for side in Side)
@@ -145,7 +165,8 @@ class Loop:
 
     def _rates(self, position: Position) -> Rates:
         """The learning rates of a segment that begins at a position; passes count alike."""
-        of_pass = position.total_edges / max(1, self.edges.pass_size(self.files.passes))
+        trained = position.total_edges + self.schedule.elsewhere()
+        of_pass = trained / max(1, self.edges.pass_size(self.files.passes))
         return rates_at(self.config, (self.files.passes + of_pass) / self.config.passes)
 
     def _snapshot(self, position: Position, following: "Future[Bucket | None] | None") -> float:
@@ -158,7 +179,12 @@ class Loop:
         self._committed_at = time.monotonic()
         return time.perf_counter() - began
 
-    def _commit_pass(self, done: Position) -> None:
+    def _commit_pass(self, position: Position) -> None:
+        done = self.schedule.end(position)
+        if done is None:
+            return
+        for each in self.schedule.news():
+            self._tell(each, self._rates(position).entities, position)
         self._save()
         self.residency.load_unseen()
         if self.bound is not None:

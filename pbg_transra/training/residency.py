@@ -1,6 +1,7 @@
 """Which partitions lie in which slots of the backend, and what has to be saved before a slot is used again."""
 
 from collections.abc import Iterable, Mapping
+from threading import Lock
 
 from torch import Tensor
 
@@ -53,6 +54,7 @@ class Residency:
         self._frozen = frozen
         self._residents: dict[Key, Resident] = {}
         self._dirty: set[Key] = set()
+        self._giving = Lock()  # `keep_only` may be called while the other thread brings
 
     def resident(self, key: Key) -> Resident:
         return self._residents[key]
@@ -66,10 +68,11 @@ class Residency:
         """Makes partitions resident; gives up those that are neither wanted nor in use, saving them first."""
         wanted = list(wanted)
         kept = {*wanted, *in_use}
-        for key in wanted:
-            if key not in self._residents:
-                self._residents[key] = Resident(*key, self._free_slot(key[0], kept))
-                self._load(key)
+        with self._giving:
+            for key in wanted:
+                if key not in self._residents:
+                    self._residents[key] = Resident(*key, self._free_slot(key[0], kept))
+                    self._load(key)
 
     def mark(self, keys: Iterable[Key]) -> None:
         """They are about to be trained."""
@@ -79,6 +82,14 @@ class Residency:
         """Saves what was trained since it was saved last; everything stays resident."""
         for key in sorted(self._dirty):
             self._save(key)
+
+    def keep_only(self, kept: Iterable[Key]) -> None:
+        """Gives up every other partition, saving what was trained of it: another machine may take it then."""
+        with self._giving:
+            for key in self._residents.keys() - set(kept):
+                if key in self._dirty:
+                    self._save(key)
+                self._free[key[0]].append(self._residents.pop(key).slot)
 
     def load_unseen(self) -> None:
         """Gives every partition a file in the version that is being made: those without an edge were never loaded."""

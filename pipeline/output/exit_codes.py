@@ -14,7 +14,7 @@ EXIT_CODES = {
     DataError.exit_code: "bad data, or a run that was rejected",
     INTERNAL: "internal error",
     ResourceError.exit_code: "cannot be written, or does not fit",
-    BusyError.exit_code: "another command holds the workspace",
+    BusyError.exit_code: "another command holds the workspace, or another rank of a training is gone",
     INTERRUPTED: "interrupted",
 }
 # Nothing but a person can help: repeating the command gives the same.

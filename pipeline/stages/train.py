@@ -1,21 +1,39 @@
 """One vector per entity is learned; an interrupted training resumes."""
 
+import os
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from artifacts.errors import ConfigError
 from artifacts.graph import load_graph
 from artifacts.section import Section
 from pipeline.output.log import log_event
 from pipeline.stages.data_checks import require_checks
+from pipeline.stages.stage import Stage
 from pipeline.stages.warm_start import BEGUN_FROM, begun_from, published_model, require_model_intact
 from pipeline.workspace.context import Context
-from pipeline.workspace.workspace import Run
+from pipeline.workspace.fingerprint import digest_of
+from pipeline.workspace.workspace import MEETING, Run
 
 if TYPE_CHECKING:
-    from pbg_transra import ValidationDone
-from pipeline.stages.stage import Stage
+    from pbg_transra import Place, ValidationDone
+
+
+def place_in(context: Context) -> "Place | None":
+    """Which of several machines this one is; None where it trains alone."""
+    from pbg_transra import place_of
+
+    machines = context.config.trained.machines
+    return place_of(machines, context.rank, os.environ, context.workspace.path / MEETING)
+
+
+def graph_identity(run: Run) -> dict[str, Any]:
+    """What tells the graph of a run from others, by its record."""
+    record = run.record("partition") or {}
+    return {"fingerprint": record["fingerprint"], "files": digest_of(record["outputs"])}
 
 
 class Train(Stage):
@@ -79,8 +97,10 @@ class Train(Stage):
         run: Run,
         partial: Path,
         on_validation: Callable[["ValidationDone"], None] = lambda done: None,
+        alone: bool = False,
     ) -> dict[str, Any]:
-        """As every stage; what `on_validation` raises ends the training."""
+        """As every stage; what `on_validation` raises ends the training. `alone`: on one machine, whatever the config
+        says."""
         from pbg_transra import train
         from pipeline.stages.train_events import train_events
 
@@ -97,7 +117,20 @@ class Train(Stage):
                 to.validation(done)
                 on_validation(done)
 
-            return asdict(train(graph_dir, partial, model, to.progress, to.bucket, validated))
+            with nullcontext() if alone else self._host(context, run) as host:
+                return asdict(train(graph_dir, partial, model, to.progress, to.bucket, validated, host))
+
+    def _host(self, context: Context, run: Run) -> AbstractContextManager[Any]:
+        """Where other machines find this one, if several train."""
+        from pbg_transra import hosted
+
+        place = place_in(context)
+        if place is None:
+            return nullcontext()
+        if place.rank:
+            raise ConfigError(f"rank {place.rank}: expected `{context.command('train', '--rank', str(place.rank))}`")
+        context.console.say(f"{self.name}: rank 0 of {place.count} waits on {place.host} for the others")
+        return hosted(place, run.id, context.config.trained, graph_identity(run))
 
     def _start(self, context: Context, run: Run, partial: Path) -> None:
         """Puts the values of `model.warm_start` or `start_from` where training looks for first ones; not after a first

@@ -87,7 +87,7 @@ class Search:
         config = self.context.config.model_copy(update={"model": model})
         with scratch(self.context.workspace.path) as directory, logged(directory / "log.jsonl"):
             (directory / "model").mkdir()
-            Train().make(replace(self.context, config=config), self.run, directory / "model", validated)
+            Train().make(replace(self.context, config=config), self.run, directory / "model", validated, alone=True)
 
 
 @contextmanager

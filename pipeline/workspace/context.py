@@ -41,6 +41,7 @@ class Context:
     console: Console
     verify: bool = False
     restart: bool = False
+    rank: int | None = None  # of a training on several machines, as the command line says
     rebuild: str | None = None  # the time at which a fresh entity map was asked for
     given: tuple[str, ...] = ()
     progress: Progress = field(default_factory=Progress)

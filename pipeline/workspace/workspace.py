@@ -33,10 +33,11 @@ METRICS = "metrics.json"
 REJECTED = "rejected.json"  # in a run that must not be published: by whom, and why
 PUBLICATIONS = "publications.jsonl"  # in a workspace: a line each time that a run is published or rejected
 PREPARED = "prepared"  # in a run, beside its stages: impressions as the ranker encoded them, for its next call
+MEETING = ".ranks.json"  # in a workspace, while several machines train: where they find rank 0
 INPUTS = ".inputs.json"  # in a workspace: what inputs held, by name
 OWN_FILES = (
     *("latest", ".latest.partial", ".lock", ".holder.json", "..holder.json.partial"),
-    *(INPUTS, f".{INPUTS}.partial"),
+    *(INPUTS, f".{INPUTS}.partial", MEETING, f".{MEETING}.partial"),
 )
 DIRECTORIES = {
     "partition": GRAPH,

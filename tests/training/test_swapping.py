@@ -20,6 +20,7 @@ from pbg_transra.backends.processor import Processor
 from pbg_transra.backends.tables import Ends, shared_edges
 from pbg_transra.backends.workers import Bench, Workers
 from pbg_transra.config import ModelConfig
+from pbg_transra.ranks.coordinator import BucketReport
 from pbg_transra.reports import BucketDone
 from pbg_transra.start.initial import random_initial
 from pbg_transra.training.checkpoint_files import CheckpointFiles, Position
@@ -177,7 +178,8 @@ class TwoMachines(InOrder):
             self.held.append(bucket)
         return bucket
 
-    def release(self, bucket: Bucket) -> None:
+    def release(self, report: BucketReport) -> None:
+        bucket = report.bucket
         assert self.held[len(self.done)] == bucket, "buckets are released in the order in which they were acquired"
         assert len(self.held) - len(self.done) <= 2, "one is trained, and one is loaded ahead"
         self.done.append(bucket)

@@ -1,7 +1,7 @@
 """A backend whose memory nobody else sees, as a device's would be: what comes in and goes out is copied."""
 
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 
 import torch
 from torch import Tensor
@@ -9,6 +9,7 @@ from torch import Tensor
 from artifacts.graph import Graph
 from pbg_transra.backends.backend import Capacity, RelationState, Resident, Segment, Trained
 from pbg_transra.backends.cpu import make_processor
+from pbg_transra.backends.device.backend import InThread
 from pbg_transra.backends.edges import Edges
 from pbg_transra.backends.tables import Partition, Table, ends_of
 from pbg_transra.backends.workers import share_of
@@ -74,8 +75,8 @@ class CopyingBackend:
         self._buffers[buffer] = into[torch.arange(count)]
         into.heads.fill_(-1)
 
-    def train(self, segment: Segment) -> Future[Trained]:
-        return self._thread.submit(self._train, segment)
+    def train(self, segment: Segment) -> InThread:
+        return InThread(self._thread.submit(self._train, segment))
 
     def _train(self, segment: Segment) -> Trained:
         torch.manual_seed(seed_of(segment.seed, share_of(segment.end - segment.begin, 0, 1).start))

@@ -1,0 +1,360 @@
+"""What the ranks of a training are made of: locks, agreement, messages, files; without processes."""
+
+import os
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from artifacts.errors import ConfigError, DataError, PeerError
+from artifacts.graph import Bucket, load_graph
+from pbg_transra.backends.backend import RelationState
+from pbg_transra.config import MachinesConfig, ModelConfig
+from pbg_transra.pbg.bucket_locks import BucketLocks
+from pbg_transra.ranks.coordinator import BucketReport, Coordinator
+from pbg_transra.ranks.host import Host, hosted
+from pbg_transra.ranks.identity import identity
+from pbg_transra.ranks.place import Place, place_of
+from pbg_transra.ranks.remote import met
+from pbg_transra.ranks.server import served
+from pbg_transra.ranks.shared_values import SharedValues, flat, unflat
+from pbg_transra.ranks.wire import Wire, listen
+from pbg_transra.training.shared_files import Agreed, SharedFiles
+from pbg_transra.training.shared_schedule import require_shareable
+from tests.worlds.small_graphs import Triples, block_graph, write_graph
+
+LOOPBACK = "127.0.0.1"
+GRID = [Bucket(lhs, rhs) for lhs in range(4) for rhs in range(4)]
+CONFIG = ModelConfig(operator="transr", dimension=4)
+GRAPH = {"fingerprint": "f", "files": "g"}
+
+
+def locked(bucket: Bucket, apart: bool) -> set[object]:
+    return {("lhs", bucket.lhs), ("rhs", bucket.rhs)} if apart else {bucket.lhs, bucket.rhs}
+
+
+@given(st.data(), st.booleans(), st.integers(1, 4))
+def test_no_two_ranks_hold_a_partition_and_each_bucket_comes_once(data: st.DataObject, apart: bool, ranks: int) -> None:
+    """Whatever the order in which ranks ask and give back; each may hold two."""
+    locks, given_out = BucketLocks(data.draw(st.permutations(GRID)), apart), []
+    held: dict[int, list[Bucket]] = {rank: [] for rank in range(ranks)}
+    while not locks.trained:
+        rank = data.draw(st.integers(0, ranks - 1))
+        if held[rank] and (len(held[rank]) == 2 or locks.handed_out or data.draw(st.booleans())):
+            locks.release(held[rank].pop(0))
+            continue
+        bucket = locks.acquire(rank, held[rank][-1] if held[rank] else None)
+        if bucket is None:
+            for one, buckets in held.items():  # nobody waits for ever: what is held is given back some day
+                while buckets:
+                    locks.release(held[one].pop(0))
+            continue
+        for other, buckets in held.items():
+            if other != rank:
+                assert not any(locked(bucket, apart) & locked(one, apart) for one in buckets)
+        held[rank].append(bucket)
+        given_out.append(bucket)
+    assert sorted(given_out) == GRID
+
+
+def test_partitions_of_different_types_do_not_lock_each_other() -> None:
+    """PBG's own numbers would make heads' partition 1 and tails' partition 1 one."""
+    apart, together = BucketLocks(GRID, apart=True), BucketLocks(GRID, apart=False)
+    assert [apart.acquire(rank, None) for rank in range(4)] == [Bucket(rank, rank) for rank in range(4)]
+    taken = [together.acquire(rank, None) for rank in range(3)]
+    taken[1:] = [Bucket(1, 1), Bucket(2, 2)]
+    assert together.acquire(3, None) == Bucket(3, 3)
+
+
+def report(bucket: Bucket) -> BucketReport:
+    return BucketReport(bucket, 10, 20.0, 1.0, 0.0)
+
+
+def test_each_has_something_to_do_before_anyone_works_ahead() -> None:
+    coordinator = Coordinator(2, 60, apart=True)
+    coordinator.join(1, "host")
+    coordinator.open_pass(0, [Bucket(lhs, rhs) for lhs in range(2) for rhs in range(2)])
+    first = coordinator.acquire(0, None).bucket
+    assert first == Bucket(0, 0)
+    ahead = coordinator.acquire(0, first)
+    assert (ahead.bucket, ahead.over) == (None, False)
+    assert coordinator.acquire(1, None).bucket == Bucket(1, 1)
+    coordinator.release(0, report(first), {"a": "1"})
+    second = coordinator.acquire(0, first)
+    assert second.bucket is None, "both of the others need a partition that rank 1 holds"
+    coordinator.release(1, report(Bucket(1, 1)), {"b": "2"})
+    third = coordinator.acquire(0, first)
+    assert third.bucket == Bucket(0, 1) and third.stamps == {"a": "1", "b": "2"}
+
+
+def test_who_is_missing_is_named() -> None:
+    coordinator = Coordinator(4, 0.05, apart=True)
+    coordinator.join(2, "there")
+    with pytest.raises(PeerError, match=r"ranks 1, 3 did not come within 0.05 s; repeat the command on all ranks"):
+        coordinator.wait_for_all()
+
+
+def test_a_rank_comes_once_and_only_one_that_there_is() -> None:
+    coordinator = Coordinator(2, 60, apart=True)
+    coordinator.join(1, "here")
+    with pytest.raises(PeerError, match=r"rank 1 is there already \(here\)"):
+        coordinator.join(1, "there")
+    for rank in (0, 2):
+        with pytest.raises(PeerError, match="expected one from 1 to 1"):
+            coordinator.join(rank, "there")
+
+
+def test_who_is_not_heard_of_is_named_to_all() -> None:
+    coordinator = Coordinator(3, 0.05, apart=True)
+    for rank in (1, 2):
+        coordinator.join(rank, "host")
+        coordinator.next_pass(rank, -1)
+    threading.Event().wait(0.1)
+    with pytest.raises(PeerError, match=r"rank 2 has not been heard of for 0.05 s"):
+        coordinator.alive(1, 0, 0)
+    with pytest.raises(PeerError, match="rank 2 has not been heard of"):
+        coordinator.next_pass(2, -1)
+
+
+class Values:
+    """A backend of one relation's parameters."""
+
+    def __init__(self, value: float) -> None:
+        self.state = RelationState({(0, "p"): torch.full((2, 3), value)}, {(0, "p"): torch.zeros(2, 3)})
+
+    def relations(self) -> RelationState:
+        return self.state
+
+    def load_relations(self, state: RelationState) -> None:
+        assert state.sums is not None
+        sums = {key: values.clone() for key, values in state.sums.items()}
+        self.state = RelationState({key: values.clone() for key, values in state.parameters.items()}, sums)
+
+
+def test_what_ranks_move_comes_together() -> None:
+    coordinator = Coordinator(2, 60, apart=True)
+    coordinator.join(1, "host")
+    one, other = Values(1.0), Values(5.0)
+    coordinator.share(flat(one.relations()))
+    shared = [SharedValues(rank, coordinator, backend) for rank, backend in enumerate((one, other))]  # type: ignore[arg-type]
+    for values in shared:
+        values.take()
+    assert torch.equal(other.state.parameters[0, "p"], torch.ones(2, 3)), "rank 0's are what all begin with"
+    one.state.parameters[0, "p"] += 2
+    other.state.parameters[0, "p"] -= 1
+    assert other.state.sums is not None
+    other.state.sums[0, "p"] += 4
+    for values in (*shared, shared[0]):
+        values.exchange()
+    for state in (one.state, other.state):
+        assert state.sums is not None
+        assert torch.equal(state.sums[0, "p"], torch.full((2, 3), 4.0))
+    assert torch.equal(one.state.parameters[0, "p"], other.state.parameters[0, "p"])
+    assert not torch.equal(one.state.parameters[0, "p"], torch.ones(2, 3))
+
+
+def test_flat_values_are_the_same_state_again() -> None:
+    parameters = {(0, "a"): torch.rand(3), (1, "b"): torch.rand(2, 2)}
+    state = RelationState(parameters, {key: torch.rand_like(values) for key, values in parameters.items()})
+    again = unflat(flat(state), state)
+    assert again.sums is not None and state.sums is not None
+    for key in parameters:
+        assert torch.equal(again.parameters[key], parameters[key])
+        assert torch.equal(again.sums[key], state.sums[key])
+
+
+@contextmanager
+def meeting(root: Path, timeout: float = 20.0) -> Iterator[tuple[Host, Place]]:
+    """Rank 0 listens; the place of rank 1."""
+    place = Place(1, 2, LOOPBACK, 0, timeout, root / "meeting.json")
+    with hosted(Place(0, *(2, LOOPBACK, 0, timeout, root / "meeting.json")), "run", identity(CONFIG, GRAPH)) as host:
+        yield host, place
+
+
+def test_values_and_answers_pass_the_wire(tmp_path: Path) -> None:
+    coordinator = Coordinator(2, 20, apart=True)
+    coordinator.share(np.arange(6, dtype=np.float32))
+    coordinator.open_pass(3, GRID)
+    with (
+        meeting(tmp_path) as (host, place),
+        served(host.listening, host.key, host.identity, coordinator),
+        met(place) as first,
+        first.joined(identity(CONFIG, GRAPH)) as agreement,
+    ):
+        assert first.run == "run"
+        assert agreement.next_pass(1, -1) == 3
+        assert list(agreement.exchange(1, np.zeros(0, np.float32))) == [0, 1, 2, 3, 4, 5]
+        turn = agreement.acquire(1, None)
+        assert turn.bucket == Bucket(0, 0)
+        agreement.release(1, report(turn.bucket), {"x": "stamp"})
+        assert coordinator.stamps == {"x": "stamp"}
+        assert coordinator.news() == [report(Bucket(0, 0))]
+        assert coordinator.alive(0, 1, 1) == 10
+        coordinator.finish()
+        assert agreement.next_pass(1, 3) is None
+    assert not place.meeting.exists()
+
+
+@pytest.mark.parametrize(
+    ("own", "graph", "line"),
+    [
+        ({"epochs": 7}, GRAPH, r"rank 1 \(.*\) is not like rank 0: model.epochs changed from 10 to 7"),
+        ({}, {**GRAPH, "files": "other"}, r"is not like rank 0: graph.files changed from \"g\" to \"other\""),
+    ],
+)
+def test_who_is_not_like_rank_0_is_refused(
+    tmp_path: Path, own: dict[str, int], graph: dict[str, str], line: str
+) -> None:
+    coordinator, other = Coordinator(2, 20, apart=True), CONFIG.model_copy(update=own)
+    with meeting(tmp_path) as (host, place), pytest.raises(PeerError, match=line):  # noqa: SIM117
+        with served(host.listening, host.key, host.identity, coordinator):
+            with met(place) as first, pytest.raises(ConfigError, match=line), first.joined(identity(other, graph)):
+                pass
+            coordinator.wait_for_all()
+
+
+def test_other_code_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    coordinator = Coordinator(2, 20, apart=True)
+    with meeting(tmp_path) as (host, place), served(host.listening, host.key, host.identity, coordinator):
+        monkeypatch.setattr("pbg_transra.ranks.identity.code_digest", lambda: "of another version")
+        refused = pytest.raises(ConfigError, match="code changed from")
+        with met(place) as first, refused, first.joined(identity(CONFIG, GRAPH)):
+            pass
+
+
+def test_a_stranger_is_sent_away_and_disturbs_nobody(tmp_path: Path) -> None:
+    coordinator = Coordinator(2, 20, apart=True)
+    with meeting(tmp_path) as (host, place), served(host.listening, host.key, host.identity, coordinator):
+        port = host.listening.getsockname()[1]
+        with pytest.raises(OSError, match="no rank of this training"):
+            Wire.connect(LOOPBACK, port, b"a guess")
+        for noise in (b"GET / HTTP/1.1\r\n\r\n", b"\x80\x04" * 99, b""):
+            with closing(socket.create_connection((LOOPBACK, port))) as stranger:
+                stranger.sendall(noise)
+        with met(place) as first, first.joined(identity(CONFIG, GRAPH)) as agreement:
+            assert agreement.next_pass(1, 0) == -1
+            coordinator.finish()
+
+
+def test_only_the_owner_reads_the_key(tmp_path: Path) -> None:
+    before = os.umask(0)
+    try:
+        with meeting(tmp_path) as (_, place):
+            assert place.meeting.stat().st_mode & 0o777 == 0o600
+    finally:
+        os.umask(before)
+
+
+def test_how_a_rank_ended_is_told_to_the_others(tmp_path: Path) -> None:
+    coordinator = Coordinator(2, 20, apart=True)
+    with meeting(tmp_path) as (host, place), served(host.listening, host.key, host.identity, coordinator):
+        with pytest.raises(DataError), met(place) as first, first.joined(identity(CONFIG, GRAPH)):
+            raise DataError("the model diverged")
+        with pytest.raises(PeerError, match=r"rank 1 \(.*\) ended: the model diverged; repeat the command"):
+            coordinator.alive(0, 0, 0)
+
+
+def test_a_port_in_use_is_refused(tmp_path: Path) -> None:
+    with closing(listen(LOOPBACK, 0)) as taken:
+        port = taken.getsockname()[1]
+        place = Place(0, 2, LOOPBACK, port, 1, tmp_path / "meeting.json")
+        in_use = rf"model.machines: rank 0 cannot listen on 127.0.0.1:{port}: Address"
+        with pytest.raises(ConfigError, match=in_use), hosted(place, "run", {}):
+            pass
+    elsewhere = Place(0, 2, "192.0.2.1", 0, 1, tmp_path / "meeting.json")
+    with pytest.raises(ConfigError, match="cannot listen on 192.0.2.1"), hosted(elsewhere, "run", {}):
+        pass
+
+
+def files(directory: Path, agreed: Agreed) -> SharedFiles:
+    return SharedFiles(directory, {}, agreed, patience=0.2)
+
+
+def test_an_older_file_than_was_saved_last_is_refused(tmp_path: Path) -> None:
+    """As a file system would show it that keeps what it has seen."""
+    vectors, sums = torch.ones(3, 4), torch.zeros(3)
+    one, other = Agreed(0), Agreed(0)
+    files(tmp_path, one).save("user", 0, vectors, sums, 0.1)
+    path = tmp_path / "embeddings_user_0.v1.h5"
+    before = path.read_bytes()
+    other.stamps.update(one.tell())
+    assert files(tmp_path, other).load("user", 0, torch.empty(3, 4), torch.empty(3))
+    files(tmp_path, one).save("user", 0, vectors * 2, sums, 0.1)
+    other.stamps.update(one.tell())
+    newest = torch.empty(3, 4)
+    assert files(tmp_path, other).load("user", 0, newest, torch.empty(3))
+    assert torch.equal(newest, vectors * 2)
+    for stale in (path.write_bytes(before), path.unlink()):
+        assert stale is not NotImplemented
+        with pytest.raises(DataError, match="embeddings_user_0 is not as another rank has saved it"):
+            files(tmp_path, other).load("user", 0, newest, torch.empty(3))
+
+
+def test_a_committed_file_that_is_not_to_be_seen_is_no_new_entity(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="is not as another rank has saved it"):
+        files(tmp_path, Agreed(passes=2)).load("user", 0, torch.empty(3, 4), torch.empty(3))
+    assert not files(tmp_path, Agreed(passes=0)).load("user", 0, torch.empty(3, 4), torch.empty(3))
+
+
+def test_graphs_that_cannot_be_shared_are_refused(tmp_path: Path) -> None:
+    block_graph(tmp_path, partitions=2)
+    require_shareable(load_graph(tmp_path), 2)
+    with pytest.raises(DataError, match="graph.partitions: 2 cannot keep 3 ranks at work, expected at least 3"):
+        require_shareable(load_graph(tmp_path), 3)
+    both, unsplit = tmp_path / "both", tmp_path / "unsplit"
+    for directory, counts, sides in (
+        (both, {"node": [3, 3]}, ("node", "node")),
+        (unsplit, {"node": [3, 3], "advertiser": [3]}, ("node", "advertiser")),
+    ):
+        directory.mkdir()
+        rows = np.arange(3)
+        write_graph(directory, counts, {"like": sides}, [Triples("like", "train", rows, rows)])
+    with pytest.raises(DataError, match="cannot keep 2 ranks at work, expected at least 4"):
+        require_shareable(load_graph(both), 2)
+    with pytest.raises(DataError, match="entity type 'advertiser' is not split"):
+        require_shareable(load_graph(unsplit), 2)
+
+
+LAUNCHED = {"RANK": "1", "WORLD_SIZE": "4", "MASTER_ADDR": "10.0.0.1", "MASTER_PORT": "29500"}
+OURS = MachinesConfig(ranks=2, address="10.0.0.7", port=5000, timeout=9)
+
+
+def where(machines: MachinesConfig | None, rank: int | None, environment: dict[str, str]) -> Place | None:
+    return place_of(machines, rank, environment, Path("meeting"))
+
+
+def test_who_trains_is_said_by_command_config_or_launcher() -> None:
+    path = Path("meeting")
+    assert where(None, None, {}) is None
+    assert where(None, None, {"RANK": "1", "WORLD_SIZE": "4"}) is None, "torch's convention has an address, too"
+    assert where(OURS, None, {}) == Place(0, 2, "10.0.0.7", 5000, 9, path)
+    assert where(OURS, 1, {}) == Place(1, 2, "10.0.0.7", 5000, 9, path)
+    assert where(None, None, LAUNCHED) == Place(1, 4, "10.0.0.1", 29500, 300, path)
+    agent = {**LAUNCHED, "TORCHELASTIC_RUN_ID": "x"}
+    assert where(None, None, agent) == Place(1, 4, "10.0.0.1", 0, 300, path), "torchrun's agent listens on the port"
+    assert where(MachinesConfig(ranks=2), None, LAUNCHED) == Place(1, 2, "10.0.0.1", 29500, 300, path)
+
+
+@pytest.mark.parametrize(
+    ("machines", "rank", "environment", "line"),
+    [
+        (None, 1, {}, "--rank 1: expected model.machines"),
+        (OURS, 2, {}, "rank 2: expected one below the 2 of"),
+        (MachinesConfig(ranks=2), 0, {}, "model.machines.address: missing"),
+        (MachinesConfig(ranks=2, address="0.0.0.0"), 0, {}, "'0.0.0.0' is every address of the machine"),
+        (MachinesConfig(ranks=2, address="::"), 0, {}, "'::' is every address of the machine"),
+        (None, None, {**LAUNCHED, "RANK": "one"}, "RANK='one': expected a whole number"),
+    ],
+)
+def test_what_does_not_say_who_listens_where_is_refused(
+    machines: MachinesConfig | None, rank: int | None, environment: dict[str, str], line: str
+) -> None:
+    with pytest.raises(ConfigError, match=line):
+        where(machines, rank, environment)

@@ -1,0 +1,284 @@
+"""Several ranks train one model, each a process of its own: as good as one, and honest when one is gone."""
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from pbg_transra.ranks.wire import listen
+from tests.worlds.night_world import transra, workspace_of
+from tests.worlds.rank_world import (
+    EPOCHS,
+    LOOPBACK,
+    PARTITIONS,
+    REPOSITORY,
+    Rank,
+    buckets,
+    committed,
+    copy_of,
+    machines,
+    mrr,
+    rank_world,
+    ranks,
+    until,
+)
+
+LONG = "model.epochs=500"
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return rank_world(tmp_path_factory.mktemp("ranks"))
+
+
+@pytest.fixture
+def root(world: Path, tmp_path: Path) -> Path:
+    return copy_of(world, tmp_path / "root")
+
+
+@pytest.fixture(scope="module")
+def alone(world: Path, tmp_path_factory: pytest.TempPathFactory) -> float:
+    """What one machine reaches."""
+    root = copy_of(world, tmp_path_factory.mktemp("alone") / "root")
+    assert transra(root, "train", "--quiet") == 0
+    return mrr(root)
+
+
+def assert_trained_once(root: Path) -> None:
+    """Every bucket in every epoch."""
+    counts = Counter((line["pass_index"], *line["bucket"]) for line in buckets(root))
+    assert set(counts.values()) == {1}
+    assert len(counts) == EPOCHS * PARTITIONS**2
+
+
+def test_two_ranks_are_as_good_as_one(root: Path, alone: float) -> None:
+    with ranks(Rank(root, 0), Rank(root, 1)) as (first, second):
+        assert second.end()[0] == 0
+        assert first.end()[0] == 0
+    assert_trained_once(root)
+    assert abs(mrr(root) / alone - 1) < 0.03
+    assert not (workspace_of(root).path / ".ranks.json").exists()
+    with ranks(Rank(root, 1)) as (again,):
+        code, said = again.end()
+    assert code == 0 and "up to date" in said
+
+
+def test_torchrun_starts_them(root: Path, alone: float) -> None:
+    """Without `model.machines`; its agent listens on MASTER_PORT."""
+    launcher = ["-m", "torch.distributed.run", "--nproc-per-node=2", f"--master-port={free_port()}"]
+    command = ["-m", "pipeline.cli", "train", str(root / "c.json"), "--root", str(root)]
+    done = subprocess.run(
+        [sys.executable, *launcher, *command],
+        cwd=REPOSITORY,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "rank 1 of 2 trained" in done.stdout
+    assert_trained_once(root)
+    assert abs(mrr(root) / alone - 1) < 0.03
+
+
+def free_port() -> int:
+    with closing(listen(LOOPBACK, 0)) as one:
+        return int(one.getsockname()[1])
+
+
+@pytest.mark.parametrize("killed", [1, 0])
+def test_a_killed_rank_ends_the_others_and_the_same_command_resumes(root: Path, killed: int) -> None:
+    with ranks(Rank(root, 0, LONG), Rank(root, 1, LONG)) as both:
+        until(lambda: committed(root) >= 2, "two passes")
+        both[killed].signal(signal.SIGKILL)
+        began = time.monotonic()
+        code, said = both[1 - killed].end()
+    assert time.monotonic() - began < 60, "it is promised"
+    assert code == 75
+    line = f"rank 1 ({socket.gethostname()}) is gone" if killed else "rank 0 is gone"
+    assert f"transra: {line}; repeat the command on all ranks, and it resumes" in said
+    assert "Traceback" not in said
+    before = committed(root)
+    fewer = f"model.epochs={before + 1}"
+    with ranks(Rank(root, 0, fewer), Rank(root, 1, fewer)) as (first, second):
+        assert second.end()[0] == 0
+        code, said = first.end()
+    assert code == 0
+    assert f"went on after {before}" in said
+
+
+def test_an_interrupted_rank_says_so_to_the_others(root: Path) -> None:
+    with ranks(Rank(root, 0, LONG), Rank(root, 1, LONG)) as (first, second):
+        until(lambda: committed(root) >= 1, "a pass")
+        second.signal(signal.SIGTERM)
+        assert second.end()[0] == 130
+        code, said = first.end()
+    assert code == 75
+    assert f"rank 1 ({socket.gethostname()}) ended: interrupted; repeat the command" in said
+
+
+def test_a_slow_rank_does_not_stop_the_others(root: Path) -> None:
+    """It is stopped for a while in the middle of a pass: what needs none of its partitions is trained meanwhile."""
+    with ranks(Rank(root, 0), Rank(root, 1)) as (first, second):
+        until(lambda: committed(root) >= 1, "a pass")
+        second.signal(signal.SIGSTOP)
+        before = committed(root)
+        told = until(lambda: settled(root), "what can be trained without it")
+        assert committed(root) <= before + 1 and len(told) >= 4 + PARTITIONS**2
+        second.signal(signal.SIGCONT)
+        assert second.end()[0] == first.end()[0] == 0
+    assert_trained_once(root)
+
+
+def settled(root: Path) -> list[object]:
+    """The buckets told, once none has come for a second."""
+    before = buckets(root)
+    time.sleep(1)
+    return list(before) if len(before) == len(buckets(root)) else []
+
+
+def test_a_missing_rank_is_named_and_only_the_told_address_listens(root: Path) -> None:
+    with ranks(Rank(root, 0, machines(3, timeout=15)), Rank(root, 1, machines(3, timeout=60))) as (first, second):
+        listening = until(lambda: listeners(first.process.pid or 0), "rank 0 listens")
+        assert {address for address, _ in listening} == {LOOPBACK}
+        assert len(listening) == 1
+        code, said = first.end()
+        assert code == 75 and "transra: rank 2 did not come within 15 s" in said
+        code, said = second.end()
+        assert code == 75 and "ended: rank 2 did not come within 15 s" in said
+
+
+def listeners(pid: int) -> set[tuple[str, int]]:
+    """Addresses and ports that a process listens on."""
+    inodes = set()
+    for link in Path(f"/proc/{pid}/fd").iterdir():
+        try:
+            target = os.readlink(link)
+        except FileNotFoundError:
+            continue
+        inodes |= {target[8:-1]} if target.startswith("socket:[") else set()
+    found = set()
+    for name in ("tcp", "tcp6"):
+        for line in Path(f"/proc/{pid}/net/{name}").read_text().splitlines()[1:]:
+            fields = line.split()
+            if fields[3] == "0A" and fields[9] in inodes:
+                host, port = fields[1].split(":")
+                found.add((socket.inet_ntoa(bytes.fromhex(host)[::-1]) if name == "tcp" else host, int(port, 16)))
+    return found
+
+
+def test_without_rank_0_the_others_say_so(root: Path) -> None:
+    with ranks(Rank(root, 1, machines(timeout=3))) as (second,):
+        code, said = second.end()
+    assert code == 75
+    assert ".ranks.json: rank 0 was not to be met within 3 s (it has not been there)" in said
+
+
+def test_another_config_is_refused_on_both_sides(root: Path) -> None:
+    with ranks(Rank(root, 0), Rank(root, 1, "model.lr=0.2")) as (first, second):
+        code, said = second.end()
+        line = f"rank 1 ({socket.gethostname()}) is not like rank 0: model.lr changed from 0.1 to 0.2"
+        assert code == 2 and line in said
+        code, said = first.end()
+        assert code == 75 and line in said
+
+
+def test_another_workspace_is_refused(root: Path, world: Path, tmp_path: Path) -> None:
+    """The file of the meeting is there, and the run is not."""
+    other = copy_of(world, tmp_path / "other")
+    with ranks(Rank(root, 0)) as (first,):
+        meeting = workspace_of(root).path / ".ranks.json"
+        until(meeting.exists, "rank 0 waits")
+        (run,) = workspace_of(other).runs()
+        run.path.rename(run.path.with_name("20200101T000000.000Z-00000000"))
+        shutil.copy(meeting, workspace_of(other).path / ".ranks.json")
+        with ranks(Rank(other, 1)) as (second,):
+            code, said = second.end()
+        assert code == 65 and "is not there, expected the workspace of rank 0" in said
+        assert first.process.is_alive(), "it waits for the right one"
+
+
+def test_run_and_tune_are_for_rank_0(
+    root: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name, value in (("RANK", "1"), ("WORLD_SIZE", "2"), ("MASTER_ADDR", LOOPBACK)):
+        monkeypatch.setenv(name, value)
+    assert transra(root, "run", "--quiet") == 2
+    assert "rank 1: expected `transra train" in capsys.readouterr().err
+
+
+NAMESPACES = {0: "transra-a", 1: "transra-b"}
+ADDRESSES = {0: "10.77.0.1", 1: "10.77.0.2"}
+
+
+@pytest.fixture
+def namespaces() -> Iterator[None]:
+    """Two network namespaces with an address each, joined by a pair of virtual cards."""
+    made = (
+        subprocess.run(["ip", "netns", "add", NAMESPACES[0]], capture_output=True, text=True)
+        if os.getuid() == 0
+        else None
+    )
+    if made is None or made.returncode:
+        pytest.skip(f"network namespaces cannot be made here ({made.stderr.strip() if made else 'not root'})")
+    try:
+        ip("netns", "add", NAMESPACES[1])
+        ip(
+            "link",
+            "add",
+            "transra-0",
+            "netns",
+            NAMESPACES[0],
+            "type",
+            "veth",
+            "peer",
+            "name",
+            "transra-1",
+            "netns",
+            NAMESPACES[1],
+        )
+        for rank, name in NAMESPACES.items():
+            ip("-n", name, "addr", "add", f"{ADDRESSES[rank]}/24", "dev", f"transra-{rank}")
+            ip("-n", name, "link", "set", f"transra-{rank}", "up")
+        yield
+    finally:
+        for name in NAMESPACES.values():
+            subprocess.run(["ip", "netns", "del", name], capture_output=True)
+
+
+def ip(*words: str) -> None:
+    subprocess.run(["ip", *words], check=True, capture_output=True)
+
+
+def test_ranks_with_addresses_of_their_own(root: Path, alone: float, namespaces: None) -> None:
+    """No loopback is up in the namespaces: whatever passes goes over the cards."""
+    there = machines(address=ADDRESSES[0])
+    started = [Rank(root, rank, there, namespace=name) for rank, name in NAMESPACES.items()]
+    with ranks(*started) as (first, second):
+        assert second.end()[0] == 0
+        assert first.end()[0] == 0
+    assert_trained_once(root)
+    assert abs(mrr(root) / alone - 1) < 0.03
+
+
+def test_a_machine_that_vanishes_from_the_network_is_noticed(root: Path, namespaces: None) -> None:
+    """Nothing closes its connections: the kernel gets no answer any more."""
+    there = machines(address=ADDRESSES[0], timeout=600)
+    started = [Rank(root, rank, there, LONG, namespace=name) for rank, name in NAMESPACES.items()]
+    with ranks(*started) as (first, second):
+        until(lambda: committed(root) >= 1, "a pass")
+        began = time.monotonic()
+        ip("-n", NAMESPACES[1], "link", "set", "transra-1", "down")
+        code, said = first.end()
+        assert time.monotonic() - began < 60, "it is promised"
+        assert code == 75 and "transra: rank 1" in said and "is gone" in said
+        code, said = second.end()
+        assert code == 75 and "transra: rank 0 is gone" in said
