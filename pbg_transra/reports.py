@@ -153,8 +153,10 @@ class Inferred:
 
 @dataclass(frozen=True)
 class ExportReport:
-    """What was written: entities of all types, and the bytes of all files; what each index is, by type."""
+    """What was written: entities of all types, how many of them have no vector, as no training edge ever told where
+    they belong, and the bytes of all files; what each index is, by type."""
 
     entities: int
+    untrained: int
     bytes: int
     indexes: dict[str, Any] = field(default_factory=dict)

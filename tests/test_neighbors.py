@@ -27,8 +27,10 @@ ATTRIBUTES = {
 }
 
 
-def write_export(path: Path, similarity: str = "cos", seed: int = 0, bias_against: tuple[str, ...] = ()) -> Embeddings:
-    """Vectors around some centres, as a training's are."""
+def write_export(
+    path: Path, similarity: str = "cos", seed: int = 0, bias_against: tuple[str, ...] = (), each: int = 1
+) -> Embeddings:
+    """Vectors around some centres, as a training's are; one in `each` entities was trained."""
     random, directory = np.random.default_rng(seed), path
     directory.mkdir()
     centres = random.normal(size=(20, DIMENSION))
@@ -38,7 +40,7 @@ def write_export(path: Path, similarity: str = "cos", seed: int = 0, bias_agains
             ids = pa.array([f"{name}{row}" for row in range(count)], pa.large_string())
             vectors = centres[random.integers(0, 20, count)] + 0.5 * random.normal(size=(count, DIMENSION))
             table = writer.entities(name, count, sum(map(len, ids.to_pylist())), "float32")
-            table.append(ids, vectors.astype(np.float32))
+            table.append(ids, vectors.astype(np.float32), trained=np.arange(count) % each == 0)
             table.finish()
     return Embeddings(directory / "embeddings.h5")
 
@@ -71,6 +73,15 @@ def test_an_index_finds_what_a_scan_finds(tmp_path: Path, kind: str, similarity:
             scores = [neighbor.similarity for neighbor in found]
             assert scores == sorted(scores, reverse=True)
             assert all(expected.get(n.id, n.similarity) == pytest.approx(n.similarity, rel=1e-4) for n in found)
+
+
+def test_an_index_finds_none_that_was_never_trained(tmp_path: Path, kind: str) -> None:
+    """Zeros lie in the middle: without a filter, the nearest of many would be among them."""
+    export = write_export(tmp_path / "e", "l2", each=10)
+    write_indexes(tmp_path / "e", lambda step, done: None)
+    for exact in (False, True):
+        (near,) = export.neighbors("user", ["user10"], k=299, exact=exact)
+        assert {n.id for n in near} == {f"user{row}" for row in range(0, 3000, 10)} - {"user10"}
 
 
 def test_a_scan_of_many_is_that_of_each(tmp_path: Path) -> None:

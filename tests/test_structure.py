@@ -22,19 +22,8 @@ ALLOWED = {
 FLOORS = {
     "partitioning": ["config", "sources", "events", "entities", "edges", "ledger", "buckets", "thinning"],
     "pbg_transra": [
-        *(
-            "config",
-            "seeds",
-            "reports",
-            "pbg",
-            "backends",
-            "ranks",
-            "evaluation",
-            "start",
-            "training",
-            "planning",
-            "export",
-        )
+        *("config", "seeds", "reports", "degrees"),
+        *("pbg", "backends", "ranks", "evaluation", "start", "training", "planning", "export"),
     ],
     "ranker": ["config", "kernels", "data", "features", "scoring", "model", "evaluation", "training", "experiment"],
     "pipeline": ["config", "output", "proposal", "workspace", "stages", "running", "report", "tuning", "simulation"],

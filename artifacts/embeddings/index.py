@@ -144,10 +144,14 @@ def write_manifest(directory: Path, types: dict[str, IndexFacts]) -> None:
 class Index:
     """The index of one type, opened and memory-mapped."""
 
-    def __init__(self, directory: Path, entity_type: str, facts: IndexFacts, vectors: Array) -> None:
-        """Raises DataError for a file that is missing, is no index, or is one of another size or dimension."""
+    def __init__(
+        self, directory: Path, entity_type: str, facts: IndexFacts, vectors: Array, trained: NDArray[np.bool_]
+    ) -> None:
+        """`trained` (N,): who can be found. Raises DataError for a file that is missing, is no index, or is one of
+        another size or dimension."""
         import faiss
 
+        parts: Any = faiss  # whose typing is of its C++ side
         path = index_path(directory, entity_type)
         try:
             found: Any = faiss.read_index(str(path), faiss.IO_FLAG_MMAP | faiss.IO_FLAG_READ_ONLY)
@@ -155,13 +159,15 @@ class Index:
             raise DataError(f"{path}: expected an index of FAISS ({' '.join(str(error).split())[-200:]})") from error
         if (found.ntotal, found.d) != vectors.shape:
             raise DataError(f"{path}: index of {found.ntotal} x {found.d}, expected {vectors.shape}")
-        if facts.lists:
-            found.nprobe = facts.probes
+        chosen = {} if trained.all() else {"sel": parts.IDSelectorBitmap(np.packbits(trained, bitorder="little"))}
+        probed = {"nprobe": facts.probes} if facts.lists else {}
+        self._how = (parts.SearchParametersIVF if facts.lists else parts.SearchParameters)(**chosen, **probed)
         self._index, self._vectors = found, vectors
 
     def nearest(self, similarity: str, queries: Array, k: int, excluded: Array) -> tuple[Array, Array]:
         """As `nearest_rows`, with approximate rows. Rows end in -1 where fewer than `k` were found."""
-        _, proposed = self._index.search(_prepared(queries, similarity), min(len(self._vectors), k + SPARE))
+        asked, wanted = _prepared(queries, similarity), min(len(self._vectors), k + SPARE)
+        _, proposed = self._index.search(asked, wanted, params=self._how)
         rows, best = np.full((len(queries), k), -1, np.int64), np.full((len(queries), k), -np.inf, np.float32)
         for query, found in enumerate(proposed):
             found = found[(found >= 0) & (found != excluded[query])]
@@ -171,7 +177,9 @@ class Index:
         return rows, best
 
 
-def open_index(directory: Path, entity_type: str, vectors: Array, hashes: Array, similarity: str) -> Index | None:
+def open_index(
+    directory: Path, entity_type: str, vectors: Array, hashes: Array, similarity: str, trained: NDArray[np.bool_]
+) -> Index | None:
     """The index of a type beside its export; None where there is none, or no FAISS to read it.
 
     Raises DataError for one that was made from other vectors or ids, and for one that is broken.
@@ -189,4 +197,4 @@ def open_index(directory: Path, entity_type: str, vectors: Array, hashes: Array,
         raise DataError(f"{index_path(directory, entity_type)}: made from other vectors or ids than those beside it")
     if find_spec("faiss") is None:
         return None
-    return Index(directory, entity_type, facts, vectors)
+    return Index(directory, entity_type, facts, vectors, trained)

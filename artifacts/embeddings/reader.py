@@ -103,6 +103,8 @@ class Embeddings:
             degrees = dataset_in(group, "degrees", "int32")
             arrays["degrees"] = self._mapped(degrees)
             self._degree_names[name] = tuple(parse_json(degrees.attrs["names"], list[str]))
+        if "trained" in group:
+            arrays["trained"] = self._mapped(dataset_in(group, "trained", "uint8"))
         self._types[name] = arrays
         self._require_consistent(name)
 
@@ -129,6 +131,8 @@ class Embeddings:
             raise ValueError(f"/entities/{name}: its arrays do not fit each other")
         if "degrees" in arrays and arrays["degrees"].shape != (count, len(self._degree_names[name])):
             raise ValueError(f"/entities/{name}: its degrees do not fit its vectors")
+        if "trained" in arrays and arrays["trained"].shape != (count,):
+            raise ValueError(f"/entities/{name}: what is trained does not fit its vectors")
         if arrays["bytes"].ndim != 1 or arrays["offsets"][-1] != len(arrays["bytes"]):
             raise ValueError(f"/entities/{name}/ids: {len(arrays['bytes'])} bytes, expected {arrays['offsets'][-1]}")
 
@@ -177,12 +181,21 @@ class Embeddings:
         """Returns the vectors of a type, (N, D): an np.memmap, read-only."""
         return self._arrays(entity_type)["vectors"]
 
+    def trained(self, entity_type: str) -> NDArray[np.bool_]:
+        """Returns which rows of a type have a vector that means something, (N,): a training edge, of this run or of one
+        that it began from, told where the entity belongs. The others are zeros, and unknown to all that asks by id."""
+        arrays = self._arrays(entity_type)
+        found: NDArray[np.bool_] = (
+            arrays["trained"].astype(bool) if "trained" in arrays else np.ones(self.count(entity_type), bool)
+        )
+        return found
+
     def frame(self, entity_type: str) -> "pd.DataFrame":
         """Returns the vectors of a type as a pandas DataFrame (N, D), read-only, indexed by `id`.
 
-        Vectors are not copied: they stay mapped, so memory holds the pages that are touched. Of the ids pandas 3 makes
-        Arrow strings, as long as they are, and pandas 2 a Python object each, about 60 bytes; a look-up by id also
-        builds pandas' own hash table. For a few ids of many, `rows` reads less.
+        Who was never trained has zeros. Vectors are not copied: they stay mapped, so memory holds the pages that are
+        touched. Of the ids pandas 3 makes Arrow strings, as long as they are, and pandas 2 a Python object each, about
+        60 bytes; a look-up by id also builds pandas' own hash table. For a few ids of many, `rows` reads less.
         """
         import pandas as pd
 
@@ -234,7 +247,14 @@ class Embeddings:
             raise DataError(f"{self.path}: /entities/{entity_type}: the id of row {row} is no UTF-8") from error
 
     def rows(self, entity_type: str, ids: Ids) -> NDArray[np.int64]:
-        """Returns the row of each of M ids, (M,); -1 for an unknown one or a null.
+        """Returns the row of each of M ids, (M,); -1 for an unknown one, one that was never trained, or a null."""
+        found = self._found(entity_type, ids)
+        if (trained := self._arrays(entity_type).get("trained")) is not None and len(trained):
+            found[trained[np.maximum(found, 0)] == 0] = -1
+        return found
+
+    def _found(self, entity_type: str, ids: Ids) -> NDArray[np.int64]:
+        """Returns the row of each of M ids, (M,), trained or not; -1 for an unknown one or a null.
 
         A hash only proposes a row: the id's own bytes decide, so two ids with one hash are told apart.
         """
@@ -299,7 +319,8 @@ class Embeddings:
         rows = self.rows(entity_type, ids)
         if (rows < 0).any():
             id = as_ids(ids)[int(np.argmax(rows < 0))].as_py()
-            raise DataError(f"{self.path}: entity type '{entity_type}' has no id {id!r}")
+            why = "no id" if self._found(entity_type, [id])[0] < 0 else "no training edge, so no vector, of id"
+            raise DataError(f"{self.path}: entity type '{entity_type}' has {why} {id!r}")
         return rows
 
     def _given(self, vectors: Array) -> Array:
@@ -309,15 +330,22 @@ class Embeddings:
         return queries
 
     def _nearest(self, to: str, queries: Array, k: int, own: Array, exact: bool) -> tuple[Array, Array]:
-        vectors, similarity, wanted = self.vectors(to), self.attributes["similarity"], min(k, self.count(to))
+        trained = self.trained(to)
+        vectors, similarity, wanted = self.vectors(to), self.attributes["similarity"], min(k, int(trained.sum()))
         index = None if exact else self.index(to)
         if index is not None:
             rows, scores = index.nearest(similarity, queries, wanted, own)
-            least = wanted - (own >= 0) if wanted == len(vectors) else np.full(len(own), wanted)
+            least = wanted - (own >= 0) if wanted == trained.sum() else np.full(len(own), wanted)
             if (np.count_nonzero(rows >= 0, axis=1) >= least).all():  # else more than its lists hold was asked for
                 return rows, scores
         return nearest_rows(
-            vectors, similarity, queries, wanted, own, lambda block, start: self.require_finite(to, block, start)
+            vectors,
+            similarity,
+            queries,
+            wanted,
+            own,
+            trained,
+            lambda block, start: self.require_finite(to, block, start),
         )
 
     def index(self, entity_type: str) -> Index | None:
@@ -326,7 +354,12 @@ class Embeddings:
         if entity_type not in self._indexes:
             arrays, similarity = self._arrays(entity_type), self.attributes["similarity"]
             self._indexes[entity_type] = open_index(
-                self.path.parent, entity_type, arrays["vectors"], arrays["hash_sorted"], similarity
+                self.path.parent,
+                entity_type,
+                arrays["vectors"],
+                arrays["hash_sorted"],
+                similarity,
+                self.trained(entity_type),
             )
         return self._indexes[entity_type]
 

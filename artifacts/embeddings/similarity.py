@@ -35,18 +35,22 @@ def nearest_rows(
     queries: Array,
     k: int,
     excluded: Array | None = None,
+    among: Array | None = None,
     check: Callable[[Array, int], None] = lambda block, start: None,
 ) -> tuple[Array, Array]:
     """Returns rows and similarities of the `k` of `vectors` (N, D) nearest to each of Q queries (Q, D), both (Q, k).
 
     Nearest first, by row among equals; where fewer than `k` are left, rows end in -1. `excluded`, (Q,): a row that each
-    query leaves out, such as its own, -1 for none. `check` sees each block and the row that it begins at.
+    query leaves out, such as its own, -1 for none; `among`, (N,) bool: those that can be found, None for all. `check`
+    sees each block and the row that it begins at.
     """
     rows, best = np.full((len(queries), k), -1, np.int64), np.full((len(queries), k), -np.inf, np.float32)
     for start in range(0, len(vectors), BLOCK_ROWS):
         block = np.asarray(vectors[start : start + BLOCK_ROWS], np.float32)
         check(block, start)
         scores = _scores(queries, block, similarity)
+        if among is not None:
+            scores[:, ~among[start : start + len(block)]] = -np.inf
         if excluded is not None:
             mine = np.flatnonzero((excluded >= start) & (excluded < start + len(block)))
             scores[mine, excluded[mine] - start] = -np.inf

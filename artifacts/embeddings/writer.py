@@ -42,6 +42,7 @@ class TypeWriter:
         self._degrees = group.create_dataset("degrees", (count, len(degrees)), np.int32) if degrees else None
         if self._degrees is not None:
             self._degrees.attrs["names"] = json.dumps(list(degrees))
+        self._trained = group.create_dataset("trained", (count,), np.uint8)
         self._bytes = ids.create_dataset("bytes", (id_bytes,), np.uint8)
         self._offsets = ids.create_dataset("offsets", (count + 1,), np.int64)
         self._hash_sorted = ids.create_dataset("hash_sorted", (count,), np.uint64)
@@ -50,15 +51,18 @@ class TypeWriter:
         self._rows = self._length = 0
         self._offsets[0] = 0
 
-    def append(self, ids: pa.Array, vectors: Array, degrees: Array | None = None) -> None:
+    def append(self, ids: pa.Array, vectors: Array, degrees: Array | None = None, trained: Array | None = None) -> None:
         """Writes the next entities: `vectors` (B, D) and `degrees` (B, K), in the order of the B `ids`.
 
-        Raises OSError when the disk is full.
+        `trained` (B,) bool: whose vectors mean something, None for all; the others are written as zeros. Raises OSError
+        when the disk is full.
         """
         rows = slice(self._rows, self._rows + len(ids))
         lengths = pc.binary_length(ids).to_numpy(zero_copy_only=False).astype(np.int64)
         data = b"".join(ids.cast(pa.large_binary()).to_pylist())
-        self._vectors[rows] = vectors
+        kept = np.ones(len(ids), bool) if trained is None else trained
+        self._vectors[rows] = np.where(kept[:, None], vectors, np.zeros((), vectors.dtype))
+        self._trained[rows] = kept
         if self._degrees is not None:
             self._degrees[rows] = degrees
         self._offsets[rows.start + 1 : rows.stop + 1] = self._length + np.cumsum(lengths)

@@ -13,18 +13,27 @@ from numpy.typing import NDArray
 from artifacts.errors import DataError
 from artifacts.graph import EntityType, Graph, ids_path
 from pbg_transra.config import ExportConfig
+from pbg_transra.degrees import training_degrees
 from pbg_transra.pbg.checkpoint import Checkpoint, require_finite
-from pbg_transra.training.degrees import training_degrees
+from pbg_transra.start.known import trained_rows
 
 BLOCK_ROWS = 1 << 16
 
 
 class Block(NamedTuple):
-    """Consecutive entities of a type: B ids, (B, D) vectors in the export's dtype and (B, K) degrees."""
+    """Consecutive entities of a type: B ids, (B, D) vectors in the export's dtype, (B, K) degrees, and who was ever
+    trained, (B,) bool: the vectors of the others are what they began as, moved away from others as negatives."""
 
     ids: pa.Array
     vectors: NDArray[Any]
     degrees: NDArray[np.int32] | None
+    trained: NDArray[np.bool_]
+
+    def of_trained(self) -> "Block":
+        """The same without the others."""
+        chosen, degrees = self.trained, self.degrees
+        part = None if degrees is None else degrees[chosen]
+        return Block(self.ids.filter(pa.array(chosen)), self.vectors[chosen], part, chosen[chosen])
 
 
 def entity_blocks(
@@ -34,6 +43,7 @@ def entity_blocks(
     for partition, count in enumerate(entity_type.counts):
         path, offset = ids_path(graph_dir, entity_type.name, partition), 0
         degrees = training_degrees(graph_dir, graph, entity_type, partition) if export.degrees else None
+        trained = trained_rows(graph_dir, checkpoint.directory, graph, entity_type, partition)
         with checkpoint.vectors(entity_type.name, partition) as dataset, pq.ParquetFile(path) as file:
             if file.metadata.num_rows != count:
                 raise DataError(f"{path}: {file.metadata.num_rows} ids, graph.json says {count}")
@@ -42,7 +52,7 @@ def entity_blocks(
                 require_finite(vectors, graph_dir, entity_type, partition, offset)
                 rows = slice(offset, offset + len(batch))
                 part = None if degrees is None else degrees[rows]
-                yield Block(batch["id"], _converted(vectors, export.dtype, entity_type.name), part)
+                yield Block(batch["id"], _converted(vectors, export.dtype, entity_type.name), part, trained[rows])
                 offset = rows.stop
 
 

@@ -16,6 +16,7 @@ from artifacts.embeddings import EmbeddingsWriter, ExportedRelation, TypeWriter
 from artifacts.graph import Graph, load_graph
 from pbg_transra.backends.tail_bias import constant_types
 from pbg_transra.config import ExportConfig, ModelConfig
+from pbg_transra.degrees import degree_names
 from pbg_transra.export.blocks import Block, entity_blocks, id_bytes
 from pbg_transra.export.indexes import write_indexes
 from pbg_transra.export.parquet import event_time, parquet_file
@@ -23,7 +24,6 @@ from pbg_transra.export.tsv import write_entities_tsv, write_relations_tsv
 from pbg_transra.pbg.checkpoint import Checkpoint, as_matrices
 from pbg_transra.pbg.operators import operator_name
 from pbg_transra.reports import ExportReport
-from pbg_transra.training.degrees import degree_names
 
 Progress = Callable[[str, float], None]
 
@@ -46,20 +46,22 @@ def export_embeddings(
     checkpoint.require_fits(graph, model.dimension)
     fields = {name: getattr(model, name) for name in ("anchors", "operator", "dimension", "similarity", "scale")}
     fields["bias_against"] = sorted(constant_types(graph.relations, model))
-    done, moment = 0, event_time(graph)
+    done, untrained, moment = 0, 0, event_time(graph)
     with EmbeddingsWriter(destination / "embeddings.h5", {**attributes, **fields}) as writer:
         _write_relations(writer, graph, checkpoint, model)
         for kind in graph.entity_types:
             names = degree_names(graph, kind) if export.degrees else ()
             table = writer.entities(kind.name, kind.count, id_bytes(graph_dir, kind), export.dtype, names)
             blocks = entity_blocks(graph_dir, graph, kind, checkpoint, export)
-            for count in _write_type(kind.name, blocks, table, destination, model.dimension, export, moment):
-                done += count
+            for block in _write_type(kind.name, blocks, table, destination, model.dimension, export, moment):
+                done += len(block.ids)
+                untrained += int((~block.trained).sum())
                 progress(f"export {kind.name}", done / graph.entities)
     if "tsv" in export.formats:
         write_relations_tsv(destination / "relations.tsv", graph, checkpoint, model)
     indexes = write_indexes(destination, progress) if "faiss" in export.formats else {}
-    return ExportReport(graph.entities, sum(path.stat().st_size for path in destination.iterdir()), indexes)
+    size = sum(path.stat().st_size for path in destination.iterdir())
+    return ExportReport(graph.entities, untrained, size, indexes)
 
 
 def _write_relations(writer: EmbeddingsWriter, graph: Graph, checkpoint: Checkpoint, model: ModelConfig) -> None:
@@ -77,17 +79,18 @@ def _write_type(
     dimension: int,
     export: ExportConfig,
     moment: datetime,
-) -> Iterator[int]:
-    """Sends the blocks of one type to every format, yielding the number of entities after each."""
+) -> Iterator[Block]:
+    """Sends the blocks of one type to every format, yielding each; rows of text and Parquet are of who was trained."""
     with ExitStack() as stack:
-        sinks: list[Callable[[Block], None]] = [lambda block: table.append(*block)]
+        sinks: list[Callable[[Block], None]] = []
         if "parquet" in export.formats:
             sinks.append(stack.enter_context(parquet_file(destination / f"{name}.parquet", dimension, moment)))
         if "tsv" in export.formats:
             file = stack.enter_context((destination / "entities.tsv").open("a", encoding="utf-8"))
             sinks.append(lambda block: write_entities_tsv(file, block))
         for block in blocks:
+            table.append(*block)
             for sink in sinks:
-                sink(block)
-            yield len(block.ids)
+                sink(block.of_trained())
+            yield block
     table.finish()

@@ -31,8 +31,9 @@ def write_indexes(directory: Path, progress: Callable[[str, float], None]) -> di
 
 def _queries(export: Embeddings) -> Any:
     """Vectors of entities as they ask, of each type alike, (ASKED, D) or fewer."""
-    random, types = np.random.default_rng(1), [name for name in export.types if export.count(name)]
+    random, trained = np.random.default_rng(1), {name: np.flatnonzero(export.trained(name)) for name in export.types}
+    types = [name for name, rows in trained.items() if len(rows)]
     each = max(1, ASKED // max(1, len(types)))
-    drawn = {name: random.choice(export.count(name), min(each, export.count(name)), replace=False) for name in types}
+    drawn = {name: random.choice(trained[name], min(each, len(trained[name])), replace=False) for name in types}
     empty = np.empty((0, export.dimension), np.float32)
     return np.concatenate([empty, *(export.queries(name, np.sort(rows)) for name, rows in drawn.items())])

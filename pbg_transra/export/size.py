@@ -5,7 +5,7 @@ from pathlib import Path
 from artifacts.embeddings.index import index_bytes
 from artifacts.graph import load_graph
 from pbg_transra.config import ExportConfig, ModelConfig
-from pbg_transra.training.degrees import degree_names
+from pbg_transra.degrees import degree_names
 
 WIDTH = {"hdf5": 4, "parquet": 4, "tsv": 12, "faiss": 4}  # bytes of a component
 ENTITY, DEGREE = 64, 4  # bytes of an id with its index, and of a count

@@ -60,8 +60,9 @@ def stability(current: Path, previous: Path, seed: int = 0) -> dict[str, Any]:
 
 
 def _drawn(now: Embeddings, before: Embeddings, name: str, seed: int) -> _Shared:
-    count = now.count(name)
-    rows = np.random.default_rng(seed).choice(count, min(count, SAMPLE + FIT), replace=False)
+    trained = np.flatnonzero(now.trained(name))
+    count = len(trained)
+    rows = trained[np.random.default_rng(seed).choice(count, min(count, SAMPLE + FIT), replace=False)]
     found = before.rows(name, now.ids(name).take(rows))
     known = found >= 0
     measured = min(SAMPLE, int(known.sum()))
@@ -104,14 +105,15 @@ def _cosines(
 
 
 def _overlap(now: Embeddings, before: Embeddings, name: str, found: _Shared) -> dict[str, float | None]:
-    k = min(K, now.count(name) - 1, before.count(name) - 1)
+    others = int(now.trained(name).sum()) - 1
+    k = min(K, others, int(before.trained(name).sum()) - 1)
     if k < 1:
         return {"overlap": None, "by_chance": None}
     ours = nearest(now, name, found.current[: found.measured], k)
     theirs = nearest(before, name, found.previous[: found.measured], k)
     by_id = before.rows(name, now.ids(name).take(ours.reshape(-1))).reshape(ours.shape)  # -1: not there
     same = [len(np.intersect1d(*pair)) / k for pair in zip(by_id, theirs, strict=True)]
-    return {"overlap": float(np.mean(same)), "by_chance": k / (now.count(name) - 1)}
+    return {"overlap": float(np.mean(same)), "by_chance": k / others}
 
 
 def nearest(export: Embeddings, name: str, rows: Array, k: int) -> Array:
@@ -120,13 +122,14 @@ def nearest(export: Embeddings, name: str, rows: Array, k: int) -> Array:
     queries = np.asarray(export.vectors(name)[rows], np.float32)
     if (against := export.attributes["bias_against"]) and name not in against:
         queries[:, 0] = 0  # a bias is meant for the constant that these types have in its place
-    similarity = export.attributes["similarity"]
+    similarity, trained = export.attributes["similarity"], export.trained(name)
     best_rows, best = np.full((len(rows), k), -1), np.full((len(rows), k), -np.inf, np.float32)
     for start in range(0, export.count(name), BLOCK_ROWS):
         block = np.arange(start, min(start + BLOCK_ROWS, export.count(name)))
         scores = _scores(queries, np.asarray(export.vectors(name)[block[0] : block[-1] + 1], np.float32), similarity)
         mine = (rows >= start) & (rows < start + len(block))
         scores[np.flatnonzero(mine), rows[mine] - start] = -np.inf
+        scores[:, ~trained[block]] = -np.inf
         for query in np.flatnonzero(scores.max(1) > best.min(1)):
             every = np.concatenate([best[query], scores[query]])
             kept = np.argpartition(-every, k - 1)[:k]

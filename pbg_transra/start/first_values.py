@@ -1,20 +1,17 @@
-"""What a warm training began with, kept until it is done, for those who hold vectors to it.
+"""What a warm training began with, kept until it is done, for those who hold vectors to it (who was known: `known`).
 
 start/embeddings_<type>_<part>.v0.h5   hard links to the first values
 start/model.v0.h5                      those of the relations
-start/known_<type>_<part>.npy          (n,) bool: who was known
 start/known_relations.json             names of the relations that were known
 """
 
 import os
 import shutil
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from artifacts.graph import Graph
@@ -23,21 +20,19 @@ from artifacts.json_file import read_json
 from artifacts.publish import write_json
 from pbg_transra.backends.backend import RelationState
 from pbg_transra.pbg.checkpoint_format import read_relations, read_row_sums, vectors_in
+from pbg_transra.start.known import known_before
 
 DIRECTORY = "start"  # in a training's directory
 WHAT = "the first values of a training"
 
 
-def keep_start(
-    model_dir: Path, graph: Graph, rows: Mapping[str, Sequence[NDArray[np.int64]]], relations: Iterable[str]
-) -> None:
-    """Keeps the first values in version 0 of `model_dir`, and who was known: `rows` (n,) are not -1."""
+def keep_start(model_dir: Path, graph: Graph, relations: Iterable[str]) -> None:
+    """Keeps the first values in version 0 of `model_dir`, and the names of the relations that were known."""
     directory = model_dir / DIRECTORY
     shutil.rmtree(directory, ignore_errors=True)  # a kill may have left part of it
     directory.mkdir()
     for kind in graph.entity_types:
-        for partition, of_partition in enumerate(rows[kind.name]):
-            np.save(directory / f"known_{kind.name}_{partition}.npy", of_partition >= 0)
+        for partition in range(kind.partitions):
             name = f"embeddings_{kind.name}_{partition}.v0.h5"
             os.link(model_dir / name, directory / name)
     os.link(model_dir / "model.v0.h5", directory / "model.v0.h5")
@@ -57,7 +52,7 @@ class FirstValues:
 
     def known(self, entity: str, partition: int) -> Tensor:
         """Who was known, (n,) bool."""
-        return torch.from_numpy(np.load(self.directory / f"known_{entity}_{partition}.npy"))
+        return torch.from_numpy(known_before(self.directory.parent, entity, partition))
 
     def partition(self, entity: str, partition: int) -> tuple[Tensor, Tensor]:
         """Vectors (n, D) and Adagrad sums (n,) of a partition."""

@@ -22,6 +22,7 @@ from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow.parquet as pq
 import torch
 from torch import Tensor
@@ -44,6 +45,7 @@ from pbg_transra.pbg.stock import (
     require_same_model,
 )
 from pbg_transra.reports import Adoption
+from pbg_transra.start.known import keep_known
 
 DISTANCES = ("l2", "squared_l2")
 MATRIX, VECTOR = "linear_transformation", "translation"  # PBG's names
@@ -97,6 +99,7 @@ def adopt_checkpoint(directory: Path, graph_dir: Path, model: ModelConfig, desti
             if found.config.global_emb:
                 vectors += found.parameters[global_key(kind.name)]
             writer.partition(kind.name, partition, vectors, sums, model.lr)
+            keep_known(destination, kind.name, partition, np.ones(len(vectors), bool))
     embedder, kept = _adopted_embedder(graph, model, found)
     parameters = {name: values.detach() for name, values in embedder.named_parameters()}
     writer.relations(

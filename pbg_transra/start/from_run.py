@@ -29,7 +29,7 @@ from pbg_transra.pbg.stock import START, StartWriter
 from pbg_transra.reports import WarmStart
 from pbg_transra.start.first_values import keep_start
 from pbg_transra.start.initial import random_initial
-from pbg_transra.start.known import known_rows
+from pbg_transra.start.known import keep_known, known_rows, trained_rows
 from pbg_transra.start.new_entities import NewEntities, Typical, fitted
 from pbg_transra.start.published import PublishedModel
 
@@ -48,12 +48,14 @@ def adopt_run(previous: PublishedModel, graph_dir: Path, model: ModelConfig, des
     former.require_whole()
     start = _Start(graph_dir, graph, model, former, destination)
     relations = start.relations()
-    rows = {kind.name: known_rows(graph_dir, kind, previous.graph_dir, former.graph) for kind in graph.entity_types}
+    rows = {kind.name: former.rows(kind, graph_dir) for kind in graph.entity_types}
     for kind in graph.entity_types:
         start.known(kind, rows[kind.name])
+        for partition, of_partition in enumerate(rows[kind.name]):
+            keep_known(destination, kind.name, partition, of_partition >= 0)
     placed = sum(start.new(kind, rows, relations) for kind in graph.entity_types)
     if model.max_drift is not None or model.freeze is not None:
-        keep_start(destination, graph, rows, [r.name for r in graph.relations if r.name in former.index])
+        keep_start(destination, graph, [r.name for r in graph.relations if r.name in former.index])
     known = sum(int((part >= 0).sum()) for parts in rows.values() for part in parts)
     fresh = tuple(r.name for r in graph.relations if r.name not in former.index)
     return WarmStart(previous.run, known, placed, graph.entities - known - placed, fresh)
@@ -74,6 +76,19 @@ class Former:
     def require_whole(self) -> None:
         """Raises DataError where the checkpoint is not of the run's graph."""
         Checkpoint(self.published.model_dir).require_fits(self.graph, self.published.model.dimension)
+
+    def rows(self, kind: EntityType, graph_dir: Path) -> list[NDArray[np.int64]]:
+        """Rows (n,) of the entities of each partition, -1 where it has none or never trained them: those are new."""
+        found = known_rows(graph_dir, kind, self.published.graph_dir, self.graph)
+        former = next((each for each in self.graph.entity_types if each.name == kind.name), None)
+        if former is None:
+            return found
+        trained = [
+            trained_rows(self.published.graph_dir, self.published.model_dir, self.graph, former, partition)
+            for partition in range(former.partitions)
+        ]
+        every = np.append(np.concatenate(trained), False)  # what is not there, -1, is the last
+        return [np.where(every[rows], rows, -1) for rows in found]
 
     def relations(self) -> tuple[dict[tuple[int, str], Tensor], dict[tuple[int, str], Tensor]]:
         """Parameters by the relation's index and their name, and their Adagrad sums, where kept."""

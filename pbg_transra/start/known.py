@@ -1,4 +1,7 @@
-"""Where the entities of a graph lie in another one, by their ids."""
+"""Where the entities of a graph lie in another one, by their ids, and whose vectors a training has taken over.
+
+known/<type>_<part>.npy in a model's directory: (n,) bool. A training that began with random values has none.
+"""
 
 from pathlib import Path
 
@@ -9,6 +12,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from artifacts.graph import EntityType, Graph, ids_path
+from pbg_transra.degrees import have_edges
 
 
 def known_rows(graph_dir: Path, kind: EntityType, before_dir: Path, before: Graph) -> list[NDArray[np.int64]]:
@@ -20,6 +24,32 @@ def known_rows(graph_dir: Path, kind: EntityType, before_dir: Path, before: Grap
     theirs, ours = _ids(before_dir, former), _ids(graph_dir, kind)
     rows = pc.index_in(ours, value_set=theirs).fill_null(-1).to_numpy(zero_copy_only=False).astype(np.int64)
     return np.split(rows, np.cumsum(kind.counts)[:-1])
+
+
+def keep_known(model_dir: Path, entity: str, partition: int, known: NDArray[np.bool_]) -> None:
+    """Keeps whose vectors are taken over, (n,). Raises OSError."""
+    path = _path(model_dir, entity, partition)
+    path.parent.mkdir(exist_ok=True)
+    np.save(path, known)
+
+
+def known_before(model_dir: Path, entity: str, partition: int) -> NDArray[np.bool_]:
+    """What was kept, (n,). Raises OSError where nothing was."""
+    found: NDArray[np.bool_] = np.load(_path(model_dir, entity, partition), allow_pickle=False)
+    return found
+
+
+def trained_rows(graph_dir: Path, model_dir: Path, graph: Graph, kind: EntityType, partition: int) -> NDArray[np.bool_]:
+    """Whose vectors in a model mean something, (n,): a training edge told where they belong, of its own graph or of the
+    model that it began from. What the others have are random values, moved away from others as negatives."""
+    found = have_edges(graph_dir, graph, kind, partition)
+    if _path(model_dir, kind.name, partition).exists():
+        found |= known_before(model_dir, kind.name, partition)
+    return found
+
+
+def _path(model_dir: Path, entity: str, partition: int) -> Path:
+    return model_dir / "known" / f"{entity}_{partition}.npy"
 
 
 def _ids(directory: Path, kind: EntityType) -> pa.LargeStringArray:

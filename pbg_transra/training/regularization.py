@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from artifacts.graph import Bucket, EntityType, Graph, Side
-from pbg_transra.training.degrees import training_degrees
+from pbg_transra.degrees import training_degrees
 
 
 class DegreeDecays:

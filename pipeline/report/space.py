@@ -59,15 +59,15 @@ def _drawn(export: Embeddings) -> dict[str, Rows]:
     total = sum(export.count(name) for name in types)
     found = {}
     for name in types:
-        count = export.count(name)
-        wanted = min(count, max(LEAST_OF_TYPE, MOST_POINTS * count // total))
-        found[name] = np.sort(random.choice(count, wanted, replace=False))
+        trained = np.flatnonzero(export.trained(name))
+        wanted = min(len(trained), max(LEAST_OF_TYPE, MOST_POINTS * export.count(name) // total))
+        found[name] = np.sort(random.choice(trained, wanted, replace=False))
     return found
 
 
 def largest_types(export: Embeddings) -> list[str]:
     """The types with the most entities, as many as have colours of their own."""
-    found = (name for name in export.types if export.count(name))
+    found = (name for name in export.types if export.trained(name).any())
     return sorted(found, key=lambda name: -export.count(name))[:MOST_TYPES]
 
 
@@ -134,13 +134,14 @@ def drawn_examples(export: Embeddings) -> list[Example]:
 
 def _chosen(export: Embeddings, name: str, count: int) -> tuple[Rows, list[int | None]]:
     """Half of them with the most edges, the rest at random."""
-    degrees, every = export.degrees(name), export.count(name)
-    drawn = np.random.default_rng(0).choice(every, min(every, 2 * count), replace=False)
+    degrees, every, trained = export.degrees(name), export.count(name), np.flatnonzero(export.trained(name))
+    drawn = np.random.default_rng(0).choice(trained, min(len(trained), 2 * count), replace=False)
     if degrees is None:
-        return drawn[:count], [None] * min(count, every)
+        return drawn[:count], [None] * min(count, len(trained))
     step = max(1, every // MOST_DEGREES)
     top = step * np.argsort(-degree_sums(degrees, step), kind="stable")[: count // 2]
-    rows = np.concatenate([top, drawn[~np.isin(drawn, top)]])[: min(count, every)]
+    top = top[np.isin(top, trained)]
+    rows = np.concatenate([top, drawn[~np.isin(drawn, top)]])[: min(count, len(trained))]
     return rows, [int(total) for total in degree_sums(degrees[rows])]
 
 

@@ -17,7 +17,7 @@ from pipeline.stages.stage import Stage
 
 
 class Export(Stage):
-    name, version, upstream = "export", 3, "train"
+    name, version, upstream = "export", 4, "train"
     reads: ClassVar = {"partition": ("graph.json", "edges/train/", "entities/"), "train": ("",)}
 
     def applies(self, context: Context) -> bool:
@@ -71,7 +71,10 @@ class Export(Stage):
         return int(metrics["entities"])
 
     def summary(self, metrics: dict[str, Any]) -> str:
-        return f"{metrics['entities']:,} vectors, {metrics['bytes'] / 1e6:.1f} MB{kept(metrics['stability'])}"
+        untrained = metrics["untrained"]
+        without = f", {untrained:,} entities without a training edge have none" if untrained else ""
+        vectors = f"{metrics['entities'] - untrained:,} vectors{without}"
+        return f"{vectors}, {metrics['bytes'] / 1e6:.1f} MB{kept(metrics['stability'])}"
 
 
 def stability(context: Context, run: Run, partial: Path) -> dict[str, Any] | None:

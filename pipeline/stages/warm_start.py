@@ -54,8 +54,8 @@ def published_model(context: Context, run: Run) -> "PublishedModel | None":
 
 
 def require_model_intact(context: Context, published: "PublishedModel") -> None:
-    """Raises DataError when the model to begin from, or the ids of its graph, are not what its run's records say."""
+    """Raises DataError when the model to begin from, or its graph, are not what its run's records say."""
     run = Run(context.workspace.path / published.run)
     way_out = "begin cold once with --set model.warm_start=null"
-    for stage, prefixes in (("partition", ("graph.json", "entities/")), ("train", ("",))):
+    for stage, prefixes in (("partition", ("graph.json", "entities/", "edges/train/")), ("train", ("",))):
         require_intact(run.directory(stage), (run.record(stage) or {})["outputs"], prefixes, way_out)

@@ -32,7 +32,10 @@ class IdsConfig(Section):
     dim: int = Field(16, gt=0, le=1 << 16, description="Length of an id's embedding.")
     lr: float = Field(0.03, gt=0, le=1e3, description="First learning rate of its row-wise Adagrad.")
     dropout: float = Field(
-        0.0, ge=0, lt=1, description="Share of ids that a step hides, where many of those to come will be new."
+        0.0,
+        ge=0,
+        lt=1,
+        description="Share of ids that a step hides, their graph vectors too, where many of those to come will be new.",
     )
 
 

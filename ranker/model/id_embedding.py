@@ -14,7 +14,6 @@ class IdEmbedding(nn.Module):
     """Ids of all slots in one table; slots of one entity type share their ids' embeddings.
 
     Shapes: hashes (B, T) int64 with 0 for no id -> (B, S, D), one embedding per slot; a list is the mean of its ids.
-    In training `dropout` of them are zero, so that what follows also learns to do without (DropoutNet, NIPS 2017).
 
     >>> ids = IdEmbedding(config.ids, Layout.of(config))
     >>> ids(batch.hashes)
@@ -25,7 +24,7 @@ class IdEmbedding(nn.Module):
 
     def __init__(self, config: IdsConfig, layout: Layout) -> None:
         super().__init__()
-        self.rows, self.dim, self.dropout = config.rows, config.dim, config.dropout
+        self.rows, self.dim = config.rows, config.dim
         self.layout = layout
         self.table = nn.Parameter(INIT_SCALE * torch.randn(config.rows, config.dim))
         self.register_buffer("salts", torch.tensor(salts_of(layout)), persistent=False)
@@ -36,7 +35,4 @@ class IdEmbedding(nn.Module):
         return table_rows(hashes ^ self.salts, self.multipliers, self.rows)
 
     def forward(self, hashes: Tensor) -> Tensor:
-        means = id_means(self.table, hashes, self.salts, self.multipliers, self.layout)
-        if self.training and self.dropout:
-            means = means * (torch.rand(means.shape[:2], device=means.device) >= self.dropout).unsqueeze(-1)
-        return means
+        return id_means(self.table, hashes, self.salts, self.multipliers, self.layout)

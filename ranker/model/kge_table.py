@@ -68,4 +68,5 @@ def _scale(vectors: np.ndarray) -> float:
     """What brings the components of a type's vectors (N, D) to a root mean square of 1."""
     step = max(len(vectors) // NORM_SAMPLE, 1)
     sample = np.asarray(vectors[::step], np.float32)
+    sample = sample[sample.any(axis=1)]  # zeros are of entities that were never trained
     return float(1 / max(np.sqrt(np.square(sample).mean()), 1e-12)) if len(sample) else 1.0

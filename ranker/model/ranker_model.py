@@ -1,5 +1,7 @@
 """One arm: what it sees, put together in front of the backbone."""
 
+from dataclasses import replace
+
 import torch
 from torch import Tensor, nn
 
@@ -17,6 +19,24 @@ from ranker.model.kge_attention import KgeAttention
 from ranker.model.kge_table import KgeTable
 from ranker.model.list_facts import ListFacts
 from ranker.model.tabular import Tabular
+
+
+class Hiding:
+    """In training hides the entities of a share of the slots, ID embeddings and graph vectors alike, as those of an
+    entity that is new will be missing: what follows also learns to do without (DropoutNet, NIPS 2017)."""
+
+    def __init__(self, layout: Layout, share: float) -> None:
+        self.slots, self.share = len(layout.slots), share
+        self.slot_of = torch.repeat_interleave(torch.tensor([slot.width for slot in layout.slots]))
+
+    def __call__(self, batch: Batch) -> Tensor | None:
+        """Which slots of each row are hidden, (B, S) bool; None where none ever is."""
+        return torch.rand(len(batch), self.slots, device=batch.rows.device) < self.share if self.share else None
+
+    def without(self, batch: Batch, hidden: Tensor) -> Batch:
+        """The same rows without the vectors of what is `hidden` (B, S)."""
+        of_tokens = hidden[:, self.slot_of.to(hidden.device)]
+        return replace(batch, rows=batch.rows.masked_fill(of_tokens, -1))
 
 
 class KgeConcat(nn.Module):
@@ -42,6 +62,7 @@ class RankerModel(nn.Module):
     def __init__(self, config: RankerConfig, arm: ArmConfig, summary: Summary, export: Embeddings | None) -> None:
         super().__init__()
         layout = Layout.of(config)
+        self.hiding = Hiding(layout, config.ids.dropout)
         self.tabular = Tabular(summary.vocabularies, summary.missing)
         self.ids = IdEmbedding(config.ids, layout) if arm.ids else None
         self.attention: KgeAttention | None = None
@@ -69,8 +90,12 @@ class RankerModel(nn.Module):
         self.heads = Heads(width, matches, base_rates(config, summary), config.heads, config.backbone)
 
     def forward(self, batch: Batch) -> dict[str, Tensor]:
+        hidden = self.hiding(batch) if self.training else None
+        batch = batch if hidden is None else self.hiding.without(batch, hidden)
         context = self.context(batch)
         ids = None if self.ids is None else self.ids(batch.hashes)
+        if ids is not None and hidden is not None:
+            ids = ids * ~hidden.unsqueeze(-1)
         parts = [context] + ([] if ids is None else [ids.flatten(1)])
         if self.concat is not None:
             parts.append(self.concat(batch))

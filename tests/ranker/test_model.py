@@ -1,11 +1,13 @@
 """The parts of the model: gradients, hashing, tables, attention, and the losses against closed forms."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from torch import Tensor
 from torch.nn import functional as F
 
 from artifacts.embeddings import Embeddings
@@ -24,7 +26,7 @@ from ranker.model.attention import ListAttention
 from ranker.model.dropout import Dropout
 from ranker.model.id_embedding import IdEmbedding
 from ranker.model.kge_table import KgeTable
-from ranker.model.ranker_model import RankerModel
+from ranker.model.ranker_model import Hiding, RankerModel
 from ranker.model.tabular import KNOTS, RAMPS, Tabular
 from ranker.training import distributed
 from ranker.training.losses import losses
@@ -184,12 +186,41 @@ def test_a_bag_is_the_mean_of_its_ids() -> None:
     assert (found[1] == 0).all() and found.shape == (2, 4, 4)
 
 
-def test_dropout_hides_ids_in_training_only() -> None:
-    table, hashes = ids(dropout=0.3), torch.arange(1, 4001).unsqueeze(1).expand(-1, Layout.of(config()).width)
+def test_a_step_hides_its_share_of_the_entities(train: Split) -> None:
+    layout, batch = Layout.of(config()), Batch.of(train.read(0, 1500), 0)
+    hiding = Hiding(layout, 0.3)
     torch.manual_seed(0)
-    hidden = (table.train()(hashes) == 0).all(dim=2)
+    hidden = hiding(batch)
+    assert hidden is not None and Hiding(layout, 0.0)(batch) is None
     assert 0.28 < hidden.float().mean() < 0.32 and 0.05 < (hidden[:, 0] & hidden[:, 1]).float().mean() < 0.13
-    assert not (table.eval()(hashes) == 0).all(dim=2).any()
+    rows = hiding.without(batch, hidden).rows
+    for place, slot in enumerate(layout.slots):
+        assert (rows[hidden[:, place], slot.tokens] == -1).all()
+        kept = ~hidden[:, place]
+        assert torch.equal(rows[kept, slot.tokens], batch.rows[kept, slot.tokens])
+
+
+@pytest.mark.parametrize("arm", ["attention", "id_concat", "init_finetune"])
+def test_what_is_hidden_says_nothing_in_training_only(
+    summary: Summary, export: Embeddings, train: Split, arm: str
+) -> None:
+    """Neither by its ID embedding nor by its graph vector, nor by how often the graph has seen it."""
+    batch = Batch.of(train.read(0, 256), 0)
+    other = replace(batch, rows=batch.rows.flip(0))
+
+    def logits(model: RankerModel, of: Batch) -> Tensor:
+        torch.manual_seed(0)
+        return torch.stack(list(model(of).values()))
+
+    model = build(summary, export, arm, ids={**config().ids.model_dump(), "dropout": 0.5})
+    model.hiding.share = 1.0
+    before = logits(model.train(), batch)
+    assert torch.equal(logits(model, other), before)
+    if model.ids is not None:
+        with torch.no_grad():
+            model.ids.table += 1
+        assert torch.equal(logits(model, batch), before)
+    assert not torch.equal(logits(model.eval(), other), logits(model, batch))
 
 
 @pytest.mark.parametrize("share", [0.0, 0.1, 0.5, 0.99])

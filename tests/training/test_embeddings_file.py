@@ -129,7 +129,7 @@ def test_arrays_are_mapped_not_read(tmp_path: Path) -> None:
     vectors = file.vectors("user")
     assert isinstance(vectors, np.memmap) and isinstance(vectors.base, np.memmap)
     assert not vectors.flags.writeable and vectors.flags.aligned
-    with h5py.File(file.path, "r+") as raw:
+    with h5py.File(file.path, "r+", locking=False) as raw:  # readers hold what they have mapped
         raw["entities/user/vectors"][1] = 7
     assert vectors[1].tolist() == [7, 7, 7]
 
@@ -171,6 +171,7 @@ def test_degrees_are_read_back_and_must_fit(tmp_path: Path) -> None:
     found = Embeddings(path)
     assert found.degree_names("user") == ("click:lhs", "save:lhs")
     np.testing.assert_array_equal(found.degrees("user"), degrees)
+    del found  # readers hold what they have mapped
     with h5py.File(path, "r+") as file:
         file["entities/user/degrees"].attrs["names"] = '["click:lhs"]'
     with pytest.raises(DataError, match="its degrees do not fit its vectors"):

@@ -26,12 +26,14 @@ from pbg_transra.export.export import export_embeddings
 from pbg_transra.pbg.checkpoint import Checkpoint
 from pbg_transra.pbg.operators import TiedOperator
 from pbg_transra.reports import ExportReport
+from pbg_transra.start.known import keep_known
 
 D = 4
 IDS = {"user": [["u0", "tab\there", "🙂"], ["u3", "back\\slash"]], "pin": [["p0", "", "p2", "p3"]]}
 EDGES = {"train": 1, "valid": 0, "test": 0}
 # Of each bucket, training edges (relation, lhs, rhs).
 TRAIN = {(0, 0): [(0, 0, 1), (0, 0, 1), (1, 0, 3), (1, 2, 3)], (1, 0): [(0, 1, 1)]}
+TRAINED = {"user": [[True, False, True], [False, True]], "pin": [[False, True, False, True]]}  # by TRAIN
 MODEL = ModelConfig(operator="transra", anchors=("click",), dimension=D)
 ATTRIBUTES = {"config_hash": "h", "run_id": "r", "metrics": {}}
 
@@ -88,6 +90,19 @@ def random_vectors() -> dict[str, list[NDArray[Any]]]:
     return {name: [rng.normal(size=(len(p), D)).astype(np.float32) for p in parts] for name, parts in IDS.items()}
 
 
+def exported(vectors: dict[str, list[NDArray[Any]]]) -> dict[str, NDArray[Any]]:
+    """What the file holds, by type: zeros of entities without a training edge."""
+    return {
+        name: np.concatenate(parts) * np.concatenate(TRAINED[name])[:, None].astype(np.float32)
+        for name, parts in vectors.items()
+    }
+
+
+def ids_of(name: str) -> list[str]:
+    """Of a type's trained entities, in row order."""
+    return [id for id, known in zip(sum(IDS[name], []), sum(TRAINED[name], []), strict=True) if known]
+
+
 def run(tmp_path: Path, export: ExportConfig | None = None, model: ModelConfig = MODEL) -> ExportReport:
     (tmp_path / "out").mkdir()
     paths = (tmp_path / "graph", tmp_path / "model", tmp_path / "out")
@@ -111,8 +126,8 @@ def test_rows_follow_partition_and_offset(
     file = Embeddings(tmp_path / "out" / "embeddings.h5")
     for name, parts in IDS.items():
         assert file.ids(name).to_pylist() == sum(parts, [])
-        np.testing.assert_array_equal(file.vectors(name), np.concatenate(vectors[name]))
-    assert report == ExportReport(9, (tmp_path / "out" / "embeddings.h5").stat().st_size)
+        np.testing.assert_array_equal(file.vectors(name), exported(vectors)[name])
+    assert report == ExportReport(9, 4, (tmp_path / "out" / "embeddings.h5").stat().st_size)
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["embeddings.h5"]
 
 
@@ -120,7 +135,7 @@ def test_rows_follow_partition_and_offset(
 def test_degrees_count_training_edges_by_relation_and_side(
     tmp_path: Path, vectors: dict[str, list[NDArray[Any]]], monkeypatch: pytest.MonkeyPatch, chunk: int
 ) -> None:
-    monkeypatch.setattr("pbg_transra.training.degrees.CHUNK", chunk)
+    monkeypatch.setattr("pbg_transra.degrees.CHUNK", chunk)
     run(tmp_path)
     found = Embeddings(tmp_path / "out/embeddings.h5")
     assert found.degree_names("user") == ("click:lhs", "sa\tve:lhs")
@@ -138,7 +153,7 @@ def test_an_export_can_leave_degrees_out(tmp_path: Path, vectors: dict[str, list
 def test_a_type_in_many_relations_has_a_degree_for_each_side(
     tmp_path: Path, vectors: dict[str, list[NDArray[Any]]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("pbg_transra.training.degrees.MOST", 1)
+    monkeypatch.setattr("pbg_transra.degrees.MOST", 1)
     run(tmp_path)
     found = Embeddings(tmp_path / "out/embeddings.h5")
     assert found.degree_names("user") == ("lhs",) and found.degree_names("pin") == ("rhs",)
@@ -161,19 +176,19 @@ def test_relations_come_out_as_matrices(tmp_path: Path) -> None:
 @pytest.mark.parametrize("dtype", ["float32", "float16"])
 def test_parquet_and_tsv_say_the_same(tmp_path: Path, vectors: dict[str, list[NDArray[Any]]], dtype: Any) -> None:
     run(tmp_path, ExportConfig(formats=("hdf5", "parquet", "tsv"), dtype=dtype))
-    expected = {name: np.concatenate(parts).astype(dtype) for name, parts in vectors.items()}
+    expected = {name: values.astype(dtype) for name, values in exported(vectors).items()}
     for name, values in expected.items():
         table = pq.read_table(tmp_path / "out" / f"{name}.parquet")
-        assert table["id"].to_pylist() == sum(IDS[name], [])
-        np.testing.assert_array_equal(np.array(table["vector"].to_pylist(), dtype), values)
+        assert table["id"].to_pylist() == ids_of(name), "who was never trained has no row"
+        of_trained = values[np.concatenate(TRAINED[name])]
+        np.testing.assert_array_equal(np.array(table["vector"].to_pylist(), dtype), of_trained)
         np.testing.assert_array_equal(Embeddings(tmp_path / "out" / "embeddings.h5").vectors(name), values)
         assert str(table.schema.field("event_timestamp").type) == "timestamp[us, tz=UTC]"
     with (tmp_path / "out" / "entities.tsv").open(newline="") as file:
         lines = list(csv.reader(file, delimiter="\t", quoting=csv.QUOTE_NONE))
-    assert [line[0] for line in lines] == ["u0", "tab\\there", "🙂", "u3", "back\\\\slash", "p0", "", "p2", "p3"]
-    np.testing.assert_allclose(
-        np.array([line[1:] for line in lines], float), np.concatenate([*expected.values()]).astype(float), atol=1e-9
-    )
+    assert [line[0] for line in lines] == ["u0", "🙂", "back\\\\slash", "", "p3"]
+    every = np.concatenate([values[np.concatenate(TRAINED[name])] for name, values in expected.items()]).astype(float)
+    np.testing.assert_allclose(np.array([line[1:] for line in lines], float), every, atol=1e-9)
     relations = [line.split("\t") for line in (tmp_path / "out" / "relations.tsv").read_text().splitlines()]
     keys = [("click", "rhs", "transra_anchor", "translation", "4"), ("sa\\tve", "rhs", "transra", "projection", "16")]
     assert [tuple(line[:5]) for line in relations[:2]] == keys
@@ -230,18 +245,46 @@ def test_neighbors_are_those_of_brute_force(
     tmp_path: Path, vectors: dict[str, list[NDArray[Any]]], similarity: Any, to_type: str
 ) -> None:
     run(tmp_path, model=MODEL.model_copy(update={"similarity": similarity}))
-    query, others = vectors["user"][1][0].astype(float), np.concatenate(vectors[to_type]).astype(float)
+    query, others = vectors["user"][1][1].astype(float), exported(vectors)[to_type].astype(float)
     scores = {
-        "cos": others @ query / np.linalg.norm(others, axis=1) / np.linalg.norm(query),
+        "cos": others @ query / np.maximum(np.linalg.norm(others, axis=1), 1e-9) / np.linalg.norm(query),
         "dot": others @ query,
         "l2": -np.linalg.norm(others - query, axis=1),
         "squared_l2": -(np.linalg.norm(others - query, axis=1) ** 2),
     }[similarity]
     ids = sum(IDS[to_type], [])
-    expected = sorted(((ids[row], scores[row]) for row in range(len(ids)) if ids[row] != "u3"), key=lambda n: -n[1])
-    found = neighbors(Embeddings(tmp_path / "out" / "embeddings.h5"), "user", "u3", 3, to_type)
+    own, known = "back\\slash", sum(TRAINED[to_type], [])
+    allowed = [row for row in range(len(ids)) if known[row] and ids[row] != own]
+    expected = sorted(((ids[row], scores[row]) for row in allowed), key=lambda n: -n[1])
+    found = neighbors(Embeddings(tmp_path / "out" / "embeddings.h5"), "user", own, 3, to_type)
     assert [neighbor.id for neighbor in found] == [id for id, _ in expected[:3]]
     np.testing.assert_allclose([neighbor.similarity for neighbor in found], [s for _, s in expected[:3]], rtol=1e-4)
+
+
+@pytest.mark.parametrize("degrees", [True, False])
+def test_who_was_never_trained_has_no_vector(
+    tmp_path: Path, vectors: dict[str, list[NDArray[Any]]], degrees: bool
+) -> None:
+    """Random values are not to be mistaken for what a graph says: unknown by id, and nobody's neighbour."""
+    run(tmp_path, ExportConfig(degrees=degrees))
+    file = Embeddings(tmp_path / "out" / "embeddings.h5")
+    for name in IDS:
+        known = np.concatenate(TRAINED[name])
+        np.testing.assert_array_equal(file.trained(name), known)
+        np.testing.assert_array_equal(file.rows(name, file.ids(name)) >= 0, known)
+        near = {one.id for one in file.neighbors("user", ["u0"], k=9, to=name)[0]}
+        assert near == set(ids_of(name)) - {"u0"}
+    with pytest.raises(DataError, match="entity type 'user' has no training edge, so no vector, of id 'u3'"):
+        file.neighbors("user", ["u3"])
+
+
+def test_who_was_known_before_keeps_a_vector_without_an_edge(
+    tmp_path: Path, vectors: dict[str, list[NDArray[Any]]]
+) -> None:
+    keep_known(tmp_path / "model", "user", 1, np.array([True, False]))
+    assert run(tmp_path).untrained == 3
+    file = Embeddings(tmp_path / "out" / "embeddings.h5")
+    np.testing.assert_array_equal(file.vectors("user")[file.rows("user", ["u3"])[0]], vectors["user"][1][0])
 
 
 def test_neighbors_of_unknown_names(tmp_path: Path, vectors: dict[str, list[NDArray[Any]]]) -> None:

@@ -1,9 +1,11 @@
 """`model.warm_start`: what a training takes over from a published run, by id, and where new entities begin."""
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import h5py
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
@@ -11,12 +13,13 @@ import torch
 from torchbiggraph.checkpoint_manager import CheckpointManager
 
 from artifacts.errors import ConfigError
-from artifacts.graph import Graph, ids_path, load_graph
+from artifacts.graph import Graph, edge_path, ids_path, load_graph
 from pbg_transra.config import EvaluateConfig, ModelConfig
 from pbg_transra.evaluation.report import evaluate
 from pbg_transra.pbg.checkpoint import Checkpoint, as_matrices
 from pbg_transra.start.first_values import DIRECTORY
 from pbg_transra.start.from_run import SUMS_KEPT, adopt_run
+from pbg_transra.start.known import keep_known
 from pbg_transra.start.published import PublishedModel
 from pbg_transra.training.train import train
 from tests.worlds.small_graphs import Triples, write_graph
@@ -107,6 +110,25 @@ def test_what_is_known_is_found_by_id(yesterday: PublishedModel, today: Path, tm
     for id, (vector, total) in before.items():
         np.testing.assert_array_equal(start[id][0], vector)
         assert start[id][1] == pytest.approx(SUMS_KEPT * total)
+
+
+def test_who_was_never_trained_is_new(yesterday: PublishedModel, today: Path, tmp_path: Path) -> None:
+    """Random values are not taken over for what they are not, unless that training had taken them over itself."""
+    shutil.copytree(yesterday.graph_dir, before := tmp_path / "before")
+    for path in edge_path(before, "train").glob("edges_0_*.h5"):
+        with h5py.File(path, "r+") as file:
+            kept = file["lhs"][...] != 0
+            for name in list(file):
+                values = file[name][...]
+                del file[name]
+                file[name] = values[kept]
+    shutil.copytree(yesterday.model_dir, model := tmp_path / "model")
+    published = PublishedModel("r1", before, model, CONFIG)
+    assert adopt_run(published, today, WARM, tmp_path / "one").known == 47 + PINS
+    for kind, count in (("user", 24), ("pin", PINS // 2)):
+        for partition in range(2):
+            keep_known(model, kind, partition, np.ones(count, bool))
+    assert adopt_run(published, today, WARM, tmp_path / "other").known == 48 + PINS
 
 
 @pytest.mark.parametrize(("partitions", "shuffled"), [(1, None), (4, 6)])

@@ -1,5 +1,6 @@
 """How often an entity occurs in training, by relation and side: what vectors of one length cannot say."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -27,8 +28,25 @@ def training_degrees(graph_dir: Path, graph: Graph, kind: EntityType, partition:
     """
     names = degree_names(graph, kind)
     degrees = np.zeros((kind.counts[partition], len(names)), np.int32)
+    for rows, at in _ends(graph_dir, graph, kind, partition):
+        np.add.at(degrees.reshape(-1), rows * len(names) + at, np.int32(1))
+    return degrees
+
+
+def have_edges(graph_dir: Path, graph: Graph, kind: EntityType, partition: int) -> NDArray[np.bool_]:
+    """Which entities of a partition have a training edge, (N,). Reads what `training_degrees` does."""
+    found = np.zeros(kind.counts[partition], bool)
+    for rows, _ in _ends(graph_dir, graph, kind, partition):
+        found[rows] = True
+    return found
+
+
+def _ends(
+    graph_dir: Path, graph: Graph, kind: EntityType, partition: int
+) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]]:
+    """Yields the ends of training edges in a partition: offsets, and the columns that count them, (E,) each."""
     for side in Side:
-        columns = _columns(graph, kind, side, names)
+        columns = _columns(graph, kind, side, degree_names(graph, kind))
         if (columns < 0).all():
             continue
         for bucket in (bucket for bucket in graph.buckets() if side.pick(*bucket) == partition):
@@ -36,8 +54,7 @@ def training_degrees(graph_dir: Path, graph: Graph, kind: EntityType, partition:
                 for start in range(0, len(file), CHUNK):
                     at = columns[file.column("rel", start, start + CHUNK)]
                     rows = file.column(side, start, start + CHUNK)
-                    np.add.at(degrees.reshape(-1), (rows * len(names) + at)[at >= 0], np.int32(1))
-    return degrees
+                    yield rows[at >= 0], at[at >= 0]
 
 
 def _columns(graph: Graph, kind: EntityType, side: Side, names: tuple[str, ...]) -> NDArray[np.int64]:
