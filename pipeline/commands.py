@@ -79,7 +79,7 @@ def check_stages(context: Any, names: list[str]) -> None:
 
 
 def run_stages(options: argparse.Namespace) -> dict[str, Any]:
-    from pipeline.report.view import refresh_report
+    from pipeline.report.view import follow
     from pipeline.running.following import follow_training
     from pipeline.running.reporting import reported
     from pipeline.running.runner import bring_up_to_date
@@ -112,9 +112,9 @@ def run_stages(options: argparse.Namespace) -> dict[str, Any]:
                 outcomes = [bring_up_to_date(context, name) for name in asked]
             except DataError:
                 if not options.stages and (rejected := newest_rejected(context)):
-                    refresh_report(context, rejected)  # which says why
+                    follow(context, rejected)  # which says why
                 raise
-            report = None if options.stages else refresh_report(context, outcomes[-1].run)
+            report = None if options.stages else follow(context, outcomes[-1].run)
     made = {outcome.stage: {"made": outcome.made, "metrics": outcome.metrics} for outcome in outcomes}
     return {"run": outcomes[-1].run.id, "stages": made, **({"report": str(report)} if report else {})}
 
@@ -211,6 +211,7 @@ def roll_back(options: argparse.Namespace) -> dict[str, Any]:
 
 def move_latest(options: argparse.Namespace, move: Callable[[Any], Any]) -> dict[str, Any]:
     """Moves `latest` to the run that `move` returns, under the lock."""
+    from pipeline.report.view import follow_all
     from pipeline.running.publication import settled
     from pipeline.running.store import follow_latest
     from pipeline.workspace.lock import locked
@@ -227,6 +228,7 @@ def move_latest(options: argparse.Namespace, move: Callable[[Any], Any]) -> dict
         run = move(context)
         follow_latest(context)
         settled(context)
+        follow_all(context, (run, before))
     context.console.say(f"{options.command}: latest is {run.id}, it was {before.id if before else 'none'}")
     return {"latest": run.id, "latest_before": before.id if before else None}
 

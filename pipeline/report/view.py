@@ -1,11 +1,15 @@
 """The page as a view of a run's records, like manifest.json and metrics.json: made anew where they have changed."""
 
+from collections.abc import Iterable
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from artifacts.errors import ConfigError
+from artifacts.interrupts import asked
 from artifacts.publish import write_text
+from pipeline.output.exit_codes import failure_of
+from pipeline.output.log import logged, logger
 from pipeline.workspace.context import Context
 from pipeline.workspace.fingerprint import digest_of
 from pipeline.workspace.workspace import DIRECTORIES, Run, Workspace
@@ -34,6 +38,33 @@ def refresh_report(context: Context, run: Run) -> Path | None:
     write_text(path, page(Facts(context.workspace, run), digest))
     context.console.say(f"report: {path}")
     return path
+
+
+def follow(context: Context, run: Run) -> Path | None:
+    """`refresh_report` once the command has done its work: a page that cannot be made is a warning, and no exit code.
+
+    What is published is published, and whoever waits for it must not be told otherwise.
+    """
+    try:
+        return refresh_report(context, run)
+    except Exception as error:
+        if asked():
+            raise
+        with logged(run.path / "log.jsonl", run=run.id, stage="report"):
+            logger.error("report failed: %s", error, exc_info=True)
+        latest, again = context.workspace.latest, context.command("report", "--run", run.id)
+        context.console.warn(
+            f"report: not made ({failure_of(error).lines[0]}); all else is done, latest is "
+            f"{latest.id if latest else 'none'}; `{again}` makes it"
+        )
+        return None
+
+
+def follow_all(context: Context, runs: Iterable[Run | None]) -> None:
+    """`follow`, of those of the runs that are there and have a page: where `latest` was moved, theirs say so."""
+    for run in runs:
+        if run is not None and (run.path / REPORT).is_file():
+            follow(context, run)
 
 
 def require_library() -> None:

@@ -1,5 +1,6 @@
 """The page of a run: made after each `run`, anew where the records have changed, and it says what is missing."""
 
+import errno
 import json
 import re
 from html.parser import HTMLParser
@@ -84,6 +85,56 @@ def test_a_rejected_night_has_a_page_that_says_why(root: Path) -> None:
     page = (rejected.path / REPORT).read_text()
     assert '<p class="verdict rejected">' in page and "gate.edges" in page
     assert "Neighbours kept since" in section(page, "drift"), "and beside the published one"
+
+
+def broken(*arguments: object) -> str:
+    raise OSError(errno.ENOSPC, "No space left on device", "report.html")
+
+
+def test_a_page_that_cannot_be_made_takes_nothing_back(
+    root: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The run is published, the exit code says so, and one line says what is missing; a rejected one stays rejected."""
+    with monkeypatch.context() as patch:
+        patch.setattr("pipeline.report.page.page", broken)
+        assert transra(root, "run", "--quiet") == 0
+        (line,) = capsys.readouterr().err.splitlines()
+        first = latest_of(root)
+        assert line.startswith("transra: warning: report: not made (") and "No space left on device" in line
+        assert (
+            f"all else is done, latest is {first.id}; `transra report " in line and not (first.path / REPORT).exists()
+        )
+        assert '"message": "report failed' in (first.path / "log.jsonl").read_text()
+        assert transra(root, "run", "--json") == 0
+        assert "report" not in json.loads(capsys.readouterr().out)
+        assert transra(root, "report") == 73, "who asks for the page alone is told that it is not there"
+        write_world(root, seed=1, gate={"edges": 1e-9})
+        capsys.readouterr()
+        assert transra(root, "run") == 65
+        warning, reason = capsys.readouterr().err.splitlines()
+        assert "warning: report: not made" in warning and "is rejected, latest stays" in reason
+    assert transra(root, "report") == 0 and (first.path / REPORT).exists()
+
+
+def test_pages_follow_promotions_and_rollbacks(
+    root: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of both runs, and without them the run is published all the same."""
+    assert transra(root, "run") == 0
+    first = latest_of(root)
+    write_world(root, seed=1)
+    assert transra(root, "run") == 0
+    second = latest_of(root)
+    assert transra(root, "rollback") == 0
+    assert "rolled back to" in (second.path / REPORT).read_text() and latest_of(root) == first
+    assert '<p class="verdict published">' in (first.path / REPORT).read_text()
+    assert transra(root, "promote", second.id) == 0
+    assert '<p class="verdict published">' in (second.path / REPORT).read_text()
+    assert '<p class="verdict published">' not in (first.path / REPORT).read_text()
+    capsys.readouterr()
+    monkeypatch.setattr("pipeline.report.page.page", broken)
+    assert transra(root, "rollback", "--quiet") == 0 and latest_of(root) == first
+    assert all("warning: report: not made" in line for line in capsys.readouterr().err.splitlines())
 
 
 def test_what_is_missing_is_said_and_not_drawn(root: Path) -> None:
