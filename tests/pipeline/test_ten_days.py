@@ -3,8 +3,6 @@
 import json
 import os
 import signal
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -14,19 +12,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from artifacts.embeddings import Embeddings
-from tests.worlds.night_world import latest_of, transra, workspace_of, write_config, write_day
+from tests.worlds.night_world import killed_in_training, latest_of, transra, workspace_of, write_config, write_day
 
-REPOSITORY = Path(__file__).resolve().parents[2]
 MODEL = {"operator": "transra", "anchors": ["click"], "warm_start": "latest", "max_drift": 0.5, "epochs": 2}
 SECTIONS = {"gate": {"edges": 1.5, "mrr": 0.9, "cosine": 0.5, "relations": 1.5}, "keep": {"runs": 3, "rejected": 1}}
-KILLED = (
-    "import os, signal, sys; from pbg_transra.training import loop; from pipeline.cli import main;"
-    "commit = loop.Loop._commit_pass\n"
-    "def killed(self, done):\n"
-    "    if self.files.passes == 1: os.kill(os.getpid(), signal.SIGKILL)\n"
-    "    commit(self, done)\n"
-    "loop.Loop._commit_pass = killed; sys.exit(main(sys.argv[1:]))"
-)
 
 
 class Days:
@@ -68,70 +57,17 @@ def cosine(one: np.ndarray, other: np.ndarray) -> float:
 
 
 def test_ten_days(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    days, root = Days(tmp_path, capsys), tmp_path
-
-    write_day(root, 1)
-    assert "begins cold" in days.night()
-
-    for day in (2, 3):  # new users every day: they have a vector before the night, and stay near it
-        before = days.vectors()
-        write_day(root, day)
-        new = days.inferred(day)
-        said, after = days.night(), days.vectors()
-        assert "entities known" in said
-        assert before.keys() < after.keys() and new.keys() == after.keys() - before.keys()
-        drift = [np.linalg.norm(after[id] - v) / np.linalg.norm(v) for id, v in before.items()]
-        assert max(drift) <= 0.5001, "known vectors stay within the bound"
-        assert np.mean([cosine(after[id], v) for id, v in new.items()]) > 0.5
-
-    third = latest_of(root)
-    write_day(root, 4, clicks=4000)  # a bad day: ten times the clicks
-    assert "expected within 1.5 of them (gate.edges)" in days.night(65)
-    assert days.night(65) and latest_of(root) == third, "cron repeats it: the same answer, and nothing is trained"
-    write_day(root, 4)  # mended
-    assert "begins from run " + third.id in days.night()
-
-    fourth = latest_of(root)
-    write_day(root, 5)
-    environment = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
-    words = [sys.executable, "-c", KILLED, "run", str(root / "c.json"), "--root", str(root)]
-    assert subprocess.run(words, env=environment, capture_output=True).returncode == -signal.SIGKILL
-    assert latest_of(root) == fourth
-    assert "begins from run" not in days.night(), "the same command resumes what was begun"
-    fifth = latest_of(root)
-    assert fifth != fourth
-
-    for path in (root / "log").iterdir():
-        os.utime(path)  # a backup was restored
-    assert "train: up to date" in days.night() and latest_of(root) == fifth
-
-    write_day(root, 6)
-    days.night()
-    sixth = latest_of(root)
-    assert transra(root, "rollback") == 0 and latest_of(root) == fifth
-    assert "rolled back to" in days.night(65) and latest_of(root) == fifth
-
-    write_day(root, 7)
-    assert f"begins from run {fifth.id}" in days.night(), "not from the one that was rolled back"
-    assert sixth.rejection() is not None
-
-    write_day(root, 8)
-    days.night()
-    assert len(workspace_of(root).runs()) <= 4, "three published ones and a rejected one are kept"
-
-    write_day(root, 9)  # somebody leaves
-    gone = next(id for id in days.vectors() if id.startswith("u"))
-    pd.DataFrame({"type": ["user"], "id": [gone]}).to_csv(root / "gone.csv", index=False)
-    sources = {"log": {"path": "log/*.parquet"}, "gone": {"path": "gone.csv"}}
-    days.changed(sources=sources, forget={"source": "gone"})
-    days.night()
-    assert gone not in days.vectors()
-    assert transra(root, "purge") == 0
-    assert workspace_of(root).runs() == [latest_of(root)]
-
-    write_day(root, 10)
-    days.night()
-    assert gone not in days.vectors() and len(workspace_of(root).runs()) == 2
+    days = Days(tmp_path, capsys)
+    first_night(days)
+    for day in (2, 3):
+        new_users(days, day)
+    a_bad_day(days)
+    a_crash(days)
+    a_restored_backup(days)
+    a_rollback(days)
+    old_runs_go(days)
+    gone = somebody_leaves(days)
+    a_last_night(days, gone)
     assert days.actions() == [
         *["publish"] * 3,
         "reject",
@@ -139,3 +75,87 @@ def test_ten_days(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
         *["reject", "rollback"],
         *["publish"] * 4,
     ]
+
+
+def first_night(days: Days) -> None:
+    write_day(days.root, 1)
+    assert "begins cold" in days.night()
+
+
+def new_users(days: Days, day: int) -> None:
+    """They have a vector before the night, and stay near it."""
+    before = days.vectors()
+    write_day(days.root, day)
+    new = days.inferred(day)
+    said, after = days.night(), days.vectors()
+    assert "entities known" in said
+    assert before.keys() < after.keys() and new.keys() == after.keys() - before.keys()
+    drift = [np.linalg.norm(after[id] - v) / np.linalg.norm(v) for id, v in before.items()]
+    assert max(drift) <= 0.5001, "known vectors stay within the bound"
+    assert np.mean([cosine(after[id], v) for id, v in new.items()]) > 0.5
+
+
+def a_bad_day(days: Days) -> None:
+    """Ten times the clicks are rejected, until the log is mended."""
+    third = latest_of(days.root)
+    write_day(days.root, 4, clicks=4000)
+    assert "expected within 1.5 of them (gate.edges)" in days.night(65)
+    assert days.night(65) and latest_of(days.root) == third, "cron repeats it: the same answer, and nothing is trained"
+    write_day(days.root, 4)
+    assert "begins from run " + third.id in days.night()
+
+
+def a_crash(days: Days) -> None:
+    """The same command resumes what was begun."""
+    fourth = latest_of(days.root)
+    write_day(days.root, 5)
+    assert killed_in_training(days.root, "run") == -signal.SIGKILL
+    assert latest_of(days.root) == fourth
+    assert "begins from run" not in days.night()
+    assert latest_of(days.root) != fourth
+
+
+def a_restored_backup(days: Days) -> None:
+    fifth = latest_of(days.root)
+    for path in (days.root / "log").iterdir():
+        os.utime(path)
+    assert "train: up to date" in days.night() and latest_of(days.root) == fifth
+
+
+def a_rollback(days: Days) -> None:
+    """Cron does not publish again what was rolled back, and the next night does not begin from it."""
+    fifth = latest_of(days.root)
+    write_day(days.root, 6)
+    days.night()
+    sixth = latest_of(days.root)
+    assert transra(days.root, "rollback") == 0 and latest_of(days.root) == fifth
+    assert "rolled back to" in days.night(65) and latest_of(days.root) == fifth
+    write_day(days.root, 7)
+    assert f"begins from run {fifth.id}" in days.night()
+    assert sixth.rejection() is not None
+
+
+def old_runs_go(days: Days) -> None:
+    write_day(days.root, 8)
+    days.night()
+    assert len(workspace_of(days.root).runs()) <= 4, "three published ones and a rejected one are kept"
+
+
+def somebody_leaves(days: Days) -> str:
+    """Who is in no run after the night and a purge."""
+    write_day(days.root, 9)
+    gone = next(id for id in days.vectors() if id.startswith("u"))
+    pd.DataFrame({"type": ["user"], "id": [gone]}).to_csv(days.root / "gone.csv", index=False)
+    sources = {"log": {"path": "log/*.parquet"}, "gone": {"path": "gone.csv"}}
+    days.changed(sources=sources, forget={"source": "gone"})
+    days.night()
+    assert gone not in days.vectors()
+    assert transra(days.root, "purge") == 0
+    assert workspace_of(days.root).runs() == [latest_of(days.root)]
+    return gone
+
+
+def a_last_night(days: Days, gone: str) -> None:
+    write_day(days.root, 10)
+    days.night()
+    assert gone not in days.vectors() and len(workspace_of(days.root).runs()) == 2

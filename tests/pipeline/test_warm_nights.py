@@ -1,25 +1,14 @@
 """`model.warm_start` from night to night: what a training begins from, what is up to date, what is refused."""
 
 import json
-import os
 import signal
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
-from tests.worlds.night_world import latest_of, transra, workspace_of, write_config, write_day
+from tests.worlds.night_world import killed_in_training, latest_of, transra, workspace_of, write_config, write_day
 
 WARM = {"warm_start": "latest"}
-KILLED = (
-    "import os, signal, sys; from pbg_transra.training import loop; from pipeline.cli import main;"
-    "commit = loop.Loop._commit_pass\n"
-    "def killed(self, done):\n"
-    "    if self.files.passes == 1: os.kill(os.getpid(), signal.SIGKILL)\n"
-    "    commit(self, done)\n"
-    "loop.Loop._commit_pass = killed; sys.exit(main(sys.argv[1:]))"
-)
 
 
 def vectors_of(root: Path) -> dict[str, str]:
@@ -71,10 +60,7 @@ def test_other_settings_of_the_same_night_begin_from_the_same_run(
 
 def test_a_killed_warm_night_ends_with_the_same_bytes(root: Path) -> None:
     assert transra(root, "partition") == 0
-    arguments = ["train", str(root / "c.json"), "--root", str(root)]
-    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).resolve().parents[2])}
-    done = subprocess.run([sys.executable, "-c", KILLED, *arguments], env=environment, capture_output=True)
-    assert done.returncode == -signal.SIGKILL
+    assert killed_in_training(root, "train") == -signal.SIGKILL
     (partial,) = workspace_of(root).runs()[0].path.glob("model.partial")
     assert (partial / "checkpoint_version.txt").read_text() == "1\n"
     assert transra(root, "run", "--until", "export") == 0

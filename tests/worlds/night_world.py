@@ -1,7 +1,10 @@
 """Nights of a small shop: each adds a day of clicks by old and new users, and trains from scratch or warm."""
 
 import json
+import os
 import shutil
+import subprocess
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -12,7 +15,16 @@ import pandas as pd
 from pipeline.cli import main
 from pipeline.workspace.workspace import Run, Workspace
 
+REPOSITORY = Path(__file__).resolve().parents[2]
 GROUPS, PINS, NEW_USERS, CLICKS = 4, 24, 12, 400
+KILLED = (
+    "import os, signal, sys; from pbg_transra.training import loop; from pipeline.cli import main;"
+    "commit = loop.Loop._commit_pass\n"
+    "def killed(self, done):\n"
+    "    if self.files.passes == 1: os.kill(os.getpid(), signal.SIGKILL)\n"
+    "    commit(self, done)\n"
+    "loop.Loop._commit_pass = killed; sys.exit(main(sys.argv[1:]))"
+)
 
 
 def write_day(root: Path, day: int, clicks: int = CLICKS) -> None:
@@ -40,6 +52,12 @@ def write_config(root: Path, model: Mapping[str, Any] | None = None, **sections:
 
 def transra(root: Path, command: str, *more: str) -> int:
     return main([command, str(root / "c.json"), *more, "--root", str(root)])
+
+
+def killed_in_training(root: Path, command: str) -> int:
+    """Runs a command that is killed after its training's first pass; returns what its process answered."""
+    words = [sys.executable, "-c", KILLED, command, str(root / "c.json"), "--root", str(root)]
+    return subprocess.run(words, env={**os.environ, "PYTHONPATH": str(REPOSITORY)}, capture_output=True).returncode
 
 
 def workspace_of(root: Path) -> Workspace:
