@@ -21,7 +21,7 @@ ifneq ($(filter $(CONFIG),configs/demo.json configs/demo_rank.json),)
 INPUT := $(DEMO_DATA)
 endif
 
-.PHONY: help venv docs partition train evaluate export rank nightly status test test-slow consent-check lint wheel check-wheel schema real-impressions bench-rank bench-rank-memory bench-rank-speed bench-score bench-append bench-warm bench-infer bench-import bench-train bench-swap faults faults-long byte-rail bench-retrieval bench-evaluate bench-neighbors experiments bench-device bench-billion bench-gap clean
+.PHONY: help venv docs partition train evaluate export rank nightly status test test-slow consent-check lint wheel check-wheel schema real-impressions bench-rank bench-rank-memory bench-rank-speed bench-score bench-append bench-warm bench-infer bench-import bench-spark bench-train bench-swap faults faults-long byte-rail bench-retrieval bench-evaluate bench-neighbors experiments bench-device bench-billion bench-gap clean
 
 help:  ## This list
 	@echo "usage: make TARGET [CONFIG=configs/demo.json] [ARGS='--set model.epochs=3']"
@@ -33,7 +33,7 @@ venv: $(VENV)/installed  ## The virtual environment with everything in it
 $(VENV)/installed: setup.cfg setup.py constraints.txt $(wildcard pbg_transra/backends/fused/*.[ch]pp ranker/kernels/*.[ch]pp)
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --constraint constraints.txt torch
-	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[test,lint,tensorboard,report,faiss]'
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[test,lint,tensorboard,report,faiss,spark]'
 	touch $@
 
 $(DEMO_DATA): | venv
@@ -139,6 +139,9 @@ bench-gap: venv $(DEMO_DATA)  ## The ranker's arms on vectors that are rotated, 
 bench-import: venv  ## Graph construction against PyTorch-BigGraph's importer and raw DuckDB, and its growth to 100 M edges
 	$(BIN)/python -m benchmarks.bench_import
 	$(BIN)/python -m benchmarks.bench_import_scale $(ARGS)
+
+bench-spark: venv  ## The same graph by DuckDB and by Spark on local[2]: seconds, processor time, memory; ARGS='--millions 1 5'
+	$(BIN)/python -m benchmarks.bench_spark $(ARGS)
 
 bench-billion: venv  ## A billion edges from the log to a neighbour query, each stage beside its plan; ARGS='--edges 100e6', and it resumes
 	$(BIN)/python -m benchmarks.bench_billion $(ARGS)

@@ -20,6 +20,7 @@ from partitioning.sources.files import source_files
 
 if TYPE_CHECKING:
     from artifacts.frame import Frame
+    from partitioning.backend import OpenBackend
     from partitioning.expectation import Expected
     from partitioning.plan import Plan
     from partitioning.profile import Column as Column
@@ -144,7 +145,17 @@ def build_graph(
     file and row, or `source '<name>', row <n>`) and ResourceError for too little memory or disk.
     """
     from partitioning import build
-    from partitioning.duckdb_reader import open_duckdb
 
-    open_events = partial(open_duckdb, checks=checks)
-    return build.build_graph(config, root, destination, progress, previous, sources or {}, files, open_events, states)
+    backend = _backend(config, checks)
+    return build.build_graph(config, root, destination, progress, previous, sources or {}, files, backend, states)
+
+
+def _backend(config: GraphConfig, checks: Sequence[CheckConfig]) -> "OpenBackend":
+    if config.engine == "spark":
+        from partitioning.spark_backend import open_spark
+
+        return open_spark
+    from partitioning.duckdb_reader import open_duckdb
+    from partitioning.local_backend import open_local
+
+    return partial(open_local, open_events=partial(open_duckdb, checks=checks))

@@ -6,36 +6,31 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-import numpy as np
-
 from artifacts.expressions.engine import translated
 from artifacts.frame import Frame
 from artifacts.resources import cpu_count
 from artifacts.source_files import Files
+from partitioning.backend import Backend, OpenBackend
 from partitioning.buckets.bucket_edges import WrongWeight
-from partitioning.buckets.buckets import write_buckets
-from partitioning.buckets.counts import Counts
 from partitioning.buckets.graph_files import write_graph_files
 from partitioning.buckets.statistics import graph_statistics
 from partitioning.config.sections import GraphConfig
-from partitioning.duckdb_reader import open_duckdb
 from partitioning.entities.id_files import write_names
-from partitioning.event_reader import OpenEvents
+from partitioning.events.relations import summed
 from partitioning.ledger.arrays import KeepsArrays, LedgerArrays, NoArrays
 from partitioning.ledger.continuation import Continuation, continue_from, next_ledger
 from partitioning.ledger.held_out import keep_held_out, replay_held_out
 from partitioning.ledger.ledger import ledger_path, save_ledger
 from partitioning.ledger.previous_graph import history_of
+from partitioning.local_backend import open_local
 from partitioning.outcome import check_empty, graph_report, too_heavy
-from partitioning.plan import Plan, plan_graph, threads_within
+from partitioning.plan import Plan, plan_graph
 from partitioning.report import GraphReport
-from partitioning.scan import Progress, Scan, scan_events
+from partitioning.scan import Progress, Scan
 from partitioning.sources.files import source_files
 from partitioning.sources.frames import source_frames
 from partitioning.sources.unchanged import unchanged
 from partitioning.thinning.thin import thin
-
-_FLAGS_SHARE = 8  # of graph.memory_limit, which flags of the ends that occur may take
 
 
 def build_graph(
@@ -46,10 +41,10 @@ def build_graph(
     previous: Path | None,
     sources: Mapping[str, Frame],
     files: dict[str, Files] | None,
-    open_events: OpenEvents = open_duckdb,
+    open_backend: OpenBackend = open_local,
     states: Mapping[Path, dict[str, Any]] = MappingProxyType({}),
 ) -> GraphReport:
-    """See `partitioning.build_graph`. `open_events` opens the engine that reads them."""
+    """See `partitioning.build_graph`. `open_backend` opens what does the heavy work."""
     config = config.with_inverses()
     frames = source_frames(config, sources)
     files = source_files(config, root, frames) if files is None else files
@@ -59,61 +54,53 @@ def build_graph(
     spill = destination / ".spill"
     spill.mkdir()
     try:
-        with translated():
-            scan = _scan(open_events, config, continuation, destination, spill, plan, progress)
-            return _finish(config, continuation, scan, destination, progress)
+        with translated(), open_backend(config, spill) as backend:
+            scan = _scan(backend, continuation, destination, spill, plan, progress)
+            return _finish(backend, config, continuation, scan, destination, progress)
     finally:
         shutil.rmtree(spill)
 
 
 def _scan(
-    open_events: OpenEvents,
-    config: GraphConfig,
+    backend: Backend,
     continuation: Continuation,
     destination: Path,
     spill: Path,
     plan: Plan,
     progress: Progress,
 ) -> Scan:
-    threads, counted = config.threads or cpu_count(), continuation.counted_graph
-    if counted:  # the edges of its new files
+    if continuation.counted_graph:  # the edges of its new files
         plan = plan_graph(continuation.config, continuation.files, continuation.frames)
     expected = max(plan.edges, 1)
     progress("open sources", 0.0)
     files = [path for paths in continuation.files.values() for path in paths]
-    with unchanged(files), open_events(config, continuation, spill, threads) as reader:
-        return scan_events(reader, config, counted, destination, spill, threads, expected, progress)
+    with unchanged(files):
+        return backend.scan(continuation, destination, spill, expected, progress)
 
 
 def _finish(
-    config: GraphConfig, continuation: Continuation, scan: Scan, destination: Path, progress: Progress
+    backend: Backend,
+    config: GraphConfig,
+    continuation: Continuation,
+    scan: Scan,
+    destination: Path,
+    progress: Progress,
 ) -> GraphReport:
     """What follows the scan."""
     threads, relations, spill = config.threads or cpu_count(), scan.relations, scan.spill
-    summed = np.array([relation.config.weight is not None for relation in relations])
-    thinned = thin(config, relations, scan.entities, spill, scan.hashes, summed, destination)
+    thinned = thin(config, relations, scan.entities, spill, scan.hashes, summed(relations), destination)
     entities = thinned.entities
     if config.write_names:
         write_names(destination, entities.values(), threads)
     history = history_of(continuation, relations)
     window = scan.spilled.window.including(replay_held_out(spill, history, config))
     arrays = _keep_ledger(config, continuation, scan, destination, threads)
-    counts = Counts(spill, history, relations, entities, config.memory_bytes // _FLAGS_SHARE)
     try:
-        seen = write_buckets(
-            spill,
-            history,
-            destination,
-            config.seed,
-            threads_within(config, spill.largest_bucket(), threads),
-            summed,
-            counts,
-            arrays,
-            lambda done: progress("buckets", done),
+        counts, seen = backend.write_buckets(
+            scan, entities, history, destination, arrays, lambda done: progress("buckets", done)
         )
     except WrongWeight as error:
         raise too_heavy(relations[error.relation]) from error
-    counts.close(arrays, threads)
     check_empty(config, relations, scan.spilled.events, counts)
     left_out = {"seen_before": thinned.seen + seen, **thinned.left_out}
     statistics = graph_statistics(counts, relations, entities, scan.totals.without_consent, left_out)

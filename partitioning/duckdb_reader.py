@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import closing, contextmanager
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -16,14 +17,14 @@ from partitioning.edges.key import Keys
 from partitioning.edges.query import edge_batches
 from partitioning.edges.stream import EdgeBatch
 from partitioning.entities.entity_map import EntityMap
-from partitioning.entities.forgotten import forgotten_counts, refuse_mistaken, where_forgotten
+from partitioning.entities.forgotten import find_forgotten, forgotten_counts, refuse_mistaken, share_ids
 from partitioning.entities.id_table import IdTable, add_ids, map_ids
-from partitioning.event_reader import ReadTotals
 from partitioning.events.events import Events, declared_events
 from partitioning.events.failing import failing_row
 from partitioning.events.forget import read_forgotten
 from partitioning.events.relations import named_relations
 from partitioning.events.times import check_times
+from partitioning.events.totals import ReadTotals
 from partitioning.ledger.continuation import Continuation
 from partitioning.sources.measures import measure
 from partitioning.sources.pseudonyms import forget_key, know_key
@@ -86,10 +87,11 @@ class DuckDBReader:
     def _match_forgotten(self) -> dict[str, dict[str, int]]:
         """A list that was judged when a graph was built in full is not judged by the events of a night."""
         continuation = self._continuation
-        there = where_forgotten(self._engine, self._config, self._events, continuation.previous)
+        find_forgotten(self._engine, self._config, self._events, continuation.previous)
         if continuation.counted_graph is None:
-            refuse_mistaken(self._engine, self._config, self._events, self._sources, there)
-        return forgotten_counts(self._engine, there)
+            shared = partial(share_ids, self._engine, self._events)
+            refuse_mistaken(self._engine, self._config, self._sources, shared)
+        return forgotten_counts(self._engine)
 
     def map_entities(self, type: str, hashed: bool) -> EntityMap:
         config, previous, counted = self._config, self._continuation.previous, self._continuation.counted_graph

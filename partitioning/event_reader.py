@@ -1,7 +1,8 @@
 """The seam of the engine: what reads events and maps their ids. All that follows is numpy and knows no SQL.
 
-DuckDB is the engine today (`duckdb_reader`, with the rooms sources/ and events/, `entities/id_table.py` and
-`edges/query.py`); another, such as Spark, stands beside it by giving an `EventReader`. All must agree to the byte, so:
+DuckDB is the engine of one machine (`duckdb_reader`, with the rooms sources/ and events/, `entities/id_table.py` and
+`edges/query.py`); another stands beside it by giving an `EventReader`. (Spark, which writes in its executors, stands at
+the seam above, `backend`.) All must agree to the byte, so:
 
 - partition and offset of an id are those that `entities/id_table.py` names: md5 of its text, order of (md5, id); ids of
   the previous graph keep theirs;
@@ -12,9 +13,8 @@ DuckDB is the engine today (`duckdb_reader`, with the rooms sources/ and events/
 - the order of edges is free: bucket files are sorted.
 """
 
-from collections.abc import Generator, Iterator, Mapping
+from collections.abc import Generator, Iterator
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
@@ -26,29 +26,8 @@ from partitioning.edges.key import Keys
 from partitioning.edges.stream import EdgeBatch
 from partitioning.entities.entity_map import EntityMap
 from partitioning.events.relations import NamedRelation
+from partitioning.events.totals import ReadTotals
 from partitioning.ledger.continuation import Continuation
-
-
-@dataclass(frozen=True)
-class ReadTotals:
-    """What was read.
-
-    Attributes:
-        rows: by source
-        types: of the columns of each source, in the engine's words
-        without_consent: rows that are no edges for want of consent, by declared relation that needs some
-        removed: rows that are no edges since `without` left them out, by declared relation and by source
-        forgotten: of the ids to forget, how many were `found` (in events or in the previous graph) and `not_found`, by
-            type
-        measured: what checks ask of the sources, by label; None where SQL gives no number
-    """
-
-    rows: dict[str, int]
-    types: dict[str, dict[str, str]]
-    without_consent: dict[str, int]
-    removed: dict[str, dict[str, int]] = field(default_factory=dict)
-    forgotten: dict[str, dict[str, int]] = field(default_factory=dict)
-    measured: Mapping[str, float | None] = field(default_factory=dict)
 
 
 class EventReader(Protocol):

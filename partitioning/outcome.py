@@ -6,7 +6,7 @@ import numpy as np
 
 from artifacts.errors import DataError
 from artifacts.graph import SPLITS
-from partitioning.buckets.counts import Counts
+from partitioning.buckets.counts import GraphCounts
 from partitioning.buckets.statistics import balanced
 from partitioning.config.sections import GraphConfig
 from partitioning.edges.key import Indices
@@ -18,7 +18,7 @@ from partitioning.scan import Scan
 from partitioning.thinning.thin import Thinned
 
 
-def check_empty(config: GraphConfig, relations: list[NamedRelation], events: Indices, counts: Counts) -> None:
+def check_empty(config: GraphConfig, relations: list[NamedRelation], events: Indices, counts: GraphCounts) -> None:
     """Raises DataError that names every declared relation without an edge that must have some."""
     lines = []
     for index, relation in enumerate(config.relations):
@@ -43,7 +43,7 @@ def too_heavy(relation: NamedRelation) -> DataError:
 
 
 def graph_report(
-    continuation: Continuation, scan: Scan, thinned: Thinned, counts: Counts, statistics: dict[str, Any]
+    continuation: Continuation, scan: Scan, thinned: Thinned, counts: GraphCounts, statistics: dict[str, Any]
 ) -> GraphReport:
     """The counts of a finished graph."""
     by_split = np.sum(counts.edges, axis=0).tolist()

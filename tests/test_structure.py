@@ -20,7 +20,7 @@ ALLOWED = {
 }
 # The floors of a stage, from the ground up: a room imports rooms below it alone. What lies beside them is the top.
 FLOORS = {
-    "partitioning": ["config", "sources", "events", "entities", "edges", "ledger", "buckets", "thinning"],
+    "partitioning": ["config", "sources", "events", "entities", "edges", "ledger", "buckets", "thinning", "spark"],
     "pbg_transra": [
         *("config", "seeds", "reports", "degrees"),
         *("pbg", "backends", "ranks", "evaluation", "start", "training", "planning", "export"),
@@ -30,7 +30,8 @@ FLOORS = {
 }
 # What `pipeline` imports the face of, alone.
 FACES = ("partitioning", "pbg_transra", "ranker")
-# Rooms of partitioning, and modules of others, that speak SQL: DuckDB's side of partitioning/event_reader.py.
+# Rooms of partitioning, and modules of others, that speak SQL: DuckDB's side of partitioning/event_reader.py, and what
+# an executor of Spark's does with DuckDB.
 DUCKDB = {"sources", "events"}
 DUCKDB_MODULES = {
     "partitioning.duckdb_reader",
@@ -42,6 +43,11 @@ DUCKDB_MODULES = {
     "partitioning.entities.id_table",
     "partitioning.entities.published_ids",
     "partitioning.edges.query",
+    "partitioning.spark.entity_files",
+    "partitioning.spark.events",
+    "partitioning.spark.files",
+    "partitioning.spark.forgetting",
+    "partitioning.spark.lookups",
 }
 
 

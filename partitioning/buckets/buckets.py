@@ -1,6 +1,6 @@
 """Bucket files: the edges of each (split, lhs partition, rhs partition), shuffled, as PBG reads them."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -39,16 +39,12 @@ def write_buckets(
 
     Raises WrongWeight.
     """
-    for split in SPLITS:
-        edge_path(directory, split).mkdir(parents=True)
-    types = spill.grid.layout.column_types(len(summed))
+    make_edge_paths(directory)
 
     def write(bucket: Bucket) -> int:
         seen = 0
-        for code, edges in enumerate(take_bucket(spill, history, bucket, summed, seed)):
-            edges.require_positive()
+        for code, edges in enumerate(write_splits(spill, history, directory, seed, summed, bucket)):
             path = bucket_path(directory, SPLITS[code], bucket)
-            write_bucket(path, edges, types)
             synced.append(disk.submit(sync, path))  # while the next ones are made
             if edges.units is not None and len(edges.units) and code == 0:
                 arrays.save(units_name(bucket), edges.units)
@@ -65,6 +61,23 @@ def write_buckets(
         for file in synced:
             file.result()
     return left_out
+
+
+def make_edge_paths(directory: Path) -> None:
+    """Makes the directories of the bucket files of all splits."""
+    for split in SPLITS:
+        edge_path(directory, split).mkdir(parents=True)
+
+
+def write_splits(
+    spill: EdgeSpill, history: History, directory: Path, seed: int, summed: NDArray[np.bool_], bucket: Bucket
+) -> Iterator[BucketEdges]:
+    """Writes the file of a bucket for one split after the other, and gives its edges. Raises WrongWeight."""
+    types = spill.grid.layout.column_types(len(summed))
+    for code, edges in enumerate(take_bucket(spill, history, bucket, summed, seed)):
+        edges.require_positive()
+        write_bucket(bucket_path(directory, SPLITS[code], bucket), edges, types)
+        yield edges
 
 
 def write_bucket(path: Path, edges: BucketEdges, types: Sequence[np.dtype[Any]]) -> None:

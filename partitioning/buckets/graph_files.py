@@ -6,7 +6,7 @@ from typing import Any
 
 from artifacts.graph import SPLITS, EntityType, Graph, Relation, save_graph
 from artifacts.publish import write_json
-from partitioning.buckets.counts import Counts
+from partitioning.buckets.counts import GraphCounts
 from partitioning.config.sections import GraphConfig
 from partitioning.edges.stream import Window
 from partitioning.entities.entity_map import EntityMap
@@ -19,7 +19,7 @@ def write_graph_files(
     relations: list[NamedRelation],
     entities: dict[str, EntityMap],
     window: Window,
-    counts: Counts,
+    counts: GraphCounts,
     statistics: dict[str, Any],
 ) -> None:
     """Writes graph.json, statistics.json and PBG's list of relations."""

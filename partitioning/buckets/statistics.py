@@ -3,10 +3,9 @@
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from artifacts.graph import SPLITS, Side
-from partitioning.buckets.counts import Counts
+from partitioning.buckets.counts import GraphCounts
 from partitioning.edges.key import Indices
 from partitioning.entities.entity_map import EntityMap
 from partitioning.events.relations import NamedRelation
@@ -15,7 +14,7 @@ _QUANTILES = {"p50": 0.5, "p90": 0.9, "p99": 0.99}
 
 
 def graph_statistics(
-    counts: Counts,
+    counts: GraphCounts,
     relations: list[NamedRelation],
     entities: dict[str, EntityMap],
     dropped: dict[str, int],
@@ -47,26 +46,25 @@ def balanced(counts: tuple[int, ...]) -> bool:
     return all(abs(count - mean) <= allowed for count in counts)
 
 
-def _type_statistics(counts: Counts, entities: EntityMap) -> dict[str, Any]:
-    degrees, held_out = counts.of_type(entities.type)
-    untrained = [(part == 0, held) for part, held in zip(degrees, held_out, strict=True)]
+def _type_statistics(counts: GraphCounts, entities: EntityMap) -> dict[str, Any]:
+    counted = counts.types[entities.type]
     total, mean = sum(entities.counts), sum(entities.counts) / len(entities.counts)
     deviation = max(abs(count - mean) for count in entities.counts)
     return {
         "count": total,
         "partitions": list(entities.counts),
         "imbalance": round(deviation / mean, 6) if total else 0.0,  # of the partition farthest from the mean
-        "degree": _quantiles(degrees),
-        "cold": int(sum(np.count_nonzero(zero & held) for zero, held in untrained)),
-        "absent": int(sum(np.count_nonzero(zero & ~held) for zero, held in untrained)),  # from the previous graph
+        "degree": _quantiles(counted.degrees),
+        "cold": counted.cold,
+        "absent": counted.absent,
     }
 
 
-def _quantiles(degrees: list[NDArray[np.int32]]) -> dict[str, int]:
-    largest = max((int(part.max()) for part in degrees if len(part)), default=0)
-    below = np.cumsum(sum(np.bincount(part, minlength=largest + 1) for part in degrees))
+def _quantiles(degrees: Indices) -> dict[str, int]:
+    """Of how many entities (largest degree + 1,) have each degree."""
+    below = np.cumsum(degrees)
     found = {name: int(np.searchsorted(below, np.ceil(q * below[-1]))) for name, q in _QUANTILES.items()}
-    return {**found, "max": largest}
+    return {**found, "max": len(degrees) - 1}
 
 
 def _sizes(sizes: Indices) -> dict[str, float]:

@@ -8,6 +8,7 @@ from artifacts.stores import is_url, url_problem
 from partitioning.config.append_only import append_only_problems
 from partitioning.config.consent_checks import Path, consent_problems, offsite_problems, unknown
 from partitioning.config.sections import GraphConfig, PostgresConfig, RelationConfig, SourceConfig
+from partitioning.config.spark import spark_problems
 
 
 def graph_problems(graph: GraphConfig) -> Iterator[Problem]:
@@ -23,6 +24,8 @@ def graph_problems(graph: GraphConfig) -> Iterator[Problem]:
         yield from unknown("source", graph.forget.source, graph.sources, ("forget", "source"))
     yield from _split(graph)
     yield from append_only_problems(graph)
+    if graph.engine == "spark":
+        yield from spark_problems(graph)
 
 
 def _sources(graph: GraphConfig) -> Iterator[Problem]:

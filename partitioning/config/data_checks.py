@@ -7,6 +7,7 @@ from pydantic import Field
 
 from artifacts.section import Problem, Section, did_you_mean
 from partitioning.config.sections import GraphConfig
+from partitioning.config.spark import WAY_OUT
 
 Kind = Literal["rows", "null_rate", "duplicate_rate", "unknown_values", "without_edges", "map_overlap", "sql"]
 # What each kind is measured on, in the order in which its label names them.
@@ -89,5 +90,7 @@ def check_problems(checks: Iterable[CheckConfig], graph: GraphConfig) -> Iterato
         if check.type is not None and check.type not in graph.entities:
             hint = did_you_mean(check.type, list(graph.entities))
             yield Problem((index, "type"), f"unknown entity type '{check.type}'{hint}")
+        if graph.engine == "spark" and check.kind in ("null_rate", "duplicate_rate", "sql"):
+            yield Problem((index, "kind"), WAY_OUT)
         if check.kind == "unknown_values" and all(relation.name for relation in graph.relations):
             yield Problem((index, "kind"), "no relation has a relation_column, so no name comes from the data")

@@ -50,6 +50,7 @@ def events_config(config: GraphConfig, source: str, path: Path, rows: int) -> Gr
             "split": SplitConfig(),
             "benchmark": None,
             "write_names": False,
+            "engine": "duckdb",
         }
     )
 

@@ -293,10 +293,22 @@ class SplitConfig(Section):
     random: RandomSplit | None = Field(None, description="Split by a hash of the edge.")
 
 
+class SparkConfig(Section):
+    """Which Spark cluster builds the graph. All else is Spark's own: spark-defaults.conf below SPARK_CONF_DIR."""
+
+    master: str = Field("local[*]", min_length=1, description="Spark's master URL, such as spark://host:7077 or yarn.")
+
+
 class GraphConfig(Section):
     """How events become a graph."""
 
-    without_effect = frozenset({"memory_limit", "threads"})
+    without_effect = frozenset({"memory_limit", "threads", "engine", "spark"})
+
+    engine: Literal["duckdb", "spark"] = Field(
+        "duckdb",
+        description="What reads the logs: DuckDB on this machine, or Spark for logs beyond one; the graph is the same.",
+    )
+    spark: SparkConfig = Field(SparkConfig(), description='The cluster, with engine: "spark".')
 
     benchmark: str | None = Field(
         None,

@@ -23,6 +23,7 @@ from partitioning.events.weights import INVALID, MOST, invalid_weight
 from partitioning.sources.diagnosis import row_of
 
 _BATCH = 1 << 20
+_UNSIGNED = ("key", "lhs_hash", "rhs_hash")
 
 
 def edge_batches(
@@ -34,23 +35,35 @@ def edge_batches(
     grid: Grid,
 ) -> Iterator[EdgeBatch]:
     """Streams all events through the tables of ids. Raises DataError for a weight that is not a positive number."""
-    weighted = any(relation.config.weight for relation in relations)
-    extra = {name: name for name, kept in (("units", weighted), ("moment", config.append_only)) if kept}
-    if config.split.random:
-        extra |= {"lhs_hash": "l.hash", "rhs_hash": "r.hash"}
+    extra = extra_columns(config, relations)
     for sql in _edge_queries(engine, events, relations, ids, grid, extra):
         wrong = None
         with closing(engine.batches(sql, _BATCH)) as batches:
             for batch in batches:
-                columns = _numpy(batch)
-                if "units" in columns and (invalid := columns["units"] == INVALID).any():
-                    wrong = relations[int(grid.layout.relation(columns["key"][invalid])[0])]
+                edges = edge_batch(config, relations, grid, batch)
+                if edges.units is not None and (invalid := edges.units == INVALID).any():
+                    wrong = relations[int(grid.layout.relation(edges.keys[invalid])[0])]
                     break
-                split = _split(config, relations, grid, columns)
-                units, moments = columns.get("units"), columns.get("moment")
-                yield EdgeBatch(columns["bucket"], split, columns["key"], units, moments, _window(batch))
+                yield edges
         if wrong is not None:
-            raise _wrong_weight(engine, events, wrong)
+            raise wrong_weight(engine, events, wrong.declared)
+
+
+def edge_batch(config: GraphConfig, relations: list[NamedRelation], grid: Grid, batch: pa.RecordBatch) -> EdgeBatch:
+    """Edges of the columns bucket, split, time and key, and as the config asks for them units, moment, lhs_hash and
+    rhs_hash, (N,) each. Keys and hashes may be signed: the same 64 bits."""
+    columns = _numpy(batch)
+    columns |= {name: columns[name].view(np.uint64) for name in _UNSIGNED if name in columns}
+    split = _split(config, relations, grid, columns)
+    units, moments = columns.get("units"), columns.get("moment")
+    return EdgeBatch(columns["bucket"], split, columns["key"], units, moments, _window(batch))
+
+
+def extra_columns(config: GraphConfig, relations: list[NamedRelation]) -> dict[str, str]:
+    """What `edge_batch` asks of an edge beside bucket, split, time and key: SQL by name."""
+    weighted = any(relation.config.weight for relation in relations)
+    extra = {name: name for name, kept in (("units", weighted), ("moment", config.append_only)) if kept}
+    return {**extra, "lhs_hash": "l.hash", "rhs_hash": "r.hash"} if config.split.random else extra
 
 
 def _numpy(batch: pa.RecordBatch) -> dict[str, Any]:
@@ -106,13 +119,7 @@ def _event_query(engine: Engine, events: Events, relations: list[NamedRelation])
     indices = [index for index, relation in enumerate(relations) if relation.declared == events.declared]
     if not indices:
         return None
-    timed = events.source.time and events.relation.split
-    time = f"CASE WHEN {events.split} IN (0, {BY_HASH}) THEN {events.source.time} END" if timed else "NULL"
-    columns = (
-        f"{events.id(Side.LHS)} AS lhs, {events.id(Side.RHS)} AS rhs, CAST({events.split} AS UTINYINT) AS split, "
-        f"CAST({time} AS BIGINT) AS time, CAST({events.moment} AS BIGINT) AS moment, "
-        f"CAST({events.weight} AS BIGINT) AS units"
-    )
+    columns = event_columns(events)
     rows = f"FROM {events.source.table} WHERE {events.condition}"
     if not events.relation.relation_column:
         return f"SELECT {indices[0]} AS rel, {columns} {rows}"
@@ -123,16 +130,27 @@ def _event_query(engine: Engine, events: Events, relations: list[NamedRelation])
     )
 
 
-def _wrong_weight(engine: Engine, events: list[Events], relation: NamedRelation) -> DataError:
-    """The error for the first event of a relation whose weight is not a positive number."""
-    for part in (part for part in events if part.declared == relation.declared):
+def event_columns(events: Events) -> str:
+    """SQL of (lhs, rhs, split, time, moment, units) of a relation's rows; `time` only of training events."""
+    timed = events.source.time and events.relation.split
+    time = f"CASE WHEN {events.split} IN (0, {BY_HASH}) THEN {events.source.time} END" if timed else "NULL"
+    return (
+        f"{events.id(Side.LHS)} AS lhs, {events.id(Side.RHS)} AS rhs, CAST({events.split} AS UTINYINT) AS split, "
+        f"CAST({time} AS BIGINT) AS time, CAST({events.moment} AS BIGINT) AS moment, "
+        f"CAST({events.weight} AS BIGINT) AS units"
+    )
+
+
+def wrong_weight(engine: Engine, events: list[Events], declared: int) -> DataError:
+    """The error for the first event of a declared relation whose weight is not a positive number."""
+    for part in (part for part in events if part.declared == declared):
         wrong = f"({part.condition}) AND {invalid_weight(part.relation)}"
         if found := engine.rows(
             f"SELECT CAST(({part.relation.weight}) AS DOUBLE) FROM {part.source.table} WHERE {wrong} LIMIT 1"
         ):
             where = row_of(engine, part.source, wrong)
             return DataError(
-                f"{where}: graph.relations[{relation.declared}].weight is {found[0][0]}; "
+                f"{where}: graph.relations[{declared}].weight is {found[0][0]}; "
                 f"expected a positive number up to {MOST:,}"
             )
-    raise AssertionError(f"a weight of {relation.name} is invalid, but no row has it")
+    raise AssertionError(f"a weight of graph.relations[{declared}] is invalid, but no row has it")

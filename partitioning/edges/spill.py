@@ -26,7 +26,8 @@ class SpilledEdges(NamedTuple):
 
 @dataclass(frozen=True)
 class EdgeSpill:
-    """Unordered keys of every (split, bucket) on disk. Methods called `take_...` remove the file that they read.
+    """Unordered keys of every (split, bucket) on disk. Methods called `take_...` remove the file that they read, unless
+    the spill `stays`, as where a task may be run again.
 
     `split` is a position in SPLITS; `weighted` says whether weights are kept, too.
     """
@@ -34,16 +35,17 @@ class EdgeSpill:
     directory: Path
     grid: Grid
     weighted: bool
+    stays: bool = False
 
     def take_edges(self, split: int, bucket: Bucket) -> SpilledEdges:
         """The edges of a bucket."""
         cell = self._cell(split, bucket)
-        units = _taken(self._path("units", cell), np.int64) if self.weighted else None
-        return SpilledEdges(_taken(self._path("keys", cell), np.uint64), units)
+        units = self._taken("units", cell, np.int64) if self.weighted else None
+        return SpilledEdges(self._taken("keys", cell, np.uint64), units)
 
     def take_moments(self, split: int, bucket: Bucket) -> Indices:
         """What decided the split (N,) of held-out events, epoch seconds or NO_MOMENT, in the order of their keys."""
-        return _taken(self._path("moments", self._cell(split, bucket)), np.int64)
+        return self._taken("moments", self._cell(split, bucket), np.int64)
 
     def holds(self, split: int, bucket: Bucket) -> bool:
         """Whether a bucket has edges that were not taken yet."""
@@ -78,11 +80,12 @@ class EdgeSpill:
     def _path(self, name: str, cell: int) -> Path:
         return self.directory / f"{name}-{cell}"
 
-
-def _taken(path: Path, dtype: type[Any]) -> NDArray[Any]:
-    """The content of a file, which is removed; empty if there is none."""
-    if not path.exists():
-        return np.empty(0, dtype)
-    content = np.fromfile(path, dtype)
-    path.unlink()
-    return content
+    def _taken(self, name: str, cell: int, dtype: type[Any]) -> NDArray[Any]:
+        """The content of a file; empty if there is none."""
+        path = self._path(name, cell)
+        if not path.exists():
+            return np.empty(0, dtype)
+        content = np.fromfile(path, dtype)
+        if not self.stays:
+            path.unlink()
+        return content

@@ -26,6 +26,11 @@ _PARQUET = {  # every id occurs once
 }
 
 
+def count_path(directory: Path, type: str, part: int) -> Path:
+    """Where PBG finds the number of entities of a partition."""
+    return directory / f"entity_count_{type}_{part}.txt"
+
+
 class _Ids:
     """A stream of ids from which any number can be taken."""
 
@@ -50,6 +55,12 @@ def write_ids(entities: EntityMap, batches: Iterator[pa.RecordBatch], directory:
         _write_partition(directory, entities.type, part, count, ids)
 
 
+def write_partition(directory: Path, type: str, part: int, count: int, batches: Iterator[pa.RecordBatch]) -> None:
+    """Writes what `write_ids` would of one partition, given its `count` ids alone."""
+    ids_path(directory, type, part).parent.mkdir(parents=True, exist_ok=True)
+    _write_partition(directory, type, part, count, _Ids(batches))
+
+
 def append_ids(
     entities: EntityMap, batches: Iterator[pa.RecordBatch], previous: Path, directory: Path, threads: int
 ) -> None:
@@ -70,7 +81,7 @@ def append_ids(
 
 def _write_partition(directory: Path, type: str, part: int, count: int, ids: _Ids) -> None:
     with translated():
-        (directory / f"entity_count_{type}_{part}.txt").write_text(f"{count}\n")
+        count_path(directory, type, part).write_text(f"{count}\n")
         with pq.ParquetWriter(ids_path(directory, type, part), _SCHEMA, **_PARQUET) as file:
             for start in range(0, count, _ROW_GROUP):
                 group = ids.take(min(_ROW_GROUP, count - start))
@@ -80,7 +91,7 @@ def _write_partition(directory: Path, type: str, part: int, count: int, ids: _Id
 def keep_ids(directory: Path, type: str, keep: list[NDArray[np.bool_]]) -> None:
     """Removes ids from the files that `write_ids` wrote: `keep` says for each partition which offsets stay."""
     for part, stay in enumerate(keep):
-        (directory / f"entity_count_{type}_{part}.txt").write_text(f"{np.count_nonzero(stay)}\n")
+        count_path(directory, type, part).write_text(f"{np.count_nonzero(stay)}\n")
         path = ids_path(directory, type, part)
         aside = path.with_suffix(".partial")
         with pq.ParquetFile(path) as file, translated(), pq.ParquetWriter(aside, _SCHEMA, **_PARQUET) as kept:

@@ -5,6 +5,7 @@ compute it. Offsets follow the order of (md5, id) inside a partition, so they do
 the previous graph come first and keep their offsets.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,12 +13,12 @@ from artifacts.expressions.engine import Engine, quoted, text
 from artifacts.graph import load_graph
 from partitioning.config.sections import GraphConfig
 from partitioning.entities.entity_map import EntityMap
-from partitioning.entities.published_ids import published_ids
+from partitioning.entities.published_ids import PublishedIds, published_ids
 from partitioning.events.events import Events
 from partitioning.events.forget import forgotten_ids
 from partitioning.sources.diagnosis import missing_value
 
-_HASH = "CAST(md5_number(id) >> 64 AS UBIGINT)"  # DuckDB's md5_number_lower, which is four times slower
+HASH = "CAST(md5_number(id) >> 64 AS UBIGINT)"  # DuckDB's md5_number_lower, which is four times slower
 
 _NO_ID = "SELECT CAST(NULL AS VARCHAR) AS id WHERE false"
 _NUMBER = "CASE WHEN CAST(TRY_CAST(id AS BIGINT) AS VARCHAR) = id THEN TRY_CAST(id AS BIGINT) END"  # of '7', not '07'
@@ -49,23 +50,8 @@ def map_ids(
     what made them known may have been withdrawn, and the map does not say what it was. Raises DataError for a missing
     id and for a previous graph with another number of partitions.
     """
-    partitions, name = config.partitions_of(type), quoted(f"entities_{type}")
-    found, forgotten = _found(config, events, type), forgotten_ids(type) if config.forget else None
-    order = "part, hash, id"
-    met = None
-    if previous and (config.needs_consent(type) or load_graph(previous).needs_consent(type)):
-        table = quoted(f"met_{type}")
-        engine.run(f"CREATE TEMP TABLE {table} AS {found}")
-        found, met = f"SELECT * FROM {table}", f"SELECT id FROM {table}"
-    published = published_ids(engine, previous, type, partitions, forgotten, met)
-    if any(published.counts):
-        found = (
-            f"SELECT id, part, {_HASH} AS hash, false AS new, id_offset AS rank FROM ({published.sql}) "
-            "UNION ALL BY NAME "
-            f"SELECT id, part, hash, true AS new, hash AS rank FROM ({found}) ANTI JOIN ({published.sql}) USING (id)"
-        )
-        order = "part, new, rank, id"
-    engine.run(f"CREATE TEMP TABLE {name} AS SELECT id, part{', hash' * hashed} FROM ({found}) ORDER BY {order}")
+    partitions = config.partitions_of(type)
+    name, published = order_ids(engine, config, _found(config, events, type), type, previous, hashed)
     counts = _counts(engine, events, type, f"SELECT part, count(*) FROM {name} GROUP BY part", partitions)
     starts = [sum(counts[:part]) for part in range(partitions)]
     return IdTable(
@@ -74,6 +60,38 @@ def map_ids(
         ids=f"SELECT id FROM {name}",
         hashes=f"SELECT hash FROM {name}",
     )
+
+
+def order_ids(
+    engine: Engine,
+    config: GraphConfig,
+    found: str,
+    type: str,
+    previous: Path | None,
+    hashed: bool,
+    parts: Sequence[int] | None = None,
+) -> tuple[str, PublishedIds]:
+    """Makes a table of the ids of a type by partition and offset; its name, and the ids of the previous graph in it.
+
+    `found` is SQL of (id, hash, part) of the ids that events have; where it has those of some `parts` only, so has the
+    table.
+    """
+    partitions, name = config.partitions_of(type), quoted(f"entities_{type}")
+    forgotten, order, met = forgotten_ids(type) if config.forget else None, "part, hash, id", None
+    if previous and (config.needs_consent(type) or load_graph(previous).needs_consent(type)):
+        table = quoted(f"met_{type}")
+        engine.run(f"CREATE TEMP TABLE {table} AS {found}")
+        found, met = f"SELECT * FROM {table}", f"SELECT id FROM {table}"
+    published = published_ids(engine, previous, type, partitions, forgotten, met, parts)
+    if any(published.counts):
+        found = (
+            f"SELECT id, part, {HASH} AS hash, false AS new, id_offset AS rank FROM ({published.sql}) "
+            "UNION ALL BY NAME "
+            f"SELECT id, part, hash, true AS new, hash AS rank FROM ({found}) ANTI JOIN ({published.sql}) USING (id)"
+        )
+        order = "part, new, rank, id"
+    engine.run(f"CREATE TEMP TABLE {name} AS SELECT id, part{', hash' * hashed} FROM ({found}) ORDER BY {order}")
+    return name, published
 
 
 def add_ids(engine: Engine, config: GraphConfig, events: list[Events], type: str, previous: Path) -> IdTable:
@@ -109,7 +127,7 @@ def _found(config: GraphConfig, events: list[Events], type: str) -> str:
     ids = _distinct(events, type)
     if config.forget:
         ids += f" ANTI JOIN ({forgotten_ids(type)}) USING (id)"
-    return f"SELECT id, hash, {part} FROM (SELECT id, {_HASH} AS hash FROM ({ids}))"
+    return f"SELECT id, hash, {part} FROM (SELECT id, {HASH} AS hash FROM ({ids}))"
 
 
 def _distinct(events: list[Events], type: str) -> str:

@@ -1,5 +1,6 @@
 """The offsets of ids that the previous graph has."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -15,19 +16,25 @@ class PublishedIds(NamedTuple):
     counts: tuple[int, ...]
 
 
-def published_rows(previous: Path, type: str) -> str:
-    """SQL of (id, part, id_offset) of a type that the graph in `previous` has."""
+def published_rows(previous: Path, type: str, parts: Sequence[int] | None = None) -> str:
+    """SQL of (id, part, id_offset) of a type that the graph in `previous` has, in all of its partitions or some."""
     return " UNION ALL ".join(
         f"SELECT id, CAST({part} AS USMALLINT) AS part, CAST(file_row_number AS UBIGINT) AS id_offset "
         f"FROM read_parquet({file_list([ids_path(previous, type, part)])})"
-        for part in range(load_graph(previous).entity_type(type).partitions)
+        for part in (range(load_graph(previous).entity_type(type).partitions) if parts is None else parts)
     )
 
 
 def published_ids(
-    engine: Engine, previous: Path | None, type: str, partitions: int, gone: str | None, met: str | None = None
+    engine: Engine,
+    previous: Path | None,
+    type: str,
+    partitions: int,
+    gone: str | None,
+    met: str | None = None,
+    parts: Sequence[int] | None = None,
 ) -> PublishedIds:
-    """The ids of a type that keep their offsets in a graph that follows the one in `previous`.
+    """The ids of a type, or of some of its partitions, that keep their offsets in a graph that follows `previous`.
 
     `gone` is SQL of ids that must leave; with `met`, SQL of ids, all others must. The last ids of the partition move to
     their offsets. Raises DataError for a graph with another number of partitions.
@@ -42,7 +49,7 @@ def published_ids(
             f"{previous}: type '{type}' has {before[type].partitions} partitions there and {partitions} in the "
             "config; ids keep their offsets only with the same number, else rebuild the map"
         )
-    rows = published_rows(previous, type)
+    rows = published_rows(previous, type, parts)
     if met:
         gone = f"SELECT id FROM ({rows}) ANTI JOIN ({met}) USING (id)"
     return _without(engine, type, rows, partitions, gone) if gone else PublishedIds(rows, before[type].counts)

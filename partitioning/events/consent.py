@@ -62,16 +62,25 @@ def agreeing(engine: Engine, config: GraphConfig, sources: dict[str, Source]) ->
 
 def _people(engine: Engine, consent: ConsentConfig, source: Source, path: str) -> str:
     """The query of an `Agreed`, what it is asked of checked."""
+    check_question(engine, consent, source, path)
+    if consent.intervals:
+        return opted_in(engine, consent, source, path)
+    return Answers(engine, consent, source, path).checked()
+
+
+def check_question(engine: Engine, consent: ConsentConfig, source: Source, path: str) -> None:
+    """Raises ConfigError for an `about` or `where` that is no condition over the columns of a source."""
     for key, sql in (("about", consent.about), ("where", consent.where)):
         if sql is not None:
             check_expression(engine, source, sql, f"{path}.{key}", "a boolean")
-    if consent.intervals:
-        return opted_in(engine, consent, source, path)
-    return _Answers(engine, consent, source, path).checked()
 
 
-class _Answers:
-    """The answers to a consent's question in its source, as SQL on the columns of that."""
+class Answers:
+    """The answers to a consent's question in its source, as SQL on the columns of that.
+
+    Attributes:
+        rows: a query of (id, yes, time) of each answer; `time` is missing where times do not count
+    """
 
     def __init__(self, engine: Engine, consent: ConsentConfig, source: Source, path: str) -> None:
         assert consent.column is not None
@@ -81,15 +90,24 @@ class _Answers:
         self._yes, self._time = self._says_yes(), source.time
         if column := consent.time_column:
             self._time = epoch_of(column, source.config.time_unit, source.types[column])
+        self.rows = (
+            f"SELECT {self._id} AS id, {self._yes} AS yes, CAST({self._time or 'NULL'} AS BIGINT) AS time "
+            f"FROM {source.table} WHERE {self._rows}"
+        )
 
     def checked(self) -> str:
         """A query of the ids of those who agree. Raises DataError for what is no answer."""
-        self._check_listed()
+        self.check_each()
         if self._time is None:
             self._check_agreement()
             return self._people("bool_and(yes)")
-        self._check_times(self._time)
         return self._people("max(time) FILTER (WHERE yes) > coalesce(max(time) FILTER (WHERE NOT yes), 0)")
+
+    def check_each(self) -> None:
+        """Raises DataError for an answer that is none by itself."""
+        self._check_listed()
+        if self._time is not None:
+            self._check_times(self._time)
 
     def _says_yes(self) -> str:
         consent = self._consent
@@ -98,10 +116,7 @@ class _Answers:
         return f"coalesce(CAST(({consent.where}) AS BOOLEAN), false)" if consent.where else "true"
 
     def _people(self, condition: str) -> str:
-        return (
-            f"SELECT id FROM (SELECT {self._id} AS id, {self._yes} AS yes, {self._time or 'NULL'} AS time "
-            f"FROM {self._source.table} WHERE {self._rows}) GROUP BY id HAVING {condition}"
-        )
+        return f"SELECT id FROM ({self.rows}) GROUP BY id HAVING {condition}"
 
     def _first(self, condition: str) -> str:
         return row_of(self._engine, self._source, f"{self._rows} AND {condition}")
@@ -138,11 +153,19 @@ class _Answers:
         both = self._people("bool_or(yes) AND NOT bool_and(yes)")
         (id,) = self._engine.row(f"SELECT min(id) FROM ({both})")
         if id is not None:
-            where = self._first(f"{self._id} = {literal(id)} AND NOT {self._yes}")
-            raise DataError(
-                f"{where}: does not agree, but another row of the same '{self._consent.column}' does; expected one "
-                f"answer each, or {self._path}.time_column, so that the latest counts"
-            )
+            raise self.says_both(id)
+
+    def says_both(self, id: str) -> DataError:
+        """The error for the first row in which a person who agrees elsewhere does not."""
+        where = row_of(self._engine, self._source, self.disagrees(id))
+        return DataError(
+            f"{where}: does not agree, but another row of the same '{self._consent.column}' does; expected one "
+            f"answer each, or {self._path}.time_column, so that the latest counts"
+        )
+
+    def disagrees(self, id: str) -> str:
+        """SQL condition of the rows in which a person does not agree."""
+        return f"{self._rows} AND {self._id} = {literal(id)} AND NOT {self._yes}"
 
     def _check_times(self, time: str) -> None:
         column = self._consent.time_column or self._source.config.time_column or ""

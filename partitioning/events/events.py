@@ -1,7 +1,7 @@
 """Events: the rows of a source that a declared relation turns into edges, as SQL."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from artifacts.expressions.engine import Engine, quoted, text
 from artifacts.graph import SPLITS, Side
@@ -56,7 +56,7 @@ def declared_events(engine: Engine, config: GraphConfig, sources: dict[str, Sour
     filled = {name for name, source in sources.items() if has_rows(engine, source)}
     for index, relation in enumerate(config.relations):
         for name in (name for name in relation.sources if name in filled):
-            _check_relation(engine, sources[name], relation, f"graph.relations[{index}]")
+            check_relation(engine, sources[name], relation, f"graph.relations[{index}]")
     agreed = agreeing(engine, config, sources)
     reference = reference_time(engine, config, {name: sources[name] for name in filled})
     events = []
@@ -67,14 +67,20 @@ def declared_events(engine: Engine, config: GraphConfig, sources: dict[str, Sour
             looked_up, source = derived(engine, relation, left, sources)
             consented = _consented(looked_up, source, consent, agreed)
             source = consented.source if consented else source
-            selected = tuple(_selected(config, relation, source))
-            split, moment = _split(config, relation, source)
-            weight = weight_units(relation, source, reference)
+            row = events_of(config, index, looked_up, source, reference)
             numbers = _numbers(engine, looked_up, source)
-            events.append(
-                Events(index, looked_up, source, selected, consented, removed, split, moment, weight, numbers)
-            )
+            events.append(replace(row, consented=consented, removed=removed, numbers=numbers))
     return events
+
+
+def events_of(
+    config: GraphConfig, index: int, relation: RelationConfig, source: Source, reference: int | None
+) -> Events:
+    """What the config makes of the rows of a source for a declared relation, each row by itself."""
+    split, moment = _split(config, relation, source)
+    weight = weight_units(relation, source, reference)
+    selected = tuple(_selected(config, relation, source))
+    return Events(index, relation, source, selected, None, None, split, moment, weight, frozenset())
 
 
 def _numbers(engine: Engine, relation: RelationConfig, source: Source) -> frozenset[Side]:
@@ -84,7 +90,8 @@ def _numbers(engine: Engine, relation: RelationConfig, source: Source) -> frozen
     return frozenset(side for side in Side if types[side] in NUMBERS)
 
 
-def _check_relation(engine: Engine, source: Source, relation: RelationConfig, path: str) -> None:
+def check_relation(engine: Engine, source: Source, relation: RelationConfig, path: str) -> None:
+    """Raises ConfigError for a `where` or `weight` that is none over the columns of a source."""
     for key, sql, wanted in (("where", relation.where, "a boolean"), ("weight", relation.weight, "a number")):
         if sql is not None:
             check_expression(engine, source, sql, f"{path}.{key}", wanted)

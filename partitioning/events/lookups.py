@@ -50,12 +50,7 @@ def remaining(
     if relation.without is None or (other := sources.get(relation.without.source)) is None:
         return source, None
     columns = relation.without.columns
-    for column in columns:
-        if (here := source.types[column]) != (there := other.types[column]):
-            raise ConfigError(
-                f"{path}.without.columns: '{column}' is {here} in source '{source.name}', but {there} in "
-                f"'{other.name}'; give both the same types (graph.sources.<name>.types, time_column and time_unit)"
-            )
+    require_same_types(columns, source, other, path)
     table = quoted(" ".join(("without", other.name, *columns)))
     listed = ", ".join(f"{text(column)} AS c{at}" for at, column in enumerate(columns))
     engine.run(f"CREATE TEMP TABLE IF NOT EXISTS {table} AS SELECT DISTINCT {listed} FROM {other.table}")
@@ -65,3 +60,13 @@ def remaining(
     select, left, gone = "(SELECT e.* FROM ", f" e ANTI JOIN {table} w ON {same})", f" e SEMI JOIN {table} w ON {same})"
     remaining = replace(source, table=select + source.table + left, reader=select + source.reader + left)
     return remaining, select + source.table + gone
+
+
+def require_same_types(columns: tuple[str, ...], source: Source, other: Source, path: str) -> None:
+    """Raises ConfigError for columns that two sources do not have in the same types."""
+    for column in columns:
+        if (here := source.types[column]) != (there := other.types[column]):
+            raise ConfigError(
+                f"{path}.without.columns: '{column}' is {here} in source '{source.name}', but {there} in "
+                f"'{other.name}'; give both the same types (graph.sources.<name>.types, time_column and time_unit)"
+            )

@@ -22,18 +22,23 @@ class OddTime(NamedTuple):
 
 
 def odd_time(engine: Engine, source: Source, condition: str) -> OddTime | None:
-    """What is odd about the times of rows; None if nothing is.
-
-    Times lie in 1970 to 2200. Before 1990 lie those of old data, but neither 1970-01-01 00:00:00 nor, where times are
-    numbers, anything beside times after 1990: there it is a default, or a number in another unit.
-    """
+    """What is odd about the times of rows; None if nothing is."""
     low, high, missing = engine.row(
         f"SELECT min({source.time}), max({source.time}), count(*) - count({source.time}) "
         f"FROM {source.table} WHERE {condition}"
     )
+    return odd_between(source, low, high, missing)
+
+
+def odd_between(source: Source, low: int | None, high: int | None, missing: int) -> OddTime | None:
+    """What is odd about times, epoch seconds, from the lowest to the highest, and how many rows have none.
+
+    Times lie in 1970 to 2200. Before 1990 lie those of old data, but neither 1970-01-01 00:00:00 nor, where times are
+    numbers, anything beside times after 1990: there it is a default, or a number in another unit.
+    """
     if missing:
         return OddTime(f"{source.time} IS NULL", None, "")
-    if high is None:
+    if low is None or high is None:
         return None
     if high >= YEAR_2200 or low < 0:
         seconds = high if high >= YEAR_2200 else low

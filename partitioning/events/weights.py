@@ -1,7 +1,7 @@
 """Weights of events in whole units, so that their sum does not depend on the order of addition."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from artifacts.errors import DataError
 from artifacts.expressions.engine import Engine
@@ -36,12 +36,21 @@ def reference_time(engine: Engine, config: GraphConfig, sources: Mapping[str, So
     """Epoch seconds at which ages are taken: the end of training, or without a split by time the latest event."""
     if config.split.time:
         return epoch_seconds(config.split.time.valid_from)
-    latest = [
-        engine.row(f"SELECT max({source.time}) FROM {source.table} WHERE {relation.where or 'true'}")[0]
+    return latest_moment(
+        engine.row(latest_sql(relation, source))[0]
         for relation in config.relations
         if relation.half_life_days
         for source in (sources[name] for name in relation.sources if name in sources)
-    ]
+    )
+
+
+def latest_sql(relation: RelationConfig, source: Source) -> str:
+    """A query of the epoch seconds of a relation's latest event in a source."""
+    return f"SELECT max({source.time}) FROM {source.table} WHERE {relation.where or 'true'}"
+
+
+def latest_moment(latest: Iterable[int | None]) -> int | None:
+    """The last of the latest events, epoch seconds. Raises DataError for one that lies in the future."""
     reference = max((moment for moment in latest if moment is not None), default=None)
     if reference is not None and reference > time.time() + _DAY:
         raise DataError(

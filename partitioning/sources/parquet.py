@@ -1,5 +1,6 @@
 """Parquet sources: scanned where they lie, file by file of one schema as far as columns are used."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -54,14 +55,20 @@ class _Group:
         return key_of(self.files, column, "0" if "file_index" in self.shadowed else "file_index")
 
 
-def open_parquet(engine: Engine, name: str, files: Files, use: Use, counted: dict[str, str]) -> Opened:
-    """Raises DataError for files that are broken, lack a used column or have it in types that do not agree."""
-    files = _filled(files)
+def open_parquet(
+    engine: Engine, name: str, files: Files, use: Use, counted: dict[str, str], agreed: Mapping[str, str]
+) -> Opened:
+    """Raises DataError for files that are broken, lack a used column or have it in types that do not agree.
+
+    `agreed` are the types of the columns where these are only some of the source's files.
+    """
+    files = filled(files)
     schemas = {path: _schema(path) for path in files}
     first = next(iter(files))
     columns = use.columns([*schemas[first], *files[first]], name)
     groups = _groups(engine, name, files, schemas, columns)
-    types = {column: _common(groups, column, use) for column in columns}
+    types = {column: agreed.get(column) or _common(groups, column, use) for column in columns}
+    _forget_types_of_nulls(groups, agreed)
     for column, kind in counted.items():
         if types.get(column, kind) not in (kind, NO_TYPE) and kind != NO_TYPE:
             raise DataError(
@@ -72,20 +79,20 @@ def open_parquet(engine: Engine, name: str, files: Files, use: Use, counted: dic
     for group in groups:
         for column in (c for c in group.keys if c in group.stored):
             _compare(engine, group, column, place)
-    plain = len(groups) == 1 and not groups[0].keys and not opaque
+    plain = len(groups) == 1 and not groups[0].keys and not opaque and groups[0].types == types
     table = groups[0].scan if plain else _union(groups, types, opaque, None)
     return Opened(types, table, _union(groups, types, opaque, place), place)
 
 
 def single_valued(files: Files) -> list[str]:
     """The columns of the first file with rows that are no lists or structs, and those that its directories name."""
-    path, keys = next(iter(_filled(files).items()))
+    path, keys = next(iter(filled(files).items()))
     schema = _metadata(path).schema
     leaves = map(schema.column, range(len(schema)))
     return list(dict.fromkeys([*(leaf.name for leaf in leaves if leaf.path == leaf.name), *keys]))
 
 
-def _filled(files: Files) -> Files:
+def filled(files: Files) -> Files:
     """The files that have rows, unless none has: of a file without rows, what pandas takes for types says nothing."""
     return {path: keys for path, keys in files.items() if _metadata(path).num_rows} or files
 
@@ -171,6 +178,14 @@ def _common(groups: list[_Group], column: str, use: Use) -> str:
             )
         common = joined
     return common
+
+
+def _forget_types_of_nulls(groups: list[_Group], agreed: Mapping[str, str]) -> None:
+    """What `_common` does in place, for types that were agreed on before."""
+    for group in groups:
+        for column, kind in agreed.items():
+            if column in group.stored and group.types[column] != kind and _all_null(group.files, column):
+                group.types[column] = NO_TYPE
 
 
 def _all_null(files: Files, column: str) -> bool:

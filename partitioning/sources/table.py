@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 
 from artifacts.errors import ConfigError, DataError
 from artifacts.expressions.column_types import INTEGERS, NO_TYPE, UNSIGNED
@@ -56,11 +57,13 @@ def open_sources(
     counted: Mapping[str, dict[str, str]],
     staged: bool = True,
     checks: Iterable[CheckConfig] = (),
+    agreed: Mapping[str, dict[str, str]] = MappingProxyType({}),
 ) -> dict[str, Source]:
     """Opens the sources that the config and the checks of its data use, from `frames` or else from `files`.
 
     Raises DataError for broken files, columns and types, and ConfigError for an expression that is not one.
     `counted` has the column types of sources of which other files were counted before: those of all files agree.
+    `agreed` has the types of Parquet sources of which `files` are a part, as they were found for all of their files.
     `staged` reads CSV and TSV into tables at once; a look at a single column needs none, and knows of no rows. All
     tables of a server are read within one transaction.
     """
@@ -76,7 +79,8 @@ def open_sources(
                 opened = open_postgres(engine, servers, name, postgres, uses[name])
                 sources[name] = _source(config, name, frame_label(name), opened, uses[name], declarable=False)
             elif files[name]:
-                sources[name] = _open(engine, config, name, files[name], uses[name], counted.get(name, {}), staged)
+                types = counted.get(name, {}), agreed.get(name, {})
+                sources[name] = _open(engine, config, name, files[name], uses[name], *types, staged)
     return sources
 
 
@@ -107,13 +111,14 @@ def _open(
     files: Files,
     use: Use,
     counted: dict[str, str],
+    agreed: dict[str, str],
     staged: bool,
 ) -> Source:
     source = config.sources[name]
     format = file_format(name, source, files)
     for path in files:
         check_file(path, format)
-    opened = _opened(engine, name, source, format, files, use, counted, staged)
+    opened = _opened(engine, name, source, format, files, use, counted, agreed, staged)
     return _source(config, name, str(next(iter(files))), opened, use, declarable=format not in ("parquet", "sqlite"))
 
 
@@ -141,12 +146,13 @@ def _opened(
     files: Files,
     use: Use,
     counted: dict[str, str],
+    agreed: dict[str, str],
     staged: bool,
 ) -> Opened:
     if format == "parquet":
         if source.types:
             raise ConfigError(f"graph.sources.{name}.types: a Parquet source has its own types; remove this")
-        return _with_pseudonyms(engine, name, open_parquet(engine, name, files, use, counted), use)
+        return _with_pseudonyms(engine, name, open_parquet(engine, name, files, use, counted, agreed), use)
     if format == "jsonl":
         return open_json_lines(engine, name, source, files, use, counted)
     if format == "sqlite":

@@ -18,8 +18,8 @@ from tests.worlds.ledger_world import ledger_config, rows_of, write_day, write_t
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 KILLED = (
-    "import os, signal, sys; from partitioning import build; from pipeline.cli import main;"
-    "build.write_buckets = lambda *a: os.kill(os.getpid(), signal.SIGKILL); sys.exit(main(sys.argv[1:]))"
+    "import os, signal, sys; from partitioning import local_backend; from pipeline.cli import main;"
+    "local_backend.write_buckets = lambda *a: os.kill(os.getpid(), signal.SIGKILL); sys.exit(main(sys.argv[1:]))"
 )
 
 

@@ -16,9 +16,9 @@ from partitioning.edges.edge_hash import split_by_hash
 from partitioning.edges.grid import Grid
 from partitioning.edges.stream import EdgeBatch, Window
 from partitioning.entities.entity_map import EntityMap
-from partitioning.event_reader import ReadTotals
 from partitioning.events.relations import NamedRelation
 from partitioning.events.time_split import SplitByTime
+from partitioning.events.totals import ReadTotals
 from partitioning.events.weights import UNIT
 from partitioning.ledger.continuation import Continuation
 

@@ -1,0 +1,26 @@
+"""Files that tasks write: each attempt in a directory of its own, of which the driver takes those that Spark counts.
+
+A task may run twice, also at once where an executor was only thought lost; so none writes where another reads.
+"""
+
+import os
+from pathlib import Path
+from uuid import uuid4
+
+from artifacts.publish import sync
+
+
+def begin(directory: Path) -> Path:
+    """A new directory for an attempt, below one that driver and executors share."""
+    attempt = directory / "attempts" / uuid4().hex
+    attempt.mkdir(parents=True)
+    return attempt
+
+
+def take(attempt: Path, destination: Path) -> None:
+    """Moves the files of an attempt, which then are whole and on disk, to the same places below the destination."""
+    for path in sorted(path for path in attempt.rglob("*") if path.is_file()):
+        place = destination / path.relative_to(attempt)
+        place.parent.mkdir(parents=True, exist_ok=True)
+        sync(path)
+        os.replace(path, place)

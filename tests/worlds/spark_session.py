@@ -1,0 +1,44 @@
+"""Spark for tests: one session that is quick to begin, since what it compiles is run a few times only."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from unittest import mock
+
+import pytest
+
+from artifacts.errors import ConfigError
+from partitioning.config.sections import SparkConfig
+
+_DEFAULTS = """
+spark.driver.extraJavaOptions -XX:TieredStopAtLevel=1 -XX:+UseSerialGC
+spark.sql.adaptive.enabled false
+spark.sql.codegen.wholeStage false
+spark.sql.codegen.factoryMode NO_CODEGEN
+"""
+
+
+@contextmanager
+def spark_of_tests(directory: Path) -> Iterator[None]:
+    """A session that builds of this process use; without Java or pyspark the test is skipped, but fails in CI."""
+    from partitioning.spark.session import spark_session
+
+    write_defaults(directory)
+    with mock.patch.dict(os.environ, {"SPARK_CONF_DIR": str(directory)}):
+        try:
+            session = spark_session(SparkConfig(master="local[2]"), directory)
+            session.__enter__()
+        except ConfigError as error:
+            if "TRANSRA_REQUIRE_SPARK" in os.environ:
+                raise
+            pytest.skip(str(error))
+        try:
+            yield
+        finally:
+            session.__exit__(None, None, None)
+
+
+def write_defaults(directory: Path) -> None:
+    """Spark's own config, for SPARK_CONF_DIR."""
+    (directory / "spark-defaults.conf").write_text(_DEFAULTS)
