@@ -30,7 +30,7 @@ from pbg_transra.reports import WarmStart
 from pbg_transra.start.first_values import keep_start
 from pbg_transra.start.initial import random_initial
 from pbg_transra.start.known import keep_known, known_rows, trained_rows
-from pbg_transra.start.new_entities import NewEntities, Typical, fitted
+from pbg_transra.start.new_entities import ROUNDS, NewEntities, Typical, fitted
 from pbg_transra.start.published import PublishedModel
 
 Rows = dict[str, list[NDArray[np.int64]]]  # of each type's partitions: rows in the former graph, -1 where new
@@ -53,7 +53,7 @@ def adopt_run(previous: PublishedModel, graph_dir: Path, model: ModelConfig, des
         start.known(kind, rows[kind.name])
         for partition, of_partition in enumerate(rows[kind.name]):
             keep_known(destination, kind.name, partition, of_partition >= 0)
-    placed = sum(start.new(kind, rows, relations) for kind in graph.entity_types)
+    placed = start.new(rows, relations)
     if model.max_drift is not None or model.freeze is not None:
         keep_start(destination, graph, [r.name for r in graph.relations if r.name in former.index])
     known = sum(int((part >= 0).sum()) for parts in rows.values() for part in parts)
@@ -179,24 +179,33 @@ class _Start:
         """What stays as it is, and so keeps its sums whole."""
         return self._model.freeze
 
-    def new(self, kind: EntityType, rows: Rows, parameters: list[dict[str, NDArray[np.float32]]]) -> int:
-        """Puts the new entities of a type where their edges say; returns how many."""
+    def new(self, rows: Rows, parameters: list[dict[str, NDArray[np.float32]]]) -> int:
+        """Puts the new entities where their edges say; returns how many."""
         known = {(name, partition): part >= 0 for name, parts in rows.items() for partition, part in enumerate(parts)}
-        solving = NewEntities(
-            self._graph_dir, self._graph, self._model, known, self._table, dict(enumerate(parameters))
-        )
-        typical, constant = self._typical[kind.name], kind.name in constant_types(self._graph.relations, self._model)
-        placed = 0
-        for partition in range(kind.partitions):
-            if known[kind.name, partition].all():
-                continue
-            offsets, solutions = solving.solve(kind, partition)
-            vectors, sums = _read(self._path(kind.name, partition))
-            placed_at = fitted(solutions, typical, self._model, constant)
-            vectors[torch.from_numpy(offsets)] = torch.from_numpy(placed_at)
-            self._writer.partition(kind.name, partition, vectors, sums, self._model.lr)
-            placed += len(offsets)
-        return placed
+        heard = known
+        for _ in range(ROUNDS):
+            solving = NewEntities(
+                self._graph_dir, self._graph, self._model, heard, self._table, dict(enumerate(parameters))
+            )
+            placed = {}
+            for kind in self._graph.entity_types:
+                for partition in range(kind.partitions):
+                    new = ~known[kind.name, partition]
+                    placed[kind.name, partition] = self._place(solving, kind, partition, new) if new.any() else new
+            heard = {place: known[place] | placed[place] for place in known}
+        return sum(int(part.sum()) for part in placed.values())
+
+    def _place(
+        self, solving: NewEntities, kind: EntityType, partition: int, new: NDArray[np.bool_]
+    ) -> NDArray[np.bool_]:
+        """Writes what is solved of the `new` (n,) entities of a partition; returns which these are."""
+        offsets, solutions = solving.solve(kind, partition, new)
+        vectors, sums = _read(self._path(kind.name, partition))
+        constant = kind.name in constant_types(self._graph.relations, self._model)
+        placed = fitted(solutions, self._typical[kind.name], self._model, constant)
+        vectors[torch.from_numpy(offsets)] = torch.from_numpy(placed)
+        self._writer.partition(kind.name, partition, vectors, sums, self._model.lr)
+        return np.isin(np.arange(len(new)), offsets)
 
     def _table(self, entity: str, partition: int) -> NDArray[np.float32]:
         return _read(self._path(entity, partition))[0].numpy()

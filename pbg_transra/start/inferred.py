@@ -22,7 +22,7 @@ from artifacts.replaced import replaced
 from pbg_transra.backends.tail_bias import constant_types
 from pbg_transra.reports import Inferred
 from pbg_transra.start.from_run import Former
-from pbg_transra.start.new_entities import NewEntities, Typical, fitted
+from pbg_transra.start.new_entities import ROUNDS, NewEntities, Typical, fitted
 from pbg_transra.start.published import PublishedModel
 
 SAMPLE = 1 << 16  # known vectors of a type whose mean length is taken
@@ -31,7 +31,7 @@ BLOCK_ROWS = 1 << 16  # entities that are written together
 
 def infer_entities(published: PublishedModel, export: Path, graph_dir: Path, out: Path) -> Inferred:
     """Writes `out`, a Parquet file of `type`, `id` and `vector` (D floats), a row for each entity of the graph that the
-    export does not have and that has an edge with one that it has.
+    export has no vector of, and that has an edge with one that it has, or with one that such an edge has placed.
 
     The file appears whole or stays what it was. Raises DataError where no relation of the graph is one of the model's.
     """
@@ -101,28 +101,50 @@ class _Inference:
         return {place: rows >= 0 for place, rows in self._rows.items()}
 
     def table(self, entity: str, partition: int) -> NDArray[np.float32]:
-        """The vectors of a partition, (n, D); zeros where there is none."""
-        rows = self._rows[entity, partition]
-        found = np.zeros((len(rows), self.vectors.dimension), np.float32)
+        """The vectors of a partition, (n, D), also of those that are placed by now; zeros where there is none."""
+        rows, placed = self._rows[entity, partition], self._placed(entity, partition)
+        shape = len(rows), self.vectors.dimension
+        found: NDArray[np.float32] = np.load(placed) if placed.exists() else np.zeros(shape, np.float32)
         found[rows >= 0] = self.vectors.vectors(entity)[rows[rows >= 0]]
         self.vectors.require_finite(entity, found, 0)
         return found
 
     def blocks(self) -> Iterator[tuple[str, pa.Array, NDArray[np.float32]]]:
         """Yields type, ids (B,) and vectors (B, D) of new entities."""
+        heard = self.known
+        for _ in range(ROUNDS - 1):
+            heard = self._heard(heard)
+        for kind, part, offsets, vectors in self._solved(heard):
+            ids = self._ids(kind, part).take(pa.array(offsets))
+            for first in range(0, len(ids), BLOCK_ROWS):
+                yield kind.name, ids[first : first + BLOCK_ROWS], vectors[first : first + BLOCK_ROWS]
+
+    def _heard(self, heard: dict[tuple[str, int], NDArray[np.bool_]]) -> dict[tuple[str, int], NDArray[np.bool_]]:
+        """Places new entities, beside the graph; returns who is heard from then on."""
+        found = dict(heard)
+        for kind, part, offsets, vectors in self._solved(heard):
+            table = self.table(kind.name, part)
+            table[offsets] = vectors
+            np.save(self._placed(kind.name, part), table)
+            found[kind.name, part] = heard[kind.name, part] | np.isin(np.arange(len(table)), offsets)
+        return found
+
+    def _solved(
+        self, heard: dict[tuple[str, int], NDArray[np.bool_]]
+    ) -> Iterator[tuple[EntityType, int, NDArray[Any], NDArray[np.float32]]]:
+        """Yields type, partition, offsets (M,) and vectors (M, D) of new entities that hear somebody."""
         model = self.published.model
-        solving = NewEntities(self.graph_dir, self.graph, model, self.known, self.table, self.parameters)
+        solving = NewEntities(self.graph_dir, self.graph, model, heard, self.table, self.parameters)
         constants = constant_types(load_graph(self.published.graph_dir).relations, model)
         for kind in self.graph.entity_types:
             typical = self._typical(kind.name)
             for part in range(kind.partitions):
-                if self.known[kind.name, part].all():
-                    continue
-                offsets, solutions = solving.solve(kind, part)
-                vectors = fitted(solutions, typical, model, kind.name in constants)
-                ids = self._ids(kind, part).take(pa.array(offsets))
-                for first in range(0, len(ids), BLOCK_ROWS):
-                    yield kind.name, ids[first : first + BLOCK_ROWS], vectors[first : first + BLOCK_ROWS]
+                if (new := ~self.known[kind.name, part]).any():
+                    offsets, solutions = solving.solve(kind, part, new)
+                    yield kind, part, offsets, fitted(solutions, typical, model, kind.name in constants)
+
+    def _placed(self, entity: str, partition: int) -> Path:
+        return self.graph_dir / f"placed_{entity}_{partition}.npy"
 
     def _ids(self, kind: EntityType, partition: int) -> pa.Array:
         return pq.read_table(ids_path(self.graph_dir, kind.name, partition), columns=["id"])["id"].combine_chunks()
@@ -131,5 +153,5 @@ class _Inference:
         if entity not in self.vectors.types:
             return Typical(0.0, 0.0)
         vectors = self.vectors.vectors(entity)
-        step = max(1, len(vectors) // SAMPLE)
-        return Typical.of(np.asarray(vectors[::step], np.float32), self.published.model)
+        drawn = np.asarray(vectors[:: max(1, len(vectors) // SAMPLE)], np.float32)
+        return Typical.of(drawn[drawn.any(axis=1)], self.published.model)  # what was never trained is zero

@@ -9,7 +9,8 @@ what its training edges with known entities say, with a small ridge:
 A_e, a_e is the view on its own side, q_e the other end's view, w_e the edge's weight times the relation's. Where all
 relations are anchors that is the mean of its neighbours, moved by translations. Under cos each q_e has length 1; under
 cos and dot the solution gets the mean length of the known entities of its type, since what it says there is a
-direction. Ends that are new themselves say nothing.
+direction. Ends that are new themselves say nothing at first; once all are placed, all are placed again, and hear those,
+too: where items live for hours, as news, most of what a new person does is with items as new as they are.
 
 The matrix on the left, divided by W, depends on the shares of W that each relation and side has, and not on vectors:
 it is inverted once for all entities with the same shares, which are few where edges have no weights. Relations that
@@ -35,6 +36,7 @@ from pbg_transra.pbg.views import View, operator_views
 
 Array = NDArray[Any]
 RIDGE = 1e-3
+ROUNDS = 2  # in the second one those that the first has placed are heard, too
 CHUNK = 1 << 17  # edges in hand at once
 SOLVED_TOGETHER = 1 << 24  # numbers in the matrices of a block of entities
 NORMED = ("cos", "dot")  # similarities under which a solution is a direction
@@ -62,8 +64,8 @@ def affine(view: View | None, dimension: int) -> Affine:
 
 @dataclass(frozen=True)
 class NewEntities:
-    """`known` tells of each type and partition which entities have a vector already, (n,) bool; `table` reads the
-    first vectors (n, D) of a type's partition. `parameters`: by name, of the relations that tell something."""
+    """`known` tells of each type and partition which entities have a vector that says something, (n,) bool; `table`
+    reads the vectors (n, D) of a type's partition. `parameters`: by name, of the relations that tell something."""
 
     graph_dir: Path
     graph: Graph
@@ -72,10 +74,10 @@ class NewEntities:
     table: Callable[[str, int], Array]
     parameters: Mapping[int, dict[str, Array]]
 
-    def solve(self, kind: EntityType, partition: int) -> tuple[Array, Array]:
-        """Returns offsets (M,) of the new entities of a partition that have an edge with a known one, and their
+    def solve(self, kind: EntityType, partition: int, new: NDArray[np.bool_]) -> tuple[Array, Array]:
+        """Returns offsets (M,) of those of a partition that are `new` (n,) and have an edge with a known one, and their
         solutions (M, D), not yet of any length."""
-        place = _places(self.known[kind.name, partition])
+        place = np.where(new, np.cumsum(new) - 1, -1)
         ends = [(relation, side) for relation in self.parameters for side in Side
                 if self.graph.relations[relation].type(side) == kind.name]  # fmt: skip
         right = np.zeros((int(place.max(initial=-1)) + 1, self.model.dimension), np.float32)
@@ -133,11 +135,6 @@ class NewEntities:
         if self.model.similarity != "cos":
             return vectors
         return np.asarray(vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), SMALLEST))
-
-
-def _places(known: NDArray[np.bool_]) -> NDArray[np.int64]:
-    """Numbers the new entities of a partition; -1 for known ones, (n,)."""
-    return np.where(known, -1, np.cumsum(~known) - 1)
 
 
 @dataclass(frozen=True)

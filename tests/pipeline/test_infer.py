@@ -10,6 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 
 import pipeline.infer
+from artifacts.embeddings import Embeddings
 from artifacts.graph import ids_path, load_graph
 from artifacts.hdf5 import open_hdf5
 from pbg_transra import ModelConfig, PublishedModel, adopt_run
@@ -77,7 +78,8 @@ def test_new_entities_are_where_a_warm_training_would_put_them(
 def test_who_has_no_known_neighbour_has_no_vector(
     published: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
-    rows = pd.DataFrame({"user": ["new", "new", "alone", "u1"], "pin": ["p1", "unheard", "unheard", "p2"]})
+    """But by one that has just been placed."""
+    rows = pd.DataFrame({"user": ["new", "new", "alone", "u1"], "pin": ["p1", "heard", "unheard", "p2"]})
     rows.to_parquet(tmp_path / "rows.parquet")
     (tmp_path / "many").mkdir()
     rows[:2].to_parquet(tmp_path / "many/a.parquet")
@@ -85,9 +87,31 @@ def test_who_has_no_known_neighbour_has_no_vector(
     for events in ("rows.parquet", "many"):
         assert infer(published, str(tmp_path / events)) == 0
         found = pq.read_table(published / "out.parquet")
-        assert found["id"].to_pylist() == ["new"]
-        said = "vectors: 1 of type user; 3 entities have one already; 2 new ones without a known neighbour have none"
-        assert said in capsys.readouterr().out
+        assert dict(zip(found["id"].to_pylist(), found["type"].to_pylist(), strict=True)) == {
+            "new": "user",
+            "heard": "pin",
+        }
+        said = capsys.readouterr().out
+        assert "1 of type user" in said and "1 of type pin" in said
+        assert "; 3 entities have one already; 2 new ones without a known neighbour have none" in said
+
+
+def test_who_only_judged_the_published_run_is_inferred(tmp_path: Path) -> None:
+    """A test edge gives nobody a vector but the first random one."""
+    write_day(tmp_path, 1)
+    config(tmp_path)
+    written = json.loads((tmp_path / "c.json").read_text())
+    written["graph"]["sources"]["log"] |= {"time_column": "ts", "time_unit": "s"}
+    written["graph"]["split"] = {"time": {"valid_from": 900, "test_from": 1000}}
+    (tmp_path / "c.json").write_text(json.dumps(written))
+    log = tmp_path / "log/day-1.parquet"
+    late = pd.DataFrame({"user": ["late"], "pin": ["p1"], "ts": [1000]})
+    pd.concat([pd.read_parquet(log).assign(ts=1), late]).to_parquet(log)
+    assert transra(tmp_path, "run") == 0
+    assert list(Embeddings.open(latest_of(tmp_path).path).rows("user", ["late"])) == [-1]
+    pd.DataFrame({"user": ["late", "u1"], "pin": ["p1", "p2"], "ts": [5, 5]}).to_parquet(tmp_path / "events.parquet")
+    assert infer(tmp_path) == 0
+    assert pq.read_table(tmp_path / "out.parquet")["id"].to_pylist() == ["late"]
 
 
 NO_COLUMN = "misses a column of every source that relations read ('pin' of graph.sources.log); has user, item"

@@ -216,6 +216,22 @@ def test_without_an_edge_to_what_is_known_it_begins_at_random(yesterday: Publish
     )
 
 
+@pytest.mark.parametrize("swapped", [False, True])
+def test_what_is_placed_is_heard(yesterday: PublishedModel, tmp_path: Path, swapped: bool) -> None:
+    """A new user of a new pin is where the users are who know that pin, whichever of the types is placed first."""
+    old = np.arange(0, 48, GROUPS)  # of one group
+    edges = [Triples("click", "train", np.append(old, 48), np.full(len(old) + 1, 40))]
+    types = {"user": [49], "pin": [41]}
+    (tmp_path / "graph").mkdir()
+    write_graph(tmp_path / "graph", dict(sorted(types.items(), reverse=swapped)), {"click": ("user", "pin")}, edges)
+    told = adopt_run(yesterday, tmp_path / "graph", WARM, tmp_path / "start")
+    assert (told.known, told.placed, told.random) == (48 + 40, 2, 0)
+    users, pins = (by_id(tmp_path / "graph", tmp_path / "start", kind) for kind in ("user", "pin"))
+    known = np.stack([pins[f"p{pin}"][0] for pin in range(40)])
+    nearest = np.argsort(known @ users["u48"][0] / np.linalg.norm(known, axis=1))[-5:]
+    assert (nearest % GROUPS == 0).mean() > 0.5
+
+
 class Killed(Exception):
     pass
 
