@@ -21,7 +21,7 @@ ifneq ($(filter $(CONFIG),configs/demo.json configs/demo_rank.json),)
 INPUT := $(DEMO_DATA)
 endif
 
-.PHONY: help venv docs partition train evaluate export rank nightly status test test-slow consent-check lint wheel check-wheel schema real-impressions bench-rank bench-rank-memory bench-rank-speed bench-score bench-append bench-warm bench-infer bench-import bench-spark bench-train bench-swap faults faults-long byte-rail bench-retrieval bench-evaluate bench-neighbors experiments bench-device bench-billion bench-gap clean
+.PHONY: help venv docs partition train evaluate export rank nightly status test test-slow consent-check lint wheel check-wheel schema real-impressions bench-rank bench-rank-memory bench-rank-speed bench-score bench-append bench-warm bench-infer bench-import bench-spark bench-train bench-swap bench-ranks faults faults-long byte-rail bench-retrieval bench-evaluate bench-neighbors experiments bench-device bench-billion bench-gap clean
 
 help:  ## This list
 	@echo "usage: make TARGET [CONFIG=configs/demo.json] [ARGS='--set model.epochs=3']"
@@ -154,6 +154,9 @@ bench-neighbors: venv  ## Neighbours among a million entities: by the index, by 
 
 bench-swap: venv  ## Training of 100 M edges in 16 partitions: waiting for files, memory, and the plan of both
 	$(BIN)/python -m benchmarks.bench_swap $(ARGS)
+
+bench-ranks: venv  ## Two and four ranks beside one, each with one core: edges/s, processor time, MRR and recall; some minutes
+	$(BIN)/python -m benchmarks.bench_ranks $(ARGS)
 
 faults: venv  ## Kills, full disks and more at random moments of every stage, some minutes; what they leave must be whole
 	$(BIN)/python -m benchmarks.faults $(ARGS)

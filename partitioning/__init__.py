@@ -37,6 +37,7 @@ __all__ = [
     "check_problems",
     "events_config",
     "expect_build",
+    "expect_size",
     "forgotten_ids",
     "graph_problems",
     "id_key",
@@ -64,6 +65,14 @@ def expect_build(config: GraphConfig, files: SourceFiles, plan: "Plan") -> "Expe
     from partitioning import expectation
 
     return expectation.expect_build(config.with_inverses(), files, plan)
+
+
+def expect_size(config: GraphConfig, ids: Mapping[str, int], edges: int, buckets: int) -> "Expected":
+    """What a full build of so many edges between so many ids of each type takes; some seconds, as small ones are
+    timed."""
+    from partitioning import expectation
+
+    return expectation.expect_size(config.with_inverses(), ids, edges, buckets)
 
 
 def profile_of(name: str, source: SourceConfig, files: Files) -> "AbstractContextManager[Profile]":

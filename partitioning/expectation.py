@@ -6,6 +6,7 @@ HyperLogLog over the columns of Parquet files: one pass), and a small build is t
 
 import tempfile
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -50,23 +51,26 @@ class Expected:
 
 def expect_build(config: GraphConfig, files: dict[str, Files], plan: Plan) -> Expected:
     """Of a full build of these files, after `plan`."""
-    ids, threads = _ids_by_type(config, files, plan.edges), config.threads or cpu_count()
-    count = sum(ids.values())
+    return expect_size(config, _ids_by_type(config, files, plan.edges), plan.edges, plan.buckets)
+
+
+def expect_size(config: GraphConfig, ids: Mapping[str, int], edges: int, buckets: int) -> Expected:
+    """Of a full build of so many edges between so many ids of each type."""
+    count, threads = sum(ids.values()), config.threads or cpu_count()
     bits = [
         max((ids[r.side(side).type] // config.partitions_of(r.side(side).type)).bit_length() for r in config.relations)
         for side in Side
     ]
     edge = sum(narrowest(b).itemsize for b in [*bits, len(config.relations).bit_length()])
-    in_hand = min(threads, plan.buckets) * (plan.edges // plan.buckets)
-    # Keys leave bucket by bucket before edges come, so both are never there in full.
-    edges = plan.edges * max(_KEY_BYTES, edge)
+    in_hand = min(threads, buckets) * (edges // buckets)
     reading = threads * _THREAD_BYTES + count * _MAP_BYTES
     writing = in_hand * MEMORY_PER_EDGE + count * _COUNT_BYTES
     return Expected(
         ids=count,
-        disk_bytes=edges + count * _ID_BYTES + len(SPLITS) * plan.buckets * FILE_BYTES,
+        # Keys leave bucket by bucket before edges come, so both are never there in full.
+        disk_bytes=edges * max(_KEY_BYTES, edge) + count * _ID_BYTES + len(SPLITS) * buckets * FILE_BYTES,
         memory_bytes=min(config.memory_bytes, _BASE_BYTES + max(reading, writing)),
-        seconds=_START_SECONDS + _build_seconds(plan.edges, count, threads),
+        seconds=_START_SECONDS + _build_seconds(edges, count, threads),
     )
 
 

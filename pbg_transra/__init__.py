@@ -4,11 +4,12 @@ Importing this package is light; torch is loaded by the functions that need it.
 """
 
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from artifacts.graph import Relation
 from pbg_transra.backends.fused.levels import chosen_level
 from pbg_transra.backends.tail_bias import types_on_both_sides
 from pbg_transra.config import EvaluateConfig, ExportConfig, FreezeConfig, ModelConfig
@@ -22,6 +23,7 @@ from pbg_transra.reports import (
     ExportReport,
     FollowReport,
     Inferred,
+    ScalePlan,
     TrainingPlan,
     TrainProgress,
     TrainReport,
@@ -51,6 +53,7 @@ __all__ = [
     "ModelConfig",
     "Place",
     "PublishedModel",
+    "ScalePlan",
     "TrainProgress",
     "TrainReport",
     "TrainingPlan",
@@ -73,6 +76,7 @@ __all__ = [
     "met",
     "names_note",
     "place_of",
+    "plan_scale",
     "plan_training",
     "require_device",
     "tail_bias_fits",
@@ -94,6 +98,21 @@ def plan_training(
     from pbg_transra.planning import plan
 
     return plan.plan_training(graph_dir, config, start, interrupted, scratch)
+
+
+def plan_scale(
+    relations: Sequence[Relation],
+    entities: Mapping[str, int],
+    config: ModelConfig,
+    export: ExportConfig,
+    machines: int,
+    memory: int,
+    scratch: Path,
+) -> ScalePlan:
+    """What a training of any size would take, see `planning/scale.py`; measures this machine for a second or two."""
+    from pbg_transra.planning import scale
+
+    return scale.plan_scale(relations, entities, config, export, machines, memory, scratch)
 
 
 def require_device(config: ModelConfig) -> None:

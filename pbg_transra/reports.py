@@ -97,6 +97,23 @@ class TrainingPlan:
 
 
 @dataclass(frozen=True)
+class ScalePlan:
+    """What a training of a size would take: partitions of each type; bytes of memory and of shared memory (a part of
+    it) of each machine; bytes of disk; seconds of all passes; bytes that pass the shared file system in each pass.
+    `export_seconds`, `export_disk`: of the export after it.
+    """
+
+    partitions: int
+    memory: int
+    shared_memory: int
+    disk: int
+    seconds: float
+    traffic: int
+    export_seconds: float
+    export_disk: int
+
+
+@dataclass(frozen=True)
 class Adoption:
     """What a start from stock PBG is worth: relations whose scores are PBG's (times `model.scale`), and those that only
     start near.

@@ -51,6 +51,7 @@ def parser() -> argparse.ArgumentParser:
     everything = subparsers.add_parser("run", help="every stale stage, in order (what cron calls)", parents=[common])
     everything.set_defaults(action=commands.run_stages, stages=[], restart=False)
     everything.add_argument("--until", choices=STAGE_HELP, help="the last stage (the last that the config has)")
+    add_plan(subparsers, common)
     add_tune(subparsers, common)
     add_features(subparsers, common)
     removing = subparsers.add_parser("purge", help="remove every run but the published one", parents=[common])
@@ -159,6 +160,27 @@ def numbers(text: str) -> list[float]:
     if not found or not all(map(isfinite, found)):
         raise argparse.ArgumentTypeError(f"{text!r}: expected numbers with commas between them")
     return found
+
+
+def add_plan(subparsers: Any, common: argparse.ArgumentParser) -> None:
+    command = subparsers.add_parser(
+        "plan", help="what a graph of any size would take on machines like this one", parents=[common]
+    )
+    command.add_argument("--edges", type=count, required=True, metavar="N", help="training edges, such as 1e10")
+    command.add_argument("--entities", type=count, required=True, metavar="N", help="of all types, such as 1e9")
+    command.add_argument("--machines", type=count, default=1, metavar="N", help="that train together (1)")
+    command.set_defaults(action=commands.plan_graph_size)
+
+
+def count(text: str) -> int:
+    """A number of things, also as 1e10."""
+    try:
+        number = float(text)
+    except ValueError:
+        number = 0.0
+    if not 1 <= number <= 1e15 or number != int(number):
+        raise argparse.ArgumentTypeError(f"{text!r}: expected a whole number from 1 to 1e15, such as 1e10")
+    return int(number)
 
 
 def add_tune(subparsers: Any, common: argparse.ArgumentParser) -> None:

@@ -142,6 +142,12 @@ def show_report(options: argparse.Namespace) -> dict[str, Any]:
     return {"run": run.id, "report": str(refresh_report(context, run))}
 
 
+def plan_graph_size(options: argparse.Namespace) -> dict[str, Any]:
+    from pipeline.scale import Size, plan_size
+
+    return plan_size(context_of(options), Size(options.edges, options.entities, options.machines))
+
+
 def tune_model(options: argparse.Namespace) -> dict[str, Any]:
     from pipeline.tuning.search import Budget
     from pipeline.tuning.tune import tune

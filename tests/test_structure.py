@@ -23,7 +23,7 @@ FLOORS = {
     "partitioning": ["config", "sources", "events", "entities", "edges", "ledger", "buckets", "thinning", "spark"],
     "pbg_transra": [
         *("config", "seeds", "reports", "degrees"),
-        *("pbg", "backends", "ranks", "evaluation", "start", "training", "planning", "export"),
+        *("pbg", "backends", "ranks", "evaluation", "start", "training", "export", "planning"),
     ],
     "ranker": ["config", "kernels", "data", "features", "scoring", "model", "evaluation", "training", "experiment"],
     "pipeline": ["config", "output", "proposal", "workspace", "stages", "running", "report", "tuning", "simulation"],

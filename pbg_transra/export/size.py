@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from artifacts.embeddings.index import index_bytes
-from artifacts.graph import load_graph
+from artifacts.graph import Graph, load_graph
 from pbg_transra.config import ExportConfig, ModelConfig
 from pbg_transra.degrees import degree_names
 
@@ -13,7 +13,11 @@ ENTITY, DEGREE = 64, 4  # bytes of an id with its index, and of a count
 
 def export_bytes(graph_dir: Path, model: ModelConfig, export: ExportConfig) -> int:
     """About how much disk an export takes."""
-    graph = load_graph(graph_dir)
+    return size_of(load_graph(graph_dir), model, export)
+
+
+def size_of(graph: Graph, model: ModelConfig, export: ExportConfig) -> int:
+    """The same of a graph that need not be there."""
     components = graph.entities * model.dimension
     counts = sum(kind.count * len(degree_names(graph, kind)) for kind in graph.entity_types) * export.degrees
     return sum(WIDTH[kind] for kind in export.formats) * components + ENTITY * graph.entities + DEGREE * counts

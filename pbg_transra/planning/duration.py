@@ -38,6 +38,17 @@ def pass_seconds(graph: Graph, edges: EdgeFiles, config: ModelConfig, workers: i
     return total + checkpoints * trained / speed.synced
 
 
+def pass_traffic(graph: Graph, edges: EdgeFiles, config: ModelConfig, index: int) -> int:
+    """Bytes of vectors that come and go in a pass; on several machines they pass the file system that is shared."""
+    resident: dict[Key, None] = {}
+    total = 0
+    for bucket in bucket_order(graph, edges, seed_of(config.seed, index)):
+        keys = needed(graph, bucket)
+        total += sum(vector_bytes(graph, config, key) for key in keys.keys() - resident.keys())
+        resident = keys
+    return 2 * total
+
+
 def together(train: float, files: float, overlap: bool, workers: int) -> float:
     """Seconds of a bucket whose neighbours' files are read and written meanwhile, or not."""
     if not overlap:

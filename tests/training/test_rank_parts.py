@@ -94,6 +94,30 @@ def test_each_has_something_to_do_before_anyone_works_ahead() -> None:
     assert third.bucket == Bucket(0, 1) and third.stamps == {"a": "1", "b": "2"}
 
 
+def test_a_slow_rank_keeps_nobody_from_the_rest() -> None:
+    """It holds a bucket; the other trains all that needs none of its partitions, and then what is left."""
+    coordinator = Coordinator(2, 60, apart=True)
+    coordinator.join(1, "slow")
+    coordinator.open_pass(0, GRID)
+    held = coordinator.acquire(1, None).bucket
+    assert held is not None
+    trained = []
+    while (turn := coordinator.acquire(0, None)).bucket is not None:
+        trained.append(turn.bucket)
+        coordinator.release(0, report(turn.bucket), {})
+    assert sorted(trained) == [one for one in GRID if one.lhs != held.lhs and one.rhs != held.rhs]
+    assert not turn.over
+    coordinator.release(1, report(held), {})
+    while (turn := coordinator.acquire(0, None)).bucket is not None:
+        coordinator.release(0, report(turn.bucket), {})
+    assert turn.over
+    coordinator.end(0)
+    assert coordinator.finished_pass() is None, "the slow one may have moved what is shared"
+    coordinator.end(1)
+    reports = coordinator.finished_pass()
+    assert reports is not None and sorted(one.bucket for one in reports) == GRID
+
+
 def test_who_is_missing_is_named() -> None:
     coordinator = Coordinator(4, 0.05, apart=True)
     coordinator.join(2, "there")

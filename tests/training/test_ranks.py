@@ -126,34 +126,40 @@ def test_an_interrupted_rank_says_so_to_the_others(root: Path) -> None:
 
 
 def test_a_slow_rank_does_not_stop_the_others(root: Path) -> None:
-    """It is stopped for a while in the middle of a pass: what needs none of its partitions is trained meanwhile."""
-    with ranks(Rank(root, 0), Rank(root, 1)) as (first, second):
+    """It is stopped for a while: what needs none of its partitions is trained meanwhile, and then it goes on."""
+    with ranks(Rank(root, 0, LONG), Rank(root, 1, LONG)) as (_, second):
         until(lambda: committed(root) >= 1, "a pass")
-        second.signal(signal.SIGSTOP)
+        assert any(goes_on_without(root, second) for _ in range(10)), "also when it is not stopped at the end of a pass"
         before = committed(root)
-        told = until(lambda: settled(root), "what can be trained without it")
-        assert committed(root) <= before + 1 and len(told) >= 4 + PARTITIONS**2
-        second.signal(signal.SIGCONT)
-        assert second.end()[0] == first.end()[0] == 0
-    assert_trained_once(root)
+        until(lambda: committed(root) > before, "a pass of both")
 
 
-def settled(root: Path) -> list[object]:
-    """The buckets told, once none has come for a second."""
-    before = buckets(root)
-    time.sleep(1)
-    return list(before) if len(before) == len(buckets(root)) else []
+def goes_on_without(root: Path, stopped: Rank) -> bool:
+    """Whether buckets are trained while a rank is stopped; not at the end of a pass, when the others need it."""
+    stopped.signal(signal.SIGSTOP)
+    try:
+        time.sleep(0.5)  # what it had told before is written
+        before, end = len(buckets(root)), time.monotonic() + 20
+        while len(buckets(root)) < before + 2 and time.monotonic() < end:
+            time.sleep(0.05)
+        return len(buckets(root)) >= before + 2
+    finally:
+        stopped.signal(signal.SIGCONT)
 
 
-def test_a_missing_rank_is_named_and_only_the_told_address_listens(root: Path) -> None:
-    with ranks(Rank(root, 0, machines(3, timeout=15)), Rank(root, 1, machines(3, timeout=60))) as (first, second):
+def test_rank_0_listens_on_the_address_that_it_is_told_and_no_other(root: Path) -> None:
+    with ranks(Rank(root, 0)) as (first,):
         listening = until(lambda: listeners(first.process.pid or 0), "rank 0 listens")
-        assert {address for address, _ in listening} == {LOOPBACK}
-        assert len(listening) == 1
+        assert [address for address, _ in listening] == [LOOPBACK]
+        first.signal(signal.SIGTERM)
+        assert first.end()[0] == 130
+    assert not (workspace_of(root).path / ".ranks.json").exists()
+
+
+def test_missing_ranks_are_named(root: Path) -> None:
+    with ranks(Rank(root, 0, machines(3, timeout=2))) as (first,):
         code, said = first.end()
-        assert code == 75 and "transra: rank 2 did not come within 15 s" in said
-        code, said = second.end()
-        assert code == 75 and "ended: rank 2 did not come within 15 s" in said
+    assert code == 75 and "transra: ranks 1, 2 did not come within 2 s; repeat the command on all ranks" in said
 
 
 def listeners(pid: int) -> set[tuple[str, int]]:
