@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from artifacts.section import Problem
-from partitioning.config.sections import GraphConfig, RelationConfig, SourceConfig
+from partitioning.config.sections import GraphConfig, SourceConfig
 
 FORMATS = ("parquet", "csv", "tsv")
 WAY_OUT = 'graph.engine "spark" cannot do this; remove it, or use "duckdb"'
@@ -15,16 +15,12 @@ def spark_problems(graph: GraphConfig) -> Iterator[Problem]:
         for key in _keys(source):
             yield Problem(("sources", name, key), WAY_OUT)
     for index, relation in enumerate(graph.relations):
-        for path in _keys_of_relation(graph, relation):
-            yield Problem(("relations", index, *path), WAY_OUT)
-    for name, entity in graph.entities.items():
-        if entity.min_degree:
-            yield Problem(("entities", name, "min_degree"), WAY_OUT)
-    if graph.split.random:
-        yield Problem(("split", "random"), WAY_OUT)
-    for key in ("forget", "ids"):
-        if getattr(graph, key):
-            yield Problem((key,), WAY_OUT)
+        if relation.consent and relation.consent.intervals:
+            yield Problem(("relations", index, "consent", "from_column"), WAY_OUT)
+    if graph.consent and graph.consent.intervals:
+        yield Problem(("consent", "from_column"), WAY_OUT)
+    if graph.ids:
+        yield Problem(("ids",), WAY_OUT)
 
 
 def _keys(source: SourceConfig) -> Iterator[str]:
@@ -35,17 +31,3 @@ def _keys(source: SourceConfig) -> Iterator[str]:
         yield "append_only"
     if source.is_database or source.format not in (None, *FORMATS):
         yield "format"
-
-
-def _keys_of_relation(graph: GraphConfig, relation: RelationConfig) -> Iterator[tuple[str, ...]]:
-    """What a relation asks for beyond its own rows."""
-    for side, end in relation.sides.items():
-        if end.join:
-            yield side.value, "join"
-        if end.max_degree:
-            yield side.value, "max_degree"
-    if relation.without:
-        yield ("without",)
-    consent = graph.consent_of(relation)
-    if consent and consent.source:
-        yield ("domain",)

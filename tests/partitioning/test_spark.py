@@ -77,3 +77,46 @@ def test_weights_and_a_published_map(tmp_path: Path) -> None:
 def test_neither_times_nor_weights(tmp_path: Path) -> None:
     write_log(tmp_path, "1.parquet", 1)
     both(tmp_path, config("none"))
+
+
+def every_feature(root: Path, night: int, split: str) -> dict:
+    """A config with all that Spark can do, over files of several formats and types of ids; writes them, too."""
+    write_log(root, f"{night}.parquet", night)
+    log = pd.read_parquet(root / f"{night}.parquet")
+    if night == 2:  # ids of another type than the night before
+        log.astype({"user": "int32"}).to_parquet(root / "2.parquet")
+    generator = np.random.default_rng(night)
+    answers = pd.DataFrame({"who": generator.integers(0, 80, 90), "at": generator.integers(1, 50, 90)})
+    answers.assign(said=generator.choice(["yes", "no"], 90)).to_csv(root / "people.csv", index=False)
+    table = pd.DataFrame({"pin": [*"abcdefga"], "topic": [*"xyzxyzxz"]})
+    table.to_csv(root / "topics.tsv", sep="\t", index=False)
+    log.sample(40, random_state=1)[["user", "pin"]].astype({"user": "int64"}).to_parquet(root / "known.pq")
+    forgotten = [("user", "1"), ("user", "nobody"), ("pin", "c"), ("topic", "y")]
+    listed = pd.DataFrame(forgotten[: 2 + night], columns=["type", "id"])
+    listed.to_csv(root / "gone.csv", index=False)
+    topic = {"type": "topic", "column": "pin", "join": {"source": "topics", "column": "pin", "to": "topic"}}
+    visit = {"source": "log", "lhs": USER, "rhs": PIN, "domain": "offsite", "where": "action IN ('click', 'Zoom')"}
+    raw = config(split, weight="amount", half_life_days=0.0003, where="action <> 'save' OR amount > 1")
+    raw["sources"] |= {
+        "people": {"path": "people.csv", "time_column": "at", "time_unit": "s"},
+        "topics": {"path": "topics.tsv"},
+        "known": {"path": "known.pq", "format": "parquet"},
+        "gone": {"path": "gone.csv"},
+    }
+    raw["entities"] = {"user": {"min_degree": 2}, "pin": {"partitions": 1}, "topic": {}}
+    raw["relations"] += [
+        {**visit, "name": "visit", "inverse": "visited_by"},
+        {"name": "about", "source": "log", "lhs": {**USER, "max_degree": 2}, "rhs": topic, "weight": "1"},
+        {"name": "new", "source": "log", "lhs": PIN, "rhs": {**USER, "max_degree": 3}},
+    ]
+    raw["relations"][-1]["without"] = {"source": "known", "columns": ["user", "pin"]}
+    answer = {"column": "who", "answer": "said", "yes": ["yes"], "no": ["no"]}
+    return raw | {"consent": {"source": "people", "type": "user", **answer}, "forget": {"source": "gone"}}
+
+
+def test_every_feature_over_two_nights(tmp_path: Path) -> None:
+    report = both(tmp_path, every_feature(tmp_path, 1, "time"))
+    assert report.without_consent["visit"] and report.removed["new"]["log"] and report.edges_left_out["max_degree"]
+    assert report.edges_left_out["min_degree"] and report.forgotten["user"] == {"found": 1, "not_found": 1}
+    again = both(tmp_path, every_feature(tmp_path, 2, "random"), tmp_path / "duckdb", "2")
+    assert again.known["user"] and again.forgotten["topic"] == {"found": 1, "not_found": 0}

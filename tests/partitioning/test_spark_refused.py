@@ -9,13 +9,11 @@ from artifacts.errors import ConfigError, ResourceError
 from partitioning import CheckConfig, GraphConfig, check_problems, graph_problems
 from partitioning.config.sections import SparkConfig
 from partitioning.spark.session import spark_session
-from tests.partitioning.test_errors import PIN, USER, config, relation
+from tests.partitioning.test_errors import config, relation
 
 LOG = config()["sources"]["log"]
 CONSENT = {"source": "people", "type": "user", "column": "user", "from_column": "since", "to_column": "until"}
 PEOPLE = {"people": {"path": "people.csv"}}
-JOINED = {**USER, "join": {"source": "people", "column": "user", "to": "id"}}
-WITHOUT = {"source": "people", "columns": ["user"]}
 
 
 @pytest.mark.parametrize(
@@ -26,18 +24,10 @@ WITHOUT = {"source": "people", "columns": ["user"]}
         ({"sources": {"log": {"path": "sqlite:///log.db", "table": "log"}}}, ("sources", "log", "format")),
         ({"sources": {"log": {**LOG, "format": "jsonl"}}}, ("sources", "log", "format")),
         ({"ids": {"hash": "hmac-sha256", "key_env": "KEY"}}, ("ids",)),
+        ({"sources": {"log": LOG, **PEOPLE}, "consent": CONSENT}, ("consent", "from_column")),
         (
-            {"sources": {"log": LOG, **PEOPLE}, "relations": [relation(domain="offsite")], "consent": CONSENT},
-            ("relations", 0, "domain"),
-        ),
-        ({"sources": {"log": LOG, **PEOPLE}, "forget": {"source": "people"}}, ("forget",)),
-        ({"split": {"random": {"test": 0.1}}}, ("split", "random")),
-        ({"entities": {"user": {"min_degree": 2}, "pin": {}}}, ("entities", "user", "min_degree")),
-        ({"relations": [relation(rhs={**PIN, "max_degree": 2})]}, ("relations", 0, "rhs", "max_degree")),
-        ({"sources": {"log": LOG, **PEOPLE}, "relations": [relation(lhs=JOINED)]}, ("relations", 0, "lhs", "join")),
-        (
-            {"sources": {"log": LOG, **PEOPLE}, "relations": [relation(without=WITHOUT)]},
-            ("relations", 0, "without"),
+            {"sources": {"log": LOG, **PEOPLE}, "relations": [relation(domain="offsite", consent=CONSENT)]},
+            ("relations", 0, "consent", "from_column"),
         ),
     ],
     ids=lambda value: ".".join(map(str, value)) if isinstance(value, tuple) else "",
