@@ -91,7 +91,7 @@ def open_whole(engine: Engine, name: str, source: SourceConfig, files: Files) ->
     """
     format = file_format(name, source, files)
     use = Use(checked=single_valued(files)) if format == "parquet" else Use(queried=None)
-    return _opened(engine, name, source, format, files, use, {}, staged=False)
+    return _opened(engine, name, source, format, files, use, {}, {}, staged=False)
 
 
 def has_rows(engine: Engine, source: Source) -> bool:
