@@ -48,10 +48,16 @@ class Engine:
         self._asks, limit = asks, int(memory * 0.9) - _OVERHEAD_BYTES
         self.connection = duckdb.connect()
         self.run("SET TimeZone = 'UTC'")
-        self.run("SET enable_progress_bar = false")  # it would go to stdout
+        if self._setting("enable_progress_bar"):  # it would go to stdout
+            self.run("SET enable_progress_bar = false")  # refused in a notebook without ipywidgets, where it is off
         self.run(f"SET threads = {threads}")
         self.run(f"SET memory_limit = '{limit // 1000} KB'")
         self.run(f"SET temp_directory = {literal(str(spill or ''))}")
+
+    def _setting(self, name: str) -> object:
+        """The value of one of DuckDB's settings."""
+        (value,) = self.connection.execute("SELECT current_setting(?)", [name]).fetchone() or (None,)
+        return value
 
     def lock(self, files: Iterable[Path], directories: Iterable[Path]) -> None:
         """From here on only these can be read, and only `directories` written; no setting can be changed."""
