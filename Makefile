@@ -27,14 +27,21 @@ help:  ## This list
 	@echo "usage: make TARGET [CONFIG=configs/demo.json] [ARGS='--set model.epochs=3']"
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  \1\t\2/' | expand -t 18
 
-venv: $(VENV)/installed  ## The virtual environment with everything in it
+venv: $(VENV)/installed  ## The virtual environment, with what a run needs
 
 # torch comes first and alone: a looser request could pull gigabytes of CUDA.
 $(VENV)/installed: setup.cfg setup.py constraints.txt $(wildcard pbg_transra/backends/fused/*.[ch]pp ranker/kernels/*.[ch]pp)
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --constraint constraints.txt torch
-	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[test,lint,tensorboard,report,faiss,spark]'
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[report,faiss]'
 	touch $@
+
+# What an extra adds, and no more: installing the project again would compile its kernels again.
+$(VENV)/%.extra: $(VENV)/installed
+	$(BIN)/pip install --quiet --constraint constraints.txt $$($(BIN)/python -c 'from importlib.metadata import requires; print(*(one.split(";")[0] for one in requires("transra") if one.endswith("extra == \"$*\"")))')
+	touch $@
+
+TESTED := $(VENV)/test.extra $(VENV)/tensorboard.extra $(VENV)/spark.extra
 
 $(DEMO_DATA): | venv
 	$(TRANSRA) demo-data $(@D)
@@ -62,28 +69,23 @@ nightly: venv $(INPUT)  ## Every stale stage under one lock, printing failures o
 status: venv  ## What the workspace holds, and what is stale
 	$(TRANSRA) status $(CONFIG) $(ARGS)
 
-test: venv  ## The test suite, a process a core
+test: $(TESTED)  ## The test suite, a process a core
 	$(BIN)/python -m pytest -q -n logical --dist worksteal $(ARGS)
 
-test-slow: venv  ## The large and long tests
+test-slow: $(TESTED)  ## The large and long tests
 	$(BIN)/python -m pytest -q -m slow $(ARGS)
 
-consent-check: venv  ## Marked people through every format and stage: who did not agree or left is in no byte of a workspace
+consent-check: $(TESTED)  ## Marked people through every format and stage: who did not agree or left is in no byte of a workspace
 	$(BIN)/python -m pytest -q -m "slow or not slow" tests/pipeline/test_consent_check.py tests/partitioning/test_consent.py tests/partitioning/test_consent_intervals.py $(ARGS)
 
-lint: venv  ## ruff and mypy
+lint: $(TESTED) $(VENV)/lint.extra  ## ruff and mypy
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-# Only what the extra adds: installing the project again would compile its kernels again.
-$(VENV)/docs-installed: $(VENV)/installed
-	$(BIN)/pip install --quiet --constraint constraints.txt $$($(BIN)/python -c 'from importlib.metadata import requires; print(*(one.split(";")[0] for one in requires("transra") if "docs" in one.split(";")[-1]))')
-	touch $@
-
 # Not --quiet: it would count no warnings, and so pass whatever --strict is to refuse. The variable says that the theme's
 # notice of its end of life (May 2027, Zensical follows) was read.
-docs: $(VENV)/docs-installed  ## The documentation as a site in site/; a broken link or a failing notebook is an error
+docs: $(VENV)/docs.extra  ## The documentation as a site in site/; a broken link or a failing notebook is an error
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 wheel: venv  ## dist/*.whl, with kernels where there is a compiler (without: CC=/bin/false CXX=/bin/false)
