@@ -1,4 +1,4 @@
-"""What is shipped: every package typed, one version everywhere, and a CONTRIBUTING.md whose places exist."""
+"""What is shipped: every package typed, one version everywhere, and a docs/extending.md whose places exist."""
 
 import re
 from configparser import ConfigParser
@@ -31,8 +31,8 @@ def test_the_licence_is_the_one_that_is_named() -> None:
     assert "Apache License" in text and "Version 2.0, January 2004" in text and len(text.splitlines()) > 200
 
 
-def test_the_places_that_contributing_names_exist() -> None:
-    text = (REPOSITORY / "CONTRIBUTING.md").read_text()
+def test_the_places_that_extending_names_exist() -> None:
+    text = (REPOSITORY / "docs/extending.md").read_text()
     places = re.findall(r"`([\w./]+/[\w.]*)`", text)
     assert len(places) > 10 and [place for place in places if not (REPOSITORY / place).exists()] == []
     names = re.findall(r"`([A-Z]\w+)`", text)

@@ -36,14 +36,14 @@ def linked(text: str) -> str:
     text = re.sub(r"\]\(docs/", "](", text)
     for source, page in ELSEWHERE.items():
         text = text.replace(f"]({source}", f"]({page}")
-    return text
+    return text.replace(".ipynb)", ".md)")
 
 
 def on_page_markdown(markdown: str, **_: object) -> str:
-    """Links of a page of docs/ to what lies above it."""
+    """Links of a page of docs/ to what lies above it, and to notebooks."""
     for source, page in ELSEWHERE.items():
         markdown = markdown.replace(f"](../{source}", f"]({page}")
-    return markdown
+    return markdown.replace(".ipynb)", ".md)")
 
 
 def on_post_page(output: str, *, page: Page, **_: object) -> str:
