@@ -33,7 +33,7 @@ venv: $(VENV)/installed  ## The virtual environment, with what a run needs
 $(VENV)/installed: setup.cfg setup.py constraints.txt $(wildcard pbg_transra/backends/fused/*.[ch]pp ranker/kernels/*.[ch]pp)
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --constraint constraints.txt torch
-	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[report,faiss]'
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[report,faiss,serve]'
 	touch $@
 
 # What an extra adds, and no more: installing the project again would compile its kernels again.

@@ -1,6 +1,6 @@
 """The command line.
 
-    transra init logs                      a first config for a directory of logs: configs/mine.json
+    transra init logs                      a first config for your logs
     transra demo-data data/demo
     transra partition configs/demo.json && transra train configs/demo.json && transra export configs/demo.json
     transra run configs/demo.json          every stale stage, in order: what cron calls
@@ -14,6 +14,7 @@ Exit codes: 0 done or up to date, 2 usage or config, 65 bad data, 70 internal, 7
 """
 
 import argparse
+import os
 from math import isfinite
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from typing import Any
 from artifacts.printable import is_text
 from pipeline import commands
 from pipeline.commands import default_root
+from pipeline.examples import epilog
 
 STAGE_HELP = {
     "partition": "events on disk become a partitioned graph",
@@ -77,6 +79,8 @@ def parser() -> argparse.ArgumentParser:
     add_score(subparsers, common)
     add_infer(subparsers, common)
     add_neighbors(subparsers, common)
+    add_explain(subparsers, common)
+    add_serve(subparsers, common)
     add_simulate(subparsers, common)
     card = subparsers.add_parser("card", help="a model card of the published run, in Markdown", parents=[common])
     card.add_argument("-o", "--output", type=Path, metavar="FILE", help="write it there instead")
@@ -87,6 +91,17 @@ def parser() -> argparse.ArgumentParser:
     add_config(subparsers, common)
     add_init(subparsers)
     add_demo_data(subparsers)
+    for name, command in subparsers.choices.items():
+        command.epilog, command.formatter_class = epilog(name), argparse.RawDescriptionHelpFormatter
+    return root
+
+
+def completed(root: argparse.ArgumentParser) -> argparse.ArgumentParser:
+    """The parser, unless a shell asks what may follow on its line: then that is answered, and the process ends."""
+    if "_ARGCOMPLETE" in os.environ:
+        import argcomplete
+
+        argcomplete.autocomplete(root, always_complete_options=False)
     return root
 
 
@@ -149,6 +164,31 @@ def add_neighbors(subparsers: Any, common: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     command.add_argument("--exact", action="store_true", help="compare all, without the export's index")
     command.set_defaults(action=commands.show_neighbors)
+
+
+def add_explain(subparsers: Any, common: argparse.ArgumentParser) -> None:
+    command = subparsers.add_parser("explain", help="why an ad is near a user, or not", parents=[common])
+    command.add_argument("user", metavar="USER", type=utf8, help="id of a head")
+    command.add_argument("ad", metavar="AD", type=utf8, help="id of a tail")
+    command.add_argument(
+        "--relation", metavar="NAME", type=utf8, help="whose types they are of (default: the first anchor)"
+    )
+    command.add_argument("--k", type=positive, default=10, help="how many supporting edges (default 10)")
+    command.set_defaults(action=commands.explain_pair)
+
+
+def add_serve(subparsers: Any, common: argparse.ArgumentParser) -> None:
+    command = subparsers.add_parser("serve", help="a page and a JSON API over the published run", parents=[common])
+    command.add_argument("--host", metavar="ADDRESS", type=utf8, default="127.0.0.1", help="where (127.0.0.1)")
+    command.add_argument("--port", type=port, default=8350, help="which port; 0: any free one (8350)")
+    command.set_defaults(action=commands.serve_published)
+
+
+def port(text: str) -> int:
+    """A port; argparse says what was wrong with another."""
+    if not (text.isascii() and text.isdecimal() and int(text[:9]) < 1 << 16):
+        raise argparse.ArgumentTypeError(f"{text!r}: expected a number from 0 to 65535")
+    return int(text)
 
 
 def numbers(text: str) -> list[float]:

@@ -13,8 +13,8 @@ from pipeline.output.console import Console, open_streams, write
 from pipeline.output.exit_codes import INTERNAL, Failure, failure_of
 
 FIRST_STEPS = """\
-transra init LOGS               a first config for a directory of logs: configs/mine.json
-transra run configs/mine.json   vectors, judged and exported, and a page to look at
+transra init LOGS               a first config for your logs: configs/mine.json
+transra run configs/mine.json   vectors, and a page to look at
 transra --help                  every command"""
 
 
@@ -23,12 +23,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     open_streams()
     with interruptible(program=arguments is None):
         try:
-            from pipeline.arguments import parser  # from here on an interrupt is answered, imports included
+            from pipeline.arguments import completed, parser  # from here on an interrupt is answered, imports included
 
+            root = completed(parser())
             if not (sys.argv[1:] if arguments is None else arguments):
                 write(FIRST_STEPS, sys.stderr)
                 return ConfigError.exit_code
-            options = parser().parse_args(arguments)
+            options = root.parse_args(arguments)
         except KeyboardInterrupt as error:
             silence()
             return say(failure_of(error))
@@ -53,7 +54,7 @@ def run(options: argparse.Namespace) -> int:
 def say(failure: Failure) -> int:
     """Prints the lines on stderr. Returns the exit code."""
     for line in failure.lines:
-        write(f"transra: {one_line(line)}", sys.stderr)
+        write(f"transra: {one_line(line)}", sys.stderr, "red")
     return failure.exit_code
 
 

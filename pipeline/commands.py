@@ -282,6 +282,32 @@ def show_neighbors(options: argparse.Namespace) -> dict[str, Any]:
     return neighbors_of(context, Question(options.type, options.id, options.vector, to, options.k, options.exact))
 
 
+def explain_pair(options: argparse.Namespace) -> dict[str, Any]:
+    from pipeline.lookup.explain import explained, seen_by_ranker
+    from pipeline.lookup.explained_text import explanation
+    from pipeline.lookup.published import Published
+    from pipeline.workspace.owner import require_own
+
+    context = context_of(options)
+    require_own(context)
+    published, pair = Published.of(context), (options.user, options.ad, options.relation)
+    found = explained(published, *pair, options.k) | {"ranker": seen_by_ranker(context, published, *pair)}
+    context.console.say(explanation(found))
+    return found
+
+
+def serve_published(options: argparse.Namespace) -> dict[str, Any]:
+    try:
+        from pipeline.serving.server import serve
+    except ModuleNotFoundError as error:
+        raise ConfigError(f"serve: {error.name} is not installed; pip install 'transra[serve]'") from error
+    from pipeline.workspace.owner import require_own
+
+    context = context_of(options)
+    require_own(context)
+    return serve(context, options.host, options.port)
+
+
 def show_config(options: argparse.Namespace) -> dict[str, Any]:
     from pipeline.stages import STAGES
     from pipeline.stages.names import check_names

@@ -69,7 +69,7 @@ def _told(proposal: Proposal, out: Path, console: Console) -> dict[str, Any]:
     sources, used = list(proposal.sources), [relation.name for relation in proposal.used]
     console.say(f"init: {len(sources)} sources, {len(used)} relations, {len(proposal.types)} entity types -> {out}")
     for note in proposal.notes:
-        console.say(f"init: not decided: {one_line(note)}")
+        console.note(f"init: not decided: {one_line(note)}")
     console.say(f"next: transra config check {out}")
     console.say(f"      transra run {out}")
     return {

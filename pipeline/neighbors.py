@@ -27,6 +27,7 @@ class Question(NamedTuple):
 def neighbors_of(context: Context, question: Question) -> dict[str, Any]:
     """Prints and returns the neighbours, by who asks and by type. Raises as `Embeddings.neighbors` does."""
     embeddings, key = published_vectors(context), id_key(context.config.graph)
+    _head(context, question, embeddings.attributes["similarity"])
     asked = [pseudonym(id, key) if key else id for id in question.ids]
     found = {to: _found(embeddings, question, asked, to) for to in question.to}
     answers = []
@@ -40,6 +41,15 @@ def neighbors_of(context: Context, question: Question) -> dict[str, Any]:
 def _found(embeddings: Embeddings, question: Question, ids: Sequence[str], to: str) -> list[list[Neighbor]]:
     vectors = None if question.vector is None else np.array([question.vector], np.float32)
     return embeddings.neighbors(question.type, ids, vectors=vectors, k=question.k, to=to, exact=question.exact)
+
+
+def _head(context: Context, question: Question, similarity: str) -> None:
+    """What the columns are, on a terminal."""
+    asked = " ".join(question.ids) if question.ids else "the vector"
+    context.console.heading(one_line(f"nearest to {question.type} {asked}, by {similarity}"))
+    kind = f"  {'type':<12}" if len(question.to) > 1 else ""
+    indent = "  " if len(question.ids) > 1 else ""
+    context.console.heading(f"{indent}similarity{kind}  {'id' if len(question.to) > 1 else question.to[0]}")
 
 
 def _say(context: Context, question: Question, id: str | None, near: Sequence[dict[str, Any]]) -> None:

@@ -31,6 +31,7 @@ __all__ = [
     "check_counts",
     "check_where",
     "chosen",
+    "explain_pair",
     "export_of",
     "fit",
     "impression_files",
@@ -201,6 +202,21 @@ def score_parquet(
     from ranker.scoring.parquet import score_files
 
     return score_files(directory, source, out, export, id_key, progress)
+
+
+def explain_pair(
+    directory: Path, paths: Sequence[Path], types: tuple[str, str], ids: tuple[str, str], id_key: bytes | None
+) -> dict[str, Any] | None:
+    """How the model in `directory` sees a user and an ad, given by entity types and ids as the log `paths` has them.
+
+    Returns `row` (which impression stood for them), `predictions` with and without graph vectors, and `attention`; None
+    where the log has neither of them. Raises ConfigError where the ranker has no slot of a type.
+    """
+    from ranker.scoring.explained import explain
+    from ranker.scoring.scorer import Scorer
+
+    found = explain(Scorer(directory, id_key), paths, types, ids)
+    return None if found is None else found.told()
 
 
 def require_free(out: Path, config: RankerConfig, root: Path, files: Files | None = None) -> None:

@@ -26,7 +26,19 @@ FLOORS = {
         *("pbg", "backends", "ranks", "evaluation", "start", "training", "export", "planning"),
     ],
     "ranker": ["config", "kernels", "data", "features", "scoring", "model", "evaluation", "training", "experiment"],
-    "pipeline": ["config", "output", "proposal", "workspace", "stages", "running", "report", "tuning", "simulation"],
+    "pipeline": [
+        "config",
+        "output",
+        "proposal",
+        "workspace",
+        "stages",
+        "running",
+        "report",
+        "lookup",
+        "serving",
+        "tuning",
+        "simulation",
+    ],
 }
 # What `pipeline` imports the face of, alone.
 FACES = ("partitioning", "pbg_transra", "ranker")

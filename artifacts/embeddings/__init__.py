@@ -2,6 +2,7 @@
 
 from artifacts.embeddings.format import ExportedRelation, hash_ids
 from artifacts.embeddings.reader import Embeddings
+from artifacts.embeddings.relation_scores import is_scored, scores
 from artifacts.embeddings.similarity import Neighbor, similarities
 from artifacts.embeddings.writer import EmbeddingsWriter, TypeWriter
 
@@ -12,5 +13,7 @@ __all__ = [
     "Neighbor",
     "TypeWriter",
     "hash_ids",
+    "is_scored",
+    "scores",
     "similarities",
 ]

@@ -7,12 +7,18 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from shutil import get_terminal_size
+from textwrap import wrap
 from typing import TYPE_CHECKING, Any, TextIO
 
 from artifacts.printable import one_line, printable
 
 if TYPE_CHECKING:
     from tqdm import tqdm
+
+STYLES = {"bold": "1", "red": "31", "green": "32", "yellow": "33"}
+# Of a stage whose steps have no common unit: the share done, the time since it began and the time left.
+STEPS = "{desc}: {percentage:3.0f}%|{bar:20}| {elapsed}<{remaining}{postfix}"
 
 
 @dataclass(frozen=True)
@@ -22,10 +28,22 @@ class Console:
     quiet: bool = False
     as_json: bool = False
 
-    def say(self, text: str) -> None:
-        """Prints a text. What it repeats of data has gone through `one_line`: line breaks are the caller's own."""
+    def say(self, text: str, style: str | None = None) -> None:
+        """Prints a text, in one of STYLES on a terminal. What it repeats of data has gone through `one_line`: line
+        breaks are the caller's own."""
         if not self.quiet and not self.as_json:
-            write(text, sys.stdout)
+            write(text, sys.stdout, style)
+
+    def note(self, text: str) -> None:
+        """Prints a line, broken between words on a terminal; a pipe gets it as one."""
+        width = get_terminal_size().columns
+        for line in wrap(text, width, subsequent_indent="  ") if sys.stdout.isatty() else [text]:
+            self.say(line)
+
+    def heading(self, text: str) -> None:
+        """Names what follows, for a person: a pipe gets the lines alone."""
+        if sys.stdout.isatty():
+            self.say(text, "bold")
 
     def result(self, value: dict[str, Any]) -> None:
         """The one JSON object of `--json`."""
@@ -39,15 +57,23 @@ class Console:
 
     def warn(self, text: str) -> None:
         """Prints a line on stderr, also with --quiet: what a person should see, though work goes on."""
-        write(f"transra: warning: {one_line(text)}", sys.stderr)
+        write(f"transra: warning: {one_line(text)}", sys.stderr, "yellow")
 
     @contextmanager
     def bar(self, stage: str, unit: str, total: float | None = None) -> Iterator["tqdm"]:
         """A progress bar on stderr; silent where nobody watches."""
         from tqdm import tqdm
 
+        bar_format = None if unit else STEPS
         with tqdm(
-            desc=stage, total=total, unit=unit, unit_scale=True, disable=self.hidden, leave=False, dynamic_ncols=True
+            desc=stage,
+            total=total,
+            unit=unit,
+            unit_scale=True,
+            disable=self.hidden,
+            leave=False,
+            dynamic_ncols=True,
+            bar_format=bar_format,
         ) as bar:
             yield bar
 
@@ -66,13 +92,19 @@ class Console:
             yield progress
 
 
-def write(text: str, stream: TextIO) -> None:
+def styled(text: str, stream: TextIO, style: str | None) -> str:
+    """The text in a style, where the stream is a terminal that has such and nobody has said NO_COLOR."""
+    plain = style is None or not stream.isatty() or os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb"
+    return text if plain or style is None else f"\x1b[{STYLES[style]}m{text}\x1b[0m"
+
+
+def write(text: str, stream: TextIO, style: str | None = None) -> None:
     """Prints a text without the control characters of what it repeats. Where nobody reads any more, work goes on.
 
     Raises OSError for an output that cannot be written.
     """
     try:
-        print(printable(text), file=stream, flush=True)
+        print(styled(printable(text), stream, style), file=stream, flush=True)
     except OSError as error:
         os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())  # else what is left is tried again at exit
         if not isinstance(error, BrokenPipeError):

@@ -44,11 +44,12 @@ def status(context: Context) -> dict[str, Any]:
     unfinished = [
         str(run.partial(name)) for run in context.workspace.runs() for name in STAGES if run.partial(name).is_dir()
     ]
-    context.console.say(f"workspace {context.workspace.path}: {len(context.workspace.runs())} runs")
+    runs = len(context.workspace.runs())
+    context.console.say(f"workspace {context.workspace.path}: {runs} run{'s' * (runs != 1)}")
     context.console.say(f"latest    {latest.id if latest else 'none: nothing is published yet'}")
+    context.console.heading(f"{'stage':<9} {'state':<10}  run, or why it is stale")
     for name, state in states.items():
-        told = state["run"] if state["state"] == "up to date" else "; ".join(state["why"][:3])
-        context.console.say(f"{name:<9} {state['state']} ({told})")
+        _say_stage(context, name, state)
     rejected = {run.id: found["reason"] for run in context.workspace.runs() if (found := run.rejection())}
     for id, reason in rejected.items():
         context.console.say(f"rejected  {id}: {reason}")
@@ -59,6 +60,15 @@ def status(context: Context) -> dict[str, Any]:
         context.console.say(text)
     found = {"interrupted": [] if holder else unfinished, "unfinished": unfinished if holder else [], "holder": holder}
     return {"latest": latest.id if latest else None, "stages": states, "rejected": rejected, **found}
+
+
+def _say_stage(context: Context, name: str, state: dict[str, Any]) -> None:
+    """A row of the table: where several reasons are told, each has a line."""
+    fresh = state["state"] == "up to date"
+    first, *more = [state["run"]] if fresh else state["why"][:3]
+    context.console.say(f"{name:<9} {state['state']:<10}  {first}", "green" if fresh else "yellow")
+    for reason in more:
+        context.console.say(f"{'':<21}  {reason}", "yellow")
 
 
 def dry_run(context: Context, name: str) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from ranker.data.batch import Batch
 from ranker.data.slots import Layout
 from ranker.model.kge_table import KgeTable
-from ranker.model.program import write_program
+from ranker.model.program import ATTENTION, write_program
 from ranker.model.ranker_model import RankerModel
 from ranker.scoring.inputs import Inputs
 from ranker.scoring.manifest import EXPORTED
@@ -58,7 +58,7 @@ class _GivenDegrees(dict[str, Tensor]):
 
 
 class DensePart(nn.Module):
-    """`Inputs` -> {task: (B,) logits}."""
+    """`Inputs` -> {task: (B,) logits}, and attention weights under names that begin with `attention.`."""
 
     def __init__(self, model: RankerModel) -> None:
         """Takes the model over: its tables are gone from it afterwards."""
@@ -85,8 +85,9 @@ class DensePart(nn.Module):
     ) -> dict[str, Tensor]:
         self._given.inputs = Inputs(numerics, categoricals, hashes, rows, ages, ids, vectors, degrees)
         unknown = hashes[:, 0]  # labels, which no model looks at
-        logits: dict[str, Tensor] = self.model(Batch(unknown, unknown, numerics, categoricals, hashes, rows, ages))
-        return logits
+        batch = Batch(unknown, unknown, numerics, categoricals, hashes, rows, ages)
+        logits, weights = self.model.with_attention(batch)
+        return logits | {f"{ATTENTION}{name}": found for name, found in weights.items()}
 
 
 def export_dense(model: RankerModel, layout: Layout, directory: Path) -> None:
@@ -99,9 +100,9 @@ def export_dense(model: RankerModel, layout: Layout, directory: Path) -> None:
     shapes = tuple(dict.fromkeys(one, free) if isinstance(one, dict) else free for one in example)
     dense = DensePart(model.cpu().eval())
     with torch.no_grad():
-        tasks = list(dense(*example))
+        names = list(dense(*example))
         program = torch.export.export(dense, tuple(example), dynamic_shapes=shapes, strict=False)
-    write_program(program, tasks, directory)
+    write_program(program, names, directory)
     whole = io.BytesIO()  # a write that fails would end the process by signal 6
     torch.export.save(program, whole)
     (directory / EXPORTED).write_bytes(whole.getbuffer())

@@ -14,11 +14,15 @@ from torch.export.graph_signature import InputKind
 from artifacts.publish import sync, write_text
 from ranker.scoring.network import PROGRAM, WEIGHTS
 
+ATTENTION = "attention."  # begins the name of an output that is no task's
 _CHECKS = ("aten._assert", "aten.sym_constrain")  # of sizes and types: ours follow from the layout
 
 
-def write_program(program: ExportedProgram, tasks: Sequence[str], directory: Path) -> None:
-    """Writes network.json and network.npz; `tasks` name the outputs. Raises TypeError for what data cannot say."""
+def write_program(program: ExportedProgram, names: Sequence[str], directory: Path) -> None:
+    """Writes network.json and network.npz; `names` are those of the outputs: tasks, and attention weights after them.
+
+    Raises TypeError for what data cannot say.
+    """
     places, weights = _numbered(program)
     inputs, steps = len(places) - len(weights), []
     for node in program.graph.nodes:
@@ -28,11 +32,16 @@ def write_program(program: ExportedProgram, tasks: Sequence[str], directory: Pat
             steps.append((_name(node.target), args, kwargs))
             places[node.name] = len(places)
     (outputs,) = (node.args[0] for node in program.graph.nodes if node.op == "output")
-    found = {task: places[node.name] for task, node in zip(tasks, outputs, strict=True)}
-    text = {"inputs": inputs, "weights": list(weights), "steps": steps, "outputs": found}
+    found = {name: places[node.name] for name, node in zip(names, outputs, strict=True)}
+    attention = {name: found.pop(f"{ATTENTION}{name}") for name in _attended(names)}
+    text = {"inputs": inputs, "weights": list(weights), "steps": steps, "outputs": found, "attention": attention}
     write_text(directory / PROGRAM, json.dumps(text, allow_nan=False) + "\n")
     np.savez(directory / WEIGHTS, **weights)  # type: ignore[arg-type]
     sync(directory / WEIGHTS)
+
+
+def _attended(names: Sequence[str]) -> list[str]:
+    return [name.removeprefix(ATTENTION) for name in names if name.startswith(ATTENTION)]
 
 
 def _numbered(program: ExportedProgram) -> tuple[dict[str, int], dict[str, np.ndarray]]:

@@ -90,6 +90,11 @@ class RankerModel(nn.Module):
         self.heads = Heads(width, matches, base_rates(config, summary), config.heads, config.backbone)
 
     def forward(self, batch: Batch) -> dict[str, Tensor]:
+        return self.with_attention(batch)[0]
+
+    def with_attention(self, batch: Batch) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        """The logits, and attention weights: by list slot (B, H, 1 + L), the first for the learned vector of an empty
+        list, and 'context' (B, H, N); {} where the arm does not attend."""
         hidden = self.hiding(batch) if self.training else None
         batch = batch if hidden is None else self.hiding.without(batch, hidden)
         context = self.context(batch)
@@ -99,12 +104,12 @@ class RankerModel(nn.Module):
         parts = [context] + ([] if ids is None else [ids.flatten(1)])
         if self.concat is not None:
             parts.append(self.concat(batch))
-        matches = None
+        matches, weights = None, {}
         if self.attention is not None:
-            features, matches, _ = self.attention(batch, context, ids)
+            features, matches, weights = self.attention(batch, context, ids)
             parts.append(features)
         logits: dict[str, Tensor] = self.heads(self.cross(torch.cat(parts, dim=1)), matches)
-        return logits
+        return logits, weights
 
     def context(self, batch: Batch) -> Tensor:
         """Tabular columns and, where the arm reads an export, how often the graph has seen the entities: (B, C)."""
@@ -113,7 +118,7 @@ class RankerModel(nn.Module):
 
     @torch.no_grad()
     def attention_weights(self, batch: Batch) -> dict[str, Tensor]:
-        """By list slot (B, H, 1 + L), the first for the learned vector of an empty list; 'context' (B, H, N)."""
+        """The weights alone, with nothing hidden."""
         assert self.attention is not None, "only an arm with `vectors: attention` has weights"
         ids = None if self.ids is None else self.ids(batch.hashes)
         weights: dict[str, Tensor] = self.attention(batch, self.context(batch), ids)[2]

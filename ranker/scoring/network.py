@@ -10,7 +10,7 @@ import operator
 import re
 import zipfile
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -41,13 +41,14 @@ _CONSTANTS: dict[str, Callable[[str], Any]] = {
 class Program:
     """Values are numbered: first the inputs, in the order of `flat`, then the weights, then what each step gives.
 
-    A step is an operator with its arguments, by place and by name.
+    A step is an operator with its arguments, by place and by name. `attention` are weights that are no logits.
     """
 
     inputs: int
     weights: list[str]
     steps: list[tuple[str, list[Any], dict[str, Any]]]
     outputs: dict[str, int]
+    attention: dict[str, int] = field(default_factory=dict)
 
 
 def flat(inputs: Inputs) -> list[Tensor]:
@@ -77,7 +78,7 @@ class Network:
         """Raises DataError for a network that is missing, broken, or would do anything but compute."""
         path = directory / PROGRAM
         program = read_json(path, Program, "a network that `transra fit` has exported")
-        self._inputs, self._outputs = program.inputs, program.outputs
+        self._inputs, self._outputs, self._attention = program.inputs, program.outputs, program.attention
         self._weights = _weights(directory / WEIGHTS, program.weights)
         try:
             self._steps = _bound(program)
@@ -86,6 +87,15 @@ class Network:
             raise DataError(f"{path}: expected operators of ATen and their arguments ({reason})") from error
 
     def __call__(self, inputs: Inputs) -> dict[str, Tensor]:
+        values = self._values(inputs)
+        return {task: values[index] for task, index in self._outputs.items()}
+
+    def attention(self, inputs: Inputs) -> dict[str, Tensor]:
+        """Attention weights by list slot (B, H, 1 + L) and `context` (B, H, T); {} of a network without."""
+        values = self._values(inputs) if self._attention else []
+        return {name: values[index] for name, index in self._attention.items()}
+
+    def _values(self, inputs: Inputs) -> list[Any]:
         given = flat(inputs)
         if len(given) != self._inputs:
             raise ValueError(f"{len(given)} inputs, expected {self._inputs}")
@@ -95,7 +105,7 @@ class Network:
             values.append(step.function(*args, **{name: _filled(one, values) for name, one in step.kwargs.items()}))
             for index in step.dead:
                 values[index] = None
-        return {task: values[index] for task, index in self._outputs.items()}
+        return values
 
 
 def _filled(argument: Any, values: Sequence[Any]) -> Any:
@@ -116,7 +126,8 @@ def _weights(path: Path, names: Sequence[str]) -> list[Tensor]:
 
 def _bound(program: Program) -> list[_Step]:
     first = program.inputs + len(program.weights)
-    last_use = {index: len(program.steps) for index in program.outputs.values()}
+    kept = [*program.outputs.values(), *program.attention.values()]
+    last_use = dict.fromkeys(kept, len(program.steps))
     bound = []
     for at in reversed(range(len(program.steps))):
         name, args, kwargs = program.steps[at]
@@ -129,7 +140,7 @@ def _bound(program: Program) -> list[_Step]:
         )
         last_use |= dict.fromkeys(step.dead, at)
         bound.append(step)
-    if not all(0 <= index < first + len(program.steps) for index in program.outputs.values()):
+    if not all(0 <= index < first + len(program.steps) for index in kept):
         raise IndexError("an output that is no value")
     return bound[::-1]
 

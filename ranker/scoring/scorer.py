@@ -12,8 +12,10 @@ from artifacts.embeddings import Embeddings
 from artifacts.errors import ConfigError
 from artifacts.pseudonyms import key_mark
 from ranker.data.block import LogBlock, with_pseudonyms
+from ranker.data.join import ABSENT
 from ranker.scoring.columns import Columns, block_of
 from ranker.scoring.encoder import Encoder
+from ranker.scoring.inputs import Inputs
 from ranker.scoring.manifest import PREDICTIONS, Manifest, export_path, fitted_of
 from ranker.scoring.network import Network
 from ranker.scoring.tables import LEAST, Tables
@@ -50,35 +52,55 @@ class Scorer:
         """The columns that `score` needs, each with the kind of its values, in words."""
         return self.manifest.columns
 
-    def score(self, columns: Columns) -> Predictions:
+    def score(self, columns: Columns, graph: bool = True) -> Predictions:
         """The probabilities of N rows: `click` (N,), and `conversion` (N,), that of a conversion given a click.
 
         What the model was not trained for is not there, and where the log knew of no clicks a conversion is one of an
         impression. `columns` are arrays or lists by name, a pandas DataFrame, an Arrow table or whatever has
         `__arrow_c_stream__`; columns beside `self.columns` are not looked at. Ids and categories that training has not
-        seen, nulls and empty lists count as there. Raises DataError, with the column, for anything else.
+        seen, nulls and empty lists count as there. Without `graph`, the same model is asked as if the graph knew none
+        of the ids: what its vectors add is the difference. Raises DataError, with the column, for anything else.
         """
-        return self.score_block(self.with_graph_ids(block_of(columns, self.columns)))
+        return self.score_block(self.with_graph_ids(block_of(columns, self.columns)), graph)
+
+    def attention(self, columns: Columns) -> dict[str, NDArray[np.float32]]:
+        """What the model attends to in N rows: by list slot (N, H, 1 + L), the first for the learned vector of an empty
+        list, and `context` (N, H, T) over the slots that the graph knows, those of one id before lists.
+
+        {} for an arm without attention, and for a model of before its weights were exported.
+        """
+        block, parts = self.with_graph_ids(block_of(columns, self.columns)), []
+        for rows, inputs in self._inputs(block, graph=True):
+            with torch.inference_mode():
+                parts.append({name: found[:rows].numpy() for name, found in self._network.attention(inputs).items()})
+        return {name: np.concatenate([part[name] for part in parts]) for name in (parts[0] if parts else ())}
 
     def with_graph_ids(self, block: LogBlock) -> LogBlock:
         """Rows with pseudonyms in place of ids, where the graph has such."""
         return with_pseudonyms(block, self.manifest.slots, self._key)
 
-    def score_block(self, block: LogBlock) -> Predictions:
+    def score_block(self, block: LogBlock, graph: bool = True) -> Predictions:
         """The same of rows whose columns are there, of their kinds, and whose ids are the graph's."""
-        parts = list(self._batches(block))
+        parts = list(self._batches(block, graph))
         return {
             PREDICTIONS[task]: np.concatenate([part[task] for part in parts] or [np.empty(0)])
             for task in self.manifest.tasks
         }
 
-    def _batches(self, block: LogBlock) -> Iterator[dict[str, NDArray[np.float64]]]:
+    def _batches(self, block: LogBlock, graph: bool) -> Iterator[dict[str, NDArray[np.float64]]]:
+        for rows, inputs in self._inputs(block, graph):
+            with torch.inference_mode():
+                logits = self._network(inputs)
+            yield {task: _probabilities(found[:rows].numpy()) for task, found in logits.items()}
+
+    def _inputs(self, block: LogBlock, graph: bool) -> Iterator[tuple[int, Inputs]]:
+        """Batches: how many rows each has, and what the network reads, of LEAST rows or more."""
         for first in range(0, len(block.table), BATCH):
             rows = LogBlock(block.part, block.first + first, block.table.slice(first, BATCH))
             encoded = self._encoder.encode(rows)
-            with torch.inference_mode():
-                logits = self._network(self._tables.inputs(encoded.at_least(LEAST)))
-            yield {task: _probabilities(found[: len(encoded)].numpy()) for task, found in logits.items()}
+            if not graph:
+                encoded.rows.fill(ABSENT)
+            yield len(encoded), self._tables.inputs(encoded.at_least(LEAST))
 
 
 def _opened(directory: Path, manifest: Manifest) -> Embeddings | None:

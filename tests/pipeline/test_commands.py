@@ -51,6 +51,8 @@ FITS = {
     "purge": PUBLISHED,
     "clean": PUBLISHED,
     "neighbors": PUBLISHED,
+    "explain": PUBLISHED,
+    "serve": set(),  # does not end: test_serve.py starts and ends it
     "infer": PUBLISHED,
     "report": set(),  # tests hide its library: test_report.py has both
     "card": PUBLISHED,
@@ -118,6 +120,10 @@ def test_a_command_on_a_config(root: Path, capsys: pytest.CaptureFixture[str], c
     words = [*command.split(), *arguments(root, config)]
     if command == "neighbors":
         words += ["pin", "p1"]
+    if command == "explain":
+        words += ["u1", "p1"]
+    if command == "serve":
+        words += ["--host", "192.0.2.1"]  # no address of this machine
     if command == "score":
         words += [str(root / "data/demo/impressions"), str(root / "scored.parquet")]
     if command == "infer":

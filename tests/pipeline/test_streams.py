@@ -45,7 +45,8 @@ def test_an_error_is_one_line_whatever_it_repeats(capsys: pytest.CaptureFixture[
 def test_neighbors_are_a_line_each(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys) -> None:
     from artifacts.embeddings import Neighbor
 
-    answering = SimpleNamespace(neighbors=lambda *asked, **how: [[Neighbor(FORGED, 0.5)] * 3])
+    near = [[Neighbor(FORGED, 0.5)] * 3]
+    answering = SimpleNamespace(neighbors=lambda *asked, **how: near, attributes={"similarity": "dot"})
     monkeypatch.setattr("pipeline.neighbors.published_vectors", lambda context: answering)
     command = ["neighbors", str(REPOSITORY / "configs/demo.json"), "user", "u1", "--workspace", str(tmp_path)]
     assert main(command) == 0

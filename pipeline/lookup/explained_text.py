@@ -1,0 +1,60 @@
+"""An explanation as text for a terminal of 80 columns."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from artifacts.printable import one_line
+
+WIDTH = 80
+MOST_WEIGHTS = 5  # of each attention
+
+
+def explanation(found: dict[str, Any]) -> str:
+    """The text of what `explained` returns."""
+    return "\n".join(one_line(line)[:WIDTH] for section in (_head, _scores, _edges, _ranker) for line in section(found))
+
+
+def _head(found: dict[str, Any]) -> Iterator[str]:
+    user, ad = found["user"], found["ad"]
+    yield f"{user['type']} {user['id']} and {ad['type']} {ad['id']}, by run {found['run']}"
+
+
+def _scores(found: dict[str, Any]) -> Iterator[str]:
+    kind = found["ad"]["type"]
+    yield ""
+    yield f"{'':<24}{'value':>12}   rank, of all {kind}"
+    yield _scored("near in the anchor space", found["similarity"])
+    for one in found["scores"]:
+        yield _scored(f"score by {one['name']}", one)
+    for name in found["not_scored"]:
+        yield f"score by {name:<15}   not computed: an operator of PyTorch-BigGraph's"
+
+
+def _scored(name: str, one: dict[str, Any]) -> str:
+    return f"{name:<24}{one['value']:>12.4f}   {one['rank']:,.10g} of {one['among']:,}"
+
+
+def _edges(found: dict[str, Any]) -> Iterator[str]:
+    user, ad, near = found["user"]["id"], found["ad"]["id"], found["supporting"]
+    yield ""
+    if not near:
+        yield f"{user} has no training edge."
+        return
+    yield f"what {user} has training edges with, nearest to {ad} first ({len(near)} of {found['edges']:,})"
+    yield f"{'similarity':>10}  {'relation':<16}  {'type':<12}  id"
+    for one in near:
+        yield f"{one['similarity']:>10.4f}  {one['relation']:<16}  {one['type']:<12}  {one['id']}"
+
+
+def _ranker(found: dict[str, Any]) -> Iterator[str]:
+    ranker = found["ranker"]
+    yield ""
+    if "missing" in ranker:
+        yield f"ranker: {ranker['missing']}"
+        return
+    yield f"ranker {ranker['arm']}: {ranker['row']}"
+    for task, one in ranker["predictions"].items():
+        yield f"  {task:<12} {one['graph']:.5f}   {one['no_graph']:.5f} if the graph knew none of the ids"
+    for name, weights in ranker["attention"].items():
+        shown = ", ".join(f"{one['name']} {one['weight']:.2f}" for one in weights[:MOST_WEIGHTS])
+        yield f"  attends in {name}: {shown}"

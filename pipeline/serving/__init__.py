@@ -1,0 +1,1 @@
+"""`transra serve`: a read-only page and JSON API over the published run."""

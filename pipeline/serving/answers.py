@@ -1,0 +1,58 @@
+"""What the API answers, as JSON values: facts of the run, neighbours, edges, explanations."""
+
+from typing import Any
+
+from artifacts.errors import ConfigError
+from artifacts.section import did_you_mean
+from pipeline.lookup.edges import edges_of
+from pipeline.lookup.explain import seen_by_ranker
+from pipeline.lookup.published import Published
+from pipeline.workspace.context import Context
+
+EXAMPLES = 8  # ids of each type that the page offers
+
+
+def run_facts(context: Context, published: Published) -> dict[str, Any]:
+    """The run, its types with some ids, and its relations."""
+    export = published.embeddings
+    types = {
+        name: {
+            "count": export.count(name),
+            "examples": [export.id(name, row) for row in range(min(EXAMPLES, export.count(name)))],
+        }
+        for name in export.types
+    }
+    relations = [{"name": one.name, "lhs": one.lhs, "rhs": one.rhs} for one in export.relations]
+    anchors = export.attributes["anchors"]
+    return {
+        "config": context.workspace.path.name,
+        "run": published.run.id,
+        "types": types,
+        "relations": sorted(relations, key=lambda one: one["name"] not in anchors),
+        "similarity": export.attributes["similarity"],
+        "dimension": export.dimension,
+    }
+
+
+def neighbors(published: Published, type: str, id: str, to: str, k: int) -> dict[str, Any]:
+    """The `k` nearest of a type. Raises ConfigError for an unknown type, DataError for an unknown id."""
+    export, row = published.embeddings, published.row(type, id)
+    if to not in export.types:
+        raise ConfigError(f"unknown entity type '{to}'{did_you_mean(to, list(export.types))}")
+    (near,) = export.neighbors(type, [export.id(type, row)], k=k, to=to)
+    return {"run": published.run.id, "type": to, "neighbors": [one._asdict() for one in near]}
+
+
+def edges(published: Published, type: str, id: str, k: int) -> dict[str, Any]:
+    """Training edges of an entity, `k` at most, and how many distinct ones it has."""
+    export, found = published.embeddings, edges_of(published, type, published.row(type, id))
+    shown = [
+        {"relation": one.relation, "side": one.side.value, "type": one.type, "id": export.id(one.type, one.row)}
+        for one in found[:k]
+    ]
+    return {"run": published.run.id, "edges": shown, "count": len(found)}
+
+
+def ranker(context: Context, published: Published, user: str, ad: str, by: str | None) -> dict[str, Any]:
+    """What the published scorer makes of the pair."""
+    return {"run": published.run.id, **seen_by_ranker(context, published, user, ad, by)}

@@ -1,0 +1,98 @@
+"""How a published ranker sees one user and one ad: predictions with and without the graph, and what it attends to."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from artifacts.errors import ConfigError
+from ranker.config.columns import SlotConfig
+from ranker.data.newest import Row, newest
+from ranker.scoring.scorer import Scorer
+
+CONTEXT = "context"  # what the model calls attention over all slots
+
+
+@dataclass(frozen=True)
+class Weight:
+    """What was attended to, and the mean weight of the heads; those of one attention sum to 1."""
+
+    name: str
+    weight: float
+
+
+@dataclass(frozen=True)
+class Explained:
+    """`row` says which impression stood for the pair; `predictions` have `graph` and `no_graph` for each task."""
+
+    arm: str
+    row: str
+    time: Any
+    predictions: dict[str, dict[str, float]]
+    attention: dict[str, list[Weight]]
+
+    def told(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def explain(scorer: Scorer, paths: Sequence[Path], types: tuple[str, str], ids: tuple[str, str]) -> Explained | None:
+    """Of the entity types and ids of a user and an ad; None where the log `paths` has neither of them.
+
+    The newest impression of both stands for them, or else that of the one with the other's columns of ids in it.
+    Raises ConfigError where the ranker has no slot for one of the types.
+    """
+    slots, time = scorer.manifest.slots, scorer.manifest.time_column
+    columns = tuple(_column(slots, side, type) for side, type in zip(("user", "ad"), types, strict=True))
+    user, ad = zip(columns, ids, strict=True)
+    found = newest(paths, list(scorer.columns), time, user, ad)
+    row, said = _composed(slots, found, user, ad)
+    if row is None:
+        return None
+    rows = {name: [row[name]] for name in scorer.columns}
+    with_graph, without = scorer.score(rows), scorer.score(rows, graph=False)
+    predictions = {
+        task: {"graph": float(with_graph[task][0]), "no_graph": float(without[task][0])} for task in with_graph
+    }
+    attention = {name: _weights(name, weights[0], row, slots) for name, weights in scorer.attention(rows).items()}
+    return Explained(scorer.manifest.arm, said, row[time], predictions, attention)
+
+
+def _column(slots: Mapping[str, SlotConfig], side: str, type: str) -> str:
+    """The log's column of one id of a type on a side."""
+    found = [
+        name
+        for name, slot in slots.items()
+        if (slot.side, slot.type) == (side, type) and slot.cap is None and slot.of is None
+    ]
+    if not found:
+        raise ConfigError(f"ranker.slots: no column of one {type} on the {side}'s side")
+    return found[0]
+
+
+def _composed(
+    slots: Mapping[str, SlotConfig], found: Sequence[Row | None], user: tuple[str, str], ad: tuple[str, str]
+) -> tuple[Row | None, str]:
+    both, of_user, of_ad = found
+    if both is not None:
+        return both, "the newest impression of both"
+    if of_user is None and of_ad is None:
+        return None, ""
+    if of_user is None or of_ad is None:
+        (column, id), known = (user, of_ad) if of_user is None else (ad, of_user)
+        return {**(known or {}), column: id}, f"the newest impression of the other, with {column} = {id}"
+    taken = {name: of_ad[name] for name, slot in slots.items() if slot.side == "ad" and name in of_ad}
+    return {**of_user, **taken}, "the newest impression of the user, with the ids of the ad's newest one"
+
+
+def _weights(name: str, weights: Any, row: Row, slots: Mapping[str, SlotConfig]) -> list[Weight]:
+    """The greatest first; of (H, N) weights, mean over the heads."""
+    mean = np.asarray(weights, np.float64).mean(axis=0)
+    if name == CONTEXT:
+        known = [slot for slot, config in slots.items() if config.type is not None]
+        names = sorted(known, key=lambda slot: slots[slot].cap is not None)  # single ids first, then lists
+    else:
+        names = ["(none of them)", *map(str, (row[name] or [])[: slots[name].cap])]
+    pairs = [Weight(one, float(weight)) for one, weight in zip(names, mean[: len(names)], strict=True)]
+    return sorted(pairs, key=lambda one: -one.weight)
