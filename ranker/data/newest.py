@@ -1,0 +1,46 @@
+"""The newest impressions of a user and of an ad in a log, found in one pass."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.dataset as ds
+
+from artifacts.errors import DataError
+
+Row = dict[str, Any]
+
+
+def newest(
+    paths: Sequence[Path], columns: Sequence[str], time: str, user: tuple[str, str], ad: tuple[str, str]
+) -> tuple[Row | None, Row | None, Row | None]:
+    """The newest row of both, that of the user and that of the ad, each None where there is none.
+
+    `user` and `ad` are a column and an id, as text. Rows stream, and those of neither stay where they are. Raises
+    DataError for files that cannot be read or lack a column.
+    """
+    found: list[tuple[Any, Row] | None] = [None, None, None]
+    try:
+        log = ds.dataset(list(map(str, paths)), format="parquet")
+        wanted = list(dict.fromkeys([*columns, time, user[0], ad[0]]))
+        ids = [pc.field(column).cast(pa.large_string()) == id for column, id in (user, ad)]
+        conditions = (ids[0] & ids[1], ids[0], ids[1])
+        for batch in log.to_batches(columns=wanted, filter=ids[0] | ids[1]):
+            for at, condition in enumerate(conditions):
+                found[at] = _newer(found[at], pa.Table.from_batches([batch]).filter(condition), time)
+    except (pa.ArrowException, OSError, KeyError) as error:
+        raise DataError(f"{paths[0]}: cannot be searched ({' '.join(str(error).split())})") from error
+    both, of_user, of_ad = (None if one is None else one[1] for one in found)
+    return both, of_user, of_ad
+
+
+def _newer(before: tuple[Any, Row] | None, rows: pa.Table, time: str) -> tuple[Any, Row] | None:
+    """The last of the rows with the greatest time, unless there was a newer one before."""
+    if not len(rows) or (latest := pc.max(rows[time]).as_py()) is None:
+        return before
+    if before is not None and before[0] > latest:
+        return before
+    at = pc.index_in(pa.scalar(latest, rows[time].type), rows[time]).as_py()
+    return latest, rows.slice(at, 1).to_pylist()[0]
