@@ -2,6 +2,7 @@
 
 EXAMPLES = {
     "init": ("init logs", "init logs shop.csv --out configs/shop.json"),
+    "plan": ("plan configs/demo.json",),
     "partition": ("partition configs/demo.json", "partition configs/demo.json --dry-run"),
     "train": ("train configs/demo.json", "train configs/demo.json --set model.epochs=3"),
     "evaluate": ("evaluate configs/demo.json",),
@@ -34,6 +35,7 @@ EXAMPLES = {
 }
 
 
-def epilog(command: str) -> str:
-    """The examples of a command, as its help shows them."""
-    return "\n".join(["examples:", *(f"  transra {example}" for example in EXAMPLES[command])])
+def epilog(command: str) -> str | None:
+    """The examples of a command, as its help shows them; None where it has none yet."""
+    examples = EXAMPLES.get(command, ())
+    return "\n".join(["examples:", *(f"  transra {example}" for example in examples)]) if examples else None
