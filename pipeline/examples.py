@@ -2,7 +2,7 @@
 
 EXAMPLES = {
     "init": ("init logs", "init logs shop.csv --out configs/shop.json"),
-    "plan": ("plan configs/demo.json",),
+    "plan": ("plan configs/demo.json --edges 1e10 --entities 1e9",),
     "partition": ("partition configs/demo.json", "partition configs/demo.json --dry-run"),
     "train": ("train configs/demo.json", "train configs/demo.json --set model.epochs=3"),
     "evaluate": ("evaluate configs/demo.json",),
