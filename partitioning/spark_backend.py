@@ -1,4 +1,8 @@
-"""A build on Spark: see `partitioning.backend`. What the driver holds are counts, never ids or edges."""
+"""A build on Spark: see `partitioning.backend`.
+
+The driver holds counts, and the list of ids to forget; ids and edges pass through it for hub caps and minimum degrees
+alone.
+"""
 
 from __future__ import annotations
 

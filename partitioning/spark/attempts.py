@@ -5,9 +5,16 @@ A task may run twice, also at once where an executor was only thought lost; so n
 
 import os
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from uuid import uuid4
 
 from artifacts.publish import sync
+
+
+def scratch() -> "TemporaryDirectory[str]":
+    """A directory that a task spills to, below those that Spark removes: a task that is killed removes nothing."""
+    of_spark = os.environ.get("SPARK_LOCAL_DIRS", "").split(",")[0]
+    return TemporaryDirectory(prefix="transra-", dir=of_spark or None)
 
 
 def begin(directory: Path) -> Path:

@@ -4,7 +4,6 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import NamedTuple
 
 import numpy as np
@@ -25,7 +24,7 @@ from partitioning.entities.entity_map import EntityMap
 from partitioning.events.relations import NamedRelation, summed
 from partitioning.events.weights import INVALID
 from partitioning.ledger.history import NoHistory
-from partitioning.spark.attempts import begin
+from partitioning.spark.attempts import begin, scratch
 from partitioning.spark.failures import travelling
 
 SPILLED = "attempt string, events array<bigint>, first bigint, last bigint, wrong int"
@@ -106,7 +105,7 @@ class EdgeTasks:
     def count(self, destination: Path, entities: dict[str, EntityMap], part: int) -> CountedPartition:
         """Counts the entities of a partition, from the files of the row and the column of buckets that it has."""
         grid, nothing = self.spill.grid, NoHistory(len(self.relations))
-        with TemporaryDirectory(prefix="transra-") as ends:
+        with scratch() as ends:
             flags = self.config.memory_bytes // _FLAGS_SHARE
             counts = Counts(Path(ends), grid, nothing, self.relations, entities, flags)
             sides = [side for side in Side if part < grid.partitions(side)]

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,7 +16,7 @@ from partitioning.config.sections import GraphConfig
 from partitioning.entities.id_files import write_partition
 from partitioning.entities.id_table import HASH, order_ids
 from partitioning.events.forget import TABLE, forgotten_ids
-from partitioning.spark.attempts import begin
+from partitioning.spark.attempts import begin, scratch
 from partitioning.spark.failures import travelling
 
 if TYPE_CHECKING:
@@ -48,7 +47,7 @@ class EntityFiles:
         """
         type_at, part = (int(one.as_py()) for one in key)
         type = list(self.config.entities)[type_at]
-        with TemporaryDirectory(prefix="transra-") as spill:
+        with scratch() as spill:
             engine = Engine(Path(spill), self.config.memory_bytes, 1)
             try:
                 engine.connection.register("ids", ids)

@@ -4,7 +4,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import NamedTuple, TypeAlias
 
 import pyarrow as pa
@@ -18,6 +17,7 @@ from partitioning.events.events import Events, events_of
 from partitioning.events.failing import failing_row
 from partitioning.events.weights import latest_sql
 from partitioning.sources.table import Source, open_sources
+from partitioning.spark.attempts import scratch
 from partitioning.spark.failures import TaskFailure, travelling
 
 _BATCH = 1 << 17
@@ -59,7 +59,7 @@ class SourceFiles:
         """One of the files as a source of its own."""
         name, files = self.files[index]
         others: dict[str, Files] = {other: {} for other in self.config.sources}
-        with TemporaryDirectory(prefix="transra-") as spill:
+        with scratch() as spill:
             engine = Engine(Path(spill), self.config.memory_bytes, 1)
             sources: dict[str, Source] = {}
             try:

@@ -35,6 +35,7 @@ _SETTINGS = {
 }
 _FULL = re.compile(r"No space left on device|Disk quota exceeded")
 _MEMORY = re.compile(r"OutOfMemoryError|Cannot allocate memory|SparkOutOfMemoryError")
+_DIED = re.compile(r"Python worker exited unexpectedly")
 _LOST = re.compile(r"ExecutorLostFailure|Master removed|masters are unresponsive|executor.{0,40} (lost|exited)", re.I)
 _GONE = re.compile(r"stopped SparkContext|SparkContext was shut down|Connection refused|has been shut down")
 
@@ -146,6 +147,9 @@ def translated_spark() -> Iterator[None]:
             raise ResourceError(f"graph.spark: the disk of an executor is full ({found[0]})") from error
         if found := _MEMORY.search(said):
             raise ResourceError(f"graph.spark: an executor has too little memory ({found[0]})") from error
+        if found := _DIED.search(said):
+            told = f"a Python worker of an executor died ({found[0]}), as when it is killed for memory"
+            raise ResourceError(f"graph.spark: {told}; run again, or lower graph.memory_limit") from error
         if found := _LOST.search(said):
             raise ResourceError(f"graph.spark: executors were lost ({found[0]}); run again") from error
         if isinstance(error, ConnectionError) or _GONE.search(said):

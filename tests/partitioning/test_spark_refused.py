@@ -8,7 +8,7 @@ import pytest
 from artifacts.errors import ConfigError, ResourceError
 from partitioning import CheckConfig, GraphConfig, check_problems, graph_problems
 from partitioning.config.sections import SparkConfig
-from partitioning.spark.session import spark_session
+from partitioning.spark.session import spark_session, translated_spark
 from tests.partitioning.test_errors import config, relation
 
 LOG = config()["sources"]["log"]
@@ -81,3 +81,20 @@ def test_a_missing_pyspark(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setitem(sys.modules, "pyspark", None)
     with pytest.raises(ConfigError, match=r"the package 'pyspark' is not installed; `pip install '\.\[spark\]'`"):
         spark_session(SparkConfig(), tmp_path).__enter__()
+
+
+@pytest.mark.parametrize(
+    ("said", "message"),
+    [
+        ("ExecutorLostFailure (executor 1 exited caused by one of the running tasks)", "executors were lost"),
+        ("Job aborted due to stage failure: Master removed our application: KILLED", "executors were lost"),
+        ("java.lang.OutOfMemoryError: Java heap space\n\tat java.base", "an executor has too little memory"),
+        ("java.io.IOException: No space left on device\n\tat java.base", "the disk of an executor is full"),
+        ("Cannot call methods on a stopped SparkContext.\nThis stopped", "the connection to Spark is gone; run again"),
+    ],
+)
+def test_what_a_cluster_says_is_one_line(said: str, message: str) -> None:
+    errors = pytest.importorskip("pyspark.errors")
+    with pytest.raises(ResourceError, match=f"graph.spark: {message}") as caught, translated_spark():
+        raise errors.PySparkException(said)
+    assert "\n" not in str(caught.value)

@@ -21,13 +21,16 @@ spark.sql.codegen.factoryMode NO_CODEGEN
 
 @contextmanager
 def spark_of_tests(directory: Path) -> Iterator[None]:
-    """A session that builds of this process use; without Java or pyspark the test is skipped, but fails in CI."""
+    """A session that builds of this process use; without Java or pyspark the test is skipped, but fails in CI.
+
+    A task may fail as often as on a cluster.
+    """
     from partitioning.spark.session import spark_session
 
     write_defaults(directory)
     with mock.patch.dict(os.environ, {"SPARK_CONF_DIR": str(directory)}):
         try:
-            session = spark_session(SparkConfig(master="local[2]"), directory)
+            session = spark_session(SparkConfig(master="local[2, 4]"), directory)
             session.__enter__()
         except ConfigError as error:
             if "TRANSRA_REQUIRE_SPARK" in os.environ:
