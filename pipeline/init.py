@@ -67,7 +67,8 @@ def _require_good(text: str) -> None:
 
 def _told(proposal: Proposal, out: Path, console: Console) -> dict[str, Any]:
     sources, used = list(proposal.sources), [relation.name for relation in proposal.used]
-    console.say(f"init: {len(sources)} sources, {len(used)} relations, {len(proposal.types)} entity types -> {out}")
+    counts = f"sources: {len(sources)}, relations: {len(used)}, entity types: {len(proposal.types)}"
+    console.say(f"init: {counts} -> {out}")
     for note in proposal.notes:
         console.note(f"init: not decided: {one_line(note)}")
     console.say(f"next: transra config check {out}")

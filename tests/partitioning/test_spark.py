@@ -67,6 +67,7 @@ def config(split: str, **click) -> dict:
     }
 
 
+@pytest.mark.slow
 def test_weights_and_a_published_map(tmp_path: Path) -> None:
     raw = config("time", weight="amount", half_life_days=0.0003, where="action <> 'save'")
     for night in (1, 2):
@@ -74,6 +75,7 @@ def test_weights_and_a_published_map(tmp_path: Path) -> None:
         both(tmp_path, raw, tmp_path / "duckdb1" if night == 2 else None, str(night))
 
 
+@pytest.mark.slow
 def test_neither_times_nor_weights(tmp_path: Path) -> None:
     write_log(tmp_path, "1.parquet", 1)
     both(tmp_path, config("none"))

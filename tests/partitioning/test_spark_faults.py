@@ -24,6 +24,7 @@ def session(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         yield
 
 
+@pytest.mark.slow
 def test_tasks_that_are_killed_or_fail_are_run_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from tests.worlds.failing_tasks import let_first_tasks_fail
 
@@ -55,6 +56,7 @@ def test_what_fails_each_time_is_one_line(fault: str, message: str) -> None:
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.slow
 @settings(
     max_examples=3,
     deadline=None,

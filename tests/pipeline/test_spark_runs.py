@@ -73,6 +73,7 @@ def wait_for(root: Path, pattern: str, process: "subprocess.Popen[bytes]") -> No
         time.sleep(0.02)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("pattern", "kill"),
     [(".spill/attempts/*", os.kill), ("edges/train/*.h5", os.killpg)],
