@@ -15,7 +15,7 @@ from torchbiggraph.graph_storages import FileEdgeStorage
 from artifacts.bucket_file import COLUMNS, BucketFile, narrowest
 from artifacts.errors import DataError
 from artifacts.graph import Bucket, bucket_path, edge_path, load_graph
-from partitioning import build as build_module
+from partitioning import local_backend
 from partitioning.edges.key import KeyLayout
 from tests.partitioning.test_errors import config, relation
 from tests.worlds.ledger_world import (
@@ -135,7 +135,7 @@ def test_ends_in_files_are_those_of_flags(tmp_path: Path, monkeypatch: pytest.Mo
     if night:
         write_day(root, "day-3", rows_of(3, range(5, 40)))
     build(root, weighted_config(), "flags", "first" if night else None)
-    monkeypatch.setattr(build_module, "_FLAGS_SHARE", 1 << 40)  # no memory for them
+    monkeypatch.setattr(local_backend, "_FLAGS_SHARE", 1 << 40)  # no memory for them
     build(root, weighted_config(), "files", "first" if night else None)
     assert_same_bytes(root / "flags", root / "files")
     assert load_graph(root / "flags").relations
