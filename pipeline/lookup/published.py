@@ -46,7 +46,7 @@ class Published:
         names = [pseudonym(id, self.key), id] if self.key else [id]  # what an answer names is a pseudonym by now
         found = next((int(row) for row in self.embeddings.rows(type, names) if row >= 0), None)
         if found is None:
-            raise DataError(f"run {self.run.id}: entity type '{type}' has no id {id!r}")
+            raise DataError(f"run {self.run.id}: entity type '{type}' has no id {id!r}, or no training edge of it")
         return found
 
 

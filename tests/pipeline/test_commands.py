@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from artifacts.embeddings import Embeddings
 from benchmarks import complete_journey_impressions
 from demo_world import WorldParameters, generate
 from pipeline.arguments import parser
@@ -62,6 +63,7 @@ FITS = {
     "config pbg": PUBLISHED,
 }
 WITHOUT_CONFIG = {"config schema", "demo-data", "init"}
+ELSEWHERE = {"plan"}  # measures speeds for some seconds: test_scale.py has it
 STAGES = {"partition", "train", "evaluate", "export", "rank", "fit", "run"}
 QUICK = ["graph.memory_limit=2GB", "model.epochs=1", "model.dimension=8", "model.workers=1"]
 
@@ -83,7 +85,7 @@ def shipped() -> set[str]:
 
 
 def test_every_command_and_every_config_is_in_the_table() -> None:
-    assert set(leaves(parser())) == {*FITS, *WITHOUT_CONFIG}
+    assert set(leaves(parser())) == {*FITS, *WITHOUT_CONFIG, *ELSEWHERE}
     assert shipped() == {*CONFIGS, *RANKER_ONLY}
     assert {name for name in CONFIGS if load_config(REPOSITORY / name).ranker} == RANKED
 
@@ -111,6 +113,12 @@ def arguments(root: Path, config: str) -> list[str]:
     return [str(REPOSITORY / config), "--root", str(root), *(word for one in QUICK for word in ("--set", one))]
 
 
+def some_user(root: Path) -> str:
+    """One with a vector: in so small a world many have no training edge."""
+    export = Embeddings.open(root / "runs/demo/latest")
+    return export.id("user", int(export.trained("user").argmax()))
+
+
 @pytest.mark.parametrize("config", sorted(CONFIGS))
 @pytest.mark.parametrize("command", sorted(FITS))
 def test_a_command_on_a_config(root: Path, capsys: pytest.CaptureFixture[str], command: str, config: str) -> None:
@@ -121,7 +129,7 @@ def test_a_command_on_a_config(root: Path, capsys: pytest.CaptureFixture[str], c
     if command == "neighbors":
         words += ["pin", "p1"]
     if command == "explain":
-        words += ["u1", "p1"]
+        words += [some_user(root), "p1"]
     if command == "serve":
         words += ["--host", "192.0.2.1"]  # no address of this machine
     if command == "score":
