@@ -67,7 +67,6 @@ def config(split: str, **click) -> dict:
     }
 
 
-@pytest.mark.slow
 def test_weights_and_a_published_map(tmp_path: Path) -> None:
     raw = config("time", weight="amount", half_life_days=0.0003, where="action <> 'save'")
     for night in (1, 2):
@@ -116,6 +115,7 @@ def every_feature(root: Path, night: int, split: str) -> dict:
     return raw | {"consent": {"source": "people", "type": "user", **answer}, "forget": {"source": "gone"}}
 
 
+@pytest.mark.slow
 def test_every_feature_over_two_nights(tmp_path: Path) -> None:
     report = both(tmp_path, every_feature(tmp_path, 1, "time"))
     assert report.without_consent["visit"] and report.removed["new"]["log"] and report.edges_left_out["max_degree"]

@@ -53,8 +53,9 @@ SMALLER = {
     "cd /srv/transra && ": "",
     ".venv/bin/": "",
 }
-SLOW = {"distributed.md", "own_logs.md"}  # two processes that each load torch; real data
-MARKS = {"report.md": pytest.mark.reports} | dict.fromkeys(SLOW, pytest.mark.slow)
+QUICK = {"README.md", "start.md", "looking.md"}  # the others together take minutes of CI's twenty-five
+MARKS = {page.name: [pytest.mark.slow] for page in PAGES if page.name not in QUICK}
+MARKS["report.md"] = [pytest.mark.slow, pytest.mark.reports]
 
 
 @pytest.fixture(scope="module")

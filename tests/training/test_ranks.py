@@ -33,6 +33,7 @@ from tests.worlds.rank_world import (
 )
 
 LONG = "model.epochs=500"
+pytestmark = pytest.mark.slow  # several processes against the clock: beside another worker of the tests one failed
 
 
 @pytest.fixture(scope="module")
