@@ -86,7 +86,7 @@ lint: $(TESTED) $(VENV)/lint.extra  ## ruff and mypy
 # Not --quiet: it would count no warnings, and so pass whatever --strict is to refuse. The variable says that the theme's
 # notice of its end of life (May 2027, Zensical follows) was read.
 docs: $(VENV)/docs.extra  ## The documentation as a site in site/; a broken link or a failing notebook is an error
-	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
 
 wheel: venv  ## dist/*.whl, with kernels where there is a compiler (without: CC=/bin/false CXX=/bin/false)
 	rm -rf build
