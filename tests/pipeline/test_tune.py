@@ -65,7 +65,7 @@ def test_a_better_setting_is_found_and_the_second_call_trains_nothing(
     assert tuned.graph == load_config(path).graph
     workspace = tmp_path / "runs" / "c"
     assert not (workspace / ".tuning").exists() and (workspace / "tune.sqlite").exists()
-    monkeypatch.setattr(Train, "make", lambda *args: pytest.fail("trained again"))
+    monkeypatch.setattr(Train, "make", lambda *args, **kwargs: pytest.fail("trained again"))
     assert tune(path, "--trials", "5", "--all", "--json") == 0
     assert said(capsys) == found
 
@@ -92,7 +92,7 @@ def test_a_killed_tune_resumes(
     whole = said(capsys)
     assert tune(path, "--trials", "1") == 0
     with monkeypatch.context() as patch:
-        patch.setattr(Train, "make", lambda *args: signal.raise_signal(signal.SIGTERM))
+        patch.setattr(Train, "make", lambda *args, **kwargs: signal.raise_signal(signal.SIGTERM))
         assert tune(path, "--trials", "4") == 130
     capsys.readouterr()
     trained = []
@@ -122,10 +122,10 @@ def test_a_setting_that_diverges_has_no_score(
     """The config as it is cannot be one: there would be nothing to compare with."""
     path, make, diverging = write(tmp_path, {}), Train.make, [False, True, False]
 
-    def sometimes(*args: Any) -> dict[str, Any]:
+    def sometimes(*args: Any, **kwargs: Any) -> dict[str, Any]:
         if diverging.pop(0):
             raise Diverged("a loss is not finite")
-        return make(*args)
+        return make(*args, **kwargs)
 
     monkeypatch.setattr(Train, "make", sometimes)
     assert tune(path, "--trials", "3", "--json") == 0
