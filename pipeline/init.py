@@ -27,7 +27,7 @@ def init(given: Sequence[Path], out: Path, root: Path, assumed: str | None, cons
         raise ConfigError(f"{out}: is there already, and is never overwritten; expected --out with another name")
     found = find_sources(given, root)
     with ExitStack() as opened, console.steps("init") as progress:
-        logs = _looked_at(found, opened, progress)
+        logs = looked_at(found, opened, progress)
         proposal = propose(logs, assumed)
         text = written(proposal, listed([str(path) for path in given]), _schema(out))
     _require_good(text)
@@ -36,7 +36,7 @@ def init(given: Sequence[Path], out: Path, root: Path, assumed: str | None, cons
     return _told(proposal, out, console)
 
 
-def _looked_at(found: Sequence[Found], opened: ExitStack, progress: Any) -> list[Log]:
+def looked_at(found: Sequence[Found], opened: ExitStack, progress: Any) -> list[Log]:
     """Every source with its columns' roles: a name can only be judged beside those of all sources."""
     profiles = {}
     for at, one in enumerate(found):

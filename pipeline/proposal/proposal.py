@@ -53,8 +53,9 @@ class Proposal:
 def propose(logs: Sequence[Log], assumed: str | None) -> Proposal:
     """Raises DataError where no relation can be proposed, with what was seen in each source."""
     notes = Notes()
-    consent = {"assumed": assumed} if assumed else consent_of(logs, notes)
-    kept = [log for log in logs if not (is_consent(log) or _is_list_to_forget(log, notes))]
+    remembered = [log for log in logs if not _is_list_to_forget(log, notes)]
+    consent = {"assumed": assumed} if assumed else consent_of(remembered, notes)
+    kept = [log for log in remembered if not is_consent(log)]
     events = _without_impressions({log.name: events_of(log, notes) for log in kept if is_log(log)}, kept, notes)
     sides = [relation for log in kept for relation in _sides(log, events, assumed is not None, notes)]
     found = _named([*_joined([one for many in events.values() for one in many], kept), *sides])
@@ -74,10 +75,14 @@ def propose(logs: Sequence[Log], assumed: str | None) -> Proposal:
 
 
 def _is_list_to_forget(log: Log, notes: Notes) -> bool:
-    if not one_of(log.name, FORGET):
+    """Whether a source's name says so, or a column of a source of people; in a log of events it only gets its note."""
+    named = one_of(log.name, FORGET)
+    columns = [column for column in log.profile.columns if one_of(column, FORGET)] if log.columns.person else []
+    if not named and not columns:
         return False
-    notes.add(log, "seems to list whom to forget; graph.forget is yours to write (docs/graph.md)")
-    return True
+    by = "" if named else f" ({listed(columns)})"
+    notes.add(log, f"seems to list whom to forget{by}; graph.forget is yours to write (docs/graph.md)")
+    return named or len(log.columns.ids) == 1
 
 
 def _without_impressions(

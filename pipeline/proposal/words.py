@@ -64,8 +64,49 @@ NEGATIVE = {
     "unfollow",
     "mute",
 }
-CONSENT = {"consent", "consents", "opted", "opt", "optin", "agreed", "permission", "gdpr", "agreement"}
-FORGET = {"forget", "forgotten", "erasure", "erased", "deletion", "rtbf"}
+CONSENT = {"consent", "consented", "opted", "opt", "optin", "optedin", "agreed", "permission", "gdpr", "agreement"}
+CONTRARY = {"optout", "optedout", "unconsented", "nonconsent", "noconsent", "unsubscribed", "dnt"}  # also says consent
+WITHDRAWN = {
+    *("withdrawn", "withdrawal", "withdrew", "revoked", "revocation", "declined", "refused", "denied", "rejected"),
+    *("suppressed", "suppression", "blocked", "cancelled", "canceled", "expired", "expires", "expiry"),
+}
+SAYS_SO = {"consent", "consented", "optin", "optedin", "in", "agree", "agreed"}  # of AGREED; `in` of `opted in`
+AGREED = {  # what may stand in a name that says consent and not its opposite
+    *("consent", "consented", "opt", "opted", "in", "optin", "optedin", "agree", "agreed", "given", "granted"),
+    *("accepted", "is", "has", "have", "status", "state", "answer", "response", "choice", "value", "flag", "gdpr"),
+    *(PEOPLE - {"subscriber"}),
+}
+AGREED_TO_WHAT = {"purpose", "channel", "scope", "vendor", "topic", "category", "brand", "site", "product"}
+OF_NO_EFFECT = {
+    "version",
+    "source",
+    "method",
+    "text",
+    "hash",
+    "string",
+    "language",
+    "platform",
+    "ip",
+    "id",
+    "by",
+    "log",
+}
+LISTS = {
+    "log",
+    "history",
+    "record",
+    "table",
+    "list",
+    "data",
+    "export",
+    "current",
+    "latest",
+    "all",
+    "event",
+    "interval",
+    "period",
+}
+FORGET = {"forget", "forgotten", "erase", "erasure", "erased", "delete", "deletion", "rtbf", "dsar"}
 COUNTS = {"n", "num", "number", "count", "total", "avg", "mean", "max", "min", "is", "has", "per"}
 YES = {"yes", "y", "true", "t", "1", "granted", "given", "in", "opted_in", "optin", "accepted", "agreed", "allow"}
 NO = {
@@ -83,7 +124,13 @@ NO = {
     "withdrawn",
     "revoked",
 }
-SINCE, UNTIL = ("since", "from", "begin", "begins", "start", "granted"), ("until", "to", "end", "ends", "withdrawn")
+SINCE, UNTIL = (
+    ("since", "from", "begin", "begins", "start", "granted"),
+    (
+        *("until", "to", "end", "ends", "withdrawn"),
+        *("expired", "expires", "expiry"),
+    ),
+)
 
 
 def words(name: str) -> list[str]:

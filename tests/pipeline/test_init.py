@@ -3,6 +3,7 @@
 import json
 import random
 from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,10 @@ from demo_world import WorldParameters, generate
 from pipeline.cli import main
 from pipeline.config.loading import load_config
 from pipeline.config.run_config import RunConfig
+from pipeline.init import looked_at
+from pipeline.proposal.consent import consent_of
+from pipeline.proposal.log import Notes
+from pipeline.proposal.sources import find_sources
 from pipeline.proposal.words import stem_of
 
 QUICK = ("--set", "model.epochs=1", "--set", "model.workers=1", "--quiet")
@@ -156,6 +161,128 @@ def test_answers_are_taken_where_they_can_be_read_one_way_only(
     if expected:
         assert config.graph.consent is not None
         assert config.graph.consent.model_dump().items() >= expected.items()
+
+
+def beside_events(directory: Path, **tables: pd.DataFrame) -> Path:
+    """A directory with a log of which `checkout` needs consent, and tables beside it."""
+    logs = directory / "logs"
+    logs.mkdir()
+    events(200).to_csv(logs / "events.csv", index=False)
+    for name, table in tables.items():
+        table.to_parquet(logs / f"{name}.parquet")
+    return logs
+
+
+def consent_in(directory: Path, source: str, table: pd.DataFrame) -> tuple[dict[str, Any] | None, list[str]]:
+    """What `init` makes of one source, and its notes."""
+    table.to_parquet(directory / f"{source}.parquet")
+    notes = Notes()
+    with ExitStack() as opened:
+        logs = looked_at(find_sources([directory / f"{source}.parquet"], directory), opened, lambda *_: None)
+        return consent_of(logs, notes), notes.lines
+
+
+PEOPLE = [f"u{number}" for number in range(9)]
+YES_AND_NO = {"boolean": [True, False, True] * 3, "text": ["yes", "no", "yes"] * 3, "numbers": [1, 0, 1] * 3}
+
+
+@pytest.mark.parametrize(
+    ("source", "column"),
+    [
+        *(("consent", "opted_in"), ("consents", "answer"), ("consent_log", "status"), ("user_consent", "granted")),
+        *(("users", "opted_in"), ("users", "is_opted_in"), ("people", "optIn"), ("users", "has_consent")),
+        *(("users", "consent_given"), ("users", "CONSENT"), ("opt_ins", "value"), ("users", "agreed")),
+    ],
+)
+def test_names_that_say_consent_are_taken(tmp_path: Path, source: str, column: str) -> None:
+    for kind, values in YES_AND_NO.items():
+        found, notes = consent_in(tmp_path, source, pd.DataFrame({"user": PEOPLE, column: values}))
+        assert found is not None, (kind, notes)
+        assert found.get("where", "").strip('"') == column if kind == "boolean" else found["answer"] == column
+
+
+@pytest.mark.parametrize(
+    ("source", "column"),
+    [
+        *(("consent", "opted_out"), ("users", "opted_out"), ("users", "opt_out"), ("consent", "optout")),
+        *(("users", "OptOut"), ("users", "consent_withdrawn"), ("users", "no_consent"), ("users", "noConsent")),
+        *(("users", "non_consented"), ("users", "consent_required"), ("consent", "required"), ("users", "gdpr")),
+        *(("consent", "consent_version"), ("gdpr_erasure", "erased"), ("gdpr", "status"), ("users", "permission")),
+        *(("consent", "unsubscribed"), ("users", "unsubscribed"), ("consent", "do_not_track"), ("dnt", "value")),
+        *(("users", "do_not_track"), ("opt_outs", "status"), ("opt_outs", "opted_in"), ("users", "opt")),
+        *(("users", "opted"), ("consent", "in_eu"), ("unconsented", "answer"), ("consent_withdrawals", "status")),
+        *(("users", "opt_in_declined"), ("users", "marketing_consent"), ("users", "email_opt_in")),
+    ],
+)
+def test_a_name_that_may_say_the_opposite_of_consent_is_left_to_a_person(
+    tmp_path: Path, source: str, column: str
+) -> None:
+    for values in YES_AND_NO.values():
+        found, notes = consent_in(tmp_path, source, pd.DataFrame({"user": PEOPLE, column: values}))
+        assert found is None
+        assert [line.startswith(f"{source}: seems to say who opted in or out, but") for line in notes] == [True], notes
+
+
+@pytest.mark.parametrize(
+    ("source", "column"),
+    [("gdpr_erasure", "consent"), ("deletion_requests", "opted_in"), ("forget", "consent"), ("users", "erased")],
+)
+def test_lists_of_people_to_forget_are_no_consent(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], source: str, column: str
+) -> None:
+    table = pd.DataFrame({"user": PEOPLE, column: YES_AND_NO["boolean"]})
+    found = undecided(capsys, tmp_path, beside_events(tmp_path, **{source: table}))
+    assert any(line.startswith(f"{source}: seems to list whom to forget") for line in found), found
+    config = load_config(tmp_path / "told.json")
+    assert config.graph.consent is None and "checkout" not in relations(config)
+
+
+@pytest.mark.parametrize(
+    ("source", "since", "until", "taken"),
+    [
+        *(("consents", "since", "until", True), ("consent", "granted_at", "withdrawn_at", True)),
+        *(("users", "consent_from", "consent_to", True), ("consent_intervals", "valid_from", "valid_to", True)),
+        *(("opt_outs", "since", "until", False), ("users", "opt_out_from", "opt_out_to", False)),
+        *(("consent_withdrawals", "from", "to", False), ("users", "no_consent_from", "no_consent_to", False)),
+        *(("gdpr", "from", "to", False), ("consent", "not_from", "not_to", False)),
+    ],
+)
+def test_intervals_are_taken_where_every_name_says_consent(
+    tmp_path: Path, source: str, since: str, until: str, taken: bool
+) -> None:
+    days = pd.to_datetime(["2026-01-01"] * 9, utc=True)
+    table = pd.DataFrame({"user": PEOPLE, since: days, until: days + pd.Timedelta(days=30)})
+    found, notes = consent_in(tmp_path, source, table)
+    about = {"source": source, "type": "user", "column": "user", "from_column": since, "to_column": until}
+    assert (found, bool(notes)) == ((about, False) if taken else (None, True))
+
+
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        ({"opted_out": [True, False, False] * 3}, "opted_out may say consent or its opposite"),
+        ({"withdrawn_at": pd.to_datetime(["2026-01-01"] * 9)}, "withdrawn_at may say otherwise"),
+        ({"opt_out_reason": [f"reason {n}" for n in range(9)]}, "opt_out_reason may say otherwise"),
+        ({"purpose": ["mail", "ads", "ads"] * 3}, "purpose may say what was agreed to"),
+        ({"user": ["u1", "u2", "u3"] * 3, "kind": ["mail"] * 6 + ["ads"] * 3}, "kind may say what was agreed to"),
+        ({"since": pd.to_datetime(["2026-01-01"] * 9), "until": pd.to_datetime(["2026-02-01"] * 9)}, "stands beside"),
+        ({"ad": ["ad1", "ad2", "ad3"] * 3}, "its rows are of ad, too"),
+    ],
+)
+def test_consent_that_a_second_column_may_change_is_left_to_a_person(
+    tmp_path: Path, more: dict[str, Any], said: str
+) -> None:
+    table = pd.DataFrame({"user": PEOPLE, "opted_in": YES_AND_NO["boolean"], **more})
+    found, notes = consent_in(tmp_path, "consent", table)
+    assert found is None and said in str(notes)
+
+
+def test_consent_beside_a_list_that_may_say_otherwise_is_left_to_a_person(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    tables = {"consent": pd.DataFrame({"user": PEOPLE, "opted_in": True}), "opt_outs": pd.DataFrame({"user": PEOPLE})}
+    found = undecided(capsys, tmp_path, beside_events(tmp_path, **tables))
+    assert any("consent: says who opted in, but opt_outs may say otherwise" in line for line in found)
 
 
 @pytest.mark.parametrize(("unit", "factor"), [("s", 1), ("ms", 1000), ("us", 1_000_000)])
