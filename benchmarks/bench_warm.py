@@ -124,13 +124,13 @@ class Night:
         found = Embeddings.open(workspace(self.root, kind) / "latest")
         users, pins = self.judging()
         rows = found.rows("pin", pins)
-        table = found.vectors("pin")
+        table, trained = found.vectors("pin"), found.trained("pin")
         if inferred is None:
             at = found.rows("user", users)
             pairs = [(found.vectors("user")[u], p) for u, p in zip(at, rows, strict=True) if u >= 0 and p >= 0]
         else:
             pairs = [(inferred[u], p) for u, p in zip(users, rows, strict=True) if u in inferred and p >= 0]
-        ranks = [1 + int((scores > scores[p]).sum()) for u, p in pairs if len(scores := table @ u)]
+        ranks = [1 + int((scores[trained] > scores[p]).sum()) for u, p in pairs if len(scores := table @ u)]
         return float(np.mean(1 / np.array(ranks))) if ranks else None
 
     def infer(self) -> dict[str, np.ndarray]:

@@ -7,7 +7,7 @@ from pathlib import Path
 from artifacts.resources import cpu_count
 from partitioning.backend import Bucketed
 from partitioning.buckets.buckets import write_buckets
-from partitioning.buckets.counts import Counts
+from partitioning.buckets.counts import FLAGS_SHARE, Counts
 from partitioning.config.sections import GraphConfig
 from partitioning.duckdb_reader import open_duckdb
 from partitioning.entities.entity_map import EntityMap
@@ -18,8 +18,6 @@ from partitioning.ledger.continuation import Continuation
 from partitioning.ledger.history import History
 from partitioning.plan import threads_within
 from partitioning.scan import Progress, Scan, scan_events
-
-_FLAGS_SHARE = 8  # of graph.memory_limit, which flags of the ends that occur may take
 
 
 @contextmanager
@@ -52,7 +50,7 @@ class LocalBackend:
         progress: Callable[[float], None],
     ) -> Bucketed:
         config, spill, relations = self._config, scan.spill, scan.relations
-        memory = config.memory_bytes // _FLAGS_SHARE
+        memory = config.memory_bytes // FLAGS_SHARE
         counts = Counts(spill.directory, spill.grid, history, relations, entities, memory)
         threads = threads_within(config, spill.largest_bucket(), self._threads)
         seen = write_buckets(

@@ -28,9 +28,14 @@ ATTRIBUTES = {
 
 
 def write_export(
-    path: Path, similarity: str = "cos", seed: int = 0, bias_against: tuple[str, ...] = (), each: int = 1
+    path: Path,
+    similarity: str = "cos",
+    seed: int = 0,
+    bias_against: tuple[str, ...] = (),
+    each: int = 1,
+    untrained: str | None = None,
 ) -> Embeddings:
-    """Vectors around some centres, as a training's are; one in `each` entities was trained."""
+    """Vectors around some centres, as a training's are; one in `each` entities was trained, of a type none."""
     random, directory = np.random.default_rng(seed), path
     directory.mkdir()
     centres = random.normal(size=(20, DIMENSION))
@@ -40,7 +45,7 @@ def write_export(
             ids = pa.array([f"{name}{row}" for row in range(count)], pa.large_string())
             vectors = centres[random.integers(0, 20, count)] + 0.5 * random.normal(size=(count, DIMENSION))
             table = writer.entities(name, count, sum(map(len, ids.to_pylist())), "float32")
-            table.append(ids, vectors.astype(np.float32), trained=np.arange(count) % each == 0)
+            table.append(ids, vectors.astype(np.float32), trained=(np.arange(count) % each == 0) & (name != untrained))
             table.finish()
     return Embeddings(directory / "embeddings.h5")
 
@@ -77,11 +82,18 @@ def test_an_index_finds_what_a_scan_finds(tmp_path: Path, kind: str, similarity:
 
 def test_an_index_finds_none_that_was_never_trained(tmp_path: Path, kind: str) -> None:
     """Zeros lie in the middle: without a filter, the nearest of many would be among them."""
-    export = write_export(tmp_path / "e", "l2", each=10)
-    write_indexes(tmp_path / "e", lambda step, done: None)
+    export = write_export(tmp_path / "e", "l2", each=2)
+    assert write_indexes(tmp_path / "e", lambda step, done: None)["user"]["kind"] == kind
     for exact in (False, True):
-        (near,) = export.neighbors("user", ["user10"], k=299, exact=exact)
-        assert {n.id for n in near} == {f"user{row}" for row in range(0, 3000, 10)} - {"user10"}
+        (near,) = export.neighbors("user", ["user10"], k=1499, exact=exact)
+        assert {n.id for n in near} == {f"user{row}" for row in range(0, 3000, 2)} - {"user10"}
+
+
+def test_where_nothing_was_trained_nothing_is_found(tmp_path: Path, kind: str) -> None:
+    export = write_export(tmp_path / "e", "dot", untrained="user")
+    assert write_indexes(tmp_path / "e", lambda step, done: None)["user"]["recall"] == 1
+    for exact in (False, True):
+        assert export.neighbors("pin", ["pin0"], to="user", k=5, exact=exact) == [[]]
 
 
 def test_a_scan_of_many_is_that_of_each(tmp_path: Path) -> None:
@@ -191,5 +203,8 @@ def test_recall_is_stored_as_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(index, "FLAT", 10)
     monkeypatch.setattr(index, "WANTED", 1.1)
     random: NDArray[Any] = np.random.default_rng(0).normal(size=(2000, DIMENSION)).astype(np.float32)
-    facts = index.build_index(random, np.arange(2000), "dot", random[:50], tmp_path / "x.faiss")
-    assert facts.probes == facts.lists > 0 and facts.recall > 0.99
+    for each in (1, 2):
+        trained = np.arange(2000) % each == 0
+        vectors = random * trained[:, None]  # as an export has them
+        facts = index.build_index(vectors, np.arange(2000), "l2", trained, 0.1 * random[:50], tmp_path / "x.faiss")
+        assert facts.probes == facts.lists > 0 and facts.recall > 0.99

@@ -73,24 +73,28 @@ def fingerprint(vectors: Array, hashes: Array, similarity: str) -> str:
     return digest.hexdigest()
 
 
-def build_index(vectors: Array, hashes: Array, similarity: str, queries: Array, path: Path) -> IndexFacts:
+def build_index(
+    vectors: Array, hashes: Array, similarity: str, trained: NDArray[np.bool_], queries: Array, path: Path
+) -> IndexFacts:
     """Writes the index of a type's vectors (N, D), and measures its recall with `queries` (Q, D).
 
+    Who was never `trained`, (N,), has a place in it, as its rows are those of the export, and is nobody's neighbor.
     Memory is that of the vectors. Raises OSError where the file cannot be written.
     """
     import faiss
 
     count, dimension = vectors.shape
-    lists = _lists(count)
+    found = np.flatnonzero(trained)
+    lists = _lists(len(found))
     metric = faiss.METRIC_L2 if similarity in ("l2", "squared_l2") else faiss.METRIC_INNER_PRODUCT
     index: Any = faiss.index_factory(dimension, f"IVF{lists},Flat" if lists else "Flat", metric)
     if lists:
         index.cp.niter, index.cp.max_points_per_centroid = 8, DRAWN
-        drawn = np.sort(np.random.default_rng(0).choice(count, min(count, DRAWN * lists), replace=False))
+        drawn = np.sort(np.random.default_rng(0).choice(found, min(len(found), DRAWN * lists), replace=False))
         index.train(_prepared(vectors[drawn], similarity))
     for start in range(0, count, BLOCK_ROWS):
         index.add(_prepared(vectors[start : start + BLOCK_ROWS], similarity))
-    probes, recall = _probes(index, vectors, similarity, queries, lists)
+    probes, recall = _probes(index, vectors, similarity, trained, queries, lists)
     _write(faiss, index, path)
     kind = "inverted file" if lists else "flat"
     return IndexFacts(kind, count, lists, probes, recall, fingerprint(vectors, hashes, similarity))
@@ -120,17 +124,25 @@ def _write(faiss: Any, index: Any, path: Path) -> None:
         raise OSError(f"{path}: {' '.join(str(error).split())}") from error
 
 
-def _probes(index: Any, vectors: Array, similarity: str, queries: Array, lists: int) -> tuple[int, float]:
+def _searched(trained: NDArray[np.bool_], probes: int) -> Any:
+    """How an index is searched for those who were `trained`, (N,); `probes`: 0 of a flat index."""
+    import faiss
+
+    parts: Any = faiss  # whose typing is of its C++ side
+    chosen = {} if trained.all() else {"sel": parts.IDSelectorBitmap(np.packbits(trained, bitorder="little"))}
+    return parts.SearchParametersIVF(nprobe=probes, **chosen) if probes else parts.SearchParameters(**chosen)
+
+
+def _probes(
+    index: Any, vectors: Array, similarity: str, trained: NDArray[np.bool_], queries: Array, lists: int
+) -> tuple[int, float]:
     """The least power of two of inverted lists by which recall@K is WANTED, and what it is then."""
-    if not len(vectors) or not len(queries):
-        return min(lists, 1), 1.0
-    k = min(K, len(vectors))
-    exact, _ = nearest_rows(vectors, similarity, queries, k)
-    probes, recall = min(lists, 1), 0.0
+    k, probes = min(K, int(trained.sum())), min(lists, 1)
+    if not k or not len(queries):
+        return probes, 1.0
+    exact, _ = nearest_rows(vectors, similarity, queries, k, among=trained)
     while True:
-        if lists:
-            index.nprobe = probes
-        _, found = index.search(_prepared(queries, similarity), k)
+        _, found = index.search(_prepared(queries, similarity), k, params=_searched(trained, probes))
         recall = float(np.mean([np.isin(one, other).mean() for one, other in zip(exact, found, strict=True)]))
         if recall >= WANTED or 2 * probes > lists:
             return probes, recall
@@ -151,7 +163,6 @@ class Index:
         another size or dimension."""
         import faiss
 
-        parts: Any = faiss  # whose typing is of its C++ side
         path = index_path(directory, entity_type)
         try:
             found: Any = faiss.read_index(str(path), faiss.IO_FLAG_MMAP | faiss.IO_FLAG_READ_ONLY)
@@ -159,10 +170,7 @@ class Index:
             raise DataError(f"{path}: expected an index of FAISS ({' '.join(str(error).split())[-200:]})") from error
         if (found.ntotal, found.d) != vectors.shape:
             raise DataError(f"{path}: index of {found.ntotal} x {found.d}, expected {vectors.shape}")
-        chosen = {} if trained.all() else {"sel": parts.IDSelectorBitmap(np.packbits(trained, bitorder="little"))}
-        probed = {"nprobe": facts.probes} if facts.lists else {}
-        self._how = (parts.SearchParametersIVF if facts.lists else parts.SearchParameters)(**chosen, **probed)
-        self._index, self._vectors = found, vectors
+        self._index, self._vectors, self._how = found, vectors, _searched(trained, facts.probes)
 
     def nearest(self, similarity: str, queries: Array, k: int, excluded: Array) -> tuple[Array, Array]:
         """As `nearest_rows`, with approximate rows. Rows end in -1 where fewer than `k` were found."""

@@ -59,6 +59,7 @@ class Embeddings:
         self._relations: dict[str, ExportedRelation] = {}
         self._ids: dict[str, pa.LargeStringArray] = {}
         self._indexes: dict[str, Index | None] = {}
+        self._trained: dict[str, NDArray[np.bool_]] = {}
         what = f"a whole export, version {FORMAT_VERSION}"
         with open_regular(path, what) as opened:
             try:
@@ -184,11 +185,12 @@ class Embeddings:
     def trained(self, entity_type: str) -> NDArray[np.bool_]:
         """Returns which rows of a type have a vector that means something, (N,): a training edge, of this run or of one
         that it began from, told where the entity belongs. The others are zeros, and unknown to all that asks by id."""
-        arrays = self._arrays(entity_type)
-        found: NDArray[np.bool_] = (
-            arrays["trained"].astype(bool) if "trained" in arrays else np.ones(self.count(entity_type), bool)
-        )
-        return found
+        if entity_type not in self._trained:
+            stored = self._arrays(entity_type).get("trained")
+            found = np.ones(self.count(entity_type), bool) if stored is None else stored.astype(bool)
+            found.setflags(write=False)
+            self._trained[entity_type] = found
+        return self._trained[entity_type]
 
     def frame(self, entity_type: str) -> "pd.DataFrame":
         """Returns the vectors of a type as a pandas DataFrame (N, D), read-only, indexed by `id`.
@@ -332,7 +334,7 @@ class Embeddings:
     def _nearest(self, to: str, queries: Array, k: int, own: Array, exact: bool) -> tuple[Array, Array]:
         trained = self.trained(to)
         vectors, similarity, wanted = self.vectors(to), self.attributes["similarity"], min(k, int(trained.sum()))
-        index = None if exact else self.index(to)
+        index = None if exact or not wanted else self.index(to)
         if index is not None:
             rows, scores = index.nearest(similarity, queries, wanted, own)
             least = wanted - (own >= 0) if wanted == trained.sum() else np.full(len(own), wanted)

@@ -45,7 +45,7 @@ def nearest_rows(
     sees each block and the row that it begins at.
     """
     rows, best = np.full((len(queries), k), -1, np.int64), np.full((len(queries), k), -np.inf, np.float32)
-    for start in range(0, len(vectors), BLOCK_ROWS):
+    for start in range(0, len(vectors) if k else 0, BLOCK_ROWS):
         block = np.asarray(vectors[start : start + BLOCK_ROWS], np.float32)
         check(block, start)
         scores = _scores(queries, block, similarity)

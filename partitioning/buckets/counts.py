@@ -20,6 +20,8 @@ from partitioning.events.relations import NamedRelation
 from partitioning.ledger.arrays import KeepsArrays, degrees_name, ends_name
 from partitioning.ledger.history import History
 
+FLAGS_SHARE = 8  # of graph.memory_limit, which flags of the ends that occur may take
+
 
 @dataclass(frozen=True)
 class TypeCounts:

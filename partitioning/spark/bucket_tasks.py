@@ -14,7 +14,7 @@ from artifacts.graph import SPLITS, Bucket, Side, bucket_path
 from artifacts.publish import sync
 from partitioning.buckets.bucket_edges import WrongWeight
 from partitioning.buckets.buckets import make_edge_paths, write_splits
-from partitioning.buckets.counts import Counts, TypeCounts
+from partitioning.buckets.counts import FLAGS_SHARE, Counts, TypeCounts
 from partitioning.config.sections import GraphConfig
 from partitioning.edges.key import Indices
 from partitioning.edges.query import edge_batch
@@ -29,7 +29,6 @@ from partitioning.spark.failures import travelling
 
 SPILLED = "attempt string, events array<bigint>, first bigint, last bigint, wrong int"
 _CHUNK = 1 << 20  # edges of a bucket that are counted at a time
-_FLAGS_SHARE = 8  # of graph.memory_limit, which flags of the ends that occur may take
 
 
 class MadeBucket(NamedTuple):
@@ -106,7 +105,7 @@ class EdgeTasks:
         """Counts the entities of a partition, from the files of the row and the column of buckets that it has."""
         grid, nothing = self.spill.grid, NoHistory(len(self.relations))
         with scratch() as ends:
-            flags = self.config.memory_bytes // _FLAGS_SHARE
+            flags = self.config.memory_bytes // FLAGS_SHARE
             counts = Counts(Path(ends), grid, nothing, self.relations, entities, flags)
             sides = [side for side in Side if part < grid.partitions(side)]
             for side in sides:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from artifacts.errors import DataError
 from artifacts.graph import EntityType, Graph, ids_path
 from pbg_transra.config import ExportConfig
-from pbg_transra.degrees import training_degrees
+from pbg_transra.degrees import have_edges, training_degrees
 from pbg_transra.pbg.checkpoint import Checkpoint, require_finite
 from pbg_transra.start.known import trained_rows
 
@@ -42,8 +42,8 @@ def entity_blocks(
     """Yields the entities of a type in row order: partition by partition, offset by offset."""
     for partition, count in enumerate(entity_type.counts):
         path, offset = ids_path(graph_dir, entity_type.name, partition), 0
-        degrees = training_degrees(graph_dir, graph, entity_type, partition) if export.degrees else None
-        trained = trained_rows(graph_dir, checkpoint.directory, graph, entity_type, partition)
+        degrees, with_edges = _of_edges(graph_dir, graph, entity_type, partition, export.degrees)
+        trained = trained_rows(checkpoint.directory, entity_type.name, partition, with_edges)
         with checkpoint.vectors(entity_type.name, partition) as dataset, pq.ParquetFile(path) as file:
             if file.metadata.num_rows != count:
                 raise DataError(f"{path}: {file.metadata.num_rows} ids, graph.json says {count}")
@@ -54,6 +54,16 @@ def entity_blocks(
                 part = None if degrees is None else degrees[rows]
                 yield Block(batch["id"], _converted(vectors, export.dtype, entity_type.name), part, trained[rows])
                 offset = rows.stop
+
+
+def _of_edges(
+    graph_dir: Path, graph: Graph, entity_type: EntityType, partition: int, wanted: bool
+) -> tuple[NDArray[np.int32] | None, NDArray[np.bool_]]:
+    """Degrees (N, K) where they are wanted, and who has a training edge, (N,); the buckets are read once."""
+    if not wanted:
+        return None, have_edges(graph_dir, graph, entity_type, partition)
+    degrees = training_degrees(graph_dir, graph, entity_type, partition)
+    return degrees, np.any(degrees, axis=1)
 
 
 def _converted(vectors: NDArray[Any], dtype: str, entity_type: str) -> NDArray[Any]:

@@ -22,7 +22,7 @@ def write_indexes(directory: Path, progress: Callable[[str, float], None]) -> di
         progress(f"index {name}", number / len(export.types))
         vectors, similarity = export.vectors(name), export.attributes["similarity"]
         path = index_path(directory, name)
-        found[name] = build_index(vectors, export.hashes(name), similarity, queries, path)
+        found[name] = build_index(vectors, export.hashes(name), similarity, export.trained(name), queries, path)
     write_manifest(directory, found)
     return {
         name: {**asdict(facts), "bytes": index_path(directory, name).stat().st_size} for name, facts in found.items()

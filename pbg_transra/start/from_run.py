@@ -9,6 +9,7 @@ What is written is version 0 of our checkpoint, where training looks for first v
 begins again has the same ones. With `max_drift` they stay in start/ until training is done (`drift`).
 """
 
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,6 +23,7 @@ from artifacts.graph import EntityType, Graph, load_graph
 from artifacts.hdf5 import BROKEN, open_hdf5
 from pbg_transra.backends.tail_bias import constant_types
 from pbg_transra.config import FreezeConfig, ModelConfig
+from pbg_transra.degrees import have_edges
 from pbg_transra.pbg.checkpoint import Checkpoint, require_finite
 from pbg_transra.pbg.checkpoint_format import PREFIX, read_relations, read_row_sums, vectors_in
 from pbg_transra.pbg.embedder import make_embedder
@@ -84,7 +86,12 @@ class Former:
         if former is None:
             return found
         trained = [
-            trained_rows(self.published.graph_dir, self.published.model_dir, self.graph, former, partition)
+            trained_rows(
+                self.published.model_dir,
+                former.name,
+                partition,
+                have_edges(self.published.graph_dir, self.graph, former, partition),
+            )
             for partition in range(former.partitions)
         ]
         every = np.append(np.concatenate(trained), False)  # what is not there, -1, is the last
@@ -187,25 +194,40 @@ class _Start:
             solving = NewEntities(
                 self._graph_dir, self._graph, self._model, heard, self._table, dict(enumerate(parameters))
             )
+            shutil.rmtree(self._aside, ignore_errors=True)  # a kill may have left part of it
+            self._aside.mkdir()
             placed = {}
             for kind in self._graph.entity_types:
                 for partition in range(kind.partitions):
                     new = ~known[kind.name, partition]
-                    placed[kind.name, partition] = self._place(solving, kind, partition, new) if new.any() else new
+                    placed[kind.name, partition] = self._solved(solving, kind, partition, new) if new.any() else new
+            self._take()  # once all are solved: each of a round hears what the round before has said
             heard = {place: known[place] | placed[place] for place in known}
         return sum(int(part.sum()) for part in placed.values())
 
-    def _place(
+    def _solved(
         self, solving: NewEntities, kind: EntityType, partition: int, new: NDArray[np.bool_]
     ) -> NDArray[np.bool_]:
-        """Writes what is solved of the `new` (n,) entities of a partition; returns which these are."""
+        """Keeps aside what is solved of the `new` (n,) entities of a partition; returns which these are."""
         offsets, solutions = solving.solve(kind, partition, new)
-        vectors, sums = _read(self._path(kind.name, partition))
         constant = kind.name in constant_types(self._graph.relations, self._model)
         placed = fitted(solutions, self._typical[kind.name], self._model, constant)
-        vectors[torch.from_numpy(offsets)] = torch.from_numpy(placed)
-        self._writer.partition(kind.name, partition, vectors, sums, self._model.lr)
+        np.savez(self._aside / f"{kind.name}_{partition}.npz", offsets=offsets, vectors=placed)
         return np.isin(np.arange(len(new)), offsets)
+
+    @property
+    def _aside(self) -> Path:
+        return self._destination / "placed"
+
+    def _take(self) -> None:
+        """Writes what was kept aside."""
+        for path in self._aside.glob("*.npz"):
+            entity, _, partition = path.stem.rpartition("_")
+            vectors, sums = _read(self._path(entity, int(partition)))
+            with np.load(path) as placed:
+                vectors[torch.from_numpy(placed["offsets"])] = torch.from_numpy(placed["vectors"])
+            self._writer.partition(entity, int(partition), vectors, sums, self._model.lr)
+        shutil.rmtree(self._aside)
 
     def _table(self, entity: str, partition: int) -> NDArray[np.float32]:
         return _read(self._path(entity, partition))[0].numpy()

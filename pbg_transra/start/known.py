@@ -12,7 +12,6 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from artifacts.graph import EntityType, Graph, ids_path
-from pbg_transra.degrees import have_edges
 
 
 def known_rows(graph_dir: Path, kind: EntityType, before_dir: Path, before: Graph) -> list[NDArray[np.int64]]:
@@ -39,13 +38,13 @@ def known_before(model_dir: Path, entity: str, partition: int) -> NDArray[np.boo
     return found
 
 
-def trained_rows(graph_dir: Path, model_dir: Path, graph: Graph, kind: EntityType, partition: int) -> NDArray[np.bool_]:
+def trained_rows(model_dir: Path, entity: str, partition: int, have_edges: NDArray[np.bool_]) -> NDArray[np.bool_]:
     """Whose vectors in a model mean something, (n,): a training edge told where they belong, of its own graph or of the
-    model that it began from. What the others have are random values, moved away from others as negatives."""
-    found = have_edges(graph_dir, graph, kind, partition)
-    if _path(model_dir, kind.name, partition).exists():
-        found |= known_before(model_dir, kind.name, partition)
-    return found
+    model that it began from. What the others have are random values, moved away from others as negatives. `have_edges`
+    (n,) tells of its own graph (`degrees`)."""
+    if not _path(model_dir, entity, partition).exists():
+        return have_edges
+    return have_edges | known_before(model_dir, entity, partition)
 
 
 def _path(model_dir: Path, entity: str, partition: int) -> Path:

@@ -20,7 +20,7 @@ Measure: TypeAlias = Callable[[Array], Array]
 
 @dataclass(frozen=True)
 class Scored:
-    """A value of the pair, and its rank among all tails: 1 for the best, the mean rank among equals."""
+    """A value of the pair, and its rank among all trained tails: 1 for the best, the mean rank among equals."""
 
     name: str
     value: float
@@ -102,14 +102,16 @@ def _near(published: Published, type: str, edges: Sequence[Edge], ad: Array) -> 
 
 def _ranked(published: Published, pair: Pair, name: str, of_block: Measure, own: int | None) -> Scored:
     """`of_block` gives the values (B,) of a block of tails (B, D). `own`: a row that is no tail, the head itself."""
-    vectors = published.embeddings.vectors(pair.tail_type)
+    vectors, left_out = published.embeddings.vectors(pair.tail_type), ~published.embeddings.trained(pair.tail_type)
+    if own is not None:
+        left_out[own] = True
     mine = float(of_block(np.asarray(vectors[pair.tail : pair.tail + 1], np.float32))[0])
     better = equal = 0
     for start in range(0, len(vectors), BLOCK):
         found = of_block(np.asarray(vectors[start : start + BLOCK], np.float32))
-        for row in (pair.tail, own):
-            if row is not None and start <= row < start + len(found):
-                found[row - start] = -np.inf
+        found[left_out[start : start + len(found)]] = -np.inf
+        if start <= pair.tail < start + len(found):
+            found[pair.tail - start] = -np.inf
         better += int(np.count_nonzero(found > mine))
         equal += int(np.count_nonzero(found == mine))
-    return Scored(name, mine, 1 + better + equal / 2, len(vectors) - (own is not None))
+    return Scored(name, mine, 1 + better + equal / 2, int(np.count_nonzero(~left_out)))

@@ -2,6 +2,8 @@
 
 from typing import Any
 
+import numpy as np
+
 from artifacts.errors import ConfigError
 from artifacts.section import did_you_mean
 from pipeline.lookup.edges import edges_of
@@ -13,14 +15,14 @@ EXAMPLES = 8  # ids of each type that the page offers
 
 
 def run_facts(context: Context, published: Published) -> dict[str, Any]:
-    """The run, its types with some ids, and its relations."""
+    """The run, its types, the entities of each that have a vector, some of their ids, and its relations."""
     export = published.embeddings
     types = {
         name: {
-            "count": export.count(name),
-            "examples": [export.id(name, row) for row in range(min(EXAMPLES, export.count(name)))],
+            "count": len(rows),
+            "examples": [export.id(name, int(row)) for row in rows[:EXAMPLES]],
         }
-        for name in export.types
+        for name, rows in ((name, np.flatnonzero(export.trained(name))) for name in export.types)
     }
     relations = [{"name": one.name, "lhs": one.lhs, "rhs": one.rhs} for one in export.relations]
     anchors = export.attributes["anchors"]

@@ -62,9 +62,10 @@ class Train(Stage):
         return []
 
     def state(self, context: Context, upstream: str | None) -> dict[str, Any]:
-        if context.config.trained.warm_start is None:
-            return {}
-        return {BEGUN_FROM: begun_from(context.workspace, upstream)}
+        model = context.config.trained
+        # The number of the way in which it is kept whose vectors were taken over: a model without that is not exported.
+        known = {"known": 1} if model.warm_start or model.start_from else {}
+        return known | ({BEGUN_FROM: begun_from(context.workspace, upstream)} if model.warm_start else {})
 
     def plan(self, context: Context, run: Run | None) -> dict[str, int]:
         if run is None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -19,9 +20,9 @@ def principal_axes(export: Embeddings, types: Iterable[str]) -> Tensor:
     """
     moment = torch.zeros(export.dimension, export.dimension)
     for name in types:
-        vectors = export.vectors(name)
-        step = max(len(vectors) // SAMPLE, 1)
-        sample = normed(torch.tensor(vectors[::step], dtype=torch.float32))
+        trained = np.flatnonzero(export.trained(name))
+        rows = trained[:: max(len(trained) // SAMPLE, 1)]
+        sample = normed(torch.tensor(export.vectors(name)[rows], dtype=torch.float32))
         moment += sample.T @ sample / max(len(sample), 1)
     axes = torch.linalg.eigh(moment).eigenvectors.flip(1).T
     signs = axes.gather(1, axes.abs().argmax(dim=1, keepdim=True)).sign()  # else a matter of the library

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +30,7 @@ class Explained:
 
     arm: str
     row: str
-    time: Any
+    time: int | str  # as the log has it: seconds, or a timestamp as ISO 8601
     predictions: dict[str, dict[str, float]]
     attention: dict[str, list[Weight]]
 
@@ -56,7 +57,8 @@ def explain(scorer: Scorer, paths: Sequence[Path], types: tuple[str, str], ids: 
         task: {"graph": float(with_graph[task][0]), "no_graph": float(without[task][0])} for task in with_graph
     }
     attention = {name: _weights(name, weights[0], row, slots) for name, weights in scorer.attention(rows).items()}
-    return Explained(scorer.manifest.arm, said, row[time], predictions, attention)
+    when = row[time].isoformat() if isinstance(row[time], datetime) else row[time]
+    return Explained(scorer.manifest.arm, said, when, predictions, attention)
 
 
 def _column(slots: Mapping[str, SlotConfig], side: str, type: str) -> str:

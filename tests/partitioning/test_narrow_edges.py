@@ -135,7 +135,7 @@ def test_ends_in_files_are_those_of_flags(tmp_path: Path, monkeypatch: pytest.Mo
     if night:
         write_day(root, "day-3", rows_of(3, range(5, 40)))
     build(root, weighted_config(), "flags", "first" if night else None)
-    monkeypatch.setattr(local_backend, "_FLAGS_SHARE", 1 << 40)  # no memory for them
+    monkeypatch.setattr(local_backend, "FLAGS_SHARE", 1 << 40)  # no memory for them
     build(root, weighted_config(), "files", "first" if night else None)
     assert_same_bytes(root / "flags", root / "files")
     assert load_graph(root / "flags").relations

@@ -44,22 +44,29 @@ def infer(root: Path, events: str = "events.parquet", *more: str, out: str = "ou
     return transra(root, "infer", str(root / events), str(root / out), *more)
 
 
+@pytest.mark.parametrize("pins_are_new", [False, True])
 def test_new_entities_are_where_a_warm_training_would_put_them(
-    published: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    published: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], pins_are_new: bool
 ) -> None:
-    assert infer(published) == 0
+    """Also where some of what a new user did was with pins that are as new."""
+    events = pd.read_parquet(published / "events.parquet")
+    if pins_are_new:
+        news = events.iloc[::3]
+        events = pd.concat([events, news.assign(pin="fresh" + news["pin"])])
+    events.to_parquet(file := tmp_path / "events.parquet")
+    assert infer(published, str(file)) == 0
     out, found = capsys.readouterr().out, pq.read_table(published / "out.parquet")
     assert "infer: vectors: " in out and f"by run {latest_of(published).id}" in out
     run = latest_of(published)
     ids = {id for kind in ("user", "pin") for part in (0, 1)
            for id in pq.read_table(ids_path(run.directory("partition"), kind, part))["id"].to_pylist()}  # fmt: skip
-    events = pd.read_parquet(published / "events.parquet")
-    assert set(found["id"].to_pylist()) == set(events["user"]) - ids and set(found["type"].to_pylist()) == {"user"}
-    (published / "events.parquet").rename(published / "log/day-2.parquet")
+    assert set(found["id"].to_pylist()) == {*events["user"], *events["pin"]} - ids
+    assert ("pin" in found["type"].to_pylist()) == pins_are_new
+    file.rename(published / "log/day-2.parquet")
     try:
         assert transra(published, "partition", "--workspace", str(tmp_path / "w")) == 0
     finally:
-        (published / "log/day-2.parquet").rename(published / "events.parquet")
+        (published / "log/day-2.parquet").unlink()
     graph = next((tmp_path / "w").glob("2*")) / "graph"
     record = run.record("train")
     assert record is not None
@@ -67,10 +74,11 @@ def test_new_entities_are_where_a_warm_training_would_put_them(
     former = PublishedModel(run.id, run.directory("partition"), run.directory("train"), model)
     adopt_run(former, graph, model.model_copy(update={"warm_start": "latest"}), tmp_path / "start")
     expected = {}
-    for part in range(load_graph(graph).entity_type("user").partitions):
-        with open_hdf5(tmp_path / f"start/embeddings_user_{part}.v0.h5", "vectors") as file:
-            names = pq.read_table(ids_path(graph, "user", part))["id"].to_pylist()
-            expected |= dict(zip(names, vectors_in(file)[...], strict=True))
+    for kind in load_graph(graph).entity_types:
+        for part in range(kind.partitions):
+            with open_hdf5(tmp_path / f"start/embeddings_{kind.name}_{part}.v0.h5", "vectors") as started:
+                names = pq.read_table(ids_path(graph, kind.name, part))["id"].to_pylist()
+                expected |= dict(zip(names, vectors_in(started)[...], strict=True))
     for id, vector in zip(found["id"].to_pylist(), found["vector"].to_pylist(), strict=True):
         np.testing.assert_allclose(vector, expected[id], rtol=1e-4, atol=1e-5)
 

@@ -99,8 +99,9 @@ class DrawnExport(Embeddings):
         draw, self._drawn = KINDS[gap.kind].draw, dict[str, Array]()
         for index, name in enumerate(types if draw and gap.size else ()):
             assert draw is not None
-            vectors = np.asarray(super().vectors(name), np.float32)
-            self._drawn[name] = draw(vectors, gap.size, np.random.default_rng([seed, index])).astype(np.float32)
+            vectors, trained = np.array(super().vectors(name), np.float32), self.trained(name)
+            vectors[trained] = draw(vectors[trained], gap.size, np.random.default_rng([seed, index]))
+            self._drawn[name] = vectors
 
     def vectors(self, entity_type: str) -> Array:
         return self._drawn[entity_type] if entity_type in self._drawn else super().vectors(entity_type)
