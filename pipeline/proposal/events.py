@@ -71,7 +71,7 @@ def side_relations(log: Log, events: Sequence[Relation], assumed: bool, notes: N
             sources=(log.name,),
             lhs=Side(log.columns.ids[tail], tail),
             rhs=Side(type, column),
-            where=all_of(rows, filled(log, tail), filled(log, column)),
+            conditions=all_of(rows, filled(log, tail), filled(log, column)),
             domain="side",
             weight="1",
             remark=f"each {tail} has one {column}; repeats are summed into one edge",
@@ -108,18 +108,18 @@ def _by_action(log: Log, head: str, tails: list[str], action: str, notes: Notes)
         here = [tail for tail in about if tail in main] or about[:1]
         for tail in here:
             missing = [one for one, count in ((head, heads), (tail, counts[order.index(tail)])) if count < rows]
-            where = all_of(equals(log, action, value), *(f"{name_of(one)} IS NOT NULL" for one in missing))
+            conditions = all_of(equals(log, action, value), *(f"{name_of(one)} IS NOT NULL" for one in missing))
             name = plain(value) if not value.isdecimal() else f"{plain(action)}_{value}"
             name = name or plain(action)
             name = name if len(here) == 1 else f"{name}_{log.columns.ids[tail]}"
-            yield replace(_event(log, name, head, tail, where, rows), action=value)
+            yield replace(_event(log, name, head, tail, conditions, rows), action=value)
 
 
 def _by_label(log: Log, head: str, tails: list[str], notes: Notes) -> Iterator[Relation]:
     notes.add(log, f"has labels ({listed(log.columns.labels)}), as a ranker's impressions have: see docs/ranking.md")
     for label in log.columns.labels:
-        where = all_of(true(log, label), filled(log, head), filled(log, tails[0]))
-        yield _event(log, plain(label), head, tails[0], where, log.profile.rows)
+        conditions = all_of(true(log, label), filled(log, head), filled(log, tails[0]))
+        yield _event(log, plain(label), head, tails[0], conditions, log.profile.rows)
 
 
 def _plain(log: Log, head: str, tails: list[str]) -> Iterator[Relation]:
@@ -131,7 +131,7 @@ def _plain(log: Log, head: str, tails: list[str]) -> Iterator[Relation]:
         yield _event(log, name, head, tail, all_of(filled(log, head), filled(log, tail)), rows)
 
 
-def _event(log: Log, name: str, head: str, tail: str, where: str | None, rows: int) -> Relation:
+def _event(log: Log, name: str, head: str, tail: str, conditions: tuple[str, ...], rows: int) -> Relation:
     ids = log.columns.ids
     shown = one_of(name, words.SHOWN) and not log.columns.labels
     return Relation(
@@ -139,7 +139,7 @@ def _event(log: Log, name: str, head: str, tail: str, where: str | None, rows: i
         sources=(log.name,),
         lhs=Side(ids[head], head),
         rhs=Side(ids[tail], tail),
-        where=where,
+        conditions=conditions,
         domain="offsite" if one_of(name, words.OFFSITE) or one_of(log.name, words.OFFSITE) else "onsite",
         anchor=not one_of(name, words.NEGATIVE),
         rows=rows,

@@ -52,7 +52,7 @@ class Relation:
     sources: tuple[str, ...]
     lhs: Side
     rhs: Side
-    where: str | None = None
+    conditions: tuple[str, ...] = ()
     domain: str = "onsite"
     weight: str | None = None
     anchor: bool = False
@@ -60,6 +60,10 @@ class Relation:
     action: str | None = None
     remark: str | None = None
     left_out: str | None = None
+
+    @property
+    def where(self) -> str | None:
+        return " AND ".join(self.conditions) or None
 
 
 @dataclass

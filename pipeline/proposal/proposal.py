@@ -104,14 +104,19 @@ def _sides(log: Log, events: dict[str, list[Relation]], assumed: bool, notes: No
 
 
 def _joined(relations: Iterable[Relation], logs: Iterable[Log]) -> list[Relation]:
-    """One relation of the train, valid and test files of a log."""
+    """One relation of the train, valid and test files of a log, with the conditions of all."""
     group = {log.name: log.found.group for log in logs}
-    joined: dict[tuple[str, ...], Relation] = {}
+    joined: dict[tuple[Any, ...], Relation] = {}
     for one in relations:
-        name = group[one.sources[0]]
-        key = (name, one.name) if name else (*one.sources, one.name)
-        before = joined.get(key)
-        joined[key] = replace(before, sources=(*before.sources, *one.sources)) if before else one
+        key = (group[one.sources[0]] or one.sources[0], one.name, one.action, one.lhs, one.rhs)
+        if before := joined.get(key):
+            one = replace(
+                before,
+                sources=(*before.sources, *one.sources),
+                conditions=tuple(dict.fromkeys((*before.conditions, *one.conditions))),
+                rows=before.rows + one.rows,
+            )
+        joined[key] = one
     return list(joined.values())
 
 

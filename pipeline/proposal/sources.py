@@ -71,34 +71,40 @@ def _holds_data(path: Path) -> bool:
 
 
 def _name(path: Path) -> str:
-    stem = path.name
-    for packed in _PACKED[1:]:
-        stem = stem.removesuffix(packed)
-    stem = Path(stem).stem
+    stem = path.name.removesuffix(_ending(path))
     return plain(_NUMBERS.sub("", stem)) or plain(path.resolve().parent.name) or "log"
 
 
 def _found(name: str, paths: list[Path], root: Path) -> Found:
     files = find_files(Path(), map(str, paths), ENDINGS).files
-    return Found(name, tuple(_written(path, root) for path in _shortest(paths)), files)
+    return Found(name, tuple(_written(path, root) for path in _shortest(paths, files)), files)
 
 
-def _shortest(paths: list[Path]) -> list[Path]:
-    """One glob in place of the files of a directory, where it names these files and no others."""
-    if len(paths) == 1 and paths[0].is_dir() and not any(one.is_dir() for one in paths[0].iterdir()):
-        suffix = _common_suffix([one for one in paths[0].iterdir() if not one.name.startswith((".", "_"))])
-        return [paths[0] / f"*{suffix}"] if suffix else paths
-    if len(paths) < 2 or len({path.parent for path in paths}) > 1:
-        return paths
-    start = os.path.commonprefix([path.name for path in paths])
-    glob = paths[0].parent / f"{start}*{_common_suffix(paths)}"
-    same = {*find_files(Path(), [str(glob)]).files} == {*find_files(Path(), map(str, paths), ENDINGS).files}
-    return [glob] if start and same else paths
+def _shortest(paths: list[Path], files: Files) -> list[Path]:
+    """The first way to write them that names these files and no others, also where no suffix chooses.
+
+    Globs tell upper from lower case, as names do: `a.csv` and `B.CSV` take two.
+    """
+    ends = sorted({_ending(path) for path in files})
+    for tried in _tried(paths, ends):
+        if find_files(Path(), map(str, tried)).files == files:
+            return tried
+    return paths
 
 
-def _common_suffix(paths: list[Path]) -> str:
-    found = {next((end for end in ENDINGS[::-1] if path.name.lower().endswith(end)), "") for path in paths}
-    return found.pop() if len(found) == 1 else ""
+def _tried(paths: list[Path], ends: list[str]) -> Iterator[list[Path]]:
+    if len(paths) == 1:
+        if not paths[0].is_file():
+            yield [paths[0] / f"*{end}" for end in ends]
+        yield paths
+        yield [paths[0] / "**" / f"*{end}" for end in ends]
+    elif len({path.parent for path in paths}) == 1 and (start := os.path.commonprefix([path.name for path in paths])):
+        yield [paths[0].parent / f"{start}*{end}" for end in ends]
+
+
+def _ending(path: Path) -> str:
+    """As it is written, in upper or lower case."""
+    return next(path.name[-len(end) :] for end in ENDINGS if path.name.lower().endswith(end))
 
 
 def _written(path: Path, root: Path) -> str:

@@ -67,5 +67,5 @@ def filled(log: "Log", column: str) -> str | None:
     return f"{name_of(column)} IS NOT NULL" if found < rows else None
 
 
-def all_of(*conditions: str | None) -> str | None:
-    return " AND ".join(one for one in conditions if one) or None
+def all_of(*conditions: str | None) -> tuple[str, ...]:
+    return tuple(one for one in conditions if one)

@@ -36,7 +36,7 @@ def _relations(log: Log, key: str) -> Iterator[Relation]:
             sources=(log.name,),
             lhs=Side(ids[key], key),
             rhs=Side(type, column),
-            where=all_of(filled(log, key), filled(log, column)),
+            conditions=all_of(filled(log, key), filled(log, column)),
             domain="side",
             weight=None if unique or len(ids) == 2 else "1",
             rows=log.profile.rows,

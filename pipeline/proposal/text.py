@@ -129,7 +129,16 @@ def _value(value: Any) -> str:
         return f"{{ {_pairs(value)} }}"
     if isinstance(value, list | tuple):
         return f"[{', '.join(map(_value, value))}]"
-    return json.dumps(value, ensure_ascii=False)
+    return _text(value) if isinstance(value, str) else json.dumps(value)
+
+
+def _text(value: str) -> str:
+    """A string of JSON5; what is not printable is escaped, since U+2028 and others would end a line.
+
+    But for what takes two escapes: the parser reads these as two letters, and none of them ends a line.
+    """
+    quoted = json.dumps(value, ensure_ascii=False)
+    return "".join(one if one.isprintable() or one > "\uffff" else f"\\u{ord(one):04x}" for one in quoted)
 
 
 def _pairs(value: Mapping[str, Any]) -> str:
@@ -137,4 +146,4 @@ def _pairs(value: Mapping[str, Any]) -> str:
 
 
 def _key(name: str) -> str:
-    return name if re.fullmatch(r"[A-Za-z_$][A-Za-z0-9_$]*", name) else json.dumps(name)
+    return name if re.fullmatch(r"[A-Za-z_$][A-Za-z0-9_$]*", name) else _text(name)

@@ -10,6 +10,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
+from artifacts.source_files import find_files
 from demo_world import WorldParameters, generate
 from pipeline.cli import main
 from pipeline.config.loading import load_config
@@ -317,6 +318,46 @@ def test_files_of_a_log_are_one_source(tmp_path: Path) -> None:
     }
 
 
+@pytest.mark.parametrize(
+    "names",
+    [
+        *(
+            ("a.csv", "B.CSV"),
+            ("a.csv", "B.CSV", "notes.txt"),
+            ("a.csv", "a.csv.gz"),
+            ("x/a.csv", "b.csv", "notes.txt"),
+        ),
+        *(("day=1/a.csv", "day=2/B.CSV", "day=2/notes.txt"), ("a.csv", "_b.csv"), ("a[1].csv", "a1.csv")),
+    ],
+)
+@pytest.mark.parametrize("within", ["logs", "."])
+def test_what_is_written_names_the_files_that_were_looked_at(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, names: tuple[str, ...], within: str
+) -> None:
+    """Upper case, other files, directories: whatever a glob would add or drop, another way of writing them is taken."""
+    for name in names:
+        (tmp_path / "all" / within / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "all" / within / name).touch()
+    found = find_sources([tmp_path / "all"], tmp_path)
+    meant = {name for name in names if name[0] != "_" and name.lower().endswith((".csv", ".gz"))}
+    read: list[str] = []
+    for one in found:
+        files = find_files(tmp_path, one.paths).files
+        assert files == one.files
+        read += [path.relative_to(tmp_path / "all" / within).as_posix() for path in files]
+    assert sorted(read) == sorted(meant)
+
+
+def test_names_with_what_may_end_a_line_are_read_back_as_they_were(tmp_path: Path) -> None:
+    odd = ["\u2028", "\u2029", "\x85", "\x0b", "\U000e0001", "\t", "\\", "\ufeff", "é", "日", "\U0001f600", "*/", "//"]
+    log = events(300, [f"sa{one}ve" for one in odd]).rename(columns={"ad": f"{' '.join(odd)} ad_id"})
+    log.to_parquet(tmp_path / "log\u2028日.parquet")
+    config = proposed(tmp_path, tmp_path)
+    found = [one for one in config.graph.relations if one.domain == "onsite"]
+    assert {one.rhs.column for one in found} == {f"{' '.join(odd)} ad_id"}
+    assert {one.where for one in found} == {f"action = 'sa{one}ve'" for one in odd}
+
+
 def test_train_valid_and_test_files_are_one_relation(tmp_path: Path) -> None:
     logs = tmp_path / "logs"
     logs.mkdir()
@@ -339,6 +380,26 @@ def test_odd_names_and_values_stay_in_their_place(tmp_path: Path) -> None:
         "\"Event Type\" = 'it''s'",
         '"Event Type" = \'a "b"\'',
     }
+    runs(tmp_path, "--until", "partition")
+
+
+def test_actions_and_columns_of_one_name_are_told_apart(tmp_path: Path) -> None:
+    log = events(300, ["click", "Click", "CLICK!"])
+    log["other_ad_id"] = [f"ad{row % 7}" for row in range(300)]
+    log.to_parquet(tmp_path / "log.parquet")
+    found = [one for one in proposed(tmp_path, tmp_path).graph.relations if one.domain == "onsite"]
+    assert {(one.where, one.rhs.column) for one in found} == {
+        (f"action = '{action}'", column) for action in ("click", "Click", "CLICK!") for column in ("ad", "other_ad_id")
+    }
+
+
+def test_files_of_a_log_keep_the_conditions_of_each(tmp_path: Path) -> None:
+    for split, column in (("train", "ad"), ("valid", "user"), ("test", "ad")):
+        log = events(60, ["view"])[["user", "ad"]]
+        log.loc[3, column] = None
+        log.to_csv(tmp_path / f"seen_{split}.csv", index=False)
+    (seen,) = proposed(tmp_path, tmp_path).graph.relations
+    assert {*str(seen.where).split(" AND ")} == {'"user" IS NOT NULL', "ad IS NOT NULL"}
     runs(tmp_path, "--until", "partition")
 
 
