@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from artifacts.errors import ConfigError
 from artifacts.source_files import Files
 from ranker.config.arms import chosen
 from ranker.config.sections import RankerConfig
@@ -205,17 +206,30 @@ def score_parquet(
 
 
 def explain_pair(
-    directory: Path, paths: Sequence[Path], types: tuple[str, str], ids: tuple[str, str], id_key: bytes | None
+    config: RankerConfig,
+    directory: Path,
+    paths: Sequence[Path],
+    types: tuple[str, str],
+    ids: tuple[str, str],
+    export: "Export",
+    id_key: bytes | None,
 ) -> dict[str, Any] | None:
     """How the model in `directory` sees a user and an ad, given by entity types and ids as the log `paths` has them.
 
-    Returns `row` (which impression stood for them), `predictions` with and without graph vectors, and `attention`; None
-    where the log has neither of them. Raises ConfigError where the ranker has no slot of a type.
+    `export` has the graph of the slots that the log has no column of. Returns `row` (which impression stood for them),
+    `predictions` with and without graph vectors, and `attention`; None where the log has neither of them. Raises
+    ConfigError where the ranker has no slot of a type, or reads what its log does not have, such as counts.
     """
+    from ranker.data.attributes import Attributes
+    from ranker.data.forgotten import Forgotten
     from ranker.scoring.explained import explain
     from ranker.scoring.scorer import Scorer
 
-    found = explain(Scorer(directory, id_key), paths, types, ids)
+    scorer = Scorer(directory, id_key)
+    if id_key and (derived := [name for name, slot in scorer.manifest.slots.items() if slot.of]):
+        raise ConfigError(f"ranker.slots.{derived[0]}: the graph's pseudonyms are no ids of the ranker's log")
+    slots = config.model_copy(update={"slots": scorer.manifest.slots})  # the model's, whatever the config says by now
+    found = explain(scorer, paths, types, ids, Attributes.of(slots, {"": export}, Forgotten()))
     return None if found is None else found.told()
 
 

@@ -321,9 +321,12 @@ class Embeddings:
         rows = self.rows(entity_type, ids)
         if (rows < 0).any():
             id = as_ids(ids)[int(np.argmax(rows < 0))].as_py()
-            why = "no id" if self._found(entity_type, [id])[0] < 0 else "no training edge, so no vector, of id"
-            raise DataError(f"{self.path}: entity type '{entity_type}' has {why} {id!r}")
+            raise DataError(f"{self.path}: entity type '{entity_type}' has {self.why_unknown(entity_type, id)} {id!r}")
         return rows
+
+    def why_unknown(self, entity_type: str, id: str) -> str:
+        """What the export lacks of an id that `rows` does not find, in words."""
+        return "no id" if self._found(entity_type, [id])[0] < 0 else "no training edge, so no vector, of id"
 
     def _given(self, vectors: Array) -> Array:
         queries = np.ascontiguousarray(vectors, np.float32)

@@ -54,7 +54,7 @@ def seen_by_ranker(context: Context, published: Published, user: str, ad: str, b
     config, record = context.config.ranker, published.run.record("fit")
     if config is None or not record:
         return {"missing": NO_SCORER}
-    from ranker import explain_pair, impression_files
+    from ranker import explain_pair, export_of, impression_files
 
     directory = published.run.directory("fit")
     require_intact(directory, record["outputs"], ("",), f"remove {directory} and run `{context.command('fit')}`")
@@ -62,7 +62,8 @@ def seen_by_ranker(context: Context, published: Published, user: str, ad: str, b
     if context.stores.unfetched(paths) is not None:
         return {"missing": "its impressions lie in a store, which is not searched"}
     try:
-        found = explain_pair(directory, paths, (relation.lhs, relation.rhs), (user, ad), published.key)
+        pair, export = ((relation.lhs, relation.rhs), (user, ad)), export_of(published.run.path)
+        found = explain_pair(config, directory, paths, *pair, export, published.key)
     except ConfigError as error:
         return {"missing": error.lines[0]}
     return found or {"missing": "the ranker's log has no impression of either"}

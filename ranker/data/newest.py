@@ -19,16 +19,14 @@ def newest(
     """The newest row of both, that of the user and that of the ad, each None where there is none.
 
     `user` and `ad` are a column and an id, as text. Rows stream, and those of neither stay where they are. Raises
-    ConfigError for a column that no file holds, as those made of others, and DataError for files that cannot be read.
+    ConfigError for columns that the log lacks, and DataError for files that cannot be read.
     """
     found: list[tuple[Any, Row] | None] = [None, None, None]
     try:
         log = ds.dataset(list(map(str, paths)), format="parquet")
         wanted = list(dict.fromkeys([*columns, time, user[0], ad[0]]))
-        if absent := [column for column in wanted if column not in log.schema.names]:
-            raise ConfigError(
-                f"the ranker's log has no column {', '.join(absent)}: made of others, which is not done here"
-            )
+        if lacking := [f"'{name}'" for name in wanted if name not in log.schema.names]:
+            raise ConfigError(f"the ranker's log has no column {', '.join(lacking)}, which the scorer reads")
         ids = [pc.field(column).cast(pa.large_string()) == id for column, id in (user, ad)]
         conditions = (ids[0] & ids[1], ids[0], ids[1])
         for batch in log.to_batches(columns=wanted, filter=ids[0] | ids[1]):

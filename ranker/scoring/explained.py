@@ -2,14 +2,17 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from datetime import datetime
+from datetime import date
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 
 from artifacts.errors import ConfigError
 from ranker.config.columns import SlotConfig
+from ranker.data.attributes import Attributes
+from ranker.data.block import LogBlock
 from ranker.data.newest import Row, newest
 from ranker.scoring.scorer import Scorer
 
@@ -26,11 +29,12 @@ class Weight:
 
 @dataclass(frozen=True)
 class Explained:
-    """`row` says which impression stood for the pair; `predictions` have `graph` and `no_graph` for each task."""
+    """`row` says which impression stood for the pair, `time` when it was: as the log has it, a timestamp in ISO 8601;
+    `predictions` have `graph` and `no_graph` for each task."""
 
     arm: str
     row: str
-    time: int | str  # as the log has it: seconds, or a timestamp as ISO 8601
+    time: int | float | str
     predictions: dict[str, dict[str, float]]
     attention: dict[str, list[Weight]]
 
@@ -38,27 +42,40 @@ class Explained:
         return asdict(self)
 
 
-def explain(scorer: Scorer, paths: Sequence[Path], types: tuple[str, str], ids: tuple[str, str]) -> Explained | None:
+def explain(
+    scorer: Scorer, paths: Sequence[Path], types: tuple[str, str], ids: tuple[str, str], attributes: Attributes | None
+) -> Explained | None:
     """Of the entity types and ids of a user and an ad; None where the log `paths` has neither of them.
 
     The newest impression of both stands for them, or else that of the one with the other's columns of ids in it.
-    Raises ConfigError where the ranker has no slot for one of the types.
+    `attributes` give the slots that the log has no column of, where there are any. Raises ConfigError where the ranker
+    has no slot for one of the types, or reads what its log does not have, such as counts.
     """
     slots, time = scorer.manifest.slots, scorer.manifest.time_column
     columns = tuple(_column(slots, side, type) for side, type in zip(("user", "ad"), types, strict=True))
     user, ad = zip(columns, ids, strict=True)
-    found = newest(paths, list(scorer.columns), time, user, ad)
+    derived = {} if attributes is None else attributes.rows
+    found = newest(paths, [name for name in scorer.columns if name not in derived], time, user, ad)
     row, said = _composed(slots, found, user, ad)
     if row is None:
         return None
+    row = row if attributes is None else _joined(attributes, row)
     rows = {name: [row[name]] for name in scorer.columns}
     with_graph, without = scorer.score(rows), scorer.score(rows, graph=False)
     predictions = {
         task: {"graph": float(with_graph[task][0]), "no_graph": float(without[task][0])} for task in with_graph
     }
     attention = {name: _weights(name, weights[0], row, slots) for name, weights in scorer.attention(rows).items()}
-    when = row[time].isoformat() if isinstance(row[time], datetime) else row[time]
-    return Explained(scorer.manifest.arm, said, when, predictions, attention)
+    moment = row[time].isoformat() if isinstance(row[time], date) else row[time]
+    return Explained(scorer.manifest.arm, said, moment, predictions, attention)
+
+
+def _joined(attributes: Attributes, row: Row) -> Row:
+    """The row with its derived columns."""
+    stored = {str(attributes.config.slots[name].of) for name in attributes.rows}
+    values = {name: [row[name] if row[name] != [] else None] for name in stored}  # an empty list is of no type
+    table = attributes.joined(LogBlock("the log", 0, pa.table(values))).table
+    return {**row, **{name: table[name][0].as_py() for name in attributes.rows}}
 
 
 def _column(slots: Mapping[str, SlotConfig], side: str, type: str) -> str:

@@ -1,6 +1,7 @@
 """`transra explain`: its numbers are the model's, its edges those of the log, and its ranker the published one."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +11,8 @@ import pytest
 
 import ranker
 from artifacts.embeddings import Embeddings
-from tests.worlds.lookup_world import write_world
-from tests.worlds.night_world import latest_of, transra
+from tests.worlds.lookup_world import SIDES, write_world
+from tests.worlds.night_world import copy_of, latest_of, transra
 
 
 @pytest.fixture(scope="module")
@@ -115,6 +116,82 @@ def test_without_an_impression_of_both_one_is_put_together(root: Path, capsys: p
     found = explained(capsys, root, "u3", "p23")["ranker"]  # nobody was shown it
     assert found["row"] == "the newest impression of the other, with pin = p23"
     assert found["time"] == of_user.ts
+
+
+def changed(root: Path, to: Path, change: Callable[[dict[str, Any]], None], *stages: str) -> Path:
+    """A copy of the world with another config, of which these stages have run once more."""
+    copy = copy_of(root, to / "copy")
+    raw = json.loads((copy / "c.json").read_text())
+    change(raw)
+    (copy / "c.json").write_text(json.dumps(raw))
+    for stage in stages:
+        assert transra(copy, stage, "--quiet") == 0
+    return copy
+
+
+def test_slots_that_the_log_has_no_column_of(root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A slot with `of` and `via` is made of the graph, in an impression that is put together, too. Times that are
+    timestamps are answered in ISO 8601."""
+
+    def derived(raw: dict[str, Any]) -> None:
+        raw["ranker"]["slots"] |= {
+            "makers": {"side": "user", "type": "maker", "cap": 4, "of": "recent", "via": "made_by"},
+            "maker": {"side": "ad", "type": "maker", "of": "pin", "via": "made_by"},
+        }
+        raw["ranker"]["impressions"] = "timed.parquet"
+
+    log = pd.read_parquet(root / "impressions.parquet")
+    newest = log[log.recent.map(len) >= 2].iloc[-1]
+    times = pd.to_datetime(log.ts, unit="s").astype("datetime64[us]")
+    log.assign(ts=times)[log.ts <= newest.ts].to_parquet(root / "timed.parquet")
+    copy = changed(root, tmp_path, derived, "fit")
+    found = explained(capsys, copy, newest.user, newest.pin)["ranker"]
+    assert found["row"] == "the newest impression of both"
+    assert found["time"] == times[newest.name].isoformat()
+    of_pins = pd.read_parquet(root / "makers.parquet").set_index("pin").maker
+    assert {one["name"] for one in found["attention"]["makers"]} == {"(none of them)", *of_pins[newest.recent[:4]]}
+    row = {name: [newest[name]] for name in ("user", "recent", "pin", "n")}
+    row |= {"makers": [[*of_pins[newest.recent]]], "maker": [of_pins[newest.pin]]}
+    scored = ranker.Scorer(copy / "runs/c/latest/scorer").score(row)
+    assert found["predictions"]["click"]["graph"] == pytest.approx(scored["click"][0])
+    composed = explained(capsys, copy, "u3", "p23")["ranker"]  # nobody was shown it
+    assert composed["row"] == "the newest impression of the other, with pin = p23"
+
+
+def test_what_the_log_lacks_is_named(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Counts are in no log, either. What the graph says is told all the same."""
+    pd.read_parquet(root / "impressions.parquet").drop(columns="n").to_parquet(root / "narrow.parquet")
+    found = explained(capsys, root, "u1", "p5", "--set", "ranker.impressions=narrow.parquet")
+    assert found["ranker"] == {"missing": "the ranker's log has no column 'n', which the scorer reads"}
+    assert found["supporting"]
+
+
+def test_ids_that_are_looked_up_and_a_tail_without_a_training_edge(
+    root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Edges of a relation with a `join` are with what its ids lead to. Who is only in the test has no vector."""
+
+    def joined(raw: dict[str, Any]) -> None:
+        graph, maker = raw["graph"], {"type": "maker", "column": "pin"}
+        maker |= {"join": {"source": "makers", "column": "pin", "to": "maker"}}
+        graph["sources"]["later"] = {"path": "later.parquet", "split": "test"}
+        graph["relations"][0]["source"] = ["log", "later"]
+        graph["relations"].append({"name": "likes", "source": "log", "lhs": SIDES["user"], "rhs": maker})
+
+    pd.DataFrame({"user": ["u1"], "pin": ["unseen"]}).to_parquet(root / "later.parquet")
+    copy = changed(root, tmp_path, joined, "partition", "train", "export")
+    log, makers = pd.read_parquet(copy / "log"), pd.read_parquet(copy / "makers.parquet").set_index("pin").maker
+    met = set()
+    for user in ("u1", "u2", "u3", "u4"):  # edges of one of them may all be held out
+        found = explained(capsys, copy, user, "m1", "--relation", "likes", "--k", "100")
+        of_makers = {one["id"] for one in found["supporting"] if one["relation"] == "likes"}
+        assert [one["name"] for one in found["scores"]] == ["likes"] and found["similarity"]["among"] == 4
+        assert of_makers <= {*makers[log.loc[log.user == user, "pin"]]}
+        met |= of_makers
+    assert len(met) > 1
+    assert explained(capsys, copy, "u1", "p5")["similarity"]["among"] == 24, "among whom it does not count"
+    assert transra(copy, "explain", "u1", "unseen") == 65
+    assert "entity type 'pin' has no training edge, so no vector, of id 'unseen'" in capsys.readouterr().err
 
 
 def test_the_text_fits_a_terminal(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
