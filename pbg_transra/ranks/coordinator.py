@@ -141,7 +141,7 @@ class Coordinator:
 
     # Who is there.
 
-    def join(self, rank: int, name: str) -> None:
+    def require_vacant(self, rank: int) -> None:
         """Raises PeerError for a rank that is there already, or that there is none of."""
         with self._lock:
             self._require_whole()
@@ -149,6 +149,11 @@ class Coordinator:
                 raise PeerError(f"rank {rank}: expected one from 1 to {self._count - 1}")
             if rank in self._joined:
                 raise PeerError(f"rank {rank} is there already ({self._joined[rank]})")
+
+    def join(self, rank: int, name: str) -> None:
+        """Raises what `require_vacant` does."""
+        with self._lock:
+            self.require_vacant(rank)
             self._joined[rank], self._heard[rank] = name, math.inf  # it gets ready, and may read all edges first
             self._lock.notify_all()
 
@@ -159,7 +164,8 @@ class Coordinator:
 
     def lost(self, rank: int, how: str) -> None:
         """A rank that has joined is no longer there."""
-        self.fail(f"rank {rank} ({self._joined.get(rank)}) {how}{AGAIN}")
+        with self._lock:
+            self.fail(f"rank {rank} ({self._joined.get(rank)}) {how}{AGAIN}")
 
     def fail(self, why: str) -> None:
         """Every call raises PeerError from now on; the first reason stays."""

@@ -4,7 +4,6 @@ It holds the key that a rank proves to know, so only who may read it (mode 0600)
 """
 
 import json
-import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -27,12 +26,11 @@ class Meeting:
 
 
 @contextmanager
-def announced(path: Path, host: str, port: int, run: str) -> Iterator[Meeting]:
+def announced(path: Path, meeting: Meeting) -> Iterator[None]:
     """The file is there within the block."""
-    meeting = Meeting(host, port, secrets.token_hex(32), run)
     write_text(path, json.dumps(asdict(meeting)), mode=OWN_ONLY)
     try:
-        yield meeting
+        yield
     finally:
         path.unlink(missing_ok=True)
 

@@ -10,6 +10,8 @@ from pbg_transra.config import MachinesConfig
 
 TORCHRUN = "TORCHELASTIC_RUN_ID"  # it set the environment, and its agent listens on MASTER_PORT
 LAUNCHED = ("RANK", "WORLD_SIZE", "MASTER_ADDR")  # torch's convention; Slurm scripts follow it, too
+LOOPBACK = "127.0.0.1"
+LAST_PORT = 65_535
 
 
 @dataclass(frozen=True)
@@ -44,14 +46,25 @@ def place_of(
         raise ConfigError(f"rank {number}: expected one below the {count} of model.machines.ranks or WORLD_SIZE")
     if count == 1:
         return None
-    host = machines.address if machines and machines.address else environment.get("MASTER_ADDR", "")
-    return Place(number, count, _one_address(host), _port(machines, environment), _timeout(machines), meeting)
+    host, port = _host(machines, environment), _port(machines, environment)
+    return Place(number, count, _one_address(host), port, _timeout(machines), meeting)
+
+
+def _host(machines: MachinesConfig | None, environment: Mapping[str, str]) -> str:
+    if machines and machines.address:
+        return machines.address
+    if TORCHRUN in environment and environment.get("LOCAL_WORLD_SIZE") == environment.get("WORLD_SIZE"):
+        return LOOPBACK  # all are on this machine, and its name, which torchrun gives, need not be one of the network
+    return environment.get("MASTER_ADDR", "")
 
 
 def _port(machines: MachinesConfig | None, environment: Mapping[str, str]) -> int:
     if machines and machines.address:
         return machines.port
-    return 0 if TORCHRUN in environment else _whole(environment, "MASTER_PORT", 0)
+    port = 0 if TORCHRUN in environment else _whole(environment, "MASTER_PORT", 0)
+    if port > LAST_PORT:
+        raise ConfigError(f"MASTER_PORT={port}: expected a port, at most {LAST_PORT}")
+    return port
 
 
 def _timeout(machines: MachinesConfig | None) -> float:
@@ -62,13 +75,18 @@ def _one_address(host: str) -> str:
     """Raises ConfigError for none, and for all of a machine's addresses."""
     if not host:
         raise ConfigError("model.machines.address: missing, expected the address that rank 0 listens on")
-    try:
-        everywhere = ipaddress.ip_address(host).is_unspecified
-    except ValueError:  # a name
-        everywhere = False
-    if everywhere:
+    if is_address(host) and ipaddress.ip_address(host).is_unspecified:
         raise ConfigError(f"model.machines.address: '{host}' is every address of the machine, expected one of them")
     return host
+
+
+def is_address(host: str) -> bool:
+    """Whether it is an address, and no name."""
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return True
 
 
 def _whole(environment: Mapping[str, str], name: str, default: int) -> int:

@@ -3,7 +3,8 @@
 import socket
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
+from dataclasses import dataclass, field
 from typing import Any
 
 from artifacts.differences import differences
@@ -14,6 +15,8 @@ from pbg_transra.ranks.coordinator import AGAIN, BucketReport, Coordinator
 from pbg_transra.ranks.wire import NO_FLOATS, Floats, Message, Wire
 
 LAST_WORDS = 5.0  # seconds in which the others hear how it ended
+MOST_STRANGERS = 64
+BREATH = 0.1  # seconds, after a connection that could not be had
 
 Identity = dict[str, Any]  # what all ranks must have in common: code, config, graph
 
@@ -21,8 +24,8 @@ Identity = dict[str, Any]  # what all ranks must have in common: code, config, g
 @contextmanager
 def served(listening: socket.socket, key: bytes, identity: Identity, coordinator: Coordinator) -> Iterator[None]:
     """Other ranks are answered within the block, and told how it ended."""
-    serving = threading.Thread(target=_accept, args=(listening, key, identity, coordinator), daemon=True)
-    serving.start()
+    server = _Server(listening, key, identity, coordinator)
+    threading.Thread(target=server.accept, daemon=True).start()
     try:
         yield
         coordinator.finish()
@@ -31,9 +34,7 @@ def served(listening: socket.socket, key: bytes, identity: Identity, coordinator
         raise
     finally:
         coordinator.wait_until_alone(LAST_WORDS)
-        with suppress(OSError):
-            listening.shutdown(socket.SHUT_RDWR)  # wakes the thread
-        listening.close()
+        server.close()
 
 
 def told(error: BaseException) -> str:
@@ -43,43 +44,67 @@ def told(error: BaseException) -> str:
     return one_line(str(error).partition("\n")[0]) or type(error).__name__
 
 
-def _accept(listening: socket.socket, key: bytes, identity: Identity, coordinator: Coordinator) -> None:
-    while True:
-        try:
-            connected, _ = listening.accept()
-        except OSError:  # closed
-            return
-        arguments = (connected, key, identity, coordinator)
-        threading.Thread(target=_meet, args=arguments, daemon=True).start()
+@dataclass(frozen=True)
+class _Server:
+    """`strangers`: who has connected and not yet shown that they know the key, as many as may."""
 
+    listening: socket.socket
+    key: bytes
+    identity: Identity
+    coordinator: Coordinator
+    strangers: threading.BoundedSemaphore = field(default_factory=lambda: threading.BoundedSemaphore(MOST_STRANGERS))
+    closed: threading.Event = field(default_factory=threading.Event)
 
-def _meet(connected: socket.socket, key: bytes, identity: Identity, coordinator: Coordinator) -> None:
-    """One connection, from the handshake to its end. Who does not know the key is sent away."""
-    with suppress(OSError, EOFError):
-        wire = Wire.accept(connected, key)
+    def accept(self) -> None:
+        """Until it is closed, whatever connects: a port scanner may be gone again, or have taken all file handles."""
+        while True:
+            try:
+                connected, _ = self.listening.accept()
+            except OSError:
+                if self.closed.wait(BREATH):
+                    return
+                continue
+            if self.strangers.acquire(blocking=False):
+                threading.Thread(target=self._meet, args=(connected,), daemon=True).start()
+            else:
+                connected.close()  # a rank tries again
+
+    def close(self) -> None:
+        self.closed.set()
+        with suppress(OSError):
+            self.listening.shutdown(socket.SHUT_RDWR)  # wakes the thread
+        self.listening.close()
+
+    def _meet(self, connected: socket.socket) -> None:
+        """One connection, from the handshake to its end. Who does not know the key is sent away."""
+        with suppress(OSError, EOFError):
+            try:
+                wire = Wire.accept(connected, self.key)
+            finally:
+                self.strangers.release()
+            with closing(wire):
+                rank, refusal = self._introduced(wire)
+                wire.send({"refused": refusal} if refusal else {})
+                if not refusal:
+                    _Rank(wire, rank, self.coordinator).serve()
+
+    def _introduced(self, wire: Wire) -> tuple[int, list[str]]:
+        """Which rank it is, and why it may not take part; nothing where it does."""
         try:
             hello, _ = wire.receive()
-            rank, name = int(hello["rank"]), one_line(str(hello["name"]))
-            if refusal := _refusal(coordinator, identity, hello["identity"], rank, name):
-                wire.send({"refused": refusal})
-                return
-            wire.send({})
-            _Rank(wire, rank, coordinator).serve()
-        finally:
-            wire.close()
-
-
-def _refusal(coordinator: Coordinator, own: Identity, other: Identity, rank: int, name: str) -> list[str]:
-    """Why a rank may not take part; nothing where it does. What it differs in ends the training: nobody would come."""
-    if changes := differences(own, other):
-        lines = [f"rank {rank} ({name}) is not like rank 0: {change}" for change in changes]
-        coordinator.fail(lines[0])
-        return lines
-    try:
-        coordinator.join(rank, name)
-    except PeerError as error:
-        return list(error.lines)
-    return []
+            rank, name, identity = int(hello["rank"]), one_line(str(hello["name"])), dict(hello["identity"])
+        except (ValueError, TypeError, KeyError):
+            return 0, ["rank 0 does not understand this one; expected the same version on all ranks"]
+        try:
+            self.coordinator.require_vacant(rank)
+            if changes := differences(self.identity, identity):
+                lines = [f"rank {rank} ({name}) is not like rank 0: {change}" for change in changes]
+                self.coordinator.fail(lines[0])  # nobody else would come
+                return rank, lines
+            self.coordinator.join(rank, name)
+        except PeerError as error:
+            return rank, list(error.lines)
+        return rank, []
 
 
 class _Rank:
@@ -89,6 +114,7 @@ class _Rank:
         self._wire, self._rank, self._coordinator = wire, rank, coordinator
 
     def serve(self) -> None:
+        """Until it says goodbye. However else it ends, the rank is lost, and all are told: they wait for it."""
         try:
             while True:
                 message, floats = self._wire.receive()
@@ -97,6 +123,11 @@ class _Rank:
                 self._answer(message, floats)
         except (OSError, EOFError):
             self._coordinator.lost(self._rank, "is gone")
+        except Exception as error:
+            how = f"could not be answered: {type(error).__name__}: {told(error)}"
+            self._coordinator.lost(self._rank, how)
+            with suppress(OSError):
+                self._wire.send({"failed": [f"rank {self._rank} {how}"]})
         finally:
             self._coordinator.leave(self._rank)
 

@@ -7,7 +7,9 @@ slow, or was stopped, still has a kernel that answers.
 
 import json
 import socket
-import struct
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from multiprocessing import AuthenticationError
 from multiprocessing.connection import Connection, answer_challenge, deliver_challenge
 from typing import Any
@@ -35,8 +37,6 @@ class Wire:
 
     def __init__(self, connected: socket.socket) -> None:
         _probe(connected)
-        self.local = str(connected.getsockname()[0])
-        _limit(connected, HANDSHAKE_SECONDS)
         self._connection = Connection(connected.detach())
 
     @classmethod
@@ -47,22 +47,21 @@ class Wire:
 
     @classmethod
     def accept(cls, connected: socket.socket, key: bytes) -> "Wire":
-        """Raises OSError for who does not know the key."""
+        """Raises OSError for who does not know the key, or does not say so in time."""
         return cls(connected)._authenticated(key, first=True)
 
     def _authenticated(self, key: bytes, first: bool) -> "Wire":
         steps = (deliver_challenge, answer_challenge)
         try:
-            for step in steps if first else reversed(steps):
-                step(self._connection, key)
+            with _ended_after(HANDSHAKE_SECONDS, self._connection.fileno()):
+                for step in steps if first else reversed(steps):
+                    step(self._connection, key)
         except (AuthenticationError, EOFError, AssertionError, ValueError) as error:
             self.close()
             raise OSError(f"no rank of this training ({error})") from error
         except OSError:
             self.close()
             raise
-        with socket.socket(fileno=socket.dup(self._connection.fileno())) as same:
-            _limit(same, 0)
         return self
 
     def send(self, message: Message, floats: Floats = NO_FLOATS) -> None:
@@ -98,6 +97,20 @@ def _probe(connected: socket.socket) -> None:
         connected.setsockopt(socket.IPPROTO_TCP, option, value)
 
 
-def _limit(connected: socket.socket, seconds: int) -> None:
-    """How long a read may take; 0: as long as it likes."""
-    connected.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, struct.pack("ll", seconds, 0))
+@contextmanager
+def _ended_after(seconds: float, handle: int) -> Iterator[None]:
+    """A connection that is no longer good when the block takes longer, however little comes and how often."""
+    with socket.socket(fileno=socket.dup(handle)) as same:
+        limit = threading.Timer(seconds, _end, (same,))
+        limit.daemon = True
+        limit.start()
+        try:
+            yield
+        finally:
+            limit.cancel()
+            limit.join()
+
+
+def _end(connected: socket.socket) -> None:
+    with suppress(OSError):  # the other end was faster
+        connected.shutdown(socket.SHUT_RDWR)

@@ -1,13 +1,14 @@
 """The schedule of one of several machines: PBG's locks say which bucket it may train."""
 
 import time
+from threading import Lock
 from typing import ClassVar
 
 from artifacts.errors import DataError
 from artifacts.graph import Bucket, Graph, Side
 from pbg_transra.backends.backend import Backend
 from pbg_transra.backends.processor import read_counters
-from pbg_transra.ranks.coordinator import Agreement, BucketReport, Coordinator
+from pbg_transra.ranks.coordinator import Agreement, BucketReport, Coordinator, Turn
 from pbg_transra.ranks.shared_values import SharedValues
 from pbg_transra.seeds import seed_of
 from pbg_transra.training.checkpoint_files import Position
@@ -53,6 +54,7 @@ class SharedSchedule:
         self._files, self._residency, self._backend = files, residency, backend
         self._values = SharedValues(rank, agreement, backend)
         self._held: list[Bucket] = []
+        self._taking = Lock()  # one thread acquires while the other releases, and both change what is held and known
         self._previous: Bucket | None = None
         self._elsewhere = 0
 
@@ -68,14 +70,19 @@ class SharedSchedule:
 
     def acquire(self) -> Bucket | None:
         while True:
+            turn = self._take_turn()
+            if turn.bucket is not None or turn.over:
+                return turn.bucket
+            time.sleep(WAIT_SECONDS)
+
+    def _take_turn(self) -> Turn:
+        with self._taking:  # stamps that were old by the time they are taken over would be waited for in vain
             turn = self._agreement.acquire(self._rank, self._previous)
             if turn.bucket is not None:
                 self._files.agreed.stamps.update(turn.stamps)
                 self._held.append(turn.bucket)
                 self._previous = turn.bucket
-            if turn.bucket is not None or turn.over:
-                return turn.bucket
-            time.sleep(WAIT_SECONDS)
+            return turn
 
     def look(self) -> None:
         edges, loss, _ = read_counters(self._backend.counters)
@@ -86,9 +93,10 @@ class SharedSchedule:
         self._values.exchange_if_due()
 
     def release(self, report: BucketReport) -> None:
-        self._held.remove(report.bucket)
-        self._residency.keep_only({key for bucket in self._held for key in needed(self._graph, bucket)})
-        self._agreement.release(self._rank, report, self._files.agreed.tell())
+        with self._taking:
+            self._held.remove(report.bucket)
+            self._residency.keep_only({key for bucket in self._held for key in needed(self._graph, bucket)})
+            self._agreement.release(self._rank, report, self._files.agreed.tell())
 
     def end(self, position: Position) -> Position | None:
         self._residency.keep_only(())

@@ -17,7 +17,6 @@ from pbg_transra.evaluation.validator import validation
 from pbg_transra.pbg.schema import config_text
 from pbg_transra.ranks.coordinator import Coordinator
 from pbg_transra.ranks.host import Host
-from pbg_transra.ranks.server import served
 from pbg_transra.ranks.shared_values import flat
 from pbg_transra.reports import BucketDone, TrainProgress, TrainReport, ValidationDone
 from pbg_transra.start.drift import drift_bound
@@ -128,7 +127,7 @@ def scheduled(
     assert isinstance(files, SharedFiles)
     coordinator = Coordinator(host.place.count, host.place.timeout, types_apart(graph))
     coordinator.share(flat(backend.relations()))
-    with served(host.listening, host.key, host.identity, coordinator):
+    with host.serving(coordinator):
         coordinator.wait_for_all()
         yield (
             FirstSchedule(coordinator, graph, edges, seed, files, residency, backend),

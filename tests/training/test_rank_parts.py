@@ -1,11 +1,17 @@
 """What the ranks of a training are made of: locks, agreement, messages, files; without processes."""
 
+import errno
 import os
 import socket
+import struct
 import threading
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
+import time
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from contextlib import ExitStack, closing, contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -14,20 +20,23 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from artifacts.errors import ConfigError, DataError, PeerError
-from artifacts.graph import Bucket, load_graph
-from pbg_transra.backends.backend import RelationState
+from artifacts.graph import Bucket, Side, load_graph
+from pbg_transra.backends.backend import Capacity, RelationState
 from pbg_transra.config import MachinesConfig, ModelConfig
 from pbg_transra.pbg.bucket_locks import BucketLocks
-from pbg_transra.ranks.coordinator import BucketReport, Coordinator
+from pbg_transra.ranks.coordinator import Agreement, BucketReport, Coordinator, Turn
 from pbg_transra.ranks.host import Host, hosted
 from pbg_transra.ranks.identity import identity
 from pbg_transra.ranks.place import Place, place_of
 from pbg_transra.ranks.remote import met
-from pbg_transra.ranks.server import served
+from pbg_transra.ranks.server import MOST_STRANGERS
 from pbg_transra.ranks.shared_values import SharedValues, flat, unflat
-from pbg_transra.ranks.wire import Wire, listen
+from pbg_transra.ranks.wire import NO_FLOATS, Floats, Message, Wire, listen
+from pbg_transra.start.initial import random_initial
+from pbg_transra.training.residency import Key, Residency, needed, slots_by_type
 from pbg_transra.training.shared_files import Agreed, SharedFiles
-from pbg_transra.training.shared_schedule import require_shareable
+from pbg_transra.training.shared_schedule import SharedSchedule, require_shareable
+from tests.worlds.copying_backend import CopyingBackend
 from tests.worlds.small_graphs import Triples, block_graph, write_graph
 
 LOOPBACK = "127.0.0.1"
@@ -208,7 +217,7 @@ def test_values_and_answers_pass_the_wire(tmp_path: Path) -> None:
     coordinator.open_pass(3, GRID)
     with (
         meeting(tmp_path) as (host, place),
-        served(host.listening, host.key, host.identity, coordinator),
+        host.serving(coordinator),
         met(place) as first,
         first.joined(identity(CONFIG, GRAPH)) as agreement,
     ):
@@ -238,7 +247,7 @@ def test_who_is_not_like_rank_0_is_refused(
 ) -> None:
     coordinator, other = Coordinator(2, 20, apart=True), CONFIG.model_copy(update=own)
     with meeting(tmp_path) as (host, place), pytest.raises(PeerError, match=line):  # noqa: SIM117
-        with served(host.listening, host.key, host.identity, coordinator):
+        with host.serving(coordinator):
             with met(place) as first, pytest.raises(ConfigError, match=line), first.joined(identity(other, graph)):
                 pass
             coordinator.wait_for_all()
@@ -246,7 +255,7 @@ def test_who_is_not_like_rank_0_is_refused(
 
 def test_other_code_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     coordinator = Coordinator(2, 20, apart=True)
-    with meeting(tmp_path) as (host, place), served(host.listening, host.key, host.identity, coordinator):
+    with meeting(tmp_path) as (host, place), host.serving(coordinator):
         monkeypatch.setattr("pbg_transra.ranks.identity.code_digest", lambda: "of another version")
         refused = pytest.raises(ConfigError, match="code changed from")
         with met(place) as first, refused, first.joined(identity(CONFIG, GRAPH)):
@@ -255,7 +264,7 @@ def test_other_code_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
 
 def test_a_stranger_is_sent_away_and_disturbs_nobody(tmp_path: Path) -> None:
     coordinator = Coordinator(2, 20, apart=True)
-    with meeting(tmp_path) as (host, place), served(host.listening, host.key, host.identity, coordinator):
+    with meeting(tmp_path) as (host, place), host.serving(coordinator):
         port = host.listening.getsockname()[1]
         with pytest.raises(OSError, match="no rank of this training"):
             Wire.connect(LOOPBACK, port, b"a guess")
@@ -267,10 +276,118 @@ def test_a_stranger_is_sent_away_and_disturbs_nobody(tmp_path: Path) -> None:
             coordinator.finish()
 
 
+class Disturbed:
+    """A listening socket: who connects first is gone again, and then no file handles are left."""
+
+    def __init__(self, listening: socket.socket) -> None:
+        self._listening, self._errors = listening, [errno.ECONNABORTED, errno.EMFILE]
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._listening, name)
+
+    def accept(self) -> Any:
+        if self._errors:
+            raise OSError(self._errors.pop(0), "not to be had")
+        return self._listening.accept()
+
+
+def test_a_connection_that_cannot_be_had_keeps_nobody_out(tmp_path: Path) -> None:
+    with meeting(tmp_path) as (host, place):
+        disturbed = replace(host, listening=cast("socket.socket", Disturbed(host.listening)))
+        with (
+            disturbed.serving(Coordinator(2, 20, apart=True)),
+            met(place) as first,
+            first.joined(identity(CONFIG, GRAPH)) as agreement,
+        ):
+            assert agreement.next_pass(1, 0) == -1
+
+
+def test_who_connects_and_says_little_is_sent_away_in_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Many do, one of them byte by byte; a rank finds a place among them."""
+    monkeypatch.setattr("pbg_transra.ranks.wire.HANDSHAKE_SECONDS", 0.5)
+    with (
+        meeting(tmp_path) as (host, place),
+        host.serving(Coordinator(2, 20, apart=True)),
+        ExitStack() as silent,
+    ):
+        port = host.listening.getsockname()[1]
+        slow, *_ = [
+            silent.enter_context(socket.create_connection((LOOPBACK, port))) for _ in range(MOST_STRANGERS + 10)
+        ]
+        with met(place) as first, first.joined(identity(CONFIG, GRAPH)) as agreement:
+            assert agreement.next_pass(1, 0) == -1
+        slow = silent.enter_context(socket.create_connection((LOOPBACK, port)))
+        began = time.monotonic()
+        with suppress(OSError):
+            for byte in struct.pack("!i", 256) + bytes(256):
+                slow.sendall(bytes([byte]))
+                time.sleep(0.05)
+        assert time.monotonic() - began < 5, "of 13 seconds"
+
+
+@contextmanager
+def joined(root: Path) -> Iterator[tuple[Coordinator, Wire, Place]]:
+    """Rank 1 has joined, over a wire on which it may say anything."""
+    coordinator = Coordinator(2, 20, apart=True)
+    coordinator.share(np.arange(6, dtype=np.float32))
+    with meeting(root) as (host, place), host.serving(coordinator), met(place) as first:
+        first.wire.send({"rank": 1, "name": "host", "identity": identity(CONFIG, GRAPH)})
+        assert first.wire.receive(20) == ({}, NO_FLOATS)
+        yield coordinator, first.wire, place
+
+
+@pytest.mark.parametrize(
+    ("call", "floats", "line"),
+    [
+        ({"call": "what"}, NO_FLOATS, "KeyError: 'what'"),
+        ({}, NO_FLOATS, "KeyError: 'call'"),
+        ({"call": "exchange"}, np.ones(5, np.float32), "ValueError: operands could not be broadcast"),
+        ({"call": "release", "report": 7}, NO_FLOATS, "TypeError: 'int' object is not"),
+    ],
+)
+def test_a_rank_that_cannot_be_answered_is_lost_by_name(
+    tmp_path: Path, call: Message, floats: Floats, line: str
+) -> None:
+    """Else all would wait for what it holds."""
+    with joined(tmp_path) as (coordinator, wire, _):
+        wire.send(call, floats)
+        answer, _ = wire.receive(20)
+        assert line in answer["failed"][0]
+        with pytest.raises(PeerError, match=rf"rank 1 \(host\) could not be answered: {line}.*; repeat the command"):
+            coordinator.alive(0, 0, 0)
+
+
+def test_who_comes_too_late_with_another_config_ends_nothing(tmp_path: Path) -> None:
+    with joined(tmp_path) as (coordinator, _, place):
+        other = identity(CONFIG.model_copy(update={"epochs": 7}), GRAPH)
+        there = pytest.raises(ConfigError, match=r"rank 1 is there already \(host\)")
+        with met(place) as late, there, late.joined(other):
+            pass
+        coordinator.alive(0, 0, 0)
+
+
+def test_a_first_message_of_another_version_is_refused(tmp_path: Path) -> None:
+    coordinator = Coordinator(2, 20, apart=True)
+    with meeting(tmp_path) as (host, place), host.serving(coordinator), met(place) as first:
+        first.wire.send({"number": 1})
+        answer, _ = first.wire.receive(20)
+        assert answer == {"refused": ["rank 0 does not understand this one; expected the same version on all ranks"]}
+        coordinator.alive(0, 0, 0)
+
+
+def test_rank_0_is_to_be_found_once_it_answers(tmp_path: Path) -> None:
+    """Until then a handshake would only run into its limit."""
+    with meeting(tmp_path) as (host, place):
+        assert not place.meeting.exists()
+        with host.serving(Coordinator(2, 20, apart=True)):
+            assert place.meeting.exists()
+        assert not place.meeting.exists()
+
+
 def test_only_the_owner_reads_the_key(tmp_path: Path) -> None:
     before = os.umask(0)
     try:
-        with meeting(tmp_path) as (_, place):
+        with meeting(tmp_path) as (host, place), host.serving(Coordinator(2, 20, apart=True)):
             assert place.meeting.stat().st_mode & 0o777 == 0o600
     finally:
         os.umask(before)
@@ -278,7 +395,7 @@ def test_only_the_owner_reads_the_key(tmp_path: Path) -> None:
 
 def test_how_a_rank_ended_is_told_to_the_others(tmp_path: Path) -> None:
     coordinator = Coordinator(2, 20, apart=True)
-    with meeting(tmp_path) as (host, place), served(host.listening, host.key, host.identity, coordinator):
+    with meeting(tmp_path) as (host, place), host.serving(coordinator):
         with pytest.raises(DataError), met(place) as first, first.joined(identity(CONFIG, GRAPH)):
             raise DataError("the model diverged")
         with pytest.raises(PeerError, match=r"rank 1 \(.*\) ended: the model diverged; repeat the command"):
@@ -295,6 +412,125 @@ def test_a_port_in_use_is_refused(tmp_path: Path) -> None:
     elsewhere = Place(0, 2, "192.0.2.1", 0, 1, tmp_path / "meeting.json")
     with pytest.raises(ConfigError, match="cannot listen on 192.0.2.1"), hosted(elsewhere, "run", {}):
         pass
+
+
+@pytest.mark.parametrize(
+    ("name", "found", "line"),
+    [
+        ("node0", "127.0.1.1", r"'node0' is 127.0.1.1 on this machine, where no other can reach rank 0; expected"),
+        ("0", "0.0.0.0", r"'0' is every address of the machine \(0.0.0.0\); expected this machine's address"),
+        ("node0", None, r"cannot listen on node0: Name or service not known; expected this machine's address"),
+        ("a..b", None, r"cannot listen on a..b: no name of a host; expected"),
+        ("x" * 64, None, r"cannot listen on x+: no name of a host; expected"),
+    ],
+)
+def test_a_name_that_leads_nowhere_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, found: str | None, line: str
+) -> None:
+    def looked_up(host: str, port: int, **more: Any) -> Any:
+        host.encode("idna")
+        if found is None:
+            raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (found, port))]
+
+    monkeypatch.setattr(socket, "getaddrinfo", looked_up)
+    with pytest.raises(ConfigError, match=line) as refused:  # noqa: SIM117
+        with hosted(Place(0, 2, name, 0, 1, tmp_path / "meeting.json"), "run", {}):
+            pass
+    assert len(refused.value.lines) == 1 and "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize("name", ["localhost", LOOPBACK, "127.0.0.2"])
+def test_who_writes_loopback_means_it(tmp_path: Path, name: str) -> None:
+    with hosted(Place(0, 2, name, 0, 1, tmp_path / "meeting.json"), "run", {}) as host:
+        assert host.listening.getsockname()[0].startswith("127.0.0.")
+
+
+class Late:
+    """Answers about buckets arrive when `go_on` is set, or after a while."""
+
+    def __init__(self, agreement: Agreement) -> None:
+        self._agreement, self.asked, self.go_on = agreement, threading.Event(), threading.Event()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._agreement, name)
+
+    def acquire(self, rank: int, previous: Bucket | None) -> Turn:
+        turn = self._agreement.acquire(rank, previous)
+        self.asked.set()
+        self.go_on.wait(0.3)
+        return turn
+
+
+class Interrupted(Residency):
+    """The thread that works ahead comes between, whenever something is to be given up."""
+
+    between: Callable[[], object]
+
+    def keep_only(self, kept: Iterable[Key]) -> None:
+        self.between()
+        super().keep_only(kept)
+
+
+class Ahead:
+    """A rank that has trained two buckets and released one. All have user partition 0, which is therefore in a file."""
+
+    def __init__(self, root: Path) -> None:
+        self.graph, coordinator = block_graph(root, partitions=4), Coordinator(2, 60, apart=True)
+        slots = slots_by_type(self.graph, overlap=True)
+        backend, shared = CopyingBackend(self.graph, CONFIG, 1), SharedFiles(root, {}, Agreed(0), patience=0.2)
+        backend.open(Capacity(slots, 1, 1))
+        self.agreement = Late(coordinator)
+        self.holder = Interrupted(self.graph, slots, backend, shared, random_initial(self.graph, CONFIG), CONFIG.lr)
+        self.holder.between = bool
+        self.schedule = SharedSchedule(1, cast("Agreement", self.agreement), self.graph, shared, self.holder, backend)
+        coordinator.join(1, "host")
+        coordinator.open_pass(0, [Bucket(1, 1), *(Bucket(0, tail) for tail in (0, 2, 3))])
+        assert coordinator.acquire(0, None).bucket == Bucket(1, 1)
+        self.agreement.go_on.set()
+        self.schedule.release(report(self.bring()))
+        self.trained = self.bring()
+        for event in (self.agreement.asked, self.agreement.go_on):
+            event.clear()
+
+    def bring(self) -> Bucket:
+        bucket = self.schedule.acquire()
+        assert bucket is not None
+        self.holder.bring(needed(self.graph, bucket))
+        self.holder.mark(needed(self.graph, bucket))
+        return bucket
+
+
+@pytest.fixture
+def ahead(tmp_path: Path) -> Ahead:
+    return Ahead(tmp_path)
+
+
+def test_what_is_acquired_while_another_bucket_is_released_stays(ahead: Ahead) -> None:
+    """Between what is to be kept and the rest that is given up."""
+    with ThreadPoolExecutor(1) as thread:
+        acquired: list[Future[Bucket]] = []
+        ahead.agreement.go_on.set()
+
+        def between() -> None:
+            acquired.append(thread.submit(ahead.bring))
+            wait(acquired, 0.3)
+
+        ahead.holder.between = between
+        ahead.schedule.release(report(ahead.trained))
+        bucket = acquired[0].result()
+    assert ahead.holder.on(bucket, Side.LHS) and ahead.holder.on(bucket, Side.RHS)
+
+
+def test_a_stamp_that_is_old_by_the_time_it_comes_is_not_waited_for(ahead: Ahead) -> None:
+    """The bucket that is released has saved a partition since, which the next one needs."""
+    with ThreadPoolExecutor(1) as thread:
+        acquired = thread.submit(ahead.bring)
+        assert ahead.agreement.asked.wait(20)
+        ahead.schedule.release(report(ahead.trained))
+        ahead.agreement.go_on.set()
+        bucket = acquired.result()
+    assert ahead.holder.on(bucket, Side.LHS) and ahead.holder.on(bucket, Side.RHS)
 
 
 def files(directory: Path, agreed: Agreed) -> SharedFiles:
@@ -363,6 +599,8 @@ def test_who_trains_is_said_by_command_config_or_launcher() -> None:
     assert where(None, None, LAUNCHED) == Place(1, 4, "10.0.0.1", 29500, 300, path)
     agent = {**LAUNCHED, "TORCHELASTIC_RUN_ID": "x"}
     assert where(None, None, agent) == Place(1, 4, "10.0.0.1", 0, 300, path), "torchrun's agent listens on the port"
+    here = {**agent, "LOCAL_WORLD_SIZE": "4"}
+    assert where(None, None, here) == Place(1, 4, LOOPBACK, 0, 300, path), "all on this machine, whatever its name is"
     assert where(MachinesConfig(ranks=2), None, LAUNCHED) == Place(1, 2, "10.0.0.1", 29500, 300, path)
 
 
@@ -374,6 +612,7 @@ def test_who_trains_is_said_by_command_config_or_launcher() -> None:
         (MachinesConfig(ranks=2), 0, {}, "model.machines.address: missing"),
         (MachinesConfig(ranks=2, address="0.0.0.0"), 0, {}, "'0.0.0.0' is every address of the machine"),
         (MachinesConfig(ranks=2, address="::"), 0, {}, "'::' is every address of the machine"),
+        (None, None, {**LAUNCHED, "MASTER_PORT": "65536"}, "MASTER_PORT=65536: expected a port, at most 65535"),
         (None, None, {**LAUNCHED, "RANK": "one"}, "RANK='one': expected a whole number"),
     ],
 )
