@@ -208,7 +208,9 @@ def add_plan(subparsers: Any, common: argparse.ArgumentParser) -> None:
     )
     command.add_argument("--edges", type=count, required=True, metavar="N", help="training edges, such as 1e10")
     command.add_argument("--entities", type=count, required=True, metavar="N", help="of all types, such as 1e9")
-    command.add_argument("--machines", type=count, default=1, metavar="N", help="that train together (1)")
+    command.add_argument(
+        "--machines", type=machines, default=1, metavar="N", help="that train together (1), 1024 at most"
+    )
     command.set_defaults(action=commands.plan_graph_size)
 
 
@@ -221,6 +223,13 @@ def count(text: str) -> int:
     if not 1 <= number <= 1e15 or number != int(number):
         raise argparse.ArgumentTypeError(f"{text!r}: expected a whole number from 1 to 1e15, such as 1e10")
     return int(number)
+
+
+def machines(text: str) -> int:
+    """As many as there may be partitions for."""
+    if not text.isdecimal() or not 1 <= int(text[:9]) <= 1024:
+        raise argparse.ArgumentTypeError(f"{text!r}: expected a whole number from 1 to 1024")
+    return int(text)
 
 
 def add_tune(subparsers: Any, common: argparse.ArgumentParser) -> None:

@@ -1,6 +1,8 @@
 """`transra plan`: what a graph of any size would take, stage by stage, on machines like this one."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from itertools import accumulate
 from typing import Any, NamedTuple
 
 import psutil
@@ -25,8 +27,8 @@ class Size(NamedTuple):
 def plan_size(context: Context, size: Size) -> dict[str, Any]:
     """Prints and returns bytes and seconds of partition, train and export. Nothing is made, and no log is read.
 
-    Types and relations have the proportions of the newest graph of the workspace; without one, equal parts. Raises
-    ConfigError where neither is known.
+    Types and relations have the proportions of the newest graph of the workspace; without one of the config's types,
+    equal parts. Raises ConfigError where there is no workspace to measure in, ResourceError where nothing fits.
     """
     from partitioning import expect_size
     from pbg_transra import plan_scale
@@ -50,6 +52,12 @@ def plan_size(context: Context, size: Size) -> dict[str, Any]:
     traffic = {"bytes_per_pass": plan.traffic, "bytes_per_second": round(plan.traffic * passes / max(plan.seconds, 1))}
     say(context, size, plan.partitions, stages, traffic)
     return {**size._asdict(), "partitions": plan.partitions, "stages": stages, "network": traffic}
+
+
+def parts(total: int, shares: Sequence[float]) -> list[int]:
+    """Whole numbers near the shares of a total, which they add up to."""
+    ends = [round(total * min(share, 1.0)) for share in accumulate(shares[:-1])]
+    return [after - before for before, after in zip([0, *ends], [*ends, total], strict=True)]
 
 
 def resources(disk: int, memory: int, seconds: float) -> dict[str, int]:
@@ -76,13 +84,16 @@ def say(
 
 
 def shape(context: Context, size: Size) -> tuple[list[Relation], dict[str, int]]:
-    """Relations with their training edges, and entities by type, of a size."""
+    """Relations, whose training edges add up to the size's, and entities by type, one of each at least."""
     run = next((run for run in context.workspace.runs() if run.record("partition")), None)
-    if run is not None:
-        graph = load_graph(run.directory("partition"))
-        count, total = max(graph.entities, 1), max(graph.edges("train"), 1)
-        shares = {kind.name: kind.count / count for kind in graph.entity_types}
-        relations = [(relation, relation.edges["train"] / total) for relation in graph.relations]
+    graph = load_graph(run.directory("partition")) if run else None
+    if (
+        graph
+        and graph.edges("train")
+        and {kind.name for kind in graph.entity_types} == {*context.config.graph.entities}
+    ):
+        shares = {kind.name: kind.count / graph.entities for kind in graph.entity_types}
+        relations = [(relation, relation.edges["train"] / graph.edges("train")) for relation in graph.relations]
     else:
         declared = context.config.graph.with_inverses().relations
         names = [relation.name or f"{relation.relation_column} {number}" for number, relation in enumerate(declared)]
@@ -91,10 +102,9 @@ def shape(context: Context, size: Size) -> tuple[list[Relation], dict[str, int]]
             for name, relation in zip(names, declared, strict=True)
         ]
         shares = dict.fromkeys(context.config.graph.entities, 1 / len(context.config.graph.entities))
+    counts = parts(size.edges, [share for _, share in relations])
     sized = [
-        Relation(
-            r.name, r.lhs, r.rhs, r.domain, {**dict.fromkeys(SPLITS, 0), "train": int(share * size.edges)}, r.weighted
-        )
-        for r, share in relations
+        replace(relation, edges={**dict.fromkeys(SPLITS, 0), "train": count})
+        for (relation, _), count in zip(relations, counts, strict=True)
     ]
     return sized, {name: max(1, int(share * size.entities)) for name, share in shares.items()}

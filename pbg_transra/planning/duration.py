@@ -17,8 +17,12 @@ def expected_seconds(
 ) -> float:
     """Of the passes that are left, without validations: what is not hidden behind compute counts, too."""
     left = range(passes_done, config.passes)
-    start = FORK_START if config.fused else SPAWN_START
-    return start + sum(pass_seconds(graph, edges, config, workers, speed, index) for index in left)
+    return start_seconds(config) + sum(pass_seconds(graph, edges, config, workers, speed, index) for index in left)
+
+
+def start_seconds(config: ModelConfig) -> float:
+    """Until the workers are there."""
+    return FORK_START if config.fused else SPAWN_START
 
 
 def pass_seconds(graph: Graph, edges: EdgeFiles, config: ModelConfig, workers: int, speed: Speed, index: int) -> float:

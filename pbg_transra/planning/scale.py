@@ -2,6 +2,7 @@
 of that size that is only described; speeds are measured here, on tables and a bucket of random edges."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -9,18 +10,21 @@ import h5py
 import numpy as np
 
 from artifacts.bucket_file import COLUMNS
+from artifacts.errors import ResourceError
 from artifacts.graph import Bucket, EntityType, Graph, Relation, Side, bucket_path, edge_path
-from artifacts.resources import cpu_count
+from artifacts.resources import GIB, cpu_count
 from pbg_transra.config import ExportConfig, ModelConfig
 from pbg_transra.export.size import size_of
 from pbg_transra.planning.calibration import EDGES, TABLE_BYTES, Speed, measure
-from pbg_transra.planning.duration import expected_seconds, pass_traffic
+from pbg_transra.planning.duration import pass_seconds, pass_traffic, start_seconds
 from pbg_transra.planning.memory import needs_of
 from pbg_transra.reports import ScalePlan
 from pbg_transra.training.edge_files import EdgeFiles
 
 MOST_PARTITIONS = 4096
 AHEAD = 4  # partitions for each rank, so that each can hold one bucket and load another
+MOST_MACHINES = MOST_PARTITIONS // AHEAD
+WALKED = 256  # partitions of the grid that is walked bucket by bucket; a larger one takes the time of its buckets
 
 
 def plan_scale(
@@ -32,8 +36,9 @@ def plan_scale(
     memory: int,
     scratch: Path,
 ) -> ScalePlan:
-    """`relations` say how many training edges each has; `memory`: bytes that a machine has for it. Takes the fewest
-    partitions, a power of two, with which training fits. Raises what `measure` does.
+    """`relations` say how many training edges each has, some of them at least one; `machines`: MOST_MACHINES at most;
+    `memory`: bytes that a machine has for it. Takes the fewest partitions, a power of two, with which training fits.
+    Raises ResourceError where it does not fit with MOST_PARTITIONS, and what `measure` does.
 
     On several machines the time of a pass is shared out; waiting for each other, and for the file system that they
     share, is not in it.
@@ -42,21 +47,31 @@ def plan_scale(
     partitions = 1 if machines == 1 else 1 << (AHEAD * machines - 1).bit_length()
     while True:
         graph = described(relations, entities, partitions)
-        edges = spread(graph, config)
-        needs = needs_of(graph, edges, config, workers)
-        if needs.memory <= memory or partitions >= MOST_PARTITIONS:
+        largest = EdgeFiles(Path(), config.edge_chunks, {Bucket(0, 0): largest_bucket(graph)})
+        needs = needs_of(graph, largest, config, workers)
+        if needs.memory <= memory:
             break
+        if partitions >= MOST_PARTITIONS:
+            raise ResourceError(
+                f"plan: with {partitions:,} partitions, which is the most, "
+                f"training takes {needs.memory / GIB:,.1f} GiB of memory, and {memory / GIB:,.1f} GiB are for it; "
+                "lower model.dimension, or take larger machines"
+            )
         partitions *= 2
     speed = measured(graph, config, workers, scratch)
     size = size_of(graph, config, export)
+    walked = replace(graph, entity_types=tuple(EntityType(t.name, t.counts[:WALKED]) for t in graph.entity_types))
+    more = (partitions / min(partitions, WALKED)) ** 2
+    edges = spread(walked, config, round(graph.edges("train") / more))
+    one_pass = pass_seconds(walked, edges, config, workers, speed, 0) * more
     vectors = graph.entities * 4 * config.dimension
     return ScalePlan(
         partitions=partitions,
         memory=needs.memory,
         shared_memory=needs.shared_memory,
         disk=needs.disk,
-        seconds=expected_seconds(graph, edges, config, workers, speed, 0) / machines,
-        traffic=pass_traffic(graph, edges, config, 0) if partitions > 1 else 0,
+        seconds=start_seconds(config) + config.passes * one_pass / machines,
+        traffic=int(pass_traffic(walked, edges, config, 0) * more) if partitions > 1 else 0,
         export_seconds=vectors / speed.swapped + size / speed.synced,
         export_disk=size,
     )
@@ -71,10 +86,15 @@ def described(relations: Sequence[Relation], entities: Mapping[str, int], partit
     return Graph(types, tuple(relations), {}, (None, None))
 
 
-def spread(graph: Graph, config: ModelConfig) -> EdgeFiles:
-    """Its edges, evenly over buckets; nothing is there to be read."""
+def largest_bucket(graph: Graph) -> int:
+    """Edges of it, where they are spread evenly."""
+    return -(-graph.edges("train") // (graph.partitions_on(Side.LHS) * graph.partitions_on(Side.RHS)))
+
+
+def spread(graph: Graph, config: ModelConfig, edges: int) -> EdgeFiles:
+    """So many edges, evenly over its buckets; nothing is there to be read."""
     buckets = list(graph.buckets())
-    each, more = divmod(graph.edges("train"), len(buckets))
+    each, more = divmod(edges, len(buckets))
     return EdgeFiles(
         Path(), config.edge_chunks, {bucket: each + (number < more) for number, bucket in enumerate(buckets)}
     )
@@ -84,7 +104,7 @@ def measured(graph: Graph, config: ModelConfig, workers: int, scratch: Path) -> 
     """Of a bucket of random edges, whose relations are as frequent as in the graph, on tables that no cache holds."""
     with TemporaryDirectory(prefix=".calibration-", dir=scratch) as name:
         directory, bucket = Path(name), Bucket(0, 0)
-        count = min(EDGES, max(spread(graph, config).counts.values()))
+        count = min(EDGES, largest_bucket(graph))
         write_bucket(directory, graph, count, TABLE_BYTES // (4 * config.dimension))
         edges = EdgeFiles(directory, 1, {bucket: count})
         return measure(graph, edges, config.model_copy(update={"edge_chunks": 1}), workers, directory)

@@ -22,17 +22,24 @@ class Edge(NamedTuple):
     row: int
 
 
-def edges_of(published: Published, type: str, row: int) -> list[Edge]:
+class Found(NamedTuple):
+    """Edges of an entity, and whether they are all: where not, there are more than these."""
+
+    edges: list[Edge]
+    all: bool
+
+
+def edges_of(published: Published, type: str, row: int) -> Found:
     """The distinct training edges of an entity, in the order of the buckets; MOST_EDGES at most.
 
     Reads the buckets of the entity's partition, a block of edges at a time.
     """
     found: dict[Edge, None] = {}
     for edge in _all(published, type, row):
+        if len(found) == MOST_EDGES and edge not in found:
+            return Found(list(found), all=False)
         found.setdefault(edge)
-        if len(found) >= MOST_EDGES:
-            break
-    return list(found)
+    return Found(list(found), all=True)
 
 
 def _all(published: Published, type: str, row: int) -> Iterator[Edge]:

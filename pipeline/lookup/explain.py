@@ -7,6 +7,7 @@ from artifacts.errors import ConfigError
 from artifacts.graph import Relation
 from artifacts.intact import require_intact
 from artifacts.section import did_you_mean
+from pipeline.lookup.edges import edges_of
 from pipeline.lookup.pairs import Pair, between, relation_scores, similarity_of, supporting
 from pipeline.lookup.published import Published
 from pipeline.workspace.context import Context
@@ -17,12 +18,13 @@ NO_SCORER = "no scorer is published with these vectors"
 def explained(published: Published, user: str, ad: str, by: str | None, k: int) -> dict[str, Any]:
     """What the graph's vectors say of a pair: similarity, scores by relation, the `k` nearest supporting edges.
 
+    `edges` is their number where `edges_counted` says so; else the user has more, which were not looked at.
     `by` names the relation whose types the two are of, by default the first anchor. Raises ConfigError for an unknown
     relation, DataError for an unknown id.
     """
     relation = asked_relation(published, by)
     pair = Pair(relation.lhs, published.row(relation.lhs, user), relation.rhs, published.row(relation.rhs, ad))
-    near, edges = supporting(published, pair, k)
+    edges, counted = edges_of(published, pair.head_type, pair.head)
     left_out = [one.name for one in between(published.embeddings.relations, pair)]
     scores = [asdict(one) for one in relation_scores(published, pair)]
     return {
@@ -33,8 +35,9 @@ def explained(published: Published, user: str, ad: str, by: str | None, k: int) 
         "similarity": asdict(similarity_of(published, pair)),
         "scores": scores,
         "not_scored": [name for name in left_out if name not in {one["name"] for one in scores}],
-        "edges": edges,
-        "supporting": [asdict(one) for one in near],
+        "edges": len(edges),
+        "edges_counted": counted,
+        "supporting": [asdict(one) for one in supporting(published, pair, edges, k)],
     }
 
 

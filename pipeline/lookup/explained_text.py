@@ -40,10 +40,16 @@ def _edges(found: dict[str, Any]) -> Iterator[str]:
     if not near:
         yield f"{user} has no training edge."
         return
-    yield f"what {user} has training edges with, nearest to {ad} first ({len(near)} of {found['edges']:,})"
+    yield f"what {user} has training edges with, nearest to {ad} first ({_of_how_many(found)})"
     yield f"{'similarity':>10}  {'relation':<16}  {'type':<12}  id"
     for one in near:
         yield f"{one['similarity']:>10.4f}  {one['relation']:<16}  {one['type']:<12}  {one['id']}"
+
+
+def _of_how_many(found: dict[str, Any]) -> str:
+    """Where the search ended early, the number of edges is not known."""
+    least = "" if found["edges_counted"] else "at least "
+    return f"{len(found['supporting'])} of {least}{found['edges']:,}"
 
 
 def _ranker(found: dict[str, Any]) -> Iterator[str]:

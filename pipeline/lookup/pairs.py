@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from artifacts.embeddings import ExportedRelation, is_scored, scores, similarities
-from pipeline.lookup.edges import Edge, edges_of
+from pipeline.lookup.edges import Edge
 from pipeline.lookup.published import Published
 
 BLOCK = 1 << 14  # tails compared together
@@ -76,18 +76,15 @@ def between(relations: Sequence[ExportedRelation], pair: Pair) -> list[ExportedR
     return [one for one in relations if (one.lhs, one.rhs) == (pair.head_type, pair.tail_type)]
 
 
-def supporting(published: Published, pair: Pair, k: int) -> tuple[list[Supporting], int]:
-    """The `k` entities nearest to the tail, of those that the head has training edges with, and how many there are."""
+def supporting(published: Published, pair: Pair, edges: Sequence[Edge], k: int) -> list[Supporting]:
+    """The `k` ends of `edges`, which are the head's, that are nearest to the tail."""
     export = published.embeddings
-    edges = edges_of(published, pair.head_type, pair.head)
     (ad,) = export.queries(pair.tail_type, np.array([pair.tail]))
     near = np.concatenate([_near(published, type, edges, ad) for type in _types(edges)] or [np.empty(0)])
     grouped = [edge for type in _types(edges) for edge in edges if edge.type == type]
     order = np.argsort(-near, kind="stable")[:k]
     found = [(grouped[at], float(near[at])) for at in order]
-    return [Supporting(edge.relation, edge.type, export.id(edge.type, edge.row), value) for edge, value in found], len(
-        edges
-    )
+    return [Supporting(edge.relation, edge.type, export.id(edge.type, edge.row), value) for edge, value in found]
 
 
 def _types(edges: Sequence[Edge]) -> list[str]:

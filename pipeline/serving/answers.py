@@ -46,13 +46,14 @@ def neighbors(published: Published, type: str, id: str, to: str, k: int) -> dict
 
 
 def edges(published: Published, type: str, id: str, k: int) -> dict[str, Any]:
-    """Training edges of an entity, `k` at most, and how many distinct ones it has."""
-    export, found = published.embeddings, edges_of(published, type, published.row(type, id))
+    """Training edges of an entity, `k` at most, and how many distinct ones it has, or at least if not `counted`."""
+    export = published.embeddings
+    found, counted = edges_of(published, type, published.row(type, id))
     shown = [
         {"relation": one.relation, "side": one.side.value, "type": one.type, "id": export.id(one.type, one.row)}
         for one in found[:k]
     ]
-    return {"run": published.run.id, "edges": shown, "count": len(found)}
+    return {"run": published.run.id, "edges": shown, "count": len(found), "counted": counted}
 
 
 def ranker(context: Context, published: Published, user: str, ad: str, by: str | None) -> dict[str, Any]:

@@ -1,6 +1,6 @@
 """The page and the API: read-only, bounded in size, number and time, and nothing that is loaded from elsewhere."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from functools import partial
 from importlib.resources import files
 from threading import BoundedSemaphore
@@ -9,7 +9,6 @@ from typing import Any
 import anyio
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
-from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
@@ -20,7 +19,7 @@ from pipeline.lookup.explain import explained
 from pipeline.lookup.published import Published
 from pipeline.serving import answers
 from pipeline.serving.following import Following
-from pipeline.serving.limits import Headers
+from pipeline.serving.limits import Headers, Hosts
 from pipeline.workspace.context import Context
 
 MOST_K, MOST_TEXT = 100, 1024  # neighbours or edges of an answer; characters of an id or a name
@@ -43,8 +42,8 @@ class Unavailable(Exception):
     """There is no run to ask, or too many ask at once."""
 
 
-def application(context: Context, hosts: list[str]) -> Starlette:
-    """`hosts` are the names that a browser may have asked for: a page elsewhere may lead its own name here."""
+def application(context: Context, hosts: Collection[str]) -> Starlette:
+    """`hosts` are the names that a browser may have asked for, beside addresses."""
     following, at_once = Following(context), BoundedSemaphore(AT_ONCE)
 
     def route(path: str, answer: Callable[[Request], Answer]) -> Route:
@@ -58,7 +57,7 @@ def application(context: Context, hosts: list[str]) -> Starlette:
         route("/api/explain", lambda request: _pair(explained, request, k=_k(request))),
         route("/api/ranker", lambda request: _pair(partial(answers.ranker, context), request)),
     ]
-    middleware = [Middleware(TrustedHostMiddleware, allowed_hosts=hosts), Middleware(Headers)]
+    middleware = [Middleware(Headers), Middleware(Hosts, names=hosts)]
     return Starlette(routes=routes, middleware=middleware)
 
 
@@ -69,7 +68,8 @@ async def _page(name: str, kind: str, request: Request) -> Response:
 async def _answered(
     following: Following, at_once: BoundedSemaphore, answer: Callable[[Request], Answer], request: Request
 ) -> Response:
-    """The answer of a thread, or why there is none: 400, 404, 503 where nothing is published or it takes too long."""
+    """The answer of a thread, or why there is none: 400, 404, 503 where nothing is published, a resource is short, a
+    file cannot be read or it takes too long."""
     try:
         asked = answer(request)
         with anyio.fail_after(SECONDS):
@@ -85,6 +85,10 @@ async def _answered(
         return _refused(400, error.lines[0])
     except DataError as error:
         return _refused(404, error.lines[0])
+    except TransraError as error:
+        return _refused(503, error.lines[0])
+    except OSError as error:
+        return _refused(503, f"cannot be read now ({error.strerror or type(error).__name__})")
 
 
 def _worked(following: Following, at_once: BoundedSemaphore, asked: Answer) -> dict[str, Any]:

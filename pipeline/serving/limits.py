@@ -1,4 +1,7 @@
-"""What every answer says to a browser, and that a request has no body and a short question."""
+"""What every answer says to a browser, and that a request has no body, a short question and a name of this machine."""
+
+from collections.abc import Collection
+from ipaddress import AddressValueError, IPv4Address, IPv6Address
 
 from starlette.datastructures import MutableHeaders
 from starlette.responses import JSONResponse
@@ -35,6 +38,45 @@ class Headers:
             await JSONResponse({"error": "too long a query"}, status_code=414)(scope, receive, with_headers)
         else:
             await self._app(scope, receive, with_headers)
+
+
+class Hosts:
+    """Refuses requests (400) for a name that is neither an address nor one of `names`.
+
+    A page elsewhere may lead its own name here, and a browser then lets it read the answers (DNS rebinding); it cannot
+    lead an address.
+    """
+
+    def __init__(self, app: ASGIApp, names: Collection[str]) -> None:
+        self._app, self._names = app, {name.lower().removesuffix(".") for name in names}
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http" or self._allows(dict(scope["headers"]).get(b"host", b"").decode("latin-1")):
+            await self._app(scope, receive, send)
+        else:
+            await JSONResponse({"error": "asked by another name than this machine's"}, status_code=400)(
+                scope, receive, send
+            )
+
+    def _allows(self, host: str) -> bool:
+        if host.startswith("["):
+            address, _, port = host[1:].partition("]")
+            return _is_port(port) and _is_address(address, IPv6Address)
+        name, colon, port = host.lower().partition(":")
+        known = name.removesuffix(".") in self._names or _is_address(name, IPv4Address)
+        return known and _is_port(colon + port)
+
+
+def _is_address(text: str, kind: type[IPv4Address] | type[IPv6Address]) -> bool:
+    try:
+        kind(text)
+    except AddressValueError:
+        return False
+    return True
+
+
+def _is_port(text: str) -> bool:
+    return text == "" or (text[0] == ":" and text[1:].isdecimal())
 
 
 def _has_body(scope: Scope) -> bool:

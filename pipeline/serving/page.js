@@ -27,6 +27,8 @@ function link(type, id) {
 
 function show(place, ...children) { at(place).replaceChildren(...children); }
 
+function ofHowMany(shown, count, counted) { return `${shown.length} of ${counted ? "" : "at least "}${count.toLocaleString("en")}`; }
+
 function table(caption, columns, rows) {
   const made = element("table");
   made.append(element("caption", caption));
@@ -65,7 +67,7 @@ async function lookUp() {
     const [near, edges] = await Promise.all([ask("neighbors", { ...asked, to: form.to.value }), ask("edges", asked)]);
     show("neighbors", table(`of ${asked.type} ${asked.id}`, [["similarity", "number"], [near.type, ""]],
       near.neighbors.map((one) => [number(one.similarity), link(near.type, one.id)])));
-    show("edges", table(`${edges.edges.length} of ${edges.count.toLocaleString("en")}`, [["relation", ""], ["side", ""], ["type", ""], ["id", ""]],
+    show("edges", table(ofHowMany(edges.edges, edges.count, edges.counted), [["relation", ""], ["side", ""], ["type", ""], ["id", ""]],
       edges.edges.map((one) => [one.relation, one.side, one.type, link(one.type, one.id)])));
     history.replaceState(null, "", `#${new URLSearchParams({ type: asked.type, id: asked.id })}`);
   } catch (error) { at("entity-error").textContent = error.message; }
@@ -82,7 +84,7 @@ async function explain() {
     const scored = [["near in the anchor space", found.similarity], ...found.scores.map((one) => [`score by ${one.name}`, one])];
     show("scores", table(`${asked.user} and ${asked.ad}`, [["", ""], ["value", "number"], ["rank", "number"]],
       scored.map(([name, one]) => [name, number(one.value), `${one.rank.toLocaleString("en")} of ${one.among.toLocaleString("en")}`])));
-    show("supporting", table(`${found.supporting.length} of ${found.edges.toLocaleString("en")}`,
+    show("supporting", table(ofHowMany(found.supporting, found.edges, found.edges_counted),
       [["similarity", "number"], ["relation", ""], ["type", ""], ["id", ""]],
       found.supporting.map((one) => [number(one.similarity), one.relation, one.type, link(one.type, one.id)])));
     showRanker(await ask("ranker", asked));

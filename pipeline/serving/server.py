@@ -27,9 +27,8 @@ def serve(context: Context, host: str, port: int) -> dict[str, Any]:
         context.console.say(f"serve: {address} reads {context.workspace.path} and follows latest; Ctrl-C ends it")
         if host not in LOOPBACK:
             context.console.warn(f"serve: {host} can be reached from other machines, and nobody is asked who they are")
-        hosts = [*LOOPBACK, "[::1]"] if host in LOOPBACK else ["*"]
         config = uvicorn.Config(
-            application(context, hosts),
+            application(context, names_of(host)),
             log_level="warning",
             access_log=False,
             server_header=False,
@@ -48,6 +47,11 @@ def serve(context: Context, host: str, port: int) -> dict[str, Any]:
             finish()  # which is how it is meant to end
     context.console.say("serve: ended")
     return {"address": address}
+
+
+def names_of(host: str) -> set[str]:
+    """The names by which a browser may ask for what listens at `host`, beside addresses."""
+    return {"localhost"} if host in LOOPBACK else {"localhost", host, socket.gethostname(), socket.getfqdn()}
 
 
 def _listening(host: str, port: int) -> socket.socket:

@@ -1,18 +1,21 @@
 """`transra plan`: what a graph of any size would take, counted as the plan of a real one is."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from artifacts.graph import load_graph
-from pbg_transra.config import ModelConfig
+from pbg_transra.config import ExportConfig, ModelConfig
 from pbg_transra.planning.calibration import Speed
 from pbg_transra.planning.duration import pass_traffic
 from pbg_transra.planning.memory import needs_of
-from pbg_transra.planning.scale import described, measured, spread
+from pbg_transra.planning.scale import described, measured, plan_scale, spread
+from pbg_transra.reports import ScalePlan
 from pbg_transra.training.edge_files import training_edges
+from pipeline.scale import parts
 from tests.worlds.night_world import transra, workspace_of, write_config, write_day
 from tests.worlds.small_graphs import block_graph
 
@@ -42,7 +45,7 @@ def test_a_described_graph_needs_what_a_real_one_does(tmp_path: Path) -> None:
     graph = block_graph(tmp_path, partitions=4, users=400, pins=400)
     real = needs_of(graph, training_edges(tmp_path, graph, 1), CONFIG, 1)
     again = described(graph.relations, {kind.name: kind.count for kind in graph.entity_types}, 4)
-    told = needs_of(again, spread(again, CONFIG), CONFIG, 1)
+    told = needs_of(again, spread(again, CONFIG, again.edges("train")), CONFIG, 1)
     assert told.disk == real.disk
     assert told.shared_memory == pytest.approx(real.shared_memory, rel=0.25)
     assert told.memory == pytest.approx(real.memory, rel=0.01)
@@ -51,14 +54,16 @@ def test_a_described_graph_needs_what_a_real_one_does(tmp_path: Path) -> None:
 def test_every_edge_and_entity_is_somewhere(tmp_path: Path) -> None:
     graph = described(block_graph(tmp_path).relations, {"user": 1003, "pin": 77}, 4)
     assert [kind.count for kind in graph.entity_types] == [1003, 77]
-    assert sum(spread(graph, CONFIG).counts.values()) == graph.edges("train")
+    assert sum(spread(graph, CONFIG, graph.edges("train")).counts.values()) == graph.edges("train")
 
 
 def test_the_speed_is_measured_on_edges_that_are_made_up(tmp_path: Path) -> None:
     (tmp_path / "g").mkdir()
     graph = described(block_graph(tmp_path / "g").relations, {"user": 9000, "pin": 900}, 2)
-    found = measured(graph, CONFIG, 1, tmp_path)
-    assert min(found.edges, found.seconds_per_edge_read, found.swapped, found.synced) > 0
+    one = described([replace(graph.relations[0], edges={"train": 1})], {"user": 1, "pin": 1}, 4)
+    for size in (graph, one):
+        found = measured(size, CONFIG, 1, tmp_path)
+        assert min(found.edges, found.seconds_per_edge_read, found.swapped, found.synced) > 0
     assert {path.name for path in tmp_path.iterdir()} == {"g"}
 
 
@@ -77,7 +82,8 @@ def test_more_is_more_and_machines_share_it(world: Path, capsys: pytest.CaptureF
     graph = load_graph(workspace_of(world).runs()[0].directory("partition"))
     again = described(graph.relations, {"user": 10, "pin": 10}, 1)
     assert (
-        pass_traffic(again, spread(again, CONFIG), CONFIG, 0) > 0 and shared["network"]["bytes_per_pass"] > 1e8 * 4 * 64
+        pass_traffic(again, spread(again, CONFIG, 100), CONFIG, 0) > 0
+        and shared["network"]["bytes_per_pass"] > 1e8 * 4 * 64
     )
 
 
@@ -96,6 +102,10 @@ def test_a_plan_makes_nothing(world: Path, capsys: pytest.CaptureFixture[str]) -
         ("--edges", "1.5", "--entities", "10"),
         ("--edges", "0", "--entities", "10"),
         ("--edges", "nan", "--entities", "1"),
+        ("--edges", "-5", "--entities", "1"),
+        ("--edges", "5", "--entities", "inf"),
+        ("--edges", "5", "--entities", "0"),
+        ("--edges", "1e16", "--entities", "5"),
     ],
 )
 def test_what_is_no_number_of_things_is_refused(
@@ -105,6 +115,61 @@ def test_what_is_no_number_of_things_is_refused(
         transra(world, "plan", *words)
     assert ended.value.code == 2
     assert "expected a whole number from 1 to 1e15, such as 1e10" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("machines", ["0", "-1", "1025", "inf", "nan", "1.5", "1e3", "9" * 99])
+def test_a_number_of_machines_that_cannot_be_is_refused(
+    world: Path, machines: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        transra(world, "plan", "--edges", "5", "--entities", "5", "--machines", machines)
+    assert ended.value.code == 2
+    assert "expected a whole number from 1 to 1024" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("size", [("1", "1"), ("5", "10"), ("5", "1e9"), ("1e15", "10")])
+@pytest.mark.parametrize("machines", ["1", "1024"])
+def test_the_smallest_and_the_largest_have_a_plan(
+    world: Path,
+    size: tuple[str, str],
+    machines: str,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    edges, entities = size
+    monkeypatch.setattr("pbg_transra.planning.scale.WALKED", 16)  # else a grid of 65,536 buckets is walked
+    words = ("--edges", edges, "--entities", entities, "--machines", machines)
+    found = plan(world, capsys, *words)
+    assert found["partitions"] >= 4 * int(machines) or machines == "1"
+    assert transra(world, "plan", *words) == 0
+
+
+def test_what_fits_on_no_machine_is_refused(world: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert transra(world, "plan", "--edges", "1e15", "--entities", "1e15") == 73
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("transra: plan: with 4,096 partitions, which is the most, training takes ")
+
+
+def test_a_large_grid_takes_the_time_of_its_buckets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of a part of them, which is walked, to a few percent."""
+    monkeypatch.setattr("pbg_transra.planning.scale.measured", lambda *of: MEASURED)
+    relations, entities = block_graph(tmp_path).relations, {"user": 10**6, "pin": 10**6}
+
+    def planned(walked: int) -> ScalePlan:
+        monkeypatch.setattr("pbg_transra.planning.scale.WALKED", walked)
+        many = [replace(relation, edges={**relation.edges, "train": 10**8}) for relation in relations]
+        return plan_scale(many, entities, CONFIG, ExportConfig(), 16, 10**12, tmp_path)
+
+    whole, part = planned(64), planned(32)
+    assert part.traffic == pytest.approx(whole.traffic, rel=0.05)
+    assert part.seconds == pytest.approx(whole.seconds, rel=0.05)
+
+
+@pytest.mark.parametrize("total", [1, 5, 10**15])
+def test_parts_add_up(total: int) -> None:
+    for shares in ([1.0], [1 / 3] * 3, [0.0, 1.0], [1e-9] * 7 + [1 - 7e-9], [1 / 13] * 13):
+        found = parts(total, shares)
+        assert sum(found) == total and min(found) >= 0
 
 
 def test_without_a_graph_types_and_relations_have_equal_parts(world: Path, capsys: pytest.CaptureFixture[str]) -> None:

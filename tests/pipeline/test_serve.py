@@ -1,6 +1,9 @@
 """`transra serve`: by a real client, and in a browser; what it refuses, and that it follows `latest`."""
 
+import asyncio
+import errno
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -13,10 +16,24 @@ import pandas as pd
 import pytest
 
 from artifacts.embeddings import Embeddings
+from artifacts.errors import ResourceError, TransraError
+from pipeline.config.loading import load_config
+from pipeline.lookup.explain import explained
+from pipeline.lookup.explained_text import explanation
+from pipeline.lookup.published import Published
+from pipeline.output.console import Console
+from pipeline.workspace.context import Context
 from tests.worlds.night_world import latest_of, transra, workspace_of, write_config, write_day
 
 httpx = pytest.importorskip("httpx")
 pytest.importorskip("uvicorn")
+
+from starlette.responses import JSONResponse  # noqa: E402
+
+from pipeline.serving import answers  # noqa: E402
+from pipeline.serving.app import application  # noqa: E402
+from pipeline.serving.limits import Hosts  # noqa: E402
+from pipeline.serving.server import names_of  # noqa: E402
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 HOSTILE = "<img src=x onerror=alert(1)>\"'&amp;"
@@ -60,6 +77,11 @@ def serving(root: Path, *more: str) -> Iterator[tuple[str, "subprocess.Popen[str
 def address(root: Path) -> Iterator[str]:
     with serving(root) as (address, _):
         yield address
+
+
+def context_at(root: Path) -> Context:
+    config = root / "c.json"
+    return Context(config, load_config(config), root, workspace_of(root), Console(quiet=True, as_json=False))
 
 
 def ask(address: str, path: str, **parameters: Any) -> Any:
@@ -118,7 +140,82 @@ def test_another_name_for_this_machine_is_refused(address: str) -> None:
     """A page elsewhere may lead its own name here, and would then read what is answered."""
     answer = httpx.get(f"{address}/api/run", headers={"host": "evil.example"}, timeout=SECONDS)
     assert answer.status_code == 400
+    assert answer.json() == {"error": "asked by another name than this machine's"}
+    assert "default-src 'none'" in answer.headers["content-security-policy"]
     assert "access-control-allow-origin" not in ask(address, "/api/run").headers
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "0.0.0.0", "::", "192.0.2.7", "ads.example"])
+def test_every_address_that_it_listens_on_checks_the_name(host: str) -> None:
+    """Also where all machines may ask: the page that leads its name here runs in a browser of the same network."""
+    names = names_of(host)
+    served = [*names, "LocalHost", "localhost.", "192.0.2.7", "[2001:db8::7]", "10.0.0.1"]
+    for name in served:
+        if ":" not in name or name[0] == "[":
+            assert asked_by(names, name) == asked_by(names, f"{name}:8350") == 200, name
+    odd = (
+        "",
+        "evil.example",
+        "localhost.evil.example",
+        "127.0.0.1.evil.example",
+        "[evil.example]",
+        "[::1]x",
+        "evil:8350",
+    )
+    for name in (*odd, "localhost:x", "192.0.2.7:80:80", "0x7f.1", "*"):
+        assert asked_by(names, name) == 400, name
+    assert asked_by(names, socket.gethostname()) == (400 if host == "127.0.0.1" else 200)
+
+
+def asked_by(names: set[str], host: str) -> int:
+    """The status of a request for a host."""
+
+    async def answer() -> int:
+        transport = httpx.ASGITransport(Hosts(JSONResponse({}), names=names))
+        async with httpx.AsyncClient(transport=transport, base_url="http://x") as client:
+            return int((await client.get("/", headers={"host": host})).status_code)
+
+    return asyncio.run(answer())
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (ResourceError("needs about 9 GiB of memory", "more"), "needs about 9 GiB of memory"),
+        (OSError(errno.EIO, "Input/output error", "/srv/runs/x.h5"), "cannot be read now (Input/output error)"),
+        (OSError("/srv/runs/x.h5: truncated"), "cannot be read now (OSError)"),
+        (TransraError("something else"), "something else"),
+    ],
+)
+def test_what_fails_meanwhile_is_said_as_json(
+    root: Path, monkeypatch: pytest.MonkeyPatch, error: Exception, said: str
+) -> None:
+    def fails(*of: Any) -> Any:
+        raise error
+
+    monkeypatch.setattr("pipeline.serving.answers.run_facts", fails)
+
+    async def answer() -> Any:
+        made = application(context_at(root), ["x"])
+        async with httpx.AsyncClient(transport=httpx.ASGITransport(made), base_url="http://x") as client:
+            return await client.get("/api/run")
+
+    answered = asyncio.run(answer())
+    assert (answered.status_code, answered.json()) == (503, {"error": said})
+
+
+def test_a_scan_that_ends_early_says_so(root: Path, address: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert ask(address, "/api/edges", type="user", id="u2").json()["counted"] is True
+    published = Published.of(context_at(root))
+    whole = answers.edges(published, "user", "u2", 100)
+    for most, counted in ((whole["count"], True), (whole["count"] - 1, False)):
+        monkeypatch.setattr("pipeline.lookup.edges.MOST_EDGES", most)
+        found = answers.edges(published, "user", "u2", 2)
+        assert (found["count"], found["counted"]) == (most, counted)
+        pair = explained(published, "u2", "p5", "click", 2)
+        assert (pair["edges"], pair["edges_counted"]) == (most, counted)
+        text = explanation({**pair, "ranker": {"missing": "none"}})
+        assert (f"(2 of {most})" if counted else f"(2 of at least {most})") in text
 
 
 def test_nothing_is_loaded_from_elsewhere(address: str) -> None:
