@@ -10,6 +10,7 @@ import pytest
 from benchmarks import bench_billion, environment
 
 
+@pytest.mark.slow
 def test_a_tiny_billion(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setattr(bench_billion, "FILE_EDGES", 15_000)
     monkeypatch.setattr(bench_billion, "KEEP_FREE", 0)

@@ -1,4 +1,5 @@
-"""How fast this machine trains a graph: for half a second the workers do what they would do in its training.
+"""How fast this machine trains a graph: for half a second, or as long as a shorter training would take, the workers do
+what they would do in it.
 
 They train edges of a bucket of middle size on tables of its size, through the same backend. Only their rates are
 zero, so that nothing can diverge.
@@ -68,7 +69,8 @@ def measure(
         swapped, synced = disk_speed(files, *max(map(backend.read, (*heads, *tails)), key=lambda rows: rows[0].nbytes))
         backend.put_edges(0, few.largest(), put)
         segment = Segment(heads, tails, 0, 0, few.largest(), config.seed, Rates(0.0, 0.0))
-        return Speed(step_rate(backend, segment), read / few.largest(), swapped, synced)
+        all_edges = config.epochs * sum(edges.counts.values())
+        return Speed(step_rate(backend, segment, all_edges), read / few.largest(), swapped, synced)
 
 
 @contextmanager

@@ -37,7 +37,7 @@ def world(tmp_path: Path, request: pytest.FixtureRequest) -> MarkedWorld:
 @pytest.fixture(
     params=[
         (FORMATS[0], False),
-        (FORMATS[0], True),
+        pytest.param((FORMATS[0], True), marks=pytest.mark.slow),
         *(pytest.param((format, by), marks=pytest.mark.slow) for format in FORMATS[1:] for by in (False, True)),
     ],
     ids=lambda param: f"{param[0]}-{'intervals' if param[1] else 'answers'}",

@@ -78,9 +78,9 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     ("module", "name", "after"),
     [
         ("pipeline.running.runner", "tree_digests", False),
-        ("pipeline.running.runner", "write_json", False),  # identity.json was written by the command before
+        pytest.param("pipeline.running.runner", "write_json", False, marks=pytest.mark.slow),  # identity.json is there
         ("pipeline.running.runner", "publish", False),
-        ("pipeline.running.runner", "publish", True),
+        pytest.param("pipeline.running.runner", "publish", True, marks=pytest.mark.slow),
     ],
 )
 def test_a_finished_training_is_kept(root: Path, tmp_path: Path, module: str, name: str, after: bool) -> None:
@@ -110,10 +110,10 @@ def killed(module: str, name: str, directory: str, after: bool = False, exchange
 @pytest.mark.parametrize(
     ("module", "name", "where", "after", "exchanges"),
     [
-        ("pipeline.running.runner", "publish", "evaluate.partial", False, True),
+        pytest.param("pipeline.running.runner", "publish", "evaluate.partial", False, True, marks=pytest.mark.slow),
         ("artifacts.publish", "exchange", "evaluate.partial", True, True),  # the old one is still there, under its name
         ("artifacts.publish", "_aside", "evaluate", True, False),  # a file system that cannot exchange
-        ("os", "rename", "evaluate.partial", True, False),
+        pytest.param("os", "rename", "evaluate.partial", True, False, marks=pytest.mark.slow),
     ],
 )
 def test_a_published_stage_is_never_lost(

@@ -101,7 +101,7 @@ def test_a_locked_workspace_is_told_and_the_hook_holds_none(root: Path) -> None:
         ),
     ],
 )
-@pytest.mark.parametrize("fails", [False, True])
+@pytest.mark.parametrize("fails", [False, pytest.param(True, marks=pytest.mark.slow)])
 def test_a_hook_changes_nothing(
     root: Path,
     monkeypatch: pytest.MonkeyPatch,

@@ -67,10 +67,11 @@ def steps(place: Path) -> int:
 
 
 def assert_equal(one: dict[str, torch.Tensor], two: dict[str, torch.Tensor]) -> None:
-    """But for rounding: each process sums in an order of its own."""
+    """But for rounding: each process sums in an order of its own, and a step of Adam, of a rate of 0.005, makes what is
+    left of a gradient near zero larger."""
     assert one.keys() == two.keys()
     apart = {name: float((values - two[name]).abs().max()) for name, values in one.items()}
-    assert {name: distance for name, distance in apart.items() if distance > 1e-6} == {}
+    assert {name: distance for name, distance in apart.items() if distance > 1e-5} == {}
 
 
 @pytest.mark.parametrize(

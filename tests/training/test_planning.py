@@ -13,6 +13,7 @@ from artifacts.errors import TransraError
 from artifacts.graph import Graph, load_graph
 from pbg_transra.backends.fused.processor import FusedProcessor
 from pbg_transra.config import ModelConfig
+from pbg_transra.planning import step_rate
 from pbg_transra.planning.calibration import Speed, measure
 from pbg_transra.planning.duration import FORK_START, expected_seconds, together
 from pbg_transra.planning.memory import FLOAT, needs_of
@@ -105,6 +106,14 @@ def test_what_is_measured_is_measured_side_by_side_and_leaves_nothing(
     speed = measure(graph, edges, CONFIG, 2, tmp_path)
     assert all(value > 0 for value in vars(speed).values())
     assert not list(tmp_path.iterdir())
+
+
+def test_nothing_is_measured_for_longer_than_it_would_be_trained(
+    graph: Graph, edges: EdgeFiles, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(step_rate, "SECONDS", 600)
+    monkeypatch.setattr(step_rate, "WARM_UP", 600)
+    assert measure(graph, edges, CONFIG, 2, tmp_path).edges > 0
 
 
 def test_a_worker_that_dies_while_it_is_measured_is_said(

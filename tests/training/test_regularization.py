@@ -104,7 +104,7 @@ def trained(directory: Path, config: ModelConfig, processor: str = "fused") -> t
     return found[0], found[1]
 
 
-@pytest.mark.parametrize("processor", ["fused", "reference"])
+@pytest.mark.parametrize("processor", ["fused", pytest.param("reference", marks=pytest.mark.slow)])
 def test_a_bias_learns_what_is_popular_and_its_constant_stays(tmp_path: Path, processor: str) -> None:
     held = {"regularization": 5.0, "epochs": 100}  # so that vectors alone cannot say it
     users, pins = trained(tmp_path, CONFIG.model_copy(update=held), processor)
