@@ -84,6 +84,13 @@ class Profile:
         rows = self._engine.rows(f"SELECT DISTINCT {text(column)} AS v FROM sample WHERE v IS NOT NULL ORDER BY v")
         return tuple(row[0] for row in rows)
 
+    def example(self, column: str, pattern: str) -> str | None:
+        """A value in the sample, as text, that a regular expression describes in full; None where there is none."""
+        found = self._engine.row(
+            f"SELECT min(v) FROM (SELECT {text(column)} AS v FROM sample) WHERE regexp_full_match(v, '{pattern}', 's')"
+        )[0]
+        return None if found is None else str(found)
+
     def determined(self, column: str, by: str) -> int:
         """In how many rows of the sample a value of `by` occurs again, and always with the same value of `column`; 0
         where one occurs with two."""

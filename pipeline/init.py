@@ -13,7 +13,7 @@ from partitioning import SourceConfig, profile_of
 from pipeline.config.loading import parsed, validate
 from pipeline.output.console import Console
 from pipeline.proposal.columns import Columns, columns_of, stems_of
-from pipeline.proposal.log import Log, listed
+from pipeline.proposal.log import Log, Notes, listed
 from pipeline.proposal.proposal import Proposal, propose
 from pipeline.proposal.sources import Found, find_sources
 from pipeline.proposal.text import written
@@ -25,15 +25,24 @@ def init(given: Sequence[Path], out: Path, root: Path, assumed: str | None, cons
     """Writes `out`. Raises ConfigError where it is there already, DataError where nothing can be proposed."""
     if os.path.lexists(out):
         raise ConfigError(f"{out}: is there already, and is never overwritten; expected --out with another name")
-    found = find_sources(given, root)
+    found, notes = _with_bytes(find_sources(given, root))
     with ExitStack() as opened, console.steps("init") as progress:
         logs = looked_at(found, opened, progress)
-        proposal = propose(logs, assumed)
+        proposal = propose(logs, assumed, notes)
         text = written(proposal, listed([str(path) for path in given]), _schema(out))
     _require_good(text)
     out.parent.mkdir(parents=True, exist_ok=True)
     write_text(out, text)
     return _told(proposal, out, console)
+
+
+def _with_bytes(found: Sequence[Found]) -> tuple[list[Found], Notes]:
+    """Those that are not empty, and notes of the others; all of them, where all are empty."""
+    filled, notes = [one for one in found if any(path.stat().st_size for path in one.files)], Notes()
+    for one in found if filled else ():
+        if one not in filled:
+            notes.add(None, f"{one.name}: holds nothing; the source is left out")
+    return filled or list(found), notes
 
 
 def looked_at(found: Sequence[Found], opened: ExitStack, progress: Any) -> list[Log]:

@@ -98,8 +98,11 @@ def _rank(column: "Column", found: Mapping[str, "Column"]) -> tuple[bool, int, b
 
 
 def _is_action(column: "Column") -> bool:
-    """`action`, `event`, `event_type`; `referrer_type` and `campaign_type` are of something else."""
-    said, few = words.words(column.name), 1 < column.distinct <= MOST_ACTIONS and column.values != ()
+    """`action`, `event`, `event_type`; `referrer_type` and `campaign_type` are of something else.
+
+    One value is enough: it says what the rows are, and a sample of a log that is sorted has no other.
+    """
+    said, few = words.words(column.name), 0 < column.distinct <= MOST_ACTIONS and column.values != ()
     return few and said != [] and {*said} <= {*words.ACTIONS, "name"}
 
 

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from pipeline.proposal import words
+from pipeline.proposal.columns import MOST_ACTIONS
 from pipeline.proposal.log import Log, Notes, Relation, Side, listed
 from pipeline.proposal.sql import all_of, equals, filled, is_in, name_of, true
 from pipeline.proposal.words import one_of, plain
@@ -24,8 +25,14 @@ def events_of(log: Log, notes: Notes) -> list[Relation]:
     if not tails:
         notes.add(log, f"no column of ids beside {head} that says what the events are about; the source is left out")
         return []
-    if log.columns.action:
-        return list(_by_action(log, head, tails, log.columns.action, notes))
+    action = log.columns.action
+    if action and len(log.profile.counts(action, [], most=MOST_ACTIONS + 1)) > MOST_ACTIONS:
+        notes.add(
+            log, f"{action} has more than {MOST_ACTIONS} values, so what the events are is not known; it is left out"
+        )
+        return []
+    if action:
+        return list(_by_action(log, head, tails, action, notes))
     if log.columns.labels:
         return list(_by_label(log, head, tails[:1], notes))
     return list(_plain(log, head, tails))

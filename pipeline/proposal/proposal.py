@@ -11,9 +11,10 @@ from pipeline.proposal.events import events_of, is_log, side_relations
 from pipeline.proposal.log import Log, Notes, Relation, listed
 from pipeline.proposal.split import split_of
 from pipeline.proposal.tables import sides_of
-from pipeline.proposal.words import FORGET, one_of
+from pipeline.proposal.words import FORGET, one_of, stem_of
 
 NO_CONSENT = "what people do off the site needs graph.consent, which says who opted in (or --assume-consent WHY)"
+_ODD_IDS = r"(?i)(null|none|nan|nil|n/?a|undefined|unknown|-|-1|\s.*|.*\s|-?\d+\.0*)"
 
 
 @dataclass(frozen=True)
@@ -50,12 +51,13 @@ class Proposal:
         return sum(relation.rows for relation in self.events)
 
 
-def propose(logs: Sequence[Log], assumed: str | None) -> Proposal:
-    """Raises DataError where no relation can be proposed, with what was seen in each source."""
-    notes = Notes()
+def propose(logs: Sequence[Log], assumed: str | None, notes: Notes) -> Proposal:
+    """Raises DataError where no relation can be proposed, with what was seen in each source. Adds to `notes`."""
     remembered = [log for log in logs if not _is_list_to_forget(log, notes)]
     consent = {"assumed": assumed} if assumed else consent_of(remembered, notes)
     kept = [log for log in remembered if not is_consent(log)]
+    for log in kept:
+        _note_odd_ids(log, notes)
     events = _without_impressions({log.name: events_of(log, notes) for log in kept if is_log(log)}, kept, notes)
     sides = [relation for log in kept for relation in _sides(log, events, assumed is not None, notes)]
     found = _named([*_joined([one for many in events.values() for one in many], kept), *sides])
@@ -72,6 +74,18 @@ def propose(logs: Sequence[Log], assumed: str | None) -> Proposal:
     needs = any(relation.domain == "offsite" and not relation.left_out for relation in found)
     split = split_of(list(used.values()), rows, notes)
     return Proposal(by_name, tuple(found), consent if needs else None, split, tuple(notes.lines))
+
+
+def _note_odd_ids(log: Log, notes: Notes) -> None:
+    """Columns that are named as ids are and hold what is none, or writes one in another way than other logs may."""
+    for name, column in log.profile.columns.items():
+        if name in log.columns.ids:
+            if (odd := log.profile.example(name, _ODD_IDS)) is not None:
+                notes.add(
+                    log, f"{name} has ids such as '{odd}', which are taken as they are: a `where` is yours to write"
+                )
+        elif stem_of(name) is not None and column.type in ("DOUBLE", "FLOAT"):
+            notes.add(log, f"{name} is {column.type}, and ids are text or whole numbers; it is not taken for one")
 
 
 def _is_list_to_forget(log: Log, notes: Notes) -> bool:
@@ -99,7 +113,7 @@ def _without_impressions(
 
 def _sides(log: Log, events: dict[str, list[Relation]], assumed: bool, notes: Notes) -> list[Relation]:
     if log.name in events:
-        return side_relations(log, events[log.name], assumed, notes)
+        return side_relations(log, events[log.name], assumed, notes) if events[log.name] else []
     return [] if is_log(log) else sides_of(log, notes)
 
 

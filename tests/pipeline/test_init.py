@@ -403,6 +403,54 @@ def test_files_of_a_log_keep_the_conditions_of_each(tmp_path: Path) -> None:
     runs(tmp_path, "--until", "partition")
 
 
+@pytest.mark.parametrize("late", ["save", "purchase"])
+def test_an_action_that_comes_late_in_a_sorted_log_is_its_own_relation(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, late: str
+) -> None:
+    """What the sample does not have may need consent."""
+    monkeypatch.setattr("partitioning.profile.SAMPLED_ROWS", 50)
+    log = events(200, ["view"])
+    log.loc[150:, "action"] = late
+    log.to_csv(tmp_path / "log.csv", index=False)
+    found = relations(proposed(tmp_path, tmp_path))
+    assert found["view"].where == "action = 'view'"
+    assert ("save" in found) == (late == "save") and "log" not in found
+
+
+def test_actions_without_number_are_left_to_a_person(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("partitioning.profile.SAMPLED_ROWS", 50)
+    log = events(200, ["view"])
+    log.loc[150:, "action"] = [f"a{row}" for row in range(50)]
+    log.to_csv(tmp_path / "log.csv", index=False)
+    assert main(["init", str(tmp_path / "log.csv"), "--out", str(tmp_path / "mine.json")]) == 65
+    assert "action has more than 40 values" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("odd", ["NULL", "nan", " u3", "7.0", "-1", "unknown", None])
+def test_ids_that_may_be_none_are_said(tmp_path: Path, capsys: pytest.CaptureFixture[str], odd: str | None) -> None:
+    log = events(60, ["view"])
+    log.loc[7, "user"] = odd or "u1"
+    log.to_csv(tmp_path / "log.csv", index=False, quoting=1)
+    found = undecided(capsys, tmp_path, tmp_path)
+    assert [line for line in found if "which are taken as they are" in line] == (
+        [f"log: user has ids such as '{odd}', which are taken as they are: a `where` is yours to write"] if odd else []
+    )
+
+
+def test_ids_that_are_floats_and_empty_files_are_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    log = events(60, ["view"])
+    log["campaign_id"] = 1.5
+    log.to_parquet(tmp_path / "log.parquet")
+    (tmp_path / "quiet.csv").touch()
+    (tmp_path / "header.csv").write_text("user,ad\n")
+    found = undecided(capsys, tmp_path, tmp_path)
+    assert "log: campaign_id is DOUBLE, and ids are text or whole numbers; it is not taken for one" in found
+    assert "quiet: holds nothing; the source is left out" in found
+    assert any(line.startswith("header: no column of ids") for line in found)
+
+
 def test_rows_without_an_id_are_left_out(tmp_path: Path) -> None:
     log = events(300, ["click", "save"])
     log.loc[log.index % 7 == 0, "ad"] = None
