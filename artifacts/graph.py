@@ -7,6 +7,8 @@
       entity_names_<type>_<part>.json     only with `graph.write_names`; PBG's TSV export needs them
       dynamic_rel_count.txt  dynamic_rel_names.json
       entities/<type>/part-<part>.parquet one column `id` (string), row i is the entity at offset i
+      labels/<type>/part-<part>.parquet   of types with a `label`: one column `label` (string), in the same rows; null
+                                          where an entity has none
       edges/<split>/edges_<i>_<j>.h5      format_version 1: lhs, rhs, rel (int64) and weight (float32) where declared
       ledger/                             with append-only sources: what counting on needs (partitioning/ledger)
 
@@ -168,3 +170,7 @@ def bucket_path(directory: Path, split: str, bucket: Bucket) -> Path:
 
 def ids_path(directory: Path, entity_type: str, partition: int) -> Path:
     return directory / "entities" / entity_type / f"part-{partition}.parquet"
+
+
+def labels_path(directory: Path, entity_type: str, partition: int) -> Path:
+    return directory / "labels" / entity_type / f"part-{partition}.parquet"

@@ -11,7 +11,7 @@ from artifacts.errors import DataError
 from artifacts.json_file import read_json
 from artifacts.run import MANIFEST
 
-SCHEMA_VERSION = "1.1"
+SCHEMA_VERSION = "1.2"
 _VERSION = re.compile(r"(\d{1,6})\.\d{1,6}")
 
 

@@ -2,6 +2,7 @@
 
 import shutil
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -15,8 +16,10 @@ from partitioning.buckets.bucket_edges import WrongWeight
 from partitioning.buckets.graph_files import write_graph_files
 from partitioning.buckets.statistics import graph_statistics
 from partitioning.config.sections import GraphConfig
+from partitioning.entities.entity_map import EntityMap
 from partitioning.entities.id_files import write_names
 from partitioning.events.relations import summed
+from partitioning.labels import LabelReader
 from partitioning.ledger.arrays import KeepsArrays, LedgerArrays, NoArrays
 from partitioning.ledger.continuation import Continuation, continue_from, next_ledger
 from partitioning.ledger.held_out import keep_held_out, replay_held_out
@@ -53,10 +56,15 @@ def build_graph(
     continuation = continue_from(config, root, files, previous, frames, states)
     spill = destination / ".spill"
     spill.mkdir()
+    labels = LabelReader(config, files, frames, spill)
     try:
-        with translated(), open_backend(config, spill) as backend:
-            scan = _scan(backend, continuation, destination, spill, plan, progress)
-            return _finish(backend, config, continuation, scan, destination, progress)
+        with translated(), unchanged([path for label in config.labels.values() for path in files[label.source]]):
+            labels.check()
+            with open_backend(config, spill) as backend:
+                scan = _scan(backend, continuation, destination, spill, plan, progress)
+                report, entities = _finish(backend, config, continuation, scan, destination, progress)
+            labelled = {type: found._asdict() for type, found in labels.write(destination, entities).items()}
+            return replace(report, labelled=labelled)
     finally:
         shutil.rmtree(spill)
 
@@ -85,8 +93,8 @@ def _finish(
     scan: Scan,
     destination: Path,
     progress: Progress,
-) -> GraphReport:
-    """What follows the scan."""
+) -> tuple[GraphReport, dict[str, EntityMap]]:
+    """What follows the scan; also the entities that are left."""
     threads, relations, spill = config.threads or cpu_count(), scan.relations, scan.spill
     thinned = thin(config, relations, scan.entities, spill, scan.hashes, summed(relations), destination)
     entities = thinned.entities
@@ -105,7 +113,7 @@ def _finish(
     left_out = {"seen_before": thinned.seen + seen, **thinned.left_out}
     statistics = graph_statistics(counts, relations, entities, scan.totals.without_consent, left_out)
     write_graph_files(config, destination, relations, entities, window, counts, statistics)
-    return graph_report(continuation, scan, thinned, counts, statistics)
+    return graph_report(continuation, scan, thinned, counts, statistics), entities
 
 
 def _keep_ledger(

@@ -1,6 +1,6 @@
 """What partitioning did, in numbers."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True)
@@ -21,6 +21,7 @@ class GraphReport:
         known: ids of the previous graph, which kept partition and offset, by type
         absent: entities of the previous graph that have no edge in this one, by type
         measured: what checks ask of the sources, by label; None where SQL gives no number
+        labelled: ids with a label, `found`, and those of them with `several`, by type that has a `label`
         unbalanced: types whose partitions differ more than a uniform hash explains
     """
 
@@ -42,3 +43,4 @@ class GraphReport:
     absent: dict[str, int]
     measured: dict[str, float | None]
     unbalanced: list[str]
+    labelled: dict[str, dict[str, int]] = field(default_factory=dict)

@@ -6,9 +6,10 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from artifacts.embeddings import Embeddings, Neighbor
-from artifacts.printable import one_line
+from artifacts.printable import columns_of, fitted, one_line
 from artifacts.pseudonyms import pseudonym
 from partitioning import id_key
+from pipeline.lookup.explained_text import WIDTH
 from pipeline.running.status import published_vectors
 from pipeline.workspace.context import Context
 
@@ -32,7 +33,11 @@ def neighbors_of(context: Context, question: Question) -> dict[str, Any]:
     found = {to: _found(embeddings, question, asked, to) for to in question.to}
     answers = []
     for index, id in enumerate(question.ids or [None]):
-        near = [{"type": to, **neighbor._asdict()} for to in found for neighbor in found[to][index]]
+        near = [
+            {"type": to, **embeddings.named(to, one.id), "similarity": one.similarity}
+            for to in found
+            for one in found[to][index]
+        ]
         answers.append({"type": question.type, "id": id, "neighbors": near})
         _say(context, question, id, near)
     return {"neighbors": answers[0]["neighbors"], "answers": answers}
@@ -60,4 +65,6 @@ def _say(context: Context, question: Question, id: str | None, near: Sequence[di
         indent = "  "
     for one in near:
         kind = f"  {one['type']:<12}" if len(question.to) > 1 else ""
-        context.console.say(f"{indent}{one['similarity']:10.4f}{kind}  {one_line(one['id'])}")
+        line = f"{indent}{one['similarity']:10.4f}{kind}  {one_line(one['id'])}"
+        label = one_line(f"  {one['label']}") if "label" in one else ""
+        context.console.say(line + fitted(label, WIDTH - sum(map(columns_of, line))))

@@ -49,6 +49,7 @@ DUCKDB_MODULES = {
     "partitioning.duckdb_reader",
     "partitioning.expectation",
     "partitioning.forgetting",
+    "partitioning.labels",
     "partitioning.names",
     "partitioning.profile",
     "partitioning.entities.forgotten",

@@ -9,6 +9,8 @@
     /entities/<type>/ids/offsets      (N + 1,) int64: id i is bytes[offsets[i]:offsets[i + 1]]
     /entities/<type>/ids/hash_sorted  (N,) uint64: the lower half of every id's md5, ascending
     /entities/<type>/ids/hash_rows    (N,) int64: the row that each of them belongs to
+    /entities/<type>/labels/bytes     (bytes,) uint8, optional: of all labels, which people read beside ids;
+    /entities/<type>/labels/offsets   (N + 1,) int64: that of row i is bytes[offsets[i]:offsets[i + 1]], no bytes: none
     /relations/<index>                in the order of the index: the group tracks the order of creation, which h5py
                                       follows (files of earlier writers iterate as text; `Embeddings` sorts by number);
                                       attributes name, lhs, rhs, operator; one dataset per parameter of the operator:
@@ -44,6 +46,7 @@ JSON_ATTRIBUTES: dict[str, Any] = {"anchors": list[str], "metrics": dict[str, An
 ABSENT: dict[str, Any] = {"bias_against": []}  # what a file without the attribute means by it
 ROOT_ATTRIBUTES = (*PLAIN_ATTRIBUTES, *JSON_ATTRIBUTES)
 RELATION_ATTRIBUTES = ("name", "lhs", "rhs", "operator")
+LABEL_TYPES = {"bytes": "uint8", "offsets": "int64"}
 ID_TYPES = {"bytes": "uint8", "offsets": "int64", "hash_sorted": "uint64", "hash_rows": "int64"}
 VECTOR_TYPES = ("float32", "float16")
 SIMILARITIES = ("dot", "cos", "l2", "squared_l2")

@@ -15,6 +15,7 @@ from artifacts.embeddings.format import (
     FORMAT_VERSION,
     ID_TYPES,
     JSON_ATTRIBUTES,
+    LABEL_TYPES,
     PLAIN_ATTRIBUTES,
     RELATION_ATTRIBUTES,
     ROOT_ATTRIBUTES,
@@ -57,7 +58,7 @@ class Embeddings:
         self._types: dict[str, dict[str, Array]] = {}
         self._degree_names: dict[str, tuple[str, ...]] = {}
         self._relations: dict[str, ExportedRelation] = {}
-        self._ids: dict[str, pa.LargeStringArray] = {}
+        self._texts: dict[tuple[str, str], pa.LargeStringArray] = {}
         self._indexes: dict[str, Index | None] = {}
         self._trained: dict[str, NDArray[np.bool_]] = {}
         what = f"a whole export, version {FORMAT_VERSION}"
@@ -106,6 +107,9 @@ class Embeddings:
             self._degree_names[name] = tuple(parse_json(degrees.attrs["names"], list[str]))
         if "trained" in group:
             arrays["trained"] = self._mapped(dataset_in(group, "trained", "uint8"))
+        if "labels" in group:
+            labels = group_in(group, "labels")
+            arrays |= {f"label_{key}": self._mapped(dataset_in(labels, key, kind)) for key, kind in LABEL_TYPES.items()}
         self._types[name] = arrays
         self._require_consistent(name)
 
@@ -134,8 +138,13 @@ class Embeddings:
             raise ValueError(f"/entities/{name}: its degrees do not fit its vectors")
         if "trained" in arrays and arrays["trained"].shape != (count,):
             raise ValueError(f"/entities/{name}: what is trained does not fit its vectors")
-        if arrays["bytes"].ndim != 1 or arrays["offsets"][-1] != len(arrays["bytes"]):
-            raise ValueError(f"/entities/{name}/ids: {len(arrays['bytes'])} bytes, expected {arrays['offsets'][-1]}")
+        if "label_bytes" in arrays and arrays["label_offsets"].shape != (count + 1,):
+            raise ValueError(f"/entities/{name}: its labels do not fit its vectors")
+        for kind, which in (("ids", ""), ("labels", "label_")):
+            if (text := arrays.get(f"{which}bytes")) is not None:
+                end = arrays[f"{which}offsets"][-1]
+                if text.ndim != 1 or end != len(text):
+                    raise ValueError(f"/entities/{name}/{kind}: {len(text)} bytes, expected {end}")
 
     def _arrays(self, entity_type: str) -> dict[str, Array]:
         try:
@@ -227,26 +236,47 @@ class Embeddings:
 
     def ids(self, entity_type: str) -> pa.LargeStringArray:
         """Returns the ids of a type in row order, (N,): an Arrow array over the mapped bytes, without a copy."""
-        if entity_type not in self._ids:
-            arrays = self._arrays(entity_type)
-            self._require_ascending(entity_type, arrays["offsets"])
-            buffers = (pa.py_buffer(arrays["offsets"]), pa.py_buffer(arrays["bytes"]))
-            self._ids[entity_type] = pa.LargeStringArray.from_buffers(self.count(entity_type), *buffers)
-        return self._ids[entity_type]
+        return self._text(entity_type, "ids", "")
 
-    def _require_ascending(self, entity_type: str, offsets: Array) -> None:
+    def labels(self, entity_type: str) -> pa.LargeStringArray | None:
+        """Returns what a person reads beside the ids of a type, (N,), in row order and without a copy: '' where an
+        entity has no label; None for a type of which none were exported."""
+        return self._text(entity_type, "labels", "label_") if "label_bytes" in self._arrays(entity_type) else None
+
+    def label(self, entity_type: str, id: str) -> str | None:
+        """The label of an id; None where it has none. Raises DataError for bytes that are no UTF-8."""
+        labels, (row,) = self.labels(entity_type), self._found(entity_type, [id])
+        return (self._at(entity_type, labels, int(row), "label") or None) if labels is not None and row >= 0 else None
+
+    def named(self, entity_type: str, id: str) -> dict[str, str]:
+        """How answers name an entity: `id`, and `label` where it has one."""
+        label = self.label(entity_type, id)
+        return {"id": id} if label is None else {"id": id, "label": label}
+
+    def _text(self, entity_type: str, kind: str, which: str) -> pa.LargeStringArray:
+        if (entity_type, kind) not in self._texts:
+            arrays = self._arrays(entity_type)
+            self._require_ascending(f"{entity_type}/{kind}", arrays[f"{which}offsets"])
+            buffers = (pa.py_buffer(arrays[f"{which}offsets"]), pa.py_buffer(arrays[f"{which}bytes"]))
+            self._texts[entity_type, kind] = pa.LargeStringArray.from_buffers(self.count(entity_type), *buffers)
+        return self._texts[entity_type, kind]
+
+    def _require_ascending(self, path: str, offsets: Array) -> None:
         """Raises DataError for offsets (N + 1,) that do not go up from 0: Arrow would read beyond the map, and die."""
         for start in range(0, len(offsets), CHECK_ROWS):
             block = offsets[start : start + CHECK_ROWS + 1]
             if (start == 0 and block[0] != 0) or (block[1:] < block[:-1]).any():
-                raise DataError(f"{self.path}: /entities/{entity_type}/ids/offsets do not ascend from 0")
+                raise DataError(f"{self.path}: /entities/{path}/offsets do not ascend from 0")
 
     def id(self, entity_type: str, row: int) -> str:
         """Raises DataError for bytes that are no UTF-8."""
+        return self._at(entity_type, self.ids(entity_type), row, "id")
+
+    def _at(self, entity_type: str, texts: pa.LargeStringArray, row: int, what: str) -> str:
         try:
-            return str(self.ids(entity_type)[row].as_py())
+            return str(texts[row].as_py())
         except UnicodeDecodeError as error:
-            raise DataError(f"{self.path}: /entities/{entity_type}: the id of row {row} is no UTF-8") from error
+            raise DataError(f"{self.path}: /entities/{entity_type}: the {what} of row {row} is no UTF-8") from error
 
     def rows(self, entity_type: str, ids: Ids) -> NDArray[np.int64]:
         """Returns the row of each of M ids, (M,); -1 for an unknown one, one that was never trained, or a null."""

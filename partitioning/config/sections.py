@@ -101,6 +101,14 @@ class SourceConfig(Section):
         return self.format == "sqlite" or by_url or self.table is not None or self.query is not None
 
 
+class LabelConfig(Section):
+    """What a person reads beside an id: rows of `source` whose `column` has the id give the text in `text`."""
+
+    source: str = Field(description="Source that names ids, such as a table of ads.")
+    column: str = Field(description="Its column with the ids.")
+    text: str = Field(description="Its column with the labels, such as titles.")
+
+
 class EntityConfig(Section):
     """An entity type."""
 
@@ -111,6 +119,12 @@ class EntityConfig(Section):
         le=1 << 31,
         description="Entities with fewer training edges are left out with all their edges, until none is left. "
         "Edges of an inverse do not count.",
+    )
+    label: LabelConfig | None = Field(
+        None,
+        exclude_if=lambda label: label is None,  # what was made before there were labels is as up to date as it was
+        description="Where a title or a name is read for each id, to be shown beside it. Of an id with several, the "
+        "first by code point counts, of which 200 characters are kept.",
     )
 
 
@@ -379,6 +393,17 @@ class GraphConfig(Section):
         joins = [side.join for relation in self.relations for side in relation.sides.values()]
         without = [relation.without for relation in self.relations]
         return {one.source for one in (*self.consents, *joins, *without, self.forget) if one and one.source}
+
+    @property
+    def labels(self) -> dict[str, LabelConfig]:
+        """Where labels come from, by entity type."""
+        return {name: entity.label for name, entity in self.entities.items() if entity.label}
+
+    @property
+    def label_sources(self) -> set[str]:
+        """Sources that name ids and do nothing else: no edge depends on them."""
+        of_edges = {name for relation in self.relations for name in relation.sources}
+        return {label.source for label in self.labels.values()} - of_edges - self.lists
 
     def partitions_of(self, entity_type: str) -> int:
         """Number of partitions of an entity type."""

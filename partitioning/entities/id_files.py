@@ -13,17 +13,13 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from artifacts.expressions.engine import translated
-from artifacts.graph import ids_path
+from artifacts.graph import ids_path, labels_path
 from partitioning.entities.entity_map import EntityMap
 
 _ROW_GROUP = 1 << 20
-_SCHEMA = pa.schema([("id", pa.string())])
-_PARQUET = {  # every id occurs once
-    "compression": "zstd",
-    "use_dictionary": False,
-    "write_statistics": False,
-    "column_encoding": {"id": "DELTA_LENGTH_BYTE_ARRAY"},  # lengths apart from text: smaller and faster
-}
+_SCHEMA, _LABELS = pa.schema([("id", pa.string())]), pa.schema([("label", pa.string())])
+_TEXT = {"compression": "zstd", "use_dictionary": False, "write_statistics": False}  # every id occurs once
+_PARQUET = {**_TEXT, "column_encoding": {"id": "DELTA_LENGTH_BYTE_ARRAY"}}  # lengths apart: smaller and faster
 
 
 def count_path(directory: Path, type: str, part: int) -> Path:
@@ -32,7 +28,7 @@ def count_path(directory: Path, type: str, part: int) -> Path:
 
 
 class _Ids:
-    """A stream of ids from which any number can be taken."""
+    """A stream of ids, or of labels, from which any number can be taken."""
 
     def __init__(self, batches: Iterator[pa.RecordBatch]) -> None:
         self._batches = batches
@@ -61,6 +57,15 @@ def write_partition(directory: Path, type: str, part: int, count: int, batches: 
     _write_partition(directory, type, part, count, _Ids(batches))
 
 
+def write_labels(entities: EntityMap, batches: Iterator[pa.RecordBatch], directory: Path) -> None:
+    """Writes the labels, which come by partition and offset as the ids do, of every partition of a type."""
+    labels = _Ids(batches)
+    labels_path(directory, entities.type, 0).parent.mkdir(parents=True)
+    for part, count in enumerate(entities.counts):
+        with translated(), pq.ParquetWriter(labels_path(directory, entities.type, part), _LABELS, **_TEXT) as file:
+            _write_column(file, _LABELS, count, labels)
+
+
 def append_ids(
     entities: EntityMap, batches: Iterator[pa.RecordBatch], previous: Path, directory: Path, threads: int
 ) -> None:
@@ -83,9 +88,13 @@ def _write_partition(directory: Path, type: str, part: int, count: int, ids: _Id
     with translated():
         count_path(directory, type, part).write_text(f"{count}\n")
         with pq.ParquetWriter(ids_path(directory, type, part), _SCHEMA, **_PARQUET) as file:
-            for start in range(0, count, _ROW_GROUP):
-                group = ids.take(min(_ROW_GROUP, count - start))
-                file.write_batch(pa.record_batch([group], schema=_SCHEMA), row_group_size=_ROW_GROUP)
+            _write_column(file, _SCHEMA, count, ids)
+
+
+def _write_column(file: pq.ParquetWriter, schema: pa.Schema, count: int, texts: _Ids) -> None:
+    for start in range(0, count, _ROW_GROUP):
+        group = texts.take(min(_ROW_GROUP, count - start))
+        file.write_batch(pa.record_batch([group], schema=schema), row_group_size=_ROW_GROUP)
 
 
 def keep_ids(directory: Path, type: str, keep: list[NDArray[np.bool_]]) -> None:

@@ -72,7 +72,8 @@ def continue_from(
     Raises DataError when a file of its ledger changed or is gone, and ConfigError when one of its relations is gone or
     joins other types.
     """
-    states = file_states(files, root, known) if config.append_only else {}
+    of_edges = {name: found for name, found in files.items() if name not in config.label_sources}
+    states = file_states(of_edges, root, known) if config.append_only else {}
     ledger = load_ledger(previous) if previous and config.append_only else None
     if ledger is None:
         return Continuation(config, files, states, previous, Ledger.empty(), [], frames)
@@ -113,7 +114,7 @@ def _reasons(ledger: Ledger, config: GraphConfig, states: dict[str, FileStates])
     """Why what was counted is not what the config says now."""
     yield from differences(ledger.config, counted_config(config), "graph.")
     for name, source in config.sources.items():
-        if not source.append_only and states[name] != ledger.files.get(name):
+        if not source.append_only and states.get(name, {}) != ledger.files.get(name, {}):
             yield f"graph.sources.{name} has other files or others' content"
     before, now = ledger.valid_from, training_until(config)
     if before is not None and now is not None and now < before:
@@ -130,7 +131,7 @@ def _appended(config: GraphConfig) -> GraphConfig:
 
 
 def _unread(ledger: Ledger, config: GraphConfig, root: Path, files: dict[str, Files]) -> dict[str, Files]:
-    """New files of the append-only sources, and all files of lists."""
+    """New files of the append-only sources, and all files of lists and of labels."""
     return {
         name: {path: keys for path, keys in found.items() if _is_unread(ledger, config, name, relative(path, root))}
         for name, found in files.items()
@@ -138,7 +139,7 @@ def _unread(ledger: Ledger, config: GraphConfig, root: Path, files: dict[str, Fi
 
 
 def _is_unread(ledger: Ledger, config: GraphConfig, source: str, path: str) -> bool:
-    return source in config.lists or path not in ledger.files[source]
+    return source in {*config.lists, *config.label_sources} or path not in ledger.files[source]
 
 
 def next_ledger(

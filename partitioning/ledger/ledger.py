@@ -24,7 +24,11 @@ from partitioning.config.sections import GraphConfig
 
 FORMAT = 3  # raised, too, when the same files would be counted otherwise
 # What may change from graph to graph: files are compared one by one, and the dates of a split may move on.
-_MAY_CHANGE = {"sources": {"__all__": {"path"}}, "split": {"time": {"valid_from", "test_from"}}}
+_MAY_CHANGE = {
+    "sources": {"__all__": {"path"}},
+    "entities": {"__all__": {"label"}},  # of which no edge depends
+    "split": {"time": {"valid_from", "test_from"}},
+}
 
 FileStates = dict[str, dict[str, Any]]  # by path, relative to the root
 
@@ -61,7 +65,9 @@ def ledger_path(graph_dir: Path) -> Path:
 
 def counted_config(config: GraphConfig) -> dict[str, Any]:
     """What a config says of the edges of given files, as JSON."""
-    return config.model_dump(mode="json", exclude={**dict.fromkeys(config.without_effect, True), **_MAY_CHANGE})
+    found = config.model_dump(mode="json", exclude={**dict.fromkeys(config.without_effect, True), **_MAY_CHANGE})
+    found["sources"] = {name: one for name, one in found["sources"].items() if name not in config.label_sources}
+    return found
 
 
 def training_until(config: GraphConfig) -> int | None:

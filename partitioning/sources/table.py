@@ -67,7 +67,20 @@ def open_sources(
     `staged` reads CSV and TSV into tables at once; a look at a single column needs none, and knows of no rows. All
     tables of a server are read within one transaction.
     """
-    uses = used(engine, config, checks)
+    return open_used(engine, config, used(engine, config, checks), files, frames, counted, staged, agreed)
+
+
+def open_used(
+    engine: Engine,
+    config: GraphConfig,
+    uses: Mapping[str, Use],
+    files: dict[str, Files],
+    frames: Frames,
+    counted: Mapping[str, dict[str, str]] = MappingProxyType({}),
+    staged: bool = True,
+    agreed: Mapping[str, dict[str, str]] = MappingProxyType({}),
+) -> dict[str, Source]:
+    """The same of the sources in `uses`, for what they are used for there."""
     sources = {}
     with Servers() as servers:
         for name in (name for name in config.sources if name in uses):
@@ -184,7 +197,7 @@ def _check_types(name: str, source: SourceConfig, label: str, types: dict[str, s
                     f"{label}: column '{column}' is {kind}; a time is TIMESTAMP, DATE, ISO text or a number of 64 bits"
                 )
         elif kind not in _ID_TYPES and not kind.startswith("ENUM"):
-            what = "an id" if role == "id" else "a relation's name"
+            what = {"id": "an id", "label": "a label"}.get(role, "a relation's name")
             raise DataError(
                 f"{label}: column '{column}' is {kind}; expected an integer, VARCHAR, UUID or DATE for {what}"
             )

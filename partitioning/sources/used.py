@@ -11,7 +11,7 @@ from partitioning.config.data_checks import CheckConfig
 from partitioning.config.sections import GraphConfig
 from partitioning.sources.queries import query_columns, query_tables
 
-Role = Literal["id", "relation", "time"]
+Role = Literal["id", "relation", "time", "label"]
 
 
 @dataclass
@@ -85,14 +85,29 @@ def used(engine: Engine, config: GraphConfig, checks: Iterable[CheckConfig] = ()
         forget = uses.setdefault(config.forget.source, Use())
         forget.roles.update({config.forget.type_column: "relation", config.forget.column: "id"})
     _add_checks(engine, config, checks, uses)
+    _add_times(config, uses)
+    if config.ids:
+        for use in uses.values():
+            use.hashed = {column for column, role in use.roles.items() if role == "id"}
+        _require_ids_apart(config)
+    return uses
+
+
+def used_for_labels(config: GraphConfig) -> dict[str, Use]:
+    """What each source that names ids is used for by that."""
+    uses: dict[str, Use] = {}
+    for label in config.labels.values():
+        roles = uses.setdefault(label.source, Use()).roles
+        roles[label.text] = "label"
+        roles[label.column] = "id"  # also where an id is its own label
+    _add_times(config, uses)
+    return uses
+
+
+def _add_times(config: GraphConfig, uses: dict[str, Use]) -> None:
     for name, use in uses.items():
         if column := config.sources[name].time_column:
             use.roles[column] = "time"
-        if config.ids:
-            use.hashed = {column for column, role in use.roles.items() if role == "id"}
-    if config.ids:
-        _require_ids_apart(config)
-    return uses
 
 
 def _require_ids_apart(config: GraphConfig) -> None:

@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from artifacts.errors import DataError
-from artifacts.graph import EntityType, Graph, ids_path
+from artifacts.graph import EntityType, Graph, ids_path, labels_path
 from pbg_transra.config import ExportConfig
 from pbg_transra.degrees import have_edges, training_degrees
 from pbg_transra.pbg.checkpoint import Checkpoint, require_finite
@@ -21,19 +21,22 @@ BLOCK_ROWS = 1 << 16
 
 
 class Block(NamedTuple):
-    """Consecutive entities of a type: B ids, (B, D) vectors in the export's dtype, (B, K) degrees, and who was ever
-    trained, (B,) bool: the vectors of the others are what they began as, moved away from others as negatives."""
+    """Consecutive entities of a type: B ids, (B, D) vectors in the export's dtype, (B, K) degrees, who was ever
+    trained, (B,) bool: the vectors of the others are what they began as, moved away from others as negatives; and B
+    labels, None of a type without."""
 
     ids: pa.Array
     vectors: NDArray[Any]
     degrees: NDArray[np.int32] | None
     trained: NDArray[np.bool_]
+    labels: pa.Array | None = None
 
     def of_trained(self) -> "Block":
         """The same without the others."""
         chosen, degrees = self.trained, self.degrees
         part = None if degrees is None else degrees[chosen]
-        return Block(self.ids.filter(pa.array(chosen)), self.vectors[chosen], part, chosen[chosen])
+        labels = None if self.labels is None else self.labels.filter(pa.array(chosen))
+        return Block(self.ids.filter(pa.array(chosen)), self.vectors[chosen], part, chosen[chosen], labels)
 
 
 def entity_blocks(
@@ -47,12 +50,15 @@ def entity_blocks(
         with checkpoint.vectors(entity_type.name, partition) as dataset, pq.ParquetFile(path) as file:
             if file.metadata.num_rows != count:
                 raise DataError(f"{path}: {file.metadata.num_rows} ids, graph.json says {count}")
+            labels = _labels(graph_dir, entity_type, partition)
             for batch in file.iter_batches(BLOCK_ROWS, columns=["id"]):
                 vectors = dataset[offset : offset + len(batch)]
                 require_finite(vectors, graph_dir, entity_type, partition, offset)
                 rows = slice(offset, offset + len(batch))
                 part = None if degrees is None else degrees[rows]
-                yield Block(batch["id"], _converted(vectors, export.dtype, entity_type.name), part, trained[rows])
+                converted = _converted(vectors, export.dtype, entity_type.name)
+                named = None if labels is None else labels[rows]
+                yield Block(batch["id"], converted, part, trained[rows], named)
                 offset = rows.stop
 
 
@@ -75,11 +81,33 @@ def _converted(vectors: NDArray[Any], dtype: str, entity_type: str) -> NDArray[A
     return converted
 
 
+def _labels(graph_dir: Path, entity_type: EntityType, partition: int) -> pa.LargeStringArray | None:
+    """The labels of a partition; None of a type without. Raises DataError for a file of another partition."""
+    path, count = labels_path(graph_dir, entity_type.name, partition), entity_type.counts[partition]
+    if not path.exists():
+        return None
+    labels = pq.read_table(path, columns=["label"])["label"].cast(pa.large_string()).combine_chunks()
+    if len(labels) != count:
+        raise DataError(f"{path}: {len(labels)} labels, graph.json says {count}")
+    return labels
+
+
 def id_bytes(graph_dir: Path, entity_type: EntityType) -> int:
     """Returns the bytes of UTF-8 in all ids of a type: HDF5 must know the size of a contiguous array beforehand."""
+    return _text_bytes([ids_path(graph_dir, entity_type.name, part) for part in range(entity_type.partitions)])
+
+
+def label_bytes(graph_dir: Path, entity_type: EntityType) -> int | None:
+    """The same of all labels; None of a type without."""
+    paths = [labels_path(graph_dir, entity_type.name, part) for part in range(entity_type.partitions)]
+    return _text_bytes(paths) if paths[0].exists() else None
+
+
+def _text_bytes(paths: list[Path]) -> int:
+    """Bytes of UTF-8 in the only column of Parquet files."""
     total = 0
-    for partition in range(entity_type.partitions):
-        with pq.ParquetFile(ids_path(graph_dir, entity_type.name, partition)) as file:
-            for batch in file.iter_batches(BLOCK_ROWS, columns=["id"]):
-                total += pc.sum(pc.binary_length(batch["id"])).as_py() or 0
+    for path in paths:
+        with pq.ParquetFile(path) as file:
+            for batch in file.iter_batches(BLOCK_ROWS):
+                total += pc.sum(pc.binary_length(batch.column(0))).as_py() or 0
     return total

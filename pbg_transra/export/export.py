@@ -3,7 +3,8 @@
     transra export CONFIG
 
 All vectors stream through in blocks of rows; what grows with the number of entities is the hash index of one type at a
-time (16 bytes an entity) and the degrees of one partition (4 bytes for each relation and side of its type).
+time (16 bytes an entity), and the degrees of one partition (4 bytes for each relation and side of its type) and its
+labels.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -17,7 +18,7 @@ from artifacts.graph import Graph, load_graph
 from pbg_transra.backends.tail_bias import constant_types
 from pbg_transra.config import ExportConfig, ModelConfig
 from pbg_transra.degrees import degree_names
-from pbg_transra.export.blocks import Block, entity_blocks, id_bytes
+from pbg_transra.export.blocks import Block, entity_blocks, id_bytes, label_bytes
 from pbg_transra.export.indexes import write_indexes
 from pbg_transra.export.parquet import event_time, parquet_file
 from pbg_transra.export.tsv import write_entities_tsv, write_relations_tsv
@@ -51,7 +52,8 @@ def export_embeddings(
         _write_relations(writer, graph, checkpoint, model)
         for kind in graph.entity_types:
             names = degree_names(graph, kind) if export.degrees else ()
-            table = writer.entities(kind.name, kind.count, id_bytes(graph_dir, kind), export.dtype, names)
+            texts = id_bytes(graph_dir, kind), label_bytes(graph_dir, kind)
+            table = writer.entities(kind.name, kind.count, texts[0], export.dtype, names, texts[1])
             blocks = entity_blocks(graph_dir, graph, kind, checkpoint, export)
             for block in _write_type(kind.name, blocks, table, destination, model.dimension, export, moment):
                 done += len(block.ids)

@@ -6,14 +6,17 @@ from artifacts.embeddings.index import index_bytes
 from artifacts.graph import Graph, load_graph
 from pbg_transra.config import ExportConfig, ModelConfig
 from pbg_transra.degrees import degree_names
+from pbg_transra.export.blocks import label_bytes
 
 WIDTH = {"hdf5": 4, "parquet": 4, "tsv": 12, "faiss": 4}  # bytes of a component
-ENTITY, DEGREE = 64, 4  # bytes of an id with its index, and of a count
+ENTITY, DEGREE, OFFSET = 64, 4, 8  # bytes of an id with its index, of a count, and of where a label begins
 
 
 def export_bytes(graph_dir: Path, model: ModelConfig, export: ExportConfig) -> int:
     """About how much disk an export takes."""
-    return size_of(load_graph(graph_dir), model, export)
+    graph = load_graph(graph_dir)
+    labels = [(kind.count, label_bytes(graph_dir, kind)) for kind in graph.entity_types]
+    return size_of(graph, model, export) + sum(OFFSET * count + size for count, size in labels if size is not None)
 
 
 def size_of(graph: Graph, model: ModelConfig, export: ExportConfig) -> int:

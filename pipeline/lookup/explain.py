@@ -22,7 +22,7 @@ def explained(published: Published, user: str, ad: str, by: str | None, k: int) 
     `by` names the relation whose types the two are of, by default the first anchor. Raises ConfigError for an unknown
     relation, DataError for an unknown id.
     """
-    relation = asked_relation(published, by)
+    relation, export = asked_relation(published, by), published.embeddings
     pair = Pair(relation.lhs, published.row(relation.lhs, user), relation.rhs, published.row(relation.rhs, ad))
     edges, counted = edges_of(published, pair.head_type, pair.head)
     left_out = [one.name for one in between(published.embeddings.relations, pair)]
@@ -30,14 +30,14 @@ def explained(published: Published, user: str, ad: str, by: str | None, k: int) 
     return {
         "run": published.run.id,
         "relation": relation.name,
-        "user": {"type": relation.lhs, "id": user},
-        "ad": {"type": relation.rhs, "id": ad},
+        "user": {"type": relation.lhs, **export.named(relation.lhs, user)},
+        "ad": {"type": relation.rhs, **export.named(relation.rhs, ad)},
         "similarity": asdict(similarity_of(published, pair)),
         "scores": scores,
         "not_scored": [name for name in left_out if name not in {one["name"] for one in scores}],
         "edges": len(edges),
         "edges_counted": counted,
-        "supporting": [asdict(one) for one in supporting(published, pair, edges, k)],
+        "supporting": [asdict(one) | export.named(one.type, one.id) for one in supporting(published, pair, edges, k)],
     }
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import Any
 
-from artifacts.printable import one_line
+from artifacts.printable import fitted, one_line
 
 WIDTH = 80
 MOST_WEIGHTS = 5  # of each attention
@@ -11,12 +11,14 @@ MOST_WEIGHTS = 5  # of each attention
 
 def explanation(found: dict[str, Any]) -> str:
     """The text of what `explained` returns."""
-    return "\n".join(one_line(line)[:WIDTH] for section in (_head, _scores, _edges, _ranker) for line in section(found))
+    sections = (_head, _scores, _edges, _ranker)
+    return "\n".join(fitted(one_line(line), WIDTH) for section in sections for line in section(found))
 
 
 def _head(found: dict[str, Any]) -> Iterator[str]:
     user, ad = found["user"], found["ad"]
     yield f"{user['type']} {user['id']} and {ad['type']} {ad['id']}, by run {found['run']}"
+    yield from (f"{one['id']}: {one['label']}" for one in (user, ad) if "label" in one)
 
 
 def _scores(found: dict[str, Any]) -> Iterator[str]:
@@ -43,7 +45,8 @@ def _edges(found: dict[str, Any]) -> Iterator[str]:
     yield f"what {user} has training edges with, nearest to {ad} first ({_of_how_many(found)})"
     yield f"{'similarity':>10}  {'relation':<16}  {'type':<12}  id"
     for one in near:
-        yield f"{one['similarity']:>10.4f}  {one['relation']:<16}  {one['type']:<12}  {one['id']}"
+        label = f"  {one['label']}" if "label" in one else ""
+        yield f"{one['similarity']:>10.4f}  {one['relation']:<16}  {one['type']:<12}  {one['id']}{label}"
 
 
 def _of_how_many(found: dict[str, Any]) -> str:

@@ -37,7 +37,7 @@ def space(facts: Facts) -> Section:
     places, explained = principal_plane(export, drawn)
     groups: dict[str, dict[str, Any]] = {}
     for name, rows in drawn.items():
-        ids = [shown.name(export.id(name, int(row))) for row in rows]
+        ids = [shown.name(" ".join(export.named(name, export.id(name, int(row))).values())) for row in rows]
         groups[name] = {"x": places[name][:, 0], "y": places[name][:, 1], "id": ids}
     counts = [(name, export.count(name), len(rows)) for name, rows in drawn.items()]
     table, drawn_count = Table(("type", "entities", "on the map"), counts), sum(map(len, drawn.values()))
@@ -89,12 +89,13 @@ def principal_plane(export: Embeddings, drawn: dict[str, Rows]) -> tuple[dict[st
 
 @dataclass(frozen=True)
 class Example:
-    """An entity, its training edges (None where the export has no degrees), and the nearest of each type."""
+    """An entity and the nearest of each type, as `Embeddings.named` has them, and its training edges (None where the
+    export has no degrees)."""
 
     type: str
-    id: str
+    named: dict[str, str]
     degree: int | None
-    near: dict[str, list[tuple[str, float]]]
+    near: dict[str, list[tuple[dict[str, str], float]]]
 
 
 def examples(facts: Facts) -> Section:
@@ -109,7 +110,7 @@ def examples(facts: Facts) -> Section:
         f"type by the plain similarity ({similarity}) of exported vectors. `transra neighbors` answers for all."
     )
     search = (
-        '<div class="search" role="search"><label for="find">Search these examples by id or type</label>'
+        '<div class="search" role="search"><label for="find">Search these examples by id, name or type</label>'
         '<input id="find" type="search" autocomplete="off" spellcheck="false">'
         f'<p id="found" role="status" aria-live="polite">{len(found):,} examples</p></div>'
     )
@@ -126,7 +127,7 @@ def drawn_examples(export: Embeddings) -> list[Example]:
         rows, degrees = _chosen(export, name, each)
         near = {to: _near(export, name, rows, to) for to in types}
         found += [
-            Example(name, export.id(name, int(row)), degrees[i], {to: near[to][i] for to in types})
+            Example(name, export.named(name, export.id(name, int(row))), degrees[i], {to: near[to][i] for to in types})
             for i, row in enumerate(rows)
         ]
     return found
@@ -145,20 +146,25 @@ def _chosen(export: Embeddings, name: str, count: int) -> tuple[Rows, list[int |
     return rows, [int(total) for total in degree_sums(degrees[rows])]
 
 
-def _near(export: Embeddings, name: str, rows: Rows, to: str) -> list[list[tuple[str, float]]]:
+def _near(export: Embeddings, name: str, rows: Rows, to: str) -> list[list[tuple[dict[str, str], float]]]:
     found = export.neighbors(name, export.ids(name).take(rows), k=NEIGHBORS, to=to)
-    return [[(one.id, one.similarity) for one in near] for near in found]
+    return [[(export.named(to, one.id), one.similarity) for one in near] for near in found]
 
 
 def _article(example: Example) -> str:
     edges = "" if example.degree is None else f" · {example.degree:,} training edges"
     lists = "".join(
         f"<div><h4>{escape(to)}</h4><ol>"
-        + "".join(f"<li>{shown.html(id, shown.MOST_LETTERS)} <span>{score:.3f}</span></li>" for id, score in near)
+        + "".join(f"<li>{_called(named)} <span>{score:.3f}</span></li>" for named, score in near)
         + "</ol></div>"
         for to, near in example.near.items()
         if near
     )
-    key = escape(one_line(f"{example.type} {example.id}").lower()[:400])
-    summary = f"{shown.html(example.id, shown.MOST_LETTERS)} <span>{escape(example.type)}{edges}</span>"
+    key = escape(one_line(" ".join((example.type, *example.named.values()))).lower()[:600])
+    summary = f"{_called(example.named)} <span>{escape(example.type)}{edges}</span>"
     return f'<details data-key="{key}"><summary>{summary}</summary><div class="lists">{lists}</div></details>'
+
+
+def _called(named: dict[str, str]) -> str:
+    """An id, and its label where it has one."""
+    return " ".join(shown.html(text, shown.MOST_LETTERS) for text in named.values())

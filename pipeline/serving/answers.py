@@ -42,7 +42,9 @@ def neighbors(published: Published, type: str, id: str, to: str, k: int) -> dict
     if to not in export.types:
         raise ConfigError(f"unknown entity type '{to}'{did_you_mean(to, list(export.types))}")
     (near,) = export.neighbors(type, [export.id(type, row)], k=k, to=to)
-    return {"run": published.run.id, "type": to, "neighbors": [one._asdict() for one in near]}
+    named = [{**export.named(to, one.id), "similarity": one.similarity} for one in near]
+    asked = {"type": type, **export.named(type, export.id(type, row))}
+    return {"run": published.run.id, "asked": asked, "type": to, "neighbors": named}
 
 
 def edges(published: Published, type: str, id: str, k: int) -> dict[str, Any]:
@@ -50,7 +52,12 @@ def edges(published: Published, type: str, id: str, k: int) -> dict[str, Any]:
     export = published.embeddings
     found, counted = edges_of(published, type, published.row(type, id))
     shown = [
-        {"relation": one.relation, "side": one.side.value, "type": one.type, "id": export.id(one.type, one.row)}
+        {
+            "relation": one.relation,
+            "side": one.side.value,
+            "type": one.type,
+            **export.named(one.type, export.id(one.type, one.row)),
+        }
         for one in found[:k]
     ]
     return {"run": published.run.id, "edges": shown, "count": len(found), "counted": counted}

@@ -19,11 +19,17 @@ function element(name, text, kind) {
   return made;
 }
 
-function link(type, id) {
-  const made = element("a", id);
-  made.href = `#${new URLSearchParams({ type, id })}`;
+/** An id that leads to its entity, and its label where it has one. */
+function link(type, { id, label }) {
+  const made = element("span"), to = element("a", id);
+  to.href = `#${new URLSearchParams({ type, id })}`;
+  made.append(to);
+  if (label) made.append(" ", element("bdi", label, "soft"));
   return made;
 }
+
+/** Who was asked for, in a caption. */
+function called(one) { return one.label ? `${one.id} (${one.label})` : one.id; }
 
 function show(place, ...children) { at(place).replaceChildren(...children); }
 
@@ -65,10 +71,10 @@ async function lookUp() {
   document.documentElement.dataset.entity = "asking";
   try {
     const [near, edges] = await Promise.all([ask("neighbors", { ...asked, to: form.to.value }), ask("edges", asked)]);
-    show("neighbors", table(`of ${asked.type} ${asked.id}`, [["similarity", "number"], [near.type, ""]],
-      near.neighbors.map((one) => [number(one.similarity), link(near.type, one.id)])));
+    show("neighbors", table(`of ${asked.type} ${called(near.asked)}`, [["similarity", "number"], [near.type, ""]],
+      near.neighbors.map((one) => [number(one.similarity), link(near.type, one)])));
     show("edges", table(ofHowMany(edges.edges, edges.count, edges.counted), [["relation", ""], ["side", ""], ["type", ""], ["id", ""]],
-      edges.edges.map((one) => [one.relation, one.side, one.type, link(one.type, one.id)])));
+      edges.edges.map((one) => [one.relation, one.side, one.type, link(one.type, one)])));
     history.replaceState(null, "", `#${new URLSearchParams({ type: asked.type, id: asked.id })}`);
   } catch (error) { at("entity-error").textContent = error.message; }
   document.documentElement.dataset.entity = "shown";
@@ -82,11 +88,11 @@ async function explain() {
   try {
     const found = await ask("explain", asked);
     const scored = [["near in the anchor space", found.similarity], ...found.scores.map((one) => [`score by ${one.name}`, one])];
-    show("scores", table(`${asked.user} and ${asked.ad}`, [["", ""], ["value", "number"], ["rank", "number"]],
+    show("scores", table(`${called(found.user)} and ${called(found.ad)}`, [["", ""], ["value", "number"], ["rank", "number"]],
       scored.map(([name, one]) => [name, number(one.value), `${one.rank.toLocaleString("en")} of ${one.among.toLocaleString("en")}`])));
     show("supporting", table(ofHowMany(found.supporting, found.edges, found.edges_counted),
       [["similarity", "number"], ["relation", ""], ["type", ""], ["id", ""]],
-      found.supporting.map((one) => [number(one.similarity), one.relation, one.type, link(one.type, one.id)])));
+      found.supporting.map((one) => [number(one.similarity), one.relation, one.type, link(one.type, one)])));
     showRanker(await ask("ranker", asked));
   } catch (error) {
     at("pair-error").textContent = error.message;

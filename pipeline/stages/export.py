@@ -18,7 +18,7 @@ from pipeline.stages.stage import Stage
 
 class Export(Stage):
     name, version, upstream = "export", 4, "train"
-    reads: ClassVar = {"partition": ("graph.json", "edges/train/", "entities/"), "train": ("",)}
+    reads: ClassVar = {"partition": ("graph.json", "edges/train/", "entities/", "labels/"), "train": ("",)}
 
     def applies(self, context: Context) -> bool:
         return context.config.model is not None

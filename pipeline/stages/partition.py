@@ -75,6 +75,10 @@ class Partition(Stage):
             context.console.say(f"{self.name}: {forgotten_line(report.forgotten)}")
         if report.recounted:
             context.console.say(f"{self.name}: counted all files again, since {'; '.join(report.recounted[:3])}")
+        for type, found in report.labelled.items():
+            several = f"; {found['several']:,} had several, the first of which counts" if found["several"] else ""
+            of_all = f"{found['found']:,} of {report.entities_by_type[type]:,} {type}"
+            context.console.say(f"{self.name}: labels of {of_all}{several}")
         for line in split_notes(graph, report):
             context.console.say(f"{self.name}: {line}")
         if left := runs_with_other_lists(context, run, self.version) if self.state(context).get("lists") else []:

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.cli import main
-from tests.worlds.marked_people import FORMATS, MarkedWorld, ids_of, item, person, traces
+from tests.worlds.marked_people import FORMATS, MarkedWorld, ids_of, item, person, title, traces
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 STAGES = ("partition", "train", "export", "rank")
@@ -82,6 +82,9 @@ def test_nobody_is_in_any_byte_who_should_not_be(either_world: MarkedWorld) -> N
     for id in (id for id in world.agreed(1) if id.endswith("person")):
         files = " ".join(found[id])
         assert all(name in files for name in ("graph/entities", "entity_names", "embeddings.h5", "tsv")), files
+    for label in (title(kind) for kind in world.kinds if title(kind) in world.agreed(1)):
+        files = " ".join(found[label])
+        assert "graph/labels" in files and "embeddings.h5" in files, files
 
     world.write_lists(2)
     assert transra(world, "run") == 0
@@ -100,6 +103,9 @@ def test_with_pseudonyms_no_id_is_in_any_byte(
     """Also not of those who agreed; the impressions still find their vectors, and `neighbors` takes ids as they are."""
     workspace = world.root / "runs/marked"
     pseudonyms = ("--set", "graph.ids={hash: 'hmac-sha256', key_env: 'TRANSRA_TEST_KEY'}")
+    assert transra(world, "run", *pseudonyms) == 2
+    assert "graph.entities.item.label: with graph.ids" in capsys.readouterr().err
+    pseudonyms = (*pseudonyms, "--set", "graph.entities.item={}")
     assert transra(world, "run", *pseudonyms) == 2
     assert "environment variable TRANSRA_TEST_KEY is not set" in capsys.readouterr().err
     monkeypatch.setenv("TRANSRA_TEST_KEY", "a key of enough bytes")

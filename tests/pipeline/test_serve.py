@@ -2,6 +2,7 @@
 
 import asyncio
 import errno
+import json
 import signal
 import socket
 import subprocess
@@ -41,12 +42,18 @@ SECONDS = 300  # until a server listens, on a machine that has much else to do
 
 
 def write_world(root: Path) -> None:
-    """A log in which one user has a name that a page must not take for markup."""
+    """A log in which one user has a name that a page must not take for markup, and so do labels of pins."""
     write_day(root, 0)
     log = pd.read_parquet(root / "log/day-0.parquet")
     log.loc[log.user == "u1", "user"] = HOSTILE
     log.to_parquet(root / "log/day-0.parquet")
     write_config(root)
+    titles = [f"{HOSTILE} of p{pin}" for pin in range(23)]  # p23 has none
+    pd.DataFrame({"pin": [f"p{pin}" for pin in range(23)], "title": titles}).to_parquet(root / "titles.parquet")
+    raw = json.loads((root / "c.json").read_text())
+    raw["graph"]["sources"]["titles"] = {"path": "titles.parquet"}
+    raw["graph"]["entities"]["pin"] = {"label": {"source": "titles", "column": "pin", "text": "title"}}
+    (root / "c.json").write_text(json.dumps(raw))
     for stage in ("partition", "train", "export"):
         assert transra(root, stage, "--quiet") == 0
 
@@ -94,6 +101,9 @@ def test_neighbours_are_those_of_the_vectors(root: Path, address: str) -> None:
     (expected,) = export.neighbors("user", ["u2"], k=5, to="pin")
     assert answer.status_code == 200
     assert [one["id"] for one in answer.json()["neighbors"]] == [one.id for one in expected]
+    assert answer.json()["asked"] == {"type": "user", "id": "u2"}
+    labels = {one["id"]: one["label"] for one in answer.json()["neighbors"] if one["id"] != "p23"}
+    assert labels == {id: f"{HOSTILE} of {id}" for id in labels}
 
 
 def test_edges_and_explanations(root: Path, address: str) -> None:
@@ -102,6 +112,9 @@ def test_edges_and_explanations(root: Path, address: str) -> None:
     assert {one["id"] for one in edges["edges"]} <= {*log.loc[log.user == "u2", "pin"]}
     found = ask(address, "/api/explain", user="u2", ad="p5", relation="click", k=3).json()
     assert found["edges"] == edges["count"] and len(found["supporting"]) == 3
+    assert found["ad"] == {"type": "pin", "id": "p5", "label": f"{HOSTILE} of p5"}
+    named = [*edges["edges"], *found["supporting"]]
+    assert all(one["id"] == "p23" or one["label"] == f"{HOSTILE} of {one['id']}" for one in named)
     assert ask(address, "/api/ranker", user="u2", ad="p5").json()["missing"].startswith("no scorer is published")
 
 
@@ -272,6 +285,7 @@ def test_the_page_in_a_browser(root: Path, address: str) -> None:
             shown(browser, "entity", "shown")
             assert len(browser.find_elements("css selector", "#neighbors tbody tr")) == 10
             assert HOSTILE in browser.find_element("css selector", "#neighbors caption").text
+            assert f"{HOSTILE} of p" in browser.find_element("css selector", "#neighbors tbody").text
             browser.execute_script(
                 "const form = document.getElementById('pair'); form.user.value = arguments[0];"
                 "form.ad.value = 'p5'; form.requestSubmit()",

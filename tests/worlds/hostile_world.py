@@ -1,4 +1,4 @@
-"""A shop whose ids and names of relations try to get out of a page: markup, other directions, control characters."""
+"""A shop whose ids, labels and relations' names try to get out of a page: markup, directions, control characters."""
 
 import json
 from pathlib import Path
@@ -41,11 +41,13 @@ def write_world(root: Path, seed: int = 0, **sections: Any) -> None:
     )
     (root / "log").mkdir(exist_ok=True)
     frame.to_parquet(root / "log" / "day.parquet")
+    titles = [f"titled {HOSTILE[pin % len(HOSTILE)]}" for pin in range(PINS)]
+    pd.DataFrame({"pin": [f"p{pin}" for pin in range(PINS)], "title": titles}).to_parquet(root / "titles.parquet")
     ends = {side: {"type": name, "column": name} for side, name in (("lhs", "user"), ("rhs", "pin"))}
     graph = {
         "partitions": 2,
-        "sources": {"log": {"path": "log/*.parquet"}},
-        "entities": {"user": {}, "pin": {}},
+        "sources": {"log": {"path": "log/*.parquet"}, "titles": {"path": "titles.parquet"}},
+        "entities": {"user": {}, "pin": {"label": {"source": "titles", "column": "pin", "text": "title"}}},
         "relations": [{"relation_column": "kind", "source": "log", **ends}],
         "split": {"random": {"valid": 0.1, "test": 0.2}},
     }

@@ -62,6 +62,11 @@ def item(kind: str) -> str:
     return f"{MARK}-{kind}-item"
 
 
+def title(kind: str) -> str:
+    """The label of what only this person bought."""
+    return f"{MARK}-{kind}-title"
+
+
 def ids_of(kind: str) -> list[str]:
     return [person(kind), item(kind), person(kind).upper()]
 
@@ -86,10 +91,10 @@ class MarkedWorld:
         return person("open-forgotten" if self.intervals else "forgotten")
 
     def agreed(self, night: int) -> set[str]:
-        """The marked ids that may be in the graph of a night. Of "half", what was bought when they had not opted in
-        stays away."""
+        """The marked ids, and labels of things, that may be in the graph of a night. Of "half", what was bought when
+        they had not opted in stays away."""
         kinds = (WITHIN if self.intervals else AGREED)[night]
-        both = {id for kind in kinds for id in (person(kind), item(kind))}
+        both = {id for kind in kinds for id in (person(kind), item(kind), title(kind))}
         return both | ({person("half")} if self.intervals else set())
 
     def write(self) -> None:
@@ -99,6 +104,7 @@ class MarkedWorld:
         bought += [(person("half"), "i1", BOUGHT - 2 * DAY)] if self.intervals else []
         bought += [(f"u{user}", f"i{user % 5}", START - DAY) for user in range(40)]
         self._table("offsite", ["user", "item", "ts"], bought)
+        self._table("titles", ["item", "title"], [(item(kind), title(kind)) for kind in self.kinds])
         self.write_lists(1)
         (self.root / "marked.json").write_text(json.dumps(self.config()))
 
@@ -143,8 +149,13 @@ class MarkedWorld:
                     "offsite": {"path": f"offsite.{self.format}", **when},
                     "consent": {"path": f"consent.{self.format}", "time_unit": "s" if self.intervals else None},
                     "forget": {"path": f"forget.{self.format}"},
+                    "titles": {"path": f"titles.{self.format}"},
                 },
-                "entities": {"user": {}, "pin": {}, "item": {}},
+                "entities": {
+                    "user": {},
+                    "pin": {},
+                    "item": {"label": {"source": "titles", "column": "item", "text": "title"}},
+                },
                 "relations": [
                     {"name": "click", "source": "onsite", "lhs": sides["user"], "rhs": sides["pin"]},
                     {
@@ -186,13 +197,13 @@ class MarkedWorld:
 
 
 def traces(directory: Path) -> dict[str, set[str]]:
-    """The marked ids that any file below a directory holds, with the files: as text, or as the hash of an id.
+    """The marked ids and labels that any file below a directory holds, with the files: as text, or as an id's hash.
 
     Text is looked for in raw bytes and in what a reader decodes (Parquet, HDF5, JSON, numpy); hashes are the 64 bits of
     the entity map and the exports, and the 32 bits of prepared impressions.
     """
     found: dict[str, set[str]] = {}
-    ids = [id for kind in (*ANSWERS, *INTERVALS) for id in ids_of(kind)]
+    ids = [id for kind in (*ANSWERS, *INTERVALS) for id in (*ids_of(kind), title(kind))]
     hashes = dict(zip(ids, hash_ids(pa.array(ids, pa.large_string())), strict=True))
     for path in sorted(path for path in directory.rglob("*") if path.is_file() and not path.is_symlink()):
         raw = path.read_bytes() + b"\0" + _decoded(path)
