@@ -48,7 +48,7 @@ class Night:
     """A night: what is in the tables by then, and the clicks of the new users on the day that follows."""
 
     def __init__(self, world: Path, root: Path, test_from: datetime, number: int, nights: int) -> None:
-        self._world, self.root, self._number, self._nights = world, root, number, nights
+        self.root, self._number, self._nights = root, number, nights
         self.test_from, self.trained_until = test_from, test_from - timedelta(hours=6)
         self._engagements: list[pa.Table] = []
         for path in (world / "data/demo").rglob("*.parquet"):

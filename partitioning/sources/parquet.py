@@ -74,7 +74,7 @@ def open_parquet(
             raise DataError(
                 f"{first}: column '{column}' is {types[column]}, but {kind} in the files counted before; files agree"
             )
-    opaque = _floats(use, types, name)
+    opaque = _floats(use, types)
     place = free_names(columns)
     for group in groups:
         for column in (c for c in group.keys if c in group.stored):
@@ -198,7 +198,7 @@ def _all_null(files: Files, column: str) -> bool:
     return True
 
 
-def _floats(use: Use, types: dict[str, str], source: str) -> set[str]:
+def _floats(use: Use, types: dict[str, str]) -> set[str]:
     """Columns with floats, also inside of structs and lists, that an expression reads.
 
     DuckDB 2.0.0 takes the minimum and maximum of a row group for those of all its values, NaN included: `isnan(w)`

@@ -56,7 +56,7 @@ def _tails(log: Log, head: str, notes: Notes) -> list[str]:
     return found
 
 
-def attributes_of(log: Log, head: str, tails: Sequence[str]) -> Iterator[tuple[str, str, str]]:
+def attributes_of(log: Log, tails: Sequence[str]) -> Iterator[tuple[str, str, str]]:
     """Tail, column and entity type of what follows from a tail, such as the advertiser of an ad."""
     columns = {**{column: log.columns.ids[column] for column in tails}, **log.columns.groups}
     for tail in tails:
@@ -86,7 +86,7 @@ def side_relations(log: Log, events: Sequence[Relation], assumed: bool, notes: N
             if offsite and not onsite
             else None,
         )
-        for tail, column, type in attributes_of(log, head, _tails(log, head, Notes()))
+        for tail, column, type in attributes_of(log, _tails(log, head, Notes()))
     ]
     left = [column for column in log.columns.groups if column not in {relation.rhs.column for relation in found}]
     if unused := [*left, *log.columns.unused, *log.columns.other_times]:
@@ -100,7 +100,7 @@ def side_name(lhs: str, rhs: str) -> str:
 
 def _main(log: Log, head: str, tails: Sequence[str]) -> list[str]:
     """The tails that do not follow from another one."""
-    following = {column for _, column, _ in attributes_of(log, head, tails)}
+    following = {column for _, column, _ in attributes_of(log, tails)}
     return [tail for tail in tails if tail not in following]
 
 

@@ -20,7 +20,7 @@ def training(facts: Facts) -> Section:
     if metrics is None:
         return Section("training", "Training", missing="The run holds no trained model.")
     log = facts.log("train")
-    panels = [*_curves(facts, log), _validation(facts), _summary(metrics, _expected(log))]
+    panels = [*_curves(log), _validation(facts), _summary(metrics, _expected(log))]
     made_in, missing = facts.records["train"]["run"], ""
     if not _buckets(log):
         missing = f"The log of run {made_in}, which trained this model, is gone or says nothing of it: no curves."
@@ -50,7 +50,7 @@ def _buckets(log: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return [line for line in sorted(last.values(), key=lambda line: line["trained"]) if line["edges"]]
 
 
-def _curves(facts: Facts, log: list[dict[str, Any]]) -> list[Panel]:
+def _curves(log: list[dict[str, Any]]) -> list[Panel]:
     buckets = _buckets(log)
     if not buckets:
         return []

@@ -2,18 +2,15 @@
 
 from collections import Counter
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from artifacts.section import Section
 from partitioning import CheckConfig
 from pipeline.output.log import log_event
 from pipeline.stages.data_checks import as_metrics, lines_of, require_checks, table, verdicts
+from pipeline.stages.stage import Stage
 from pipeline.workspace.context import Context
 from pipeline.workspace.workspace import Run
-
-if TYPE_CHECKING:
-    pass
-from pipeline.stages.stage import Stage
 
 
 class ChecksSection(Section):

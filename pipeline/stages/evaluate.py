@@ -1,15 +1,12 @@
 """Held-out edges are ranked."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 from artifacts.section import Section
+from pipeline.stages.stage import Stage
 from pipeline.workspace.context import Context
 from pipeline.workspace.workspace import Run
-
-if TYPE_CHECKING:
-    pass
-from pipeline.stages.stage import Stage
 
 
 class Evaluate(Stage):

@@ -2,18 +2,15 @@
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 from artifacts.errors import DataError
 from artifacts.run import EMBEDDINGS, EXPORT
 from artifacts.section import Section
 from pipeline.stages.compared_runs import require_exports_intact
+from pipeline.stages.stage import Stage
 from pipeline.workspace.context import Context
 from pipeline.workspace.workspace import Run
-
-if TYPE_CHECKING:
-    pass
-from pipeline.stages.stage import Stage
 
 
 class Export(Stage):

@@ -2,17 +2,14 @@
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from artifacts.section import Section
 from pipeline.stages.people import forgotten_line, lists_digest, runs_with_other_lists
 from pipeline.stages.split_notes import split_notes
+from pipeline.stages.stage import Stage
 from pipeline.workspace.context import Context
 from pipeline.workspace.workspace import Run
-
-if TYPE_CHECKING:
-    pass
-from pipeline.stages.stage import Stage
 
 
 class Partition(Stage):

@@ -2,14 +2,11 @@
 
 from abc import ABC, abstractmethod
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 from artifacts.section import Section
 from pipeline.workspace.context import Context
 from pipeline.workspace.workspace import Run
-
-if TYPE_CHECKING:
-    pass
 
 
 class Stage(ABC):

@@ -53,7 +53,7 @@ def test_one_line_is_what_many_say(tmp_path: Path, ending: str) -> None:
     assert_same_bytes(found, build(tmp_path, {**BY_HAND, "sources": by_hand}, "by-hand"))
 
 
-def test_what_is_given_wins(tmp_path: Path) -> None:
+def test_what_is_given_wins() -> None:
     config = GraphConfig.model_validate(
         {"benchmark": "kge/", "entities": {"entity": {"partitions": 2}}, "partitions": 2}
     )

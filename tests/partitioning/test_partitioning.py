@@ -17,6 +17,7 @@ from artifacts.graph import SPLITS, Side, edge_path
 from partitioning import GraphConfig, plan_graph
 from partitioning.edges.grid import Grid
 from partitioning.edges.key import KeyLayout, Keys, mix, scramble_, unmix, unscramble_
+from tests.worlds.ledger_world import assert_same_bytes
 from tests.worlds.partitioning_reference import build, edges, ids, partition_of, world, world_edges
 
 SHARED = Path(__file__).parents[3] / "shared/data"
@@ -99,11 +100,7 @@ def test_the_bytes_depend_on_neither_threads_nor_row_order(tmp_path):
         write_world(tmp_path / name, events[::order], {1, 2})
         split = {"random": {"valid": 0.1, "test": 0.1}}
         build({**world(3, split), "threads": threads}, tmp_path / name, tmp_path / name / "graph")
-    first, second = tmp_path / "a/graph", tmp_path / "b/graph"
-    files = sorted(path.relative_to(first) for path in first.rglob("*") if path.is_file())
-    assert files == sorted(path.relative_to(second) for path in second.rglob("*") if path.is_file())
-    for file in files:
-        assert (first / file).read_bytes() == (second / file).read_bytes(), file
+    assert_same_bytes(tmp_path / "a/graph", tmp_path / "b/graph")
 
 
 def test_a_random_split_has_its_fractions_and_keeps_copies_together(tmp_path):
@@ -239,7 +236,7 @@ def test_the_plan_counts_rows(tmp_path):
     assert plan.edges == 2000 and plan.disk_bytes > 0 and plan.memory_bytes > 0
 
 
-def test_importing_is_light(tmp_path):
+def test_importing_is_light():
     code = "import sys, partitioning; print([m for m in ('duckdb', 'pyarrow', 'h5py', 'numpy') if m in sys.modules])"
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=Path(__file__).parents[2])
     assert out.stdout.strip() == "[]", out.stderr

@@ -10,6 +10,7 @@ from artifacts.errors import DataError
 from artifacts.graph import Graph, load_graph
 from partitioning import GraphConfig, build_graph
 from tests.partitioning.test_errors import config
+from tests.worlds.ledger_world import assert_same_bytes
 from tests.worlds.partitioning_reference import build, edges, ids, partition_of
 
 
@@ -47,8 +48,7 @@ def test_the_same_map_gives_the_same_bytes(tmp_path):
     grown(tmp_path, range(0, 100), "first")
     for name, threads in (("a", 1), ("b", 2)):
         grown(tmp_path, range(50, 300), name, tmp_path / "first", threads=threads, split={"random": {"test": 0.1}})
-    for path in (path for path in (tmp_path / "a").rglob("*") if path.is_file()):
-        assert path.read_bytes() == (tmp_path / "b" / path.relative_to(tmp_path / "a")).read_bytes(), path
+    assert_same_bytes(tmp_path / "a", tmp_path / "b")
 
 
 def test_a_type_may_be_new(tmp_path):

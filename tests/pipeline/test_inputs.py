@@ -148,7 +148,7 @@ def test_a_counted_file_that_was_touched_stays_counted(tmp_path: Path, capsys: p
     assert "(2 files were counted before)" in out and "counted all files again" not in out
 
 
-def test_verify_reads_what_has_moved(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_verify_reads_what_has_moved(root: Path) -> None:
     root = renamed(root)
     assert transra(root, "partition", "--verify") == 0
     path = root / "log/day-1.parquet"

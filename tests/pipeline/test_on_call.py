@@ -203,7 +203,7 @@ def values(text: str) -> dict[str, float]:
     return found
 
 
-def test_prometheus_reads_what_a_command_came_to(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_prometheus_reads_what_a_command_came_to(root: Path) -> None:
     write_config(root, prometheus="textfile/transra.prom", gate={"edges": 0.01})
     (root / "textfile").mkdir()
     before = os.umask(0o077)

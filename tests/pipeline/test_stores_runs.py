@@ -80,7 +80,7 @@ def report(root: Path, name: str) -> dict:
     return {key: found[key] for key in ("rows", "windows")}
 
 
-def test_a_run_is_that_of_the_same_files(root: Path, s3: S3Server, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_run_is_that_of_the_same_files(root: Path) -> None:
     assert transra(root, "run", "local") == transra(root, "run", "stored") == 0
     one, other = (newest(root, name).directory("partition") for name in ("local", "stored"))
     for directory in (one, other):

@@ -145,7 +145,7 @@ def test_signals_are_as_they_were_after_a_command(capsys) -> None:
     assert (signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGINT)) == before
 
 
-def test_a_log_on_a_full_disk_is_silent(monkeypatch: pytest.MonkeyPatch, capsys) -> None:
+def test_a_log_on_a_full_disk_is_silent(capsys) -> None:
     with logged(Path("/dev/full")):
         for _ in range(3):
             log_event("x" * 100_000)

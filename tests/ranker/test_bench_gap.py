@@ -58,7 +58,7 @@ def experiment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Expe
     yield Experiment(config(training={"batch_size": 256}), world.root, {0: run}, world.root / "gap", "one")
 
 
-def test_cells_are_made_once_and_told(experiment: Experiment, tmp_path: Path) -> None:
+def test_cells_are_made_once_and_told(experiment: Experiment) -> None:
     every = list(cells([0]))
     assert len({cell.name for cell in every}) == len(every) == len(ARMS) + 2 * 2
     made = [experiment.made(cell) for cell in every]

@@ -75,7 +75,7 @@ def test_an_id_of_every_row_alone_is_left_out(made: tuple[FuxiRows, Summary]) ->
     assert {"id_user_id", "id_recent", "id_pin_id", "id_campaign", "age_recent"} <= set(features)
 
 
-def test_codes_lie_within_the_feature_map(world: SmallWorld, made: tuple[FuxiRows, Summary]) -> None:
+def test_codes_lie_within_the_feature_map(made: tuple[FuxiRows, Summary]) -> None:
     rows, features = made[0], made[0].features()
     for records in rows.records.values():
         for name, values in rows.columns(records).items():

@@ -294,7 +294,7 @@ def test_a_gpu_that_is_asked_for_is_there_or_refused(
     assert distributed.device("cpu") == torch.device("cpu")
 
 
-def test_frozen_vectors_are_mapped_and_never_change(summary: Summary, export: Embeddings, train: Split) -> None:
+def test_frozen_vectors_are_mapped_and_never_change(export: Embeddings) -> None:
     table = KgeTable(export, ["user"], finetune=False)
     assert not list(table.parameters()) and not table.state_dict()
     found = table("user", torch.tensor([[3, -1]]))
