@@ -56,6 +56,7 @@ class Profile:
         engine.run(f"CREATE TEMP TABLE sample AS SELECT * FROM ({sampled}) LIMIT {SAMPLED_ROWS}")
         self.rows = int(engine.row("SELECT count(*) FROM sample")[0])
         self.columns = {name: self._column(name, kind) for name, kind in types.items() if _is_plain(kind)}
+        self.nested = {name: kind for name, kind in types.items() if not _is_plain(kind)}
 
     def _column(self, name: str, kind: str) -> Column:
         column, is_text = quoted(name), kind == "VARCHAR"
@@ -126,8 +127,8 @@ class Profile:
     def between(self, column: str, unit: TimeUnit | None, bounds: Sequence[int]) -> list[int]:
         """How many of all rows lie before, between and from `bounds`, ascending epoch seconds, on."""
         epoch = epoch_of(column, unit, self._types[column])
-        cuts = ", ".join(f"count(*) FILTER (t < {bound})" for bound in bounds)
-        *below, rows = self._engine.row(f"SELECT {cuts}, count(t) FROM (SELECT {epoch} AS t FROM {self._table})")
+        counts = ", ".join([*(f"count(*) FILTER (t < {bound})" for bound in bounds), "count(t)"])
+        *below, rows = self._engine.row(f"SELECT {counts} FROM (SELECT {epoch} AS t FROM {self._table})")
         ends = [0, *below, rows]
         return [after - before for before, after in zip(ends, ends[1:], strict=False)]
 

@@ -81,7 +81,10 @@ def _answers(log: Log) -> dict[str, Any]:
     column = _answer(log)
     if log.profile.columns[column].type == "BOOLEAN":
         return {**about, "where": name_of(column)}
-    values = _values(log, column)
+    answers = log.profile.counts(column, [])
+    if missing := sum(rows for value, (rows,) in answers if value is None):
+        raise _Unclear(f"{missing:,} rows of {column} have no value")
+    values = [str(value) for value, _ in answers]
     yes, no = ([value for value in values if value.lower() in known] for known in (words.YES, words.NO))
     if not yes or not no or len(yes) + len(no) != len(values):
         raise _Unclear(f"{column} holds {listed(values)}, and which of them say yes is not known")
@@ -176,10 +179,6 @@ def _scopes(log: Log) -> list[str]:
             or (repeated and 1 < column.distinct <= MOST_SCOPES and not one_of(name, words.OF_NO_EFFECT))
         )
     ]
-
-
-def _values(log: Log, column: str) -> list[str]:
-    return [value for value, _ in log.profile.counts(column, []) if value is not None]
 
 
 def _interval(log: Log, known: Iterable[str]) -> str | None:

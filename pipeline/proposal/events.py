@@ -105,6 +105,9 @@ def _main(log: Log, head: str, tails: Sequence[str]) -> list[str]:
 
 
 def _by_action(log: Log, head: str, tails: list[str], action: str, notes: Notes) -> Iterator[Relation]:
+    if log.profile.columns[action].whole:
+        notes.add(log, f"what the numbers of {action} mean is not known: events off the site are yours to declare "
+                       '(domain: "offsite", graph.consent)')  # fmt: skip
     main = _main(log, head, tails)
     order = [*main, *(tail for tail in tails if tail not in main)]
     for value, (rows, heads, *counts) in log.profile.counts(action, [head, *order]):

@@ -78,14 +78,13 @@ def propose(logs: Sequence[Log], assumed: str | None, notes: Notes) -> Proposal:
 
 def _note_odd_ids(log: Log, notes: Notes) -> None:
     """Columns that are named as ids are and hold what is none, or writes one in another way than other logs may."""
-    for name, column in log.profile.columns.items():
-        if name in log.columns.ids:
-            if (odd := log.profile.example(name, _ODD_IDS)) is not None:
-                notes.add(
-                    log, f"{name} has ids such as '{odd}', which are taken as they are: a `where` is yours to write"
-                )
-        elif stem_of(name) is not None and column.type in ("DOUBLE", "FLOAT"):
-            notes.add(log, f"{name} is {column.type}, and ids are text or whole numbers; it is not taken for one")
+    for name in log.columns.ids:
+        if (odd := log.profile.example(name, _ODD_IDS)) is not None:
+            notes.add(log, f"{name} has ids such as '{odd}', which are taken as they are: a `where` is yours to write")
+    floats = {name: column.type for name, column in log.profile.columns.items() if column.type in ("DOUBLE", "FLOAT")}
+    for name, kind in (floats | log.profile.nested).items():
+        if stem_of(name) is not None:
+            notes.add(log, f"{name} is {kind}, and ids are text or whole numbers; it is not taken for one")
 
 
 def _is_list_to_forget(log: Log, notes: Notes) -> bool:

@@ -24,6 +24,9 @@ def split_of(logs: Sequence[Log], rows: int, notes: Notes) -> dict[str, Any]:
     if any(log.found.split for log in logs):
         return {}
     timed = [log for log in logs if log.columns.time]
+    for log in timed:
+        if unread := _rows(log) - sum(log.profile.between(*_time(log), ())):
+            notes.add(log, f"{unread:,} rows have no time in {log.columns.time} that can be read, and will be refused")
     cut = _cut(timed) if timed else None
     if cut:
         for log in (log for log in logs if not log.columns.time):

@@ -451,6 +451,43 @@ def test_ids_that_are_floats_and_empty_files_are_said(tmp_path: Path, capsys: py
     assert any(line.startswith("header: no column of ids") for line in found)
 
 
+def test_what_a_number_of_an_action_means_is_left_to_a_person(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    log = events(60, ["view"])
+    log["action"] = [1, 2, 3] * 20
+    log.to_parquet(tmp_path / "log.parquet")
+    assert "what the numbers of action mean is not known" in str(undecided(capsys, tmp_path, tmp_path))
+
+
+def test_times_that_a_sample_does_not_have_are_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("partitioning.profile.SAMPLED_ROWS", 50)
+    log = events(200, ["view"])
+    log["time"] = [str(1_767_225_600 + 3600 * row) if row < 190 else "n/a" for row in range(200)]
+    log.to_csv(tmp_path / "log.csv", index=False)
+    assert "log: 10 rows have no time in time that can be read, and will be refused" in undecided(
+        capsys, tmp_path, tmp_path
+    )
+
+
+def test_ids_of_several_types_are_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    lines = [
+        {"user_id": row % 9 if row % 2 else f"u{row % 9}", "item_ids": ["i"], "ad": f"a{row % 7}"} for row in range(99)
+    ]
+    (tmp_path / "log.jsonl").write_text("\n".join(map(json.dumps, lines)))
+    assert main(["init", str(tmp_path / "log.jsonl"), "--out", str(tmp_path / "mine.json")]) == 65
+    said = capsys.readouterr().err
+    assert "user_id is JSON, and ids are" in said and "item_ids is VARCHAR[], and ids are" in said
+
+
+def test_consent_with_missing_answers_is_left_to_a_person(tmp_path: Path) -> None:
+    table = pd.DataFrame({"user": PEOPLE, "answer": ["yes", "no", None] * 3})
+    found, notes = consent_in(tmp_path, "consent", table)
+    assert found is None and "3 rows of answer have no value" in str(notes)
+
+
 def test_rows_without_an_id_are_left_out(tmp_path: Path) -> None:
     log = events(300, ["click", "save"])
     log.loc[log.index % 7 == 0, "ad"] = None
