@@ -6,6 +6,7 @@ from pathlib import Path
 from setuptools import Extension, setup
 
 KERNELS = (Path("pbg_transra/backends/fused"), Path("ranker/kernels"))
+SHARED = Path("artifacts")  # what both include
 # No fast-math: NaN must pass through. What is left out (errno, traps) keeps loops from being vectorised.
 FLAGS = ["-O3", "-std=c++17", "-fopenmp-simd", "-fno-math-errno", "-fno-trapping-math"]
 # A copy per instruction set, and levels.py picks one, so that a wheel runs on any processor of its kind.
@@ -18,7 +19,8 @@ def kernels(directory: Path, level: str, flags: list[str]) -> Extension:
     return Extension(
         f"{'.'.join(directory.parts)}._kernels_{level}",
         [str(directory / "kernels.cpp")],
-        depends=[str(path) for path in directory.glob("*.hpp")],
+        include_dirs=[str(SHARED)],
+        depends=[str(path) for place in (directory, SHARED) for path in place.glob("*.hpp")],
         extra_compile_args=[*FLAGS, *flags],
         optional=True,
     )

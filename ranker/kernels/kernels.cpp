@@ -4,6 +4,7 @@
 
 #include "attention.hpp"
 #include "distinct.hpp"
+#include "processor.hpp"
 
 #define LISTS(T)                                                                                                      \
   const T *vectors, const int64_t *places, const int64_t *kinds, const int64_t *ages, const T *query, const T *empty, \
@@ -34,14 +35,14 @@
                       {by_query, by_empty, by_weight, to_place, to_age});                                              \
   }                                                                                                                    \
   void tokens_##T(const T *own, const T *ads, const int64_t *kinds, const T *asked, T *weights, T *pooled,             \
-                  T *products, T *squares, TOKEN_SHAPE) {                                                                          \
-    tokens<T>(GIVEN_TOKENS, weights, pooled, products, squares);                                                                \
+                  T *products, T *squares, TOKEN_SHAPE) {                                                              \
+    tokens<T>(GIVEN_TOKENS, weights, pooled, products, squares);                                                       \
   }                                                                                                                    \
   void tokens_backward_##T(const T *own, const T *ads, const int64_t *kinds, const T *asked, const T *weights,         \
                            const T *by_weights, const T *by_pooled, const T *by_products, const T *by_squares,          \
-                           T *by_own, T *by_ads,                            T *by_asked, TOKEN_SHAPE) {                                                                 \
-    tokens_backward<T>(GIVEN_TOKENS, weights, by_weights, by_pooled, by_products, by_squares, by_own, by_ads,       \
-                       by_asked);           \
+                           T *by_own, T *by_ads, T *by_asked, TOKEN_SHAPE) {                                           \
+    tokens_backward<T>(GIVEN_TOKENS, weights, by_weights, by_pooled, by_products, by_squares, by_own, by_ads,          \
+                       by_asked);                                                                                      \
   }
 
 extern "C" {
@@ -50,22 +51,5 @@ EXPORT(double)
 
 int64_t distinct(const int64_t *keys, int64_t count, int64_t *table, int64_t slots, int64_t *places, int64_t *firsts) {
   return numbered(keys, count, table, slots, places, firsts);
-}
-
-// Whether this processor, and the system on it, has what a level needs. Asked of the baseline's copy, which runs anywhere.
-int has_avx2() {
-#if defined(__x86_64__)
-  return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
-#else
-  return 0;
-#endif
-}
-
-int has_avx512() {
-#if defined(__x86_64__)
-  return has_avx2() && __builtin_cpu_supports("avx512f");
-#else
-  return 0;
-#endif
 }
 }

@@ -35,7 +35,8 @@ def emulated(tmp_path_factory: pytest.TempPathFactory) -> Step:
     directory = tmp_path_factory.mktemp("arm")
     program, given, found = (directory / name for name in ("step", "given", "found"))
     source = Path(__file__).with_name("step_of_file.cpp")
-    subprocess.run([COMPILER, *FLAGS, str(source), "-o", str(program)], check=True)
+    shared = source.parents[2] / "artifacts"
+    subprocess.run([COMPILER, *FLAGS, "-I", str(shared), str(source), "-o", str(program)], check=True)
 
     def step(objective: Objective, buffers: Buffers, spaces: Spaces, weights: Tensor, counts: Tensor) -> list[Tensor]:
         layout, vectors = buffers.layout, buffers.vectors

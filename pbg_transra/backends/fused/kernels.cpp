@@ -4,6 +4,7 @@
 // stands in where this was not compiled. float trains; double is what tests compare with autograd.
 
 #include "peak.hpp"
+#include "processor.hpp"
 #include "step.hpp"
 #include "updates.hpp"
 
@@ -33,21 +34,4 @@ EXPORT(float)
 EXPORT(double)
 
 int64_t multiply_adds_float(int64_t repeats) { return multiply_adds<float>(repeats); }
-
-// Whether this processor, and the system on it, has what a level needs. Asked of the baseline's copy, which runs anywhere.
-int has_avx2() {
-#if defined(__x86_64__)
-  return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
-#else
-  return 0;
-#endif
-}
-
-int has_avx512() {
-#if defined(__x86_64__)
-  return has_avx2() && __builtin_cpu_supports("avx512f");
-#else
-  return 0;
-#endif
-}
 }
