@@ -10,7 +10,7 @@ MOST_WEIGHTS = 5  # of each attention
 
 
 def explanation(found: dict[str, Any]) -> str:
-    """The text of what `explained` returns."""
+    """The text of what `explained` returns, and of `ranker` where that was asked."""
     sections = (_head, _scores, _edges, _ranker)
     return "\n".join(fitted(one_line(line), WIDTH) for section in sections for line in section(found))
 
@@ -56,7 +56,8 @@ def _of_how_many(found: dict[str, Any]) -> str:
 
 
 def _ranker(found: dict[str, Any]) -> Iterator[str]:
-    ranker = found["ranker"]
+    if (ranker := found.get("ranker")) is None:
+        return
     yield ""
     if "missing" in ranker:
         yield f"ranker: {ranker['missing']}"

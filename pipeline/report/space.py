@@ -1,5 +1,6 @@
 """The anchor space: a map of drawn entities, and examples with their nearest neighbours."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from html import escape
 from typing import Any
@@ -13,6 +14,7 @@ from pipeline.report import charts, shown
 from pipeline.report.facts import Facts
 from pipeline.report.graph import MOST_DEGREES, degree_sums
 from pipeline.report.parts import Panel, Section, Table
+from pipeline.report.reasons import reasons
 
 MOST_POINTS = 3000  # on the map
 LEAST_OF_TYPE = 60
@@ -97,6 +99,10 @@ class Example:
     degree: int | None
     near: dict[str, list[tuple[dict[str, str], float]]]
 
+    @property
+    def key(self) -> tuple[str, str]:
+        return self.type, self.named["id"]
+
 
 def examples(facts: Facts) -> Section:
     """Entities with their neighbours, to be searched."""
@@ -104,17 +110,21 @@ def examples(facts: Facts) -> Section:
     if export is None:
         return Section(id, title, missing=NO_VECTORS)
     found = drawn_examples(export)
+    nearest = {one.key: {to: near[0][0]["id"] for to, near in one.near.items() if near} for one in found}
+    why = reasons(facts, export, nearest)
     similarity = export.attributes["similarity"]
     lead = (
         f"Some entities of each type, half of them those with the most edges, and the {NEIGHBORS} nearest of every "
-        f"type by the plain similarity ({similarity}) of exported vectors. `transra neighbors` answers for all."
+        f"type by the plain similarity ({similarity}) of exported vectors; of some also why, as `transra explain` says "
+        "it. `transra neighbors` answers for all."
     )
     search = (
         '<div class="search" role="search"><label for="find">Search these examples by id, name or type</label>'
         '<input id="find" type="search" autocomplete="off" spellcheck="false">'
         f'<p id="found" role="status" aria-live="polite">{len(found):,} examples</p></div>'
     )
-    return Section(id, title, lead=lead, more=search + f'<div id="examples">{"".join(map(_article, found))}</div>')
+    articles = "".join(_article(one, why.get(one.key, {})) for one in found)
+    return Section(id, title, lead=lead, more=search + f'<div id="examples">{articles}</div>')
 
 
 def drawn_examples(export: Embeddings) -> list[Example]:
@@ -151,7 +161,8 @@ def _near(export: Embeddings, name: str, rows: Rows, to: str) -> list[list[tuple
     return [[(export.named(to, one.id), one.similarity) for one in near] for near in found]
 
 
-def _article(example: Example) -> str:
+def _article(example: Example, why: Mapping[str, str]) -> str:
+    """`why`: the nearest of a type is so near, as text."""
     edges = "" if example.degree is None else f" · {example.degree:,} training edges"
     lists = "".join(
         f"<div><h4>{escape(to)}</h4><ol>"
@@ -162,7 +173,10 @@ def _article(example: Example) -> str:
     )
     key = escape(one_line(" ".join((example.type, *example.named.values()))).lower()[:600])
     summary = f"{_called(example.named)} <span>{escape(example.type)}{edges}</span>"
-    return f'<details data-key="{key}"><summary>{summary}</summary><div class="lists">{lists}</div></details>'
+    texts = "".join(
+        f'<h4>Why the first {escape(to)}</h4><pre tabindex="0">{escape(text)}</pre>' for to, text in why.items()
+    )
+    return f'<details data-key="{key}"><summary>{summary}</summary><div class="lists">{lists}</div>{texts}</details>'
 
 
 def _called(named: dict[str, str]) -> str:

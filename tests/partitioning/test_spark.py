@@ -68,10 +68,17 @@ def config(split: str, **click) -> dict:
 
 
 def test_weights_and_a_published_map(tmp_path: Path) -> None:
+    """With labels: of a table, and of the log, in which an id has several."""
     raw = config("time", weight="amount", half_life_days=0.0003, where="action <> 'save'")
+    (tmp_path / "titles.csv").write_text("pin,title\na,Apple\nb,Ärger\nb,Zoo\nz,nobody's\n")
+    raw["sources"]["titles"] = {"path": "titles.csv"}
+    raw["entities"]["pin"] |= {"label": {"source": "titles", "column": "pin", "text": "title"}}
+    raw["entities"]["user"] |= {"label": {"source": "log", "column": "user", "text": "action"}}
     for night in (1, 2):
         write_log(tmp_path, f"{night}.parquet", night)
-        both(tmp_path, raw, tmp_path / "duckdb1" if night == 2 else None, str(night))
+        report = both(tmp_path, raw, tmp_path / "duckdb1" if night == 2 else None, str(night))
+        assert report.labelled["pin"] == {"found": 2, "several": 1}
+        assert report.labelled["user"]["several"] > 10
 
 
 @pytest.mark.slow

@@ -73,7 +73,9 @@ def test_nothing_of_a_log_is_markup(root: Path) -> None:
     assert found.tags.count("script") == 3 and found.comments == []
     assert not {"img", "svg", "b"} & set(found.tags)
     assert "onerror=window" in page, "it is there as text"
-    assert "titled &lt;img src=x" in section(page, "neighbors"), "and labels are, beside ids"
+    neighbors = section(page, "neighbors")
+    assert "titled &lt;img src=x" in neighbors, "and labels are, beside ids"
+    assert neighbors.count("<pre") == 8 and "near in the anchor space" in neighbors and "\u202e" not in neighbors
     charts = re.search(r'<script type="application/json" id="charts">(.*?)</script>', page, re.DOTALL)
     assert charts and HOSTILE[0] in json.dumps(json.loads(charts[1])), "and in what is drawn"
 

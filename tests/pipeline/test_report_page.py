@@ -96,7 +96,7 @@ def test_examples_are_searched(opened: Chrome) -> None:
     field = opened.find_element(By.ID, "find")
     field.send_keys("EMOJI")
     shown = [one for one in opened.find_elements(By.CSS_SELECTOR, "#examples > details") if one.is_displayed()]
-    assert len(shown) == 1 and "1 example" in opened.find_element(By.ID, "found").text
+    assert len(shown) == 5 and "5 examples" in opened.find_element(By.ID, "found").text, "an id and four labels"
     shown[0].find_element(By.TAG_NAME, "summary").click()
     assert len(shown[0].find_elements(By.TAG_NAME, "li")) == 10, "five users and five pins"
     field.send_keys(Keys.CONTROL, "a")
