@@ -68,11 +68,12 @@ def expect_build(config: GraphConfig, files: SourceFiles, plan: "Plan") -> "Expe
 
 
 def expect_size(config: GraphConfig, ids: Mapping[str, int], edges: int, buckets: int) -> "Expected":
-    """What a full build of so many edges between so many ids of each type takes; some seconds, as small ones are
-    timed."""
+    """What a full build of so many edges between so many ids of each type takes, each relation of the config being one;
+    some seconds, as small ones are timed."""
     from partitioning import expectation
 
-    return expectation.expect_size(config.with_inverses(), ids, edges, buckets)
+    whole = config.with_inverses()
+    return expectation.expect_size(whole, ids, [1] * len(whole.relations), edges, buckets)
 
 
 def profile_of(name: str, source: SourceConfig, files: Files) -> "AbstractContextManager[Profile]":

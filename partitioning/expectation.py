@@ -6,7 +6,7 @@ HyperLogLog over the columns of Parquet files: one pass), and a small build is t
 
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ from artifacts.graph import SPLITS, Side
 from artifacts.resources import cpu_count
 from artifacts.source_files import Files
 from partitioning import build
+from partitioning.buckets.counts import FLAGS_SHARE
 from partitioning.config.sections import GraphConfig
 from partitioning.plan import FILE_BYTES, MEMORY_PER_EDGE, Plan
 
@@ -31,6 +32,7 @@ _BASE_BYTES = 250 << 20  # Python, Arrow and DuckDB, as measured
 _THREAD_BYTES = 48 << 20  # what a thread of DuckDB scans and sorts at once, as measured
 _MAP_BYTES = 100  # of an id: text and partition in its table, the same sorted, number and offset in a join's hash table
 _COUNT_BYTES = 8  # of an id: its degree, and flags of where it occurs
+_END_BYTES = 8  # of an end in a file, where flags of all relations do not fit
 _START_SECONDS = 0.7  # imports and the end of the process
 _SIZES = (50_000, 450_000)  # edges of the builds that are timed
 _SPARSE = 4  # edges to an id in them
@@ -51,48 +53,63 @@ class Expected:
 
 def expect_build(config: GraphConfig, files: dict[str, Files], plan: Plan) -> Expected:
     """Of a full build of these files, after `plan`."""
-    return expect_size(config, _ids_by_type(config, files, plan.edges), plan.edges, plan.buckets)
+    ids, names = _counted(config, files, plan.edges)
+    return expect_size(config, ids, names, plan.edges, plan.buckets)
 
 
-def expect_size(config: GraphConfig, ids: Mapping[str, int], edges: int, buckets: int) -> Expected:
-    """Of a full build of so many edges between so many ids of each type."""
+def expect_size(
+    config: GraphConfig, ids: Mapping[str, int], names: Sequence[int], edges: int, buckets: int
+) -> Expected:
+    """Of a full build of so many edges between so many ids of each type. `names`: how many relations each of the
+    config's makes, more than one where a column names them."""
     count, threads = sum(ids.values()), config.threads or cpu_count()
     bits = [
         max((ids[r.side(side).type] // config.partitions_of(r.side(side).type)).bit_length() for r in config.relations)
         for side in Side
     ]
-    edge = sum(narrowest(b).itemsize for b in [*bits, len(config.relations).bit_length()])
+    edge = sum(narrowest(b).itemsize for b in [*bits, sum(names).bit_length()])
+    flags = sum(
+        number * ids[end.type] for number, r in zip(names, config.relations, strict=True) for end in r.sides.values()
+    )
+    in_files = flags * (1 + config.holds_out) > config.memory_bytes // FLAGS_SHARE
     in_hand = min(threads, buckets) * (edges // buckets)
     reading = threads * _THREAD_BYTES + count * _MAP_BYTES
     writing = in_hand * MEMORY_PER_EDGE + count * _COUNT_BYTES
     return Expected(
         ids=count,
-        # Keys leave bucket by bucket before edges come, so both are never there in full.
-        disk_bytes=edges * max(_KEY_BYTES, edge) + count * _ID_BYTES + len(SPLITS) * buckets * FILE_BYTES,
+        # Keys leave bucket by bucket before edges come, so both are never there in full; files of ends stay to the end.
+        disk_bytes=edges * max(_KEY_BYTES, edge + in_files * len(Side) * _END_BYTES)
+        + count * _ID_BYTES
+        + len(SPLITS) * buckets * FILE_BYTES,
         memory_bytes=min(config.memory_bytes, _BASE_BYTES + max(reading, writing)),
         seconds=_START_SECONDS + _build_seconds(edges, count, threads),
     )
 
 
-def _ids_by_type(config: GraphConfig, files: dict[str, Files], edges: int) -> dict[str, int]:
-    """About how many ids each type has, conditions aside."""
+def _counted(config: GraphConfig, files: dict[str, Files], edges: int) -> tuple[dict[str, int], list[int]]:
+    """About how many ids each type has, and how many relations each of the config's makes, conditions aside."""
     columns: dict[str, set[tuple[str, str]]] = {type: set() for type in config.entities}
     for relation in config.relations:
         for end in relation.sides.values():
             columns[end.type] |= {(source, end.column) for source in relation.sources}
     engine = Engine(None, config.memory_bytes, config.threads or cpu_count())
     try:
-        return {type: _distinct(engine, files, found, edges) for type, found in columns.items()}
+        ids = {type: _distinct(engine, files, found) for type, found in columns.items()}
+        named = [{(source, r.relation_column) for source in r.sources if r.relation_column} for r in config.relations]
+        names = [_distinct(engine, files, found) if found else 1 for found in named]
+        guessed = int(edges * _IDS_PER_EDGE)
+        return {type: guessed if one is None else one for type, one in ids.items()}, [one or 1 for one in names]
     finally:
         engine.close()
 
 
-def _distinct(engine: Engine, files: dict[str, Files], columns: set[tuple[str, str]], edges: int) -> int:
+def _distinct(engine: Engine, files: dict[str, Files], columns: set[tuple[str, str]]) -> int | None:
+    """About how many values columns of sources have together; None where not all of them are of Parquet files."""
     parts = []
     for source, column in sorted(columns):
         paths = files.get(source, {})
         if not paths or any(path.suffix != ".parquet" or column in keys for path, keys in paths.items()):
-            return int(edges * _IDS_PER_EDGE)
+            return None
         parts.append(f"SELECT CAST({quoted(column)} AS VARCHAR) AS id FROM read_parquet({file_list(paths)})")
     return int(engine.row(f"SELECT approx_count_distinct(id) FROM ({' UNION ALL '.join(parts)})")[0])
 

@@ -51,7 +51,7 @@ class LocalBackend:
     ) -> Bucketed:
         config, spill, relations = self._config, scan.spill, scan.relations
         memory = config.memory_bytes // FLAGS_SHARE
-        counts = Counts(spill.directory, spill.grid, history, relations, entities, memory)
+        counts = Counts(spill.directory, spill.grid, history, relations, entities, memory, config.holds_out)
         threads = threads_within(config, spill.largest_bucket(), self._threads)
         seen = write_buckets(
             spill, history, destination, config.seed, threads, summed(relations), counts, arrays, progress

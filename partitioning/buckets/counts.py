@@ -73,10 +73,12 @@ class Counts:
         relations: list[NamedRelation],
         entities: dict[str, EntityMap],
         memory: int,
+        holds_out: bool,
     ) -> None:
-        """`memory`: bytes that flags of ends may take; beyond that, ends lie in files in the directory."""
+        """`memory`: bytes that flags of ends may take; beyond that, ends lie in files in the directory. `holds_out`:
+        whether any edge may be none of training."""
         self._grid = grid
-        self._ends = open_ends(directory, grid, history, relations, entities, memory)
+        self._ends = open_ends(directory, grid, history, relations, entities, memory, holds_out)
         self._lock = threading.Lock()
         self._positions = Positions(relations, entities.values())
         self._entities, self._relations = entities, len(relations)

@@ -40,17 +40,18 @@ def open_ends(
     relations: list[NamedRelation],
     entities: dict[str, EntityMap],
     memory: int,
+    holds_out: bool,
 ) -> Ends:
-    """Flags where they fit `memory` bytes, else files in a directory."""
+    """Flags where they fit `memory` bytes, else files in a directory. `holds_out`: not all edges are of training."""
     flags = EndFlags(grid, history, relations, entities)
-    return flags if flags.bytes <= memory else EndFiles(directory, history, len(relations))
+    return flags if flags.bytes * (1 + holds_out) <= memory else EndFiles(directory, history, len(relations))
 
 
 class EndFlags:
     """A flag for each relation and entity; pages of memory that nothing touches are not there.
 
     Attributes:
-        bytes: of all flags, should every page be touched
+        bytes: of all flags of training, should every page be touched; those of what is held out take as many
     """
 
     def __init__(
@@ -63,7 +64,7 @@ class EndFlags:
             for part in range(grid.partitions(side)):
                 of_part = [count[part] if part < len(count) else 0 for count in counts]
                 self._starts[side, part] = np.concatenate([[0], np.cumsum(of_part)])
-        self.bytes = 2 * sum(int(starts[-1]) for starts in self._starts.values())
+        self.bytes = sum(int(starts[-1]) for starts in self._starts.values())
         self._flags: dict[tuple[Side, int, bool], NDArray[np.bool_]] = {}
         self._lock = threading.Lock()
 

@@ -405,6 +405,12 @@ class GraphConfig(Section):
         of_edges = {name for relation in self.relations for name in relation.sources}
         return {label.source for label in self.labels.values()} - of_edges - self.lists
 
+    @property
+    def holds_out(self) -> bool:
+        """Whether some edges may be no training edges."""
+        of_sources = {source.split for source in self.sources.values()} - {None, "train"}
+        return bool(self.split.time or self.split.random or of_sources)
+
     def partitions_of(self, entity_type: str) -> int:
         """Number of partitions of an entity type."""
         return self.entities[entity_type].partitions or self.partitions

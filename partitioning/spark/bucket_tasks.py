@@ -106,7 +106,7 @@ class EdgeTasks:
         grid, nothing = self.spill.grid, NoHistory(len(self.relations))
         with scratch() as ends:
             flags = self.config.memory_bytes // FLAGS_SHARE
-            counts = Counts(Path(ends), grid, nothing, self.relations, entities, flags)
+            counts = Counts(Path(ends), grid, nothing, self.relations, entities, flags, self.config.holds_out)
             sides = [side for side in Side if part < grid.partitions(side)]
             for side in sides:
                 for bucket in grid.of_partition(side, part):

@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -9,8 +10,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from artifacts.graph import load_graph
-from partitioning import GraphConfig, build_graph, expect_build, plan_graph, source_files
+from partitioning import GraphConfig, build_graph, expect_build, local_backend, plan_graph, source_files
 from partitioning import expectation as module
+from partitioning.buckets.counts import Counts, GraphCounts
 from pipeline.cli import main
 from tests.partitioning.test_errors import config, relation
 
@@ -44,6 +46,39 @@ def test_ids_and_disk_are_those_of_the_build(root: Path, monkeypatch: pytest.Mon
     assert took == pytest.approx(expected.disk_bytes, rel=0.25)
     assert expected.disk_bytes <= plan.disk_bytes and expected.memory_bytes <= section.memory_bytes
     assert seen == [50_000, 450_000] and expected.seconds >= EDGES / 1e6
+
+
+def test_files_of_ends_are_expected_where_flags_do_not_fit(
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A column names relations, of which the config alone says one."""
+    monkeypatch.setattr(module, "_timed", lambda directory, edges, threads: edges / 1e6)
+    table = pq.read_table(root / "log.parquet")
+    pq.write_table(
+        table.append_column("kind", pa.array(table["ts"].to_numpy() % 13).cast(pa.string())), tmp_path / "log.parquet"
+    )
+    (one,) = config()["relations"]
+    by_column = {"relation_column": "kind", **{key: value for key, value in one.items() if key != "name"}}
+    section = GraphConfig.model_validate(config(partitions=2, relations=[by_column]))
+    files, ends = source_files(section, tmp_path), []
+    plan = plan_graph(section, tmp_path, files)
+    close = Counts.close
+
+    def weighed(counts: Counts, *given: Any) -> GraphCounts:
+        ends.append(sum(path.stat().st_size for path in tmp_path.rglob("ends-*")))
+        return close(counts, *given)
+
+    without = expect_build(section, files, plan)
+    fitting = section.memory_bytes // (13 * without.ids)  # at this share all flags would fit but for a few
+    for place in (module, local_backend):
+        monkeypatch.setattr(place, "FLAGS_SHARE", fitting + 1)
+    expected = expect_build(section, files, plan)
+    monkeypatch.setattr(Counts, "close", weighed)
+    (graph_dir := tmp_path / "graph").mkdir()
+    build_graph(section, tmp_path, graph_dir, lambda step, done: None)
+    assert ends[0] > 0
+    took = ends[0] + sum(p.stat().st_size for of in ("entities", "edges") for p in (graph_dir / of).rglob("*.*"))
+    assert without.disk_bytes < took <= expected.disk_bytes < 1.5 * took
 
 
 def test_a_dry_run_says_seconds_and_makes_nothing(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
