@@ -1,13 +1,15 @@
 """Several ranks beside one, each on one core: edges/s, processor time, and what the model is worth.
 
     make bench-ranks
+    make bench-ranks ARGS='--millions 1 --ranks 1 2 --rounds 2'
     python -m benchmarks.bench_ranks --millions 4 --ranks 1 2 4 --rounds 3 --scratch /var/tmp/ranks
 
 The log: users and items in groups, of which a user takes most items from their own; four relations, Zipf's law over
 items. Every rank is a whole process with one worker, bound to one core (`taskset`; where there are fewer cores than
 ranks, they share them), over loopback. Sides take turns; figures are medians over the rounds. `edges/s` is what `train`
-says of all ranks together; a busy second is one of processor time of the busiest rank, start and plan included, which
-other jobs on the machine disturb far less than the clock.
+says of all ranks together, s the time of the whole command, processor s that of all ranks; a busy second is one of
+processor time of the busiest rank, start and plan included, which other jobs on the machine disturb far less than the
+clock.
 """
 
 import argparse
@@ -144,16 +146,17 @@ def table(medians: dict[int, dict[str, float]]) -> str:
     """A row a number of ranks."""
     first = medians[min(medians)]
     lines = [
-        "| ranks | edges/s | times one | edges a busy second | times one | MRR | recall@20 |",
-        "|---|---|---|---|---|---|---|",
+        "| ranks | s | edges/s | times one | processor s | edges a busy second | times one | MRR | recall@20 |",
+        "|---|---|---|---|---|---|---|---|---|",
     ]
     for count, row in medians.items():
-        rates = [
-            text
-            for key in ("edges_per_second", "edges_per_busy_second")
-            for text in (f"{row[key]:,.0f}", f"{row[key] / first[key]:.2f}")
-        ]
-        lines.append(f"| {count} | {' | '.join(rates)} | {row['mrr']:.4f} | {row['recall']:.4f} |")
+        rate, busy = (
+            f"{row[key]:,.0f} | {row[key] / first[key]:.2f}" for key in ("edges_per_second", "edges_per_busy_second")
+        )
+        lines.append(
+            f"| {count} | {row['seconds']:.0f} | {rate} | {row['cpu_seconds']:.0f} | {busy} | {row['mrr']:.4f} "
+            f"| {row['recall']:.4f} |"
+        )
     return "\n".join(lines)
 
 

@@ -28,17 +28,17 @@ def types_apart(graph: Graph) -> bool:
 
 def require_shareable(graph: Graph, ranks: int) -> None:
     """Raises DataError for a graph whose partitions cannot keep so many ranks at work."""
-    for kind in graph.entity_types:
-        if kind.partitions == 1:
-            raise DataError(
-                f"model.machines: entity type '{kind.name}' is not split, so all ranks would train it; expected "
-                f"partitions"
-            )
     least = ranks if types_apart(graph) else 2 * ranks
     if graph.partitions < least:
         raise DataError(
             f"graph.partitions: {graph.partitions} cannot keep {ranks} ranks at work, expected at least {least}"
         )
+    for kind in graph.entity_types:
+        if kind.partitions == 1:
+            raise DataError(
+                f"graph.entities.{kind.name}.partitions: 1, so all ranks of model.machines would train it at once; "
+                f"expected none there, so that it is split as graph.partitions says"
+            )
 
 
 class SharedSchedule:

@@ -578,7 +578,7 @@ def test_graphs_that_cannot_be_shared_are_refused(tmp_path: Path) -> None:
         write_graph(directory, counts, {"like": sides}, [Triples("like", "train", rows, rows)])
     with pytest.raises(DataError, match="cannot keep 2 ranks at work, expected at least 4"):
         require_shareable(load_graph(both), 2)
-    with pytest.raises(DataError, match="entity type 'advertiser' is not split"):
+    with pytest.raises(DataError, match=r"graph.entities.advertiser.partitions: 1, so all ranks of .* would"):
         require_shareable(load_graph(unsplit), 2)
 
 
