@@ -60,7 +60,7 @@ def buyers(root: Path, raw: dict, name: str = "graph", previous: str | None = No
     return {lhs for _, relation, lhs, _ in edges(root / name) if relation == "buy"}
 
 
-def build(root: Path, raw: dict, name: str, previous: str | None = None) -> GraphReport:
+def build(root: Path, raw: dict, name: str = "graph", previous: str | None = None) -> GraphReport:
     assert problems(raw) == []
     (root / name).mkdir()
     before = root / previous if previous else None

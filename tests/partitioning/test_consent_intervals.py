@@ -15,8 +15,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from artifacts.errors import ConfigError, DataError
-from partitioning import GraphConfig, GraphReport, build_graph
-from tests.partitioning.test_consent import FORMATS, held, write
+from partitioning import GraphConfig, build_graph
+from tests.partitioning.test_consent import FORMATS, build, held, write
 from tests.partitioning.test_errors import PIN, USER, check, config, failure, problems, relation
 from tests.worlds.ledger_world import assert_same_bytes
 from tests.worlds.partitioning_reference import edges
@@ -46,13 +46,6 @@ def raw_config(root: Path, events: list[tuple], intervals: list[tuple], format: 
         "consent": INTERVALS,
     }
     return config(**{**base, **changes})
-
-
-def build(root: Path, raw: dict, name: str = "graph", previous: str | None = None) -> GraphReport:
-    assert problems(raw) == []
-    (root / name).mkdir()
-    before = root / previous if previous else None
-    return build_graph(GraphConfig.model_validate(raw), root, root / name, lambda step, fraction: None, before)
 
 
 def bought(root: Path, raw: dict, name: str = "graph", previous: str | None = None) -> list[tuple[str, str]]:

@@ -8,15 +8,12 @@ import pandas as pd
 import pytest
 
 from partitioning import GraphConfig, GraphReport, build_graph, graph_problems
+from tests.worlds.action_log import PIN, SPLITS, USER, log_config, write_log
 from tests.worlds.ledger_world import assert_same_bytes
 from tests.worlds.spark_session import spark_of_tests
 
-USER, PIN = {"type": "user", "column": "user"}, {"type": "pin", "column": "pin"}
-SPLITS = {
-    "time": {"time": {"valid_from": 70, "test_from": 85, "until": 95}},
-    "random": {"random": {"valid": 0.2, "test": 0.1}},
-    "none": {},
-}
+UNTIL = {"time": {**SPLITS["time"]["time"], "until": 95}}
+SEVENTHS = 1 / 7  # sums of which depend on their order
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -27,7 +24,7 @@ def session(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 
 
 def built(root: Path, raw: dict, name: str, previous: Path | None = None) -> GraphReport:
-    section = GraphConfig.model_validate({"memory_limit": "1GB", **raw})
+    section = GraphConfig.model_validate(raw)
     assert list(graph_problems(section)) == []
     (root / name).mkdir()
     return build_graph(section, root, root / name, lambda *step: None, previous)
@@ -41,30 +38,8 @@ def both(root: Path, raw: dict, previous: Path | None = None, name: str = "") ->
     return report
 
 
-def write_log(root: Path, name: str, seed: int) -> None:
-    generator = np.random.default_rng(seed)
-    columns = {
-        "user": generator.integers(0, 40 * seed, 300),
-        "pin": generator.choice(list("abcdefghij"), 300),
-        "action": generator.choice(["save", "click", "Zoom", "ärgern"], 300),
-        "ts": generator.integers(0, 100, 300),
-        "amount": generator.integers(1, 9, 300) / 7,
-    }
-    pd.DataFrame(columns).to_parquet(root / name)
-
-
 def config(split: str, **click) -> dict:
-    """A relation and its inverse, and a relation for every action."""
-    return {
-        "partitions": 3,
-        "sources": {"log": {"path": "*.parquet", "time_column": "ts", "time_unit": "s"}},
-        "entities": {"user": {}, "pin": {"partitions": 1}},
-        "relations": [
-            {"name": "saw", "source": "log", "lhs": USER, "rhs": PIN, "inverse": "seen_by", **click},
-            {"relation_column": "action", "source": "log", "lhs": PIN, "rhs": USER},
-        ],
-        "split": SPLITS[split],
-    }
+    return log_config("*.parquet", UNTIL if split == "time" else SPLITS[split], **click)
 
 
 def test_weights_and_a_published_map(tmp_path: Path) -> None:
@@ -75,7 +50,7 @@ def test_weights_and_a_published_map(tmp_path: Path) -> None:
     raw["entities"]["pin"] |= {"label": {"source": "titles", "column": "pin", "text": "title"}}
     raw["entities"]["user"] |= {"label": {"source": "log", "column": "user", "text": "action"}}
     for night in (1, 2):
-        write_log(tmp_path, f"{night}.parquet", night)
+        write_log(tmp_path / f"{night}.parquet", night, SEVENTHS)
         report = both(tmp_path, raw, tmp_path / "duckdb1" if night == 2 else None, str(night))
         assert report.labelled["pin"] == {"found": 2, "several": 1}
         assert report.labelled["user"]["several"] > 10
@@ -83,13 +58,13 @@ def test_weights_and_a_published_map(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_neither_times_nor_weights(tmp_path: Path) -> None:
-    write_log(tmp_path, "1.parquet", 1)
+    write_log(tmp_path / "1.parquet", 1, SEVENTHS)
     both(tmp_path, config("none"))
 
 
 def every_feature(root: Path, night: int, split: str) -> dict:
     """A config with all that Spark can do, over files of several formats and types of ids; writes them, too."""
-    write_log(root, f"{night}.parquet", night)
+    write_log(root / f"{night}.parquet", night, SEVENTHS)
     log = pd.read_parquet(root / f"{night}.parquet")
     if night == 2:  # ids of another type than the night before
         log.astype({"user": "int32"}).to_parquet(root / "2.parquet")

@@ -7,8 +7,9 @@ import pandas as pd
 import pytest
 
 from pipeline.cli import main
-from pipeline.workspace.workspace import Run, Workspace
+from pipeline.workspace.workspace import Workspace
 from tests.partitioning.test_errors import PIN, USER, config, relation
+from tests.worlds.night_world import newest, transra
 
 MODEL = {"operator": "transr", "dimension": 4, "epochs": 1, "workers": 1}
 # Kind, value on the second night and the bound that it breaks. The log is that of `write`.
@@ -33,14 +34,6 @@ def write_config(root: Path, *checks: dict) -> None:
     by_action = relation(name=None, relation_column="action", lhs=USER, rhs=PIN, source="log")
     graph = config(relations=[by_action])
     (root / "c.json").write_text(json.dumps({"graph": graph, "model": MODEL, "checks": checks}))
-
-
-def transra(root: Path, command: str, *more: str) -> int:
-    return main([command, str(root / "c.json"), "--root", str(root), *more])
-
-
-def newest(root: Path) -> Run:
-    return Workspace(root / "runs/c").runs()[0]
 
 
 @pytest.fixture

@@ -15,6 +15,7 @@ from pipeline.cli import main
 from pipeline.workspace import inputs
 from pipeline.workspace.workspace import Run, Workspace
 from tests.worlds.ledger_world import ledger_config, rows_of, write_day, write_tables
+from tests.worlds.night_world import newest
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 KILLED = (
@@ -43,10 +44,6 @@ def root(tmp_path: Path) -> Path:
     workspace.publish(workspace.runs()[0])
     write_day(tmp_path, "day-3", rows_of(3))
     return tmp_path
-
-
-def newest(root: Path) -> Run:
-    return Workspace(root / "runs/c").runs()[0]
 
 
 def test_a_night_adds_to_the_published_run(root: Path, capsys: pytest.CaptureFixture[str]) -> None:

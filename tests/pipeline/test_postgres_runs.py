@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.cli import main
 from pipeline.workspace.workspace import Workspace
 from tests.partitioning.test_errors import config, relation
+from tests.worlds.night_world import newest, transra
 from tests.worlds.postgres_server import ENCODED, PASSWORD, PostgresServer
 
 MODEL = {"operator": "transr", "dimension": 4, "epochs": 1, "workers": 1}
@@ -26,12 +26,8 @@ def root(tmp_path: Path, postgres: PostgresServer, monkeypatch: pytest.MonkeyPat
     return tmp_path
 
 
-def transra(root: Path, command: str, *more: str) -> int:
-    return main([command, str(root / "c.json"), "--root", str(root), *more])
-
-
 def edges(root: Path) -> int:
-    count: int = Workspace(root / "runs/c").runs()[0].record("partition")["metrics"]["edges"]
+    count: int = newest(root).record("partition")["metrics"]["edges"]
     return count
 
 

@@ -10,29 +10,13 @@ from pbg_transra.config import FreezeConfig, ModelConfig
 from pbg_transra.pbg.checkpoint import Checkpoint
 from pbg_transra.start.from_run import adopt_run
 from pbg_transra.start.published import PublishedModel
-from tests.training.test_warm_start import CONFIG, GROUPS, USERS, WARM, by_id, night, trained
+from tests.worlds.warm_world import GROUPS, USERS, WARM, by_id, trained
 
 HOLDS = FreezeConfig(types=("pin",), relations=("save",))
 
 
 def parameters(directory: Path, relation: int) -> dict[str, np.ndarray]:
     return Checkpoint(directory).relation_parameters(relation)
-
-
-@pytest.fixture(scope="module")
-def yesterday(tmp_path_factory: pytest.TempPathFactory) -> PublishedModel:
-    """Trained on the first 48 users, in two partitions."""
-    directory = tmp_path_factory.mktemp("yesterday")
-    night(directory / "graph", 2, 48)
-    trained(directory / "graph", directory / "model", CONFIG)
-    return PublishedModel("r1", directory / "graph", directory / "model", CONFIG)
-
-
-@pytest.fixture(scope="module")
-def today(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    directory = tmp_path_factory.mktemp("today") / "graph"
-    night(directory, 4, USERS, shuffled=1)
-    return directory
 
 
 @pytest.mark.parametrize(

@@ -64,6 +64,10 @@ def workspace_of(root: Path) -> Workspace:
     return Workspace(root / "runs" / "c")
 
 
+def newest(root: Path) -> Run:
+    return workspace_of(root).runs()[0]
+
+
 def latest_of(root: Path) -> Run:
     latest = workspace_of(root).latest
     assert latest is not None
