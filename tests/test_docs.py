@@ -21,7 +21,7 @@ from pipeline.arguments import parser
 from pipeline.cli import main
 from pipeline.config.loading import validate
 from ranker.__main__ import parser as ranker_parser
-from tests.worlds.pages import CONFIGS, PAGES, REPOSITORY, VALUES, commands, files_of, lines, readings
+from tests.worlds.pages import BLOCK, CONFIGS, PAGES, REPOSITORY, VALUES, commands, files_of, lines, readings
 
 CHEAP = {"check", "show", "schema"}
 YOURS = {"configs/mine.json", *(path for page in PAGES for path in files_of(page.read_text()))}  # what readers write
@@ -172,7 +172,9 @@ def known_keys(node: dict[str, Any], keys: list[str]) -> bool:
     if not keys:
         return True
     choices = [known_keys(choice, keys) for choice in (*node.get("anyOf", ()), *node.get("allOf", ()))]
-    below = node.get("properties", {}).get(keys[0]) or node.get("additionalProperties") or node.get("items")
+    named = (below for name, below in node.get("patternProperties", {}).items() if re.search(name, keys[0]))
+    below = node.get("properties", {}).get(keys[0]) or next(named, None) or node.get("additionalProperties")
+    below = below or node.get("items")
     return any(choices) or (isinstance(below, dict) and known_keys(below, keys[1:]))
 
 
@@ -186,6 +188,27 @@ def dotted_keys() -> list[tuple[str, str]]:
 @pytest.mark.parametrize(("page", "key"), dotted_keys())
 def test_a_documented_key_is_in_the_schema(page: str, key: str) -> None:
     assert known_keys(SCHEMA, key.split("."))
+
+
+def pieces_of_configs(page: Path) -> Iterator[dict[str, Any]]:
+    """Blocks of a page that hold a config or a piece of one; without a section it is of `graph`."""
+    for head, text in BLOCK.findall(page.read_text()):
+        if head.startswith("js"):
+            piece = json5.loads(text if text.startswith("{") else f"{{{text}}}".replace("...", ""))
+            yield piece if piece.keys() & set(SECTIONS) else {"graph": piece}
+
+
+def keys_in(value: Any, path: str = "") -> Iterator[str]:
+    """Dotted paths; a place in a list is a key, as is the name of a relation that a variant changes."""
+    for key, below in value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ():
+        yield f"{path}{key}"
+        yield from keys_in(below, f"{path}{key}.")
+
+
+def test_keys_in_pieces_of_configs_are_in_the_schema() -> None:
+    found = {(page.name, key) for page in PAGES for piece in pieces_of_configs(page) for key in keys_in(piece)}
+    assert [(page, key) for page, key in sorted(found) if not known_keys(SCHEMA, key.split("."))] == []
+    assert {("graph.md", "graph.spark.master"), ("config.md", "checks.2.sql")} <= found, "a page in another form"
 
 
 def test_the_config_of_the_readme_is_one() -> None:
