@@ -42,7 +42,7 @@ def cron_line() -> str:
 
 def unit() -> configparser.SectionProxy:
     found = configparser.ConfigParser(interpolation=None)
-    found.optionxform = str  # type: ignore[assignment, method-assign]
+    found.optionxform = str
     found.read(DEPLOY / "transra.service")
     return found["Service"]
 

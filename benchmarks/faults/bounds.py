@@ -49,14 +49,14 @@ def clock_back(after: float, by: float) -> Callable[[], None]:
 
         class Set(datetime):
             @classmethod
-            def now(cls, tz: tzinfo | None = None) -> datetime:  # type: ignore[override]
+            def now(cls, tz: tzinfo | None = None) -> datetime:
                 return datetime.fromtimestamp(now(), tz)
 
         time.time = now
         ours = [module for name, module in sys.modules.items() if name.partition(".")[0] in PACKAGES]
         for module in ours:
             if getattr(module, "datetime", None) is datetime:
-                module.datetime = Set  # type: ignore[attr-defined]
+                module.datetime = Set
 
     return bound
 

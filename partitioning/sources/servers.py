@@ -45,7 +45,7 @@ _UNREACHED = {
 def require_driver(path: str) -> None:
     """Raises ConfigError where the package is missing that the config needs at `path`."""
     try:
-        import psycopg  # noqa: F401
+        import psycopg  # noqa: F401  only whether it can be
     except ImportError:  # also where the package is there, but libpq is not
         raise ConfigError(f"{path}: the package 'psycopg' is not installed; `pip install '.[postgres]'`") from None
 

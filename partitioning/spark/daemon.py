@@ -4,7 +4,7 @@ from pyspark.daemon import manager
 
 import partitioning.spark.bucket_tasks
 import partitioning.spark.entity_files
-import partitioning.spark.files  # noqa: F401
+import partitioning.spark.files  # noqa: F401  for the workers
 
 if __name__ == "__main__":
     manager()

@@ -71,7 +71,7 @@ def each(session: SparkSession, work: Callable[[T], R], items: Sequence[T]) -> l
 
 def _require_installed() -> None:
     try:
-        import pyspark  # noqa: F401
+        import pyspark  # noqa: F401  only whether it can be
     except ImportError:
         raise ConfigError("graph.engine: the package 'pyspark' is not installed; `pip install '.[spark]'`") from None
     home = os.environ.get("JAVA_HOME")
@@ -98,7 +98,7 @@ def _begin(config: SparkConfig, spill: Path) -> SparkSession:
     try:
         with _stderr_to(log):  # of Java, for as long as it runs
             return builder.getOrCreate()
-    except Exception as error:
+    except Exception as error:  # of py4j, of pyspark, or what Java said: they have no other base in common
         said = [line.strip() for line in log.read_text(errors="replace").splitlines() if line.strip()]
         reason = next((line for line in said if "Exception" in line or "Error" in line), str(error).partition("\n")[0])
         kind = ConfigError if "Could not parse Master URL" in f"{reason}{error}" else ResourceError

@@ -59,6 +59,7 @@ class HogwildOptimizer(Optimizer):
         for total, saved in zip(self.sums, state_dict["state"].values(), strict=True):
             total.copy_(saved["sum"])
 
+    # torch's returns the loss of a closure.
     @torch.no_grad()
     def step(self, closure: Callable[[], float] | None = None) -> None:  # type: ignore[override]
         for group in self.param_groups:

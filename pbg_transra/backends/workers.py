@@ -73,7 +73,7 @@ def work(connection: Connection, index: int, workers: int, bench: Bench) -> None
         segment: Segment = connection.recv()
         try:
             connection.send(bench.do(segment, share_of(segment.end - segment.begin, index, workers)))
-        except Exception as error:
+        except Exception as error:  # whatever it is, the parent raises it
             connection.send(WorkerFailure.of(error))
 
 

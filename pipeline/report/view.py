@@ -47,7 +47,7 @@ def follow(context: Context, run: Run) -> Path | None:
     """
     try:
         return refresh_report(context, run)
-    except Exception as error:
+    except Exception as error:  # whatever a page met, the command has done its work
         if asked():
             raise
         with logged(run.path / "log.jsonl", run=run.id, stage="report"):

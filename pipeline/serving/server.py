@@ -59,6 +59,6 @@ def _listening(host: str, port: int) -> socket.socket:
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         return socket.create_server((host, port), family=family, backlog=BACKLOG)
     except (OSError, UnicodeError) as error:
-        if getattr(error, "errno", None) in (errno.EADDRINUSE, errno.EACCES):
-            raise ResourceError(f"--port {port}: {error.strerror}; choose another") from error  # type: ignore[union-attr]
+        if isinstance(error, OSError) and error.errno in (errno.EADDRINUSE, errno.EACCES):
+            raise ResourceError(f"--port {port}: {error.strerror}; choose another") from error
         raise ConfigError(f"--host {host}: no address of this machine ({error})") from error

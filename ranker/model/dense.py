@@ -65,7 +65,7 @@ class DensePart(nn.Module):
         super().__init__()
         self.model, self._given = model, _Given()
         if model.ids is not None:
-            model.ids = _GivenIds(self._given)  # type: ignore[assignment]
+            model.ids = _GivenIds(self._given)  # type: ignore[assignment]  # stands for an IdEmbedding
         for part in (model.attention, model.concat):
             if part is not None:
                 part.table = _GivenVectors(part.table, self._given)

@@ -36,6 +36,7 @@ def write_program(program: ExportedProgram, names: Sequence[str], directory: Pat
     attention = {name: found.pop(f"{ATTENTION}{name}") for name in _attended(names)}
     text = {"inputs": inputs, "weights": list(weights), "steps": steps, "outputs": found, "attention": attention}
     write_text(directory / PROGRAM, json.dumps(text, allow_nan=False) + "\n")
+    # A checker takes the names for those of its options.
     np.savez(directory / WEIGHTS, **weights)  # type: ignore[arg-type]
     sync(directory / WEIGHTS)
 

@@ -12,7 +12,7 @@ import zipfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 import torch
@@ -54,7 +54,8 @@ class Program:
 def flat(inputs: Inputs) -> list[Tensor]:
     """The tensors of inputs in one order; entity types in that of their names."""
     tables = [[table[name] for name in sorted(table)] for table in (inputs.vectors, inputs.degrees)]
-    return [*inputs[: -len(tables)], *(tensor for table in tables for tensor in table)]  # type: ignore[list-item]
+    arrays = cast(tuple[Tensor, ...], inputs[: -len(tables)])
+    return [*arrays, *(tensor for table in tables for tensor in table)]
 
 
 class _Step(NamedTuple):

@@ -72,11 +72,11 @@ def test_a_table_is_made_once(
     found = cells(declared)
     assert list(found) == [f"transra/{name}.json" for name in ("0", "setting-0", "setting-1")]
     assert all(cell and cell.outcome == "done" for cell in found.values())
-    measures = found["transra/0.json"].measures  # type: ignore[union-attr]
-    assert 0.05 < measures["mrr"] <= 1 and 0 < measures["click recall@20"] <= 1  # type: ignore[operator]
+    measures = found["transra/0.json"].measures
+    assert 0.05 < measures["mrr"] <= 1 and 0 < measures["click recall@20"] <= 1
     assert measures["other pairs"] is None, "the anchor joins the only two types"
-    scores = [found[f"transra/setting-{setting}.json"].score for setting in (0, 1)]  # type: ignore[union-attr]
-    assert found["transra/0.json"].setting == scores.index(max(scores))  # type: ignore[union-attr,type-var]
+    scores = [found[f"transra/setting-{setting}.json"].score for setting in (0, 1)]
+    assert found["transra/0.json"].setting == scores.index(max(scores))
     said = capsys.readouterr().out
     assert "| transra | similarity=" in said and "| transe | - |" in said and said.count("not run") == 1
     assert not list((declared.parent / "out").rglob(".benches"))
@@ -144,7 +144,7 @@ def test_over_budget_is_said_and_a_larger_budget_tries_again(
         assert make(declared, "--operators", "transra") == 0
     write(declared, {"minutes": 5, "grid": GRID[:1]})
     assert make(declared, "--operators", "transra", "--seeds", "0") == 0
-    assert cells(declared)["transra/0.json"].outcome == "done"  # type: ignore[union-attr]
+    assert cells(declared)["transra/0.json"].outcome == "done"
 
 
 def test_a_divergence_is_a_result_and_another_failure_is_not(

@@ -195,7 +195,7 @@ def test_names_of_runs_are_in_order_where_the_clock_is_not(root: Path, monkeypat
 
     class Earlier(datetime):
         @classmethod
-        def now(cls, tz: tzinfo | None = None) -> datetime:  # type: ignore[override]
+        def now(cls, tz: tzinfo | None = None) -> datetime:
             return datetime.now(tz) - timedelta(days=3)
 
     monkeypatch.setattr(workspace, "datetime", Earlier)

@@ -157,4 +157,4 @@ def test_a_stream_of_ours_escapes_what_it_cannot_say(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(sys, "stdout", stream)
     cli.open_streams()
     print("ü", file=stream, flush=True)
-    assert stream.buffer.getvalue() == b"\\xfc\n"  # type: ignore[attr-defined]
+    assert stream.buffer.getvalue() == b"\\xfc\n"

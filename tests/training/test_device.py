@@ -277,7 +277,7 @@ def test_slots_hold_what_was_loaded_and_give_it_back(device: str, graph_dir: Pat
     backend = opened(graph_dir, device, CONFIG)
     residents = [Resident(kind, part, slot) for kind in ("user", "pin") for slot, part in ((0, 3), (1, 1))]
     for number, resident in enumerate(residents):
-        backend.load(resident, lambda vectors, sums: (vectors.fill_(number), sums.fill_(-number)))  # noqa: B023
+        backend.load(resident, lambda vectors, sums: (vectors.fill_(number), sums.fill_(-number)))  # noqa: B023  called at once
     for number, resident in enumerate(residents):
         vectors, sums = backend.read(resident)
         assert vectors.eq(number).all() and sums.eq(-number).all()
@@ -307,7 +307,7 @@ def test_divergence_names_relation_and_batch(device: str, graph_dir: Path) -> No
     backend = opened(graph_dir, device, CONFIG)
     heads, tails = Resident("user", 0, 0), Resident("pin", 0, 0)
     for resident, value in ((heads, 1.0), (tails, float("nan"))):
-        backend.load(resident, lambda vectors, sums: (vectors.fill_(value), sums.fill_(1)))  # noqa: B023
+        backend.load(resident, lambda vectors, sums: (vectors.fill_(value), sums.fill_(1)))  # noqa: B023  called at once
     backend.put_edges(0, 4, lambda into: (into.heads.zero_(), into.tails.zero_(), into.relations.fill_(1)))
     with pytest.raises(Diverged, match="relation 'save' has loss nan in batch 1"):
         backend.train(Segment((heads,), (tails,), 0, 0, 4, 0, Rates(0.1, 0.1))).result()
@@ -321,7 +321,7 @@ def test_a_recorded_step_trains_what_an_eager_one_does(graph_dir: Path, tmp_path
         monkeypatch.setattr(
             pbg_transra.training.train,
             "make_backend",
-            lambda graph, config, *_: DeviceBackend(graph, config, torch.device("cuda"), recorded),  # noqa: B023
+            lambda graph, config, *_: DeviceBackend(graph, config, torch.device("cuda"), recorded),  # noqa: B023  called at once
         )
         config = CONFIG.model_copy(update={"batch_size": 20, "epochs": 2 * EAGER})
         found.append(trained(graph_dir, tmp_path / str(recorded), config)[1])

@@ -44,7 +44,7 @@ def config(operator: str, similarity: str = "dot", **changes: object) -> ModelCo
     dimension = 4 if operator == "complex_diagonal" else 3
     few = {"batch_size": 6, "batch_negatives": 3, "uniform_negatives": 2}
     values = {"dimension": dimension, "scale": 2.0, **few, **changes}
-    return ModelConfig(operator=operator, anchors=anchors, similarity=similarity, **values)  # type: ignore[arg-type]
+    return ModelConfig(operator=operator, anchors=anchors, similarity=similarity, **values)
 
 
 def random_model(settings: ModelConfig) -> TransRAEmbedder:
@@ -203,7 +203,7 @@ def test_every_parameter_gets_a_gradient(operator: str, negatives: tuple[int, in
     """Also those of relation operators that stock PBG defines: every operator is in the list by construction."""
     model = random_model(config(operator, batch_negatives=negatives[0], uniform_negatives=negatives[1]))
     processor = ReferenceProcessor(model, config(operator), workers=1)
-    sum(processor.loss(edges_of(batch(relation, 12))) for relation in (0, 1)).backward()  # type: ignore[union-attr]
+    sum(processor.loss(edges_of(batch(relation, 12))) for relation in (0, 1)).backward()
     without = [name for name, p in model.named_parameters() if p.grad is None or not p.grad.to_dense().abs().sum()]
     assert without == []
 

@@ -157,7 +157,7 @@ def test_one_worker_trains_what_the_reference_trains(
 ) -> None:
     """One relation and a batch of one chunk, so that both take the same steps."""
     settings_ = ModelConfig(
-        operator=operator,  # type: ignore[arg-type]
+        operator=operator,
         dimension=6,
         batch_size=20,
         batch_negatives=negatives[0],
@@ -223,7 +223,7 @@ def test_what_a_fork_trains_is_seen_here() -> None:
 
 @pytest.mark.parametrize("operator", ["linear", "diagonal", "transr"])
 def test_pbgs_own_operators_run_on_the_reference(operator: str) -> None:
-    config = ModelConfig(operator=operator)  # type: ignore[arg-type]
+    config = ModelConfig(operator=operator)
     expected = FusedProcessor if operator == "transr" else ReferenceProcessor
     assert type(make_processor(make_embedder(world(2), config), config, 1)) is expected
 

@@ -176,7 +176,7 @@ def test_what_ranks_move_comes_together() -> None:
     coordinator.join(1, "host")
     one, other = Values(1.0), Values(5.0)
     coordinator.share(flat(one.relations()))
-    shared = [SharedValues(rank, coordinator, backend) for rank, backend in enumerate((one, other))]  # type: ignore[arg-type]
+    shared = [SharedValues(rank, coordinator, backend) for rank, backend in enumerate((one, other))]
     for values in shared:
         values.take()
     assert torch.equal(other.state.parameters[0, "p"], torch.ones(2, 3)), "rank 0's are what all begin with"
@@ -246,11 +246,10 @@ def test_who_is_not_like_rank_0_is_refused(
     tmp_path: Path, own: dict[str, int], graph: dict[str, str], line: str
 ) -> None:
     coordinator, other = Coordinator(2, 20, apart=True), CONFIG.model_copy(update=own)
-    with meeting(tmp_path) as (host, place), pytest.raises(PeerError, match=line):  # noqa: SIM117
-        with host.serving(coordinator):
-            with met(place) as first, pytest.raises(ConfigError, match=line), first.joined(identity(other, graph)):
-                pass
-            coordinator.wait_for_all()
+    with meeting(tmp_path) as (host, place), pytest.raises(PeerError, match=line), host.serving(coordinator):
+        with met(place) as first, pytest.raises(ConfigError, match=line), first.joined(identity(other, graph)):
+            pass
+        coordinator.wait_for_all()
 
 
 def test_other_code_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -32,7 +32,7 @@ def graph_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def trained(graph_dir: Path, model_dir: Path, **changes: object) -> tuple[float, Graph, dict[str, np.ndarray]]:
     model_dir.mkdir()
-    config = ModelConfig(**{**CONFIG, **changes})  # type: ignore[arg-type]
+    config = ModelConfig(**{**CONFIG, **changes})
     report = train(graph_dir, model_dir, config, lambda progress: None, lambda done: None)
     graph = load_graph(graph_dir)
     return report.loss, graph, vectors_of(model_dir, graph)

@@ -118,10 +118,10 @@ def test_a_training_that_diverges_while_its_speed_is_measured(
 def test_a_killed_resource_tracker_is_not_worth_a_line(recwarn: pytest.WarningsRecorder) -> None:
     """Python's own process beside those that are spawned; whoever kills it has killed nothing of ours."""
     resource_tracker.ensure_running()
-    pid = resource_tracker._resource_tracker._pid  # type: ignore[attr-defined]
+    pid = resource_tracker._resource_tracker._pid
     os.kill(pid, signal.SIGKILL)
     os.waitpid(pid, 0)
     processor = SimpleNamespace(start_method="spawn")
-    with Workers(1, Bench(processor, {}, [])):  # type: ignore[arg-type]
+    with Workers(1, Bench(processor, {}, [])):
         pass
     assert [str(each.message) for each in recwarn if "resource_tracker" in str(each.message)] == []

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -87,8 +88,8 @@ class Step:
 class Replayed:
     """Work on memory that stays where it is: on a card it is recorded, and then replayed as one CUDA graph."""
 
-    def __init__(self, work: Callable[[], None], pool: object | None) -> None:
-        """`pool`: the memory that recorded steps share; None: nothing is recorded."""
+    def __init__(self, work: Callable[[], None], pool: Any) -> None:
+        """`pool`: torch's token of the memory that recorded steps share; None: nothing is recorded."""
         self._work, self._pool, self._done = work, pool, 0
         self._graph: torch.cuda.CUDAGraph | None = None
 
@@ -101,6 +102,6 @@ class Replayed:
             self._graph = torch.cuda.CUDAGraph()
             stream = torch.cuda.current_stream()
             # The thread that loads ahead may go on meanwhile.
-            with torch.cuda.graph(self._graph, self._pool, stream, capture_error_mode="thread_local"):  # type: ignore[arg-type]
+            with torch.cuda.graph(self._graph, self._pool, stream, capture_error_mode="thread_local"):
                 self._work()
         self._graph.replay()
