@@ -15,7 +15,7 @@ SUFFIXES = (".parquet", ".pq", ".csv", ".tsv", ".jsonl", ".ndjson")
 _PACKED = ("", ".gz", ".zst")
 ENDINGS = tuple(f"{suffix}{packed}" for suffix in SUFFIXES for packed in _PACKED)
 _SPLITS = ("train", "valid", "test")
-_NUMBERS = re.compile(r"(^|[-_.])(part|chunk|shard|day|hour|date)?[-_.=]?\d[\d\-_.T:]*$", re.IGNORECASE)
+_NUMBERS = re.compile(r"(^|[-_.])(part|chunk|shard|day|hour|date)?[-_.=]?(?P<number>\d[\d\-_.T:]*)$", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -70,8 +70,19 @@ def _holds_data(path: Path) -> bool:
     return bool(find_files(path, ["."], ENDINGS).files)
 
 
+def _before_number(path: Path) -> str:
+    """A file's name up to its date or number; without one, up to its suffix."""
+    stem = _stem(path)
+    number = _NUMBERS.search(stem)
+    return stem[: number.start("number")] if number else stem
+
+
+def _stem(path: Path) -> str:
+    return path.name.removesuffix(_ending(path))
+
+
 def _name(path: Path) -> str:
-    stem = path.name.removesuffix(_ending(path))
+    stem = _stem(path)
     return plain(_NUMBERS.sub("", stem)) or plain(path.resolve().parent.name) or "log"
 
 
@@ -98,8 +109,11 @@ def _tried(paths: list[Path], ends: list[str]) -> Iterator[list[Path]]:
             yield [paths[0] / f"*{end}" for end in ends]
         yield paths
         yield [paths[0] / "**" / f"*{end}" for end in ends]
-    elif len({path.parent for path in paths}) == 1 and (start := os.path.commonprefix([path.name for path in paths])):
+    elif len({path.parent for path in paths}) == 1:
+        # None of the number stays, so that tomorrow's file is read, too: `day-0*` would end with day-09, without a word.
+        start = os.path.commonprefix([_before_number(path) for path in paths])
         yield [paths[0].parent / f"{start}*{end}" for end in ends]
+        yield [paths[0].parent / f"{start}[0-9]*{end}" for end in ends]
 
 
 def _ending(path: Path) -> str:

@@ -314,8 +314,27 @@ def test_files_of_a_log_are_one_source(tmp_path: Path) -> None:
     sources = proposed(tmp_path, logs).graph.sources
     assert {name: source.path for name, source in sources.items()} == {
         "ads": "logs/ads",
-        "views": "logs/views-2026-01-0*.tsv",
+        "views": "logs/views-*.tsv",
     }
+
+
+@pytest.mark.parametrize(
+    ("names", "later"),
+    [
+        (("day-01.csv", "day-02.csv"), "day-10.csv"),
+        (("2026-01-30.csv", "2026-01-31.csv"), "2026-02-01.csv"),
+        (("x-2026-01-30.csv", "x-2026-01-31.csv", "x-people.csv"), "x-2027-02-01.csv"),
+        (("2026-01-30.csv", "2026-01-31.csv", "people.csv"), "2027-02-01.csv"),
+        (("x.csv", "x-1.csv"), "x-2.csv"),
+    ],
+)
+def test_the_files_of_later_days_are_of_the_same_source(tmp_path: Path, names: tuple[str, ...], later: str) -> None:
+    for name in names:
+        (tmp_path / name).touch()
+    log = max(find_sources([tmp_path], tmp_path), key=lambda one: len(one.files))
+    assert len(log.files) == 2
+    (tmp_path / later).touch()
+    assert {*find_files(tmp_path, log.paths).files} == {*log.files, tmp_path / later}
 
 
 @pytest.mark.parametrize(
