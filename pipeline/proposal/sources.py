@@ -110,7 +110,7 @@ def _tried(paths: list[Path], ends: list[str]) -> Iterator[list[Path]]:
         yield paths
         yield [paths[0] / "**" / f"*{end}" for end in ends]
     elif len({path.parent for path in paths}) == 1:
-        # None of the number stays, so that tomorrow's file is read, too: `day-0*` would end with day-09, without a word.
+        # None of the number stays, so that later files are read, too: `day-0*` would end with day-09, and say nothing.
         start = os.path.commonprefix([_before_number(path) for path in paths])
         yield [paths[0].parent / f"{start}*{end}" for end in ends]
         yield [paths[0].parent / f"{start}[0-9]*{end}" for end in ends]
