@@ -21,7 +21,7 @@ from typing import Any
 
 from artifacts.printable import is_text
 from pipeline import commands
-from pipeline.commands import default_root
+from pipeline.command_context import default_root
 from pipeline.examples import epilog
 
 STAGE_HELP = {

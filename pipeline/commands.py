@@ -6,59 +6,21 @@ What a command needs is imported by it, so that those that need little are quick
 import argparse
 import json
 import sys
-from collections.abc import Callable, Iterator
-from datetime import datetime, timezone
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from artifacts.errors import ConfigError, DataError
-from artifacts.printable import is_text, one_line
+from artifacts.printable import one_line
+from pipeline.command_context import context_of, require_plain
 from pipeline.output.console import Console, write
 
-REPOSITORY = Path(__file__).resolve().parents[1]
-
-
-def default_root() -> Path:
-    """The checkout that this code runs from; the current directory where it was installed from a wheel."""
-    return REPOSITORY if (REPOSITORY / "pyproject.toml").is_file() else Path()
-
-
-def context_of(options: argparse.Namespace) -> Any:
-    from pipeline.config.loading import load_config
+if TYPE_CHECKING:
     from pipeline.workspace.context import Context
-    from pipeline.workspace.workspace import Workspace
-
-    for path in (options.config, options.root, options.workspace):
-        if path is not None:
-            require_plain(path)
-    config = load_config(options.config, options.set).with_arms(getattr(options, "arms", None))
-    root = options.root.resolve()
-    workspace = (options.workspace or root / "runs" / options.config.stem).resolve()
-    console = Console(quiet=options.quiet, as_json=options.json)
-    restart = getattr(options, "restart", False)
-    rebuild = datetime.now(timezone.utc).isoformat() if getattr(options, "rebuild", False) else None
-    given, rank = tuple(given_options(options)), getattr(options, "rank", None)
-    place = (options.config, config, root, Workspace(workspace), console)
-    return Context(*place, options.verify, restart, rank, rebuild, given)
+    from pipeline.workspace.workspace import Run
 
 
-def require_plain(path: Path, option: str = "") -> None:
-    """Raises ConfigError for a path that is none, or was given in another encoding."""
-    if not is_text(str(path)):
-        raise ConfigError(f"{option}{path}: expected a path in UTF-8 without NUL")
-
-
-def given_options(options: argparse.Namespace) -> Iterator[str]:
-    """The options that choose what a command works on, as they were written."""
-    if options.root != default_root():
-        yield from ("--root", str(options.root))
-    if options.workspace:
-        yield from ("--workspace", str(options.workspace))
-    for override in options.set:
-        yield from ("--set", override)
-
-
-def everything(context: Any, until: str | None) -> list[str]:
+def everything(context: "Context", until: str | None) -> list[str]:
     """The stages that the config has, in order, as far as `until`. Raises ConfigError where it does not have that."""
     from pipeline.stages import STAGES
 
@@ -68,7 +30,7 @@ def everything(context: Any, until: str | None) -> list[str]:
     return found[: found.index(until) + 1] if until else found
 
 
-def check_stages(context: Any, names: list[str]) -> None:
+def check_stages(context: "Context", names: list[str]) -> None:
     """Before hours of work: raises what is known to be wrong with the workspace or the stages' config by now."""
     from pipeline.stages import STAGES
     from pipeline.workspace.owner import require_own
@@ -119,7 +81,7 @@ def run_stages(options: argparse.Namespace) -> dict[str, Any]:
     return {"run": outcomes[-1].run.id, "stages": made, **({"report": str(report)} if report else {})}
 
 
-def newest_rejected(context: Any) -> Any:
+def newest_rejected(context: "Context") -> "Run | None":
     """The newest run, where the gate has just rejected it."""
     newest = next(iter(context.workspace.runs()), None)
     return newest if newest and newest.rejection() else None
@@ -215,7 +177,7 @@ def roll_back(options: argparse.Namespace) -> dict[str, Any]:
     return move_latest(options, rollback)
 
 
-def move_latest(options: argparse.Namespace, move: Callable[[Any], Any]) -> dict[str, Any]:
+def move_latest(options: argparse.Namespace, move: Callable[["Context"], "Run"]) -> dict[str, Any]:
     """Moves `latest` to the run that `move` returns, under the lock."""
     from pipeline.report.view import follow_all
     from pipeline.running.publication import settled
