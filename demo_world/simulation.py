@@ -60,8 +60,8 @@ class Sums:
 
     def of(self, name: str, baselines: Sequence[str]) -> dict[str, Any]:
         """What is reported of a ranking: rates, prices, and how far they are from others', each with its interval."""
-        found: dict[str, Any] = {by: {m: told(self.metric(name, m, by)) for m in CHANGES} for by in BY}
-        found["regret"] = told(1 - _ratio(self.measure(name, "value"), self.measure(ORACLE, "value")))
+        found: dict[str, Any] = {by: {m: with_interval(self.metric(name, m, by)) for m in CHANGES} for by in BY}
+        found["regret"] = with_interval(1 - _ratio(self.measure(name, "value"), self.measure(ORACLE, "value")))
         found["against"] = {base: self.against(name, base) for base in baselines if base != name}
         return found
 
@@ -69,7 +69,7 @@ class Sums:
         """Relative differences, paired in every resample."""
         return {
             by: {
-                change: told(_ratio(self.metric(name, m, by), self.metric(base, m, by)) - 1)
+                change: with_interval(_ratio(self.metric(name, m, by), self.metric(base, m, by)) - 1)
                 for m, change in CHANGES.items()
             }
             for by in BY
@@ -88,7 +88,7 @@ class Sums:
         return _ratio(paid, clicks) if metric == "cpc" else _ratio(1000 * conversions, shown)
 
 
-def told(values: Doubles) -> dict[str, Any]:
+def with_interval(values: Doubles) -> dict[str, Any]:
     """A value and its interval over resamples, from (1 + S,); None where fewer than half of them are defined."""
     value, samples = values[0], values[1:][np.isfinite(values[1:])]
     interval = None

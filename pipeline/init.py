@@ -33,7 +33,7 @@ def init(given: Sequence[Path], out: Path, root: Path, assumed: str | None, cons
     _require_good(text)
     out.parent.mkdir(parents=True, exist_ok=True)
     write_text(out, text)
-    return _told(proposal, out, console)
+    return _answer(proposal, out, console)
 
 
 def _with_bytes(found: Sequence[Found]) -> tuple[list[Found], Notes]:
@@ -74,7 +74,7 @@ def _require_good(text: str) -> None:
         ) from error
 
 
-def _told(proposal: Proposal, out: Path, console: Console) -> dict[str, Any]:
+def _answer(proposal: Proposal, out: Path, console: Console) -> dict[str, Any]:
     sources, used = list(proposal.sources), [relation.name for relation in proposal.used]
     counts = f"sources: {len(sources)}, relations: {len(used)}, entity types: {len(proposal.types)}"
     console.say(f"init: {counts} -> {out}")

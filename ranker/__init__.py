@@ -4,6 +4,7 @@ Importing this package is light; torch is loaded by `rank`, `fit` and `Scorer`.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -230,7 +231,7 @@ def explain_pair(
         raise ConfigError(f"ranker.slots.{derived[0]}: the graph's pseudonyms are no ids of the ranker's log")
     slots = config.model_copy(update={"slots": scorer.manifest.slots})  # the model's, whatever the config says by now
     found = explain(scorer, paths, types, ids, Attributes.of(slots, {"": export}, Forgotten()))
-    return None if found is None else found.told()
+    return None if found is None else asdict(found)
 
 
 def require_free(out: Path, config: RankerConfig, root: Path, files: Files | None = None) -> None:

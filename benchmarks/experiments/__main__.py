@@ -19,7 +19,7 @@ from artifacts.publish import write_json
 from benchmarks.environment import OUT, surroundings
 from benchmarks.experiments.harness import Harness
 from benchmarks.experiments.plan import ROOT, Plan, load_plan, require_known
-from benchmarks.experiments.results import table, told
+from benchmarks.experiments.results import as_json, table
 from benchmarks.retrieval_pairs import write_pairs
 
 CONFIGS = ROOT / "configs" / "experiments"
@@ -74,7 +74,7 @@ def run(options: argparse.Namespace, configs: Path, out: Path) -> None:
 def keep(plan: Plan, harness: Harness, path: Path) -> None:
     """Puts the table, as far as it is made, beside those of other data sets."""
     earlier = json.loads(path.read_text()) if path.exists() else {}
-    found = {row.operator: told(row) for row in harness.rows()}
+    found = {row.operator: as_json(row) for row in harness.rows()}
     write_json(path, {**earlier, plan.name: found, "protocol": PROTOCOL, **surroundings(PACKAGES)})
 
 

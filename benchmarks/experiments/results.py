@@ -95,7 +95,7 @@ def table(name: str, rows: list[Row]) -> str:
     return "\n".join(lines)
 
 
-def told(row: Row) -> dict[str, Any]:
+def as_json(row: Row) -> dict[str, Any]:
     """A row as experiments.json holds it."""
     return {
         "setting": row.setting,

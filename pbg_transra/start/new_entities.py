@@ -117,7 +117,7 @@ class NewEntities:
                 if chosen.any():
                     table = self.table(far.name, far_partition) if table is None else table
                     ends, which = np.unique(theirs[chosen], return_inverse=True)
-                    says = self._said(other(table[ends]))
+                    says = self._compared(other(table[ends]))
                     yield _Edges(place[mine[chosen]], which, says, weight[chosen] * np.float32(factor))
 
     def _of_relation(self, bucket: Bucket, index: int, side: Side) -> Iterator[tuple[Array, Array, Array]]:
@@ -131,7 +131,8 @@ class NewEntities:
                     weight = np.ones(len(of), np.float32) if weights is None else weights
                     yield mine[of], theirs[of], weight[of]
 
-    def _said(self, vectors: Array) -> Array:
+    def _compared(self, vectors: Array) -> Array:
+        """Vectors (U, D) as the similarity compares them: by direction alone where it is cos."""
         if self.model.similarity != "cos":
             return vectors
         return np.asarray(vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), SMALLEST))

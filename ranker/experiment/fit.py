@@ -85,9 +85,9 @@ class Fit:
         training = Training(model, self.config, 0, seed, directory)
         with threads(self.config.threads):
             steps = training.run(train, None, watch).step
-        return Trained(model.cpu().eval(), train.read(0, CHECKED), self._told(summary, model, steps, train))
+        return Trained(model.cpu().eval(), train.read(0, CHECKED), self._facts(summary, model, steps, train))
 
-    def _told(self, summary: Summary, model: RankerModel, steps: int, train: Split) -> dict[str, Any]:
+    def _facts(self, summary: Summary, model: RankerModel, steps: int, train: Split) -> dict[str, Any]:
         return {
             "arm": self.name,
             "rows": summary.counts["train"],

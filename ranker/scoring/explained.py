@@ -1,7 +1,7 @@
 """How a published ranker sees one user and one ad: predictions with and without the graph, and what it attends to."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -37,9 +37,6 @@ class Explained:
     time: int | float | str
     predictions: dict[str, dict[str, float]]
     attention: dict[str, list[Weight]]
-
-    def told(self) -> dict[str, Any]:
-        return asdict(self)
 
 
 def explain(

@@ -36,10 +36,10 @@ def distances(model: RankerModel, split: Split, layer: int) -> Iterator[dict[str
         embedded = ids(batch.hashes)[:, attention.places[slot.name]]
         raw = attention.table(str(slot.type), batch.rows[:, slot.tokens])[:, 0]
         adapter = cast(Adapter, attention.adapters[slot.name])
-        yield {"slot": slot.name, "entities": len(first), **_told(adapter, raw, embedded)}
+        yield {"slot": slot.name, "entities": len(first), **_measured(adapter, raw, embedded)}
 
 
-def _told(adapter: Adapter, raw: Tensor, embedded: Tensor) -> dict[str, Any]:
+def _measured(adapter: Adapter, raw: Tensor, embedded: Tensor) -> dict[str, Any]:
     """`raw` (N, D) graph vectors and `embedded` (N, I) IDs of a slot's entities."""
     assert adapter.id_value is not None and adapter.id_gate is not None
     known = torch.ones(len(raw), 1)
