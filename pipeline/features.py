@@ -11,7 +11,7 @@ from pipeline.stages.compared_runs import compared_runs, expecting, require_expo
 from pipeline.workspace.context import Context
 from pipeline.workspace.lock import locked
 from pipeline.workspace.owner import require_own
-from ranker import RankerConfig, check_counts, check_where, export_of, impression_files, require_free, write_features
+from ranker import RankerConfig, check_columns, check_where, export_of, impression_files, require_free, write_features
 
 
 def features(context: Context, out: Path, only_plan: bool) -> dict[str, Any]:
@@ -20,7 +20,7 @@ def features(context: Context, out: Path, only_plan: bool) -> dict[str, Any]:
     require_own(context)
     if config.where is not None:
         check_where(config, context.root, pseudonyms=context.config.graph.ids is not None)
-    check_counts(config, context.root)
+    check_columns(config, context.root)
     name, run, config = _vectors(context, config)
     if only_plan:
         require_free(out, config, context.root, impression_files(config, context.root, context.stores))

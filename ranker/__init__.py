@@ -30,7 +30,7 @@ __all__ = [
     "TrialBegan",
     "TrialEnded",
     "TrialValidated",
-    "check_counts",
+    "check_columns",
     "check_where",
     "chosen",
     "explain_pair",
@@ -74,12 +74,12 @@ def check_where(config: RankerConfig, root: Path, pseudonyms: bool) -> list[str]
     return unchecked(config, root, pseudonyms)
 
 
-def check_counts(config: RankerConfig, root: Path) -> list[str]:
-    """Looks the columns of `counts` up in the log; returns what could not be checked, as the log cannot be read.
+def check_columns(config: RankerConfig, root: Path) -> list[str]:
+    """Looks up the columns that the config names; returns what could not be checked, as the log cannot be read.
 
-    Raises ConfigError for a column that is not there or holds lists.
+    Raises ConfigError for one that no file has, and for one of `counts` that a file lacks or that holds lists.
     """
-    from ranker.data.counts import unchecked
+    from ranker.data.named_columns import unchecked
 
     return unchecked(config, root)
 

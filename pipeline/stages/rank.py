@@ -41,17 +41,14 @@ class Rank(Stage):
 
     def check(self, context: Context) -> list[str]:
         config = context.config.ranker
-        if config is not None:
-            from ranker import require_device
+        if config is None:
+            return []
+        from ranker import check_columns, check_where, require_device
 
-            require_device(config)
-        if config is None or (config.where is None and not config.counts):
-            return []  # without looking at the log
-        from ranker import check_counts, check_where
-
+        require_device(config)
         pseudonyms = context.config.graph.ids is not None
         notes = [] if config.where is None else check_where(config, context.root, pseudonyms)
-        return [*notes, *check_counts(config, context.root)]
+        return [*notes, *check_columns(config, context.root)]
 
     def plan(self, context: Context, run: Run | None) -> dict[str, int]:
         if self.section(context).tensorboard:

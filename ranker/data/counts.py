@@ -17,16 +17,12 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from artifacts.embeddings import hash_ids
-from artifacts.errors import DataError
-from artifacts.stores import is_url
 from ranker.config.columns import DAY
 from ranker.config.sections import RankerConfig
 from ranker.data.block import LogBlock
 from ranker.data.count_table import SUMS, Array, CountTable, CountTableWriter, Keys
 from ranker.data.log import ImpressionLog
-from ranker.data.parts import file_parts
 from ranker.data.records import judged
-from ranker.data.schemas import require_counted
 
 DIRECTORY = "counts"
 COLLECTED = 1 << 20  # rows that all tables together hold in memory before they are sorted and written
@@ -93,20 +89,6 @@ def remove(directory: Path) -> Path:
 def days_of(log: ImpressionLog, block: LogBlock) -> Array:
     """The day (UTC) of each row, since 1970."""
     return log.times(block) // DAY
-
-
-def unchecked(config: RankerConfig, root: Path) -> list[str]:
-    """See `ranker.check_counts`."""
-    if not config.counts:
-        return []
-    if any(map(is_url, config.patterns)):
-        return ["ranker.counts, whose columns come from a store"]
-    try:
-        parts = file_parts(config, root)
-    except DataError as error:
-        return [f"ranker.counts, whose columns come from the log ({error.lines[0]})"]
-    require_counted(parts, config.stored_counts)
-    return []
 
 
 def _add(log: ImpressionLog, block: LogBlock, writers: Sequence[CountTableWriter]) -> None:

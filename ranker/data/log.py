@@ -20,6 +20,7 @@ from ranker.data.bad_rows import BadRows
 from ranker.data.block import LogBlock, with_pseudonyms
 from ranker.data.forgotten import Forgotten
 from ranker.data.lists import Ages, wrong_ages
+from ranker.data.named_columns import named_columns
 from ranker.data.parts import FRAME, FramePart, Part, file_parts
 from ranker.data.schemas import require_counted, require_schemas
 from ranker.data.times import checked_ages, epoch_seconds_of, impression_times, list_ages
@@ -68,18 +69,7 @@ class ImpressionLog:
 
     def _columns(self) -> dict[str, str]:
         """Every column that is read, and the config path that names it."""
-        config = self.config
-        columns = {config.time_column: "time_column"}
-        for name in ("click", "conversion", "conversion_time"):
-            if (column := getattr(config.labels, name)) is not None:
-                columns[column] = f"labels.{name}"
-        columns |= dict.fromkeys(map(config.stored, config.slots), "slots")
-        columns |= dict.fromkeys(config.categoricals, "categoricals")
-        columns |= {column: f"slots.{slot}.times" for slot, column in config.list_times.items()}
-        columns |= {name: "numerics" for name in config.numerics if name not in config.slots}
-        for index, counted in enumerate(config.stored_counts):
-            columns |= {name: f"counts[{index}]" for name in counted if columns.get(name, "numerics") == "numerics"}
-        return {**dict.fromkeys(self._where.types if self._where else (), "where"), **columns}
+        return {**dict.fromkeys(self._where.types if self._where else (), "where"), **named_columns(self.config)}
 
     @property
     def has_pseudonyms(self) -> bool:

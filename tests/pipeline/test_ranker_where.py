@@ -1,4 +1,4 @@
-"""`ranker.where` by the commands: a bad one ends them before anything is made, another one makes the ranking stale."""
+"""`ranker.where` and columns by the commands: bad ones end them before anything is made, another `where` ranks anew."""
 
 import json
 from pathlib import Path
@@ -57,6 +57,38 @@ def test_a_bad_one_ends_a_command_before_it_works(
     error = capsys.readouterr().err
     assert error.startswith("transra: ranker.where: ") and message in error and error.count("\n") == 1
     assert not list(root.glob("runs/c/2*")), "not even a graph"
+
+
+@pytest.mark.parametrize("command", [["run"], ["config", "check"]])
+@pytest.mark.parametrize(
+    ("ranker", "message"),
+    [
+        ({"numerics": {"m": "linear"}}, "ranker.numerics: no column 'm' in "),
+        ({"slots": {"user_id": {"side": "user"}, "at": {"side": "ad"}}}, "ranker.slots: no column 'at' in "),
+        ({"labels": {"click": "clicked"}}, "ranker.labels.click: no column 'clicked' in "),
+        ({"time_column": "tz"}, "ranker.time_column: no column 'tz' in "),
+        ({"categoricals": ["surfaces"]}, "ranker.categoricals: no column 'surfaces' in "),
+    ],
+)
+def test_a_column_that_no_file_has_ends_a_command_before_it_works(
+    root: Path, command: list[str], ranker: dict[str, Any], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert transra(root, *command, **ranker) == 2
+    error = capsys.readouterr().err
+    assert error.startswith(f"transra: {message}") and error.count("\n") == 1
+    assert not list(root.glob("runs/c/2*")), "not even a graph"
+
+
+def test_a_column_that_one_file_lacks_is_no_reason_to_publish_nothing(
+    root: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (root / "days").mkdir()
+    rows = pd.read_parquet(root / "impressions.parquet")
+    rows[:300].to_parquet(root / "days" / "1.parquet")
+    rows[300:].drop(columns="n").to_parquet(root / "days" / "2.parquet")
+    assert transra(root, "run", impressions="days/") == 65
+    assert "2.parquet: no column 'n' (ranker.numerics)" in capsys.readouterr().err
+    assert (root / "runs/c/latest").exists()
 
 
 def test_a_log_that_is_not_there_yet_is_no_reason_to_publish_nothing(

@@ -14,7 +14,7 @@ import pytest
 from artifacts.embeddings import Embeddings
 from artifacts.errors import ConfigError
 from artifacts.graph import Bucket, EntityType, Graph, Relation, bucket_path, save_graph
-from ranker import RankerConfig, Scorer, check_counts, fit, rank, write_features
+from ranker import RankerConfig, Scorer, check_columns, fit, rank, write_features
 from ranker.data.attributes import Attributes, attribute_rows
 from ranker.data.block import LogBlock
 from ranker.data.exports import Export
@@ -119,7 +119,7 @@ def settings(slots: dict[str, Any], **changes: Any) -> RankerConfig:
 @pytest.mark.parametrize("policy", ["refuse", "drop"])
 def test_records_are_those_of_a_log_with_the_columns(world: SmallWorld, forgotten: Forgotten, policy: str) -> None:
     """Counts by an attribute, too."""
-    assert check_counts(settings(DERIVED), world.root) == []
+    assert check_columns(settings(DERIVED), world.root) == []
     found = records(world, settings(DERIVED, on_bad_rows=policy), forgotten)
     with_columns(world, frozenset({"p7", "p8"} if forgotten.ids else ()))
     expected = records(world, settings(STORED, on_bad_rows=policy), forgotten)
