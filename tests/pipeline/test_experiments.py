@@ -65,6 +65,7 @@ def cells(declared: Path) -> dict[str, Cell | None]:
     return {str(path.relative_to(below)): read_cell(path) for path in sorted(below.glob("*/*.json"))}
 
 
+@pytest.mark.slow
 def test_a_table_is_made_once(
     declared: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -132,6 +133,7 @@ def _running(process: int) -> bool:
         return False
 
 
+@pytest.mark.slow
 def test_over_budget_is_said_and_a_larger_budget_tries_again(
     declared: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -46,7 +46,9 @@ def test_neighbors_are_a_line_each(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     from artifacts.embeddings import Neighbor
 
     near = [[Neighbor(FORGED, 0.5)] * 3]
-    answering = SimpleNamespace(neighbors=lambda *asked, **how: near, attributes={"similarity": "dot"})
+    answering = SimpleNamespace(
+        neighbors=lambda *asked, **how: near, named=lambda type, id: {"id": id}, attributes={"similarity": "dot"}
+    )
     monkeypatch.setattr("pipeline.neighbors.published_vectors", lambda context: answering)
     command = ["neighbors", str(REPOSITORY / "configs/demo.json"), "user", "u1", "--workspace", str(tmp_path)]
     assert main(command) == 0

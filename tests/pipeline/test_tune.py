@@ -70,6 +70,7 @@ def test_a_better_setting_is_found_and_the_second_call_trains_nothing(
     assert said(capsys) == found
 
 
+@pytest.mark.slow
 def test_what_is_written_gives_the_score(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = write(tmp_path, {"epochs": 3})
     assert tune(path, "--trials", "4", "--all", "--json") == 0
@@ -106,6 +107,7 @@ def test_a_killed_tune_resumes(
         assert [trial[kept] for trial in resumed["trials"]] == [trial[kept] for trial in whole["trials"]]
 
 
+@pytest.mark.slow
 def test_written_keys_are_kept(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = write(tmp_path, {"similarity": "dot", "uniform_negatives": 50})
     assert tune(path, "--trials", "3", "--json", "--set", "model.lr=0.2") == 0

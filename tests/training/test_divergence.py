@@ -21,7 +21,7 @@ CONFIG = ModelConfig(
 )
 
 
-@pytest.mark.parametrize("processor", ["fused", "reference"])
+@pytest.mark.parametrize("processor", ["fused", pytest.param("reference", marks=pytest.mark.slow)])
 def test_a_rate_that_blows_up_stops_with_its_place_and_keeps_the_last_checkpoint(
     tmp_path: Path, processor: str
 ) -> None:

@@ -144,7 +144,7 @@ def test_what_gives_way_is_saved_first(graph_dir: Path, tmp_path: Path) -> None:
     assert vectors.eq(7).all() and sums.eq(3).all()
 
 
-@pytest.mark.parametrize("processor", ["fused", "reference"])
+@pytest.mark.parametrize("processor", ["fused", pytest.param("reference", marks=pytest.mark.slow)])
 def test_a_backend_that_copies_trains_the_same(
     graph_dir: Path,
     uninterrupted: dict[str, np.ndarray],

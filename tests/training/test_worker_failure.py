@@ -63,7 +63,7 @@ def deaf() -> None:
     signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
 
 
-@pytest.mark.parametrize("processor", ["fused", "reference"])
+@pytest.mark.parametrize("processor", ["fused", pytest.param("reference", marks=pytest.mark.slow)])
 def test_workers_that_have_barely_begun_end_with_the_block(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, processor: str
 ) -> None:
@@ -98,7 +98,7 @@ def test_the_log_has_the_place_in_the_worker(
     assert "in broken" in last["traceback"] and "NeedsTwo: on purpose" in last["traceback"]
 
 
-@pytest.mark.parametrize("processor", ["fused", "reference"])
+@pytest.mark.parametrize("processor", ["fused", pytest.param("reference", marks=pytest.mark.slow)])
 def test_a_training_that_diverges_while_its_speed_is_measured(
     tmp_path: Path, capfd: pytest.CaptureFixture[str], processor: str
 ) -> None:
