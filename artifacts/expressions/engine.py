@@ -45,7 +45,7 @@ class Engine:
     """
 
     def __init__(self, spill: Path | None, memory: int, threads: int, asks: str = MEMORY_LIMIT) -> None:
-        self._asks, limit = asks, int(memory * 0.9) - _OVERHEAD_BYTES
+        self.threads, self._asks, limit = threads, asks, int(memory * 0.9) - _OVERHEAD_BYTES
         self.connection = duckdb.connect()
         self.run("SET TimeZone = 'UTC'")
         if self._setting("enable_progress_bar"):  # it would go to stdout

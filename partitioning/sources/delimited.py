@@ -42,7 +42,7 @@ def open_delimited(
             _require_one(path, column, headers[path])
     stages = [
         Stage(members, _scan(source, format, headers[path], members), _stored(headers[path], columns))
-        for path, members in _runs(files, headers)
+        for path, members in _runs(files, headers, most=2 * engine.threads if staged else len(files))
     ]
     kinds = {column: declared_kind(source, column, use) or _TEXT for column in columns}
     kinds |= {column: kind_of_ids(kinds[column]) for column in use.hashed}
@@ -64,11 +64,16 @@ def _require_one(path: Path, column: str, header: list[str]) -> None:
         )
 
 
-def _runs(files: Files, headers: dict[Path, list[str]]) -> Iterator[tuple[Path, Files]]:
-    """Files that follow each other and have one header, and the first of them."""
+def _runs(files: Files, headers: dict[Path, list[str]], most: int) -> Iterator[tuple[Path, Files]]:
+    """At most so many files that follow each other and have one header, and the first of them.
+
+    Of more files than two a thread, DuckDB 2.0 reads each as a whole, and takes a quote that is never closed for the
+    end of its file: the rows after it would be missing without a word.
+    """
     for _, run in groupby(files.items(), lambda item: headers[item[0]]):
-        members = dict(run)
-        yield next(iter(members)), members
+        members = list(run)
+        for first in range(0, len(members), most):
+            yield members[first][0], dict(members[first : first + most])
 
 
 def _stored(header: list[str], columns: list[str]) -> dict[str, str]:

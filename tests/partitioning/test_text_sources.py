@@ -150,6 +150,19 @@ def test_lines_that_do_not_fit(tmp_path, case):
     assert told.startswith("DataError: ") and "log.csv" in told and message in told
 
 
+@pytest.mark.parametrize("files", [2, 3])
+@pytest.mark.parametrize("line", ['1,"p\n', '"1,p\n', '1,"p'])
+def test_an_open_quote_in_one_of_many_files(tmp_path, files, line):
+    """However many are read at once: DuckDB takes it for the end of the file where they are more than two a thread."""
+    for bad in {0, files - 1}:
+        for at in range(files):
+            text = f"user,pin\n0,a\n{line if at == bad else ''}2,q\n3,r\n"
+            (tmp_path / f"log-{at}.csv").write_text(text)
+        raw = config(sources=source("log-*.csv"), relations=[relation()], threads=1)
+        assert f"log-{bad}.csv, line 3: a quote that is not closed" in str(failure(tmp_path, raw))
+        shutil.rmtree(tmp_path / "graph")
+
+
 @pytest.mark.parametrize("columns", [None, ["user", "pin"]])
 @pytest.mark.parametrize("end", ["", "\n", "\n3\tr\n"])
 def test_an_empty_field_too_many_in_a_tsv(tmp_path, columns, end):
