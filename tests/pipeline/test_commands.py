@@ -2,10 +2,11 @@
 
 import argparse
 import json
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from artifacts.embeddings import Embeddings
@@ -15,6 +16,7 @@ from pipeline.arguments import parser
 from pipeline.cli import main
 from pipeline.config.loading import load_config
 from ranker.__main__ import load as load_ranker
+from ranker.data.named_columns import named_columns
 from tests.conftest import SHARED_DATA
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -103,7 +105,10 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
         journey.parent.mkdir()
         complete_journey_impressions.write(SHARED_DATA / "complete_journey", journey)
         (root / "data/globo").mkdir()
-        shutil.copy(journey, root / "data/globo/impressions.parquet")  # looked at, and not read
+        section = load_config(REPOSITORY / "configs/globo_rank.json").ranker
+        assert section is not None
+        columns = {name: [0] for name in named_columns(section)}  # looked at, and not read
+        pq.write_table(pa.table(columns), root / "data/globo/impressions.parquet")
     for config in PUBLISHED:
         assert main(["run", *arguments(root, config), "--quiet"]) == 0
     return root
