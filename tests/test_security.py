@@ -161,7 +161,10 @@ def test_a_source_is_the_files_that_its_pattern_names(tmp_path: Path) -> None:
     assert found["id"].tolist() == ["in"]
 
 
-@pytest.mark.parametrize(("umask", "others"), [(0o077, 0o077), (0o027, 0o027), (0o022, 0o022)])
+@pytest.mark.parametrize(
+    ("umask", "others"),
+    [(0o027, 0o027), *(pytest.param(one, one, marks=pytest.mark.slow) for one in (0o077, 0o022))],
+)
 def test_files_are_as_private_as_the_umask_says(tmp_path: Path, umask: int, others: int) -> None:
     """Whatever writes them: DuckDB, HDF5, Arrow, torch. Prometheus' file, of another daemon, is the one exception."""
     write_day(tmp_path, 1)

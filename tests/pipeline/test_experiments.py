@@ -91,6 +91,7 @@ def test_a_table_is_made_once(
         make(declared, "--operators", "transra", "--seeds", "0")
 
 
+@pytest.mark.slow
 def test_a_killed_harness_resumes(declared: Path) -> None:
     """It is killed while the third command runs; what the first two made is there, and what is left is made."""
     out = declared.parent / "out"

@@ -119,6 +119,7 @@ def test_a_page_that_cannot_be_made_takes_nothing_back(
     assert transra(root, "report") == 0 and (first.path / REPORT).exists()
 
 
+@pytest.mark.slow
 def test_pages_follow_promotions_and_rollbacks(
     root: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
