@@ -67,13 +67,14 @@ def expect_build(config: GraphConfig, files: SourceFiles, plan: "Plan") -> "Expe
     return expectation.expect_build(config.with_inverses(), files, plan)
 
 
-def expect_size(config: GraphConfig, ids: Mapping[str, int], edges: int, buckets: int) -> "Expected":
-    """What a full build of so many edges between so many ids of each type takes, each relation of the config being one;
-    some seconds, as small ones are timed."""
+def expect_size(
+    config: GraphConfig, ids: Mapping[str, int], ends: Mapping[str, int], edges: int, buckets: int
+) -> "Expected":
+    """What a full build of so many edges takes; `ids` of each type, and on how many `ends` of relations it is. Some
+    seconds, as small builds are timed."""
     from partitioning import expectation
 
-    whole = config.with_inverses()
-    return expectation.expect_size(whole, ids, [1] * len(whole.relations), edges, buckets)
+    return expectation.expect_size(config.with_inverses(), ids, ends, edges, buckets)
 
 
 def profile_of(name: str, source: SourceConfig, files: Files) -> "AbstractContextManager[Profile]":

@@ -6,7 +6,8 @@ HyperLogLog over the columns of Parquet files: one pass), and a small build is t
 
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -53,24 +54,22 @@ class Expected:
 
 def expect_build(config: GraphConfig, files: dict[str, Files], plan: Plan) -> Expected:
     """Of a full build of these files, after `plan`."""
-    ids, names = _counted(config, files, plan.edges)
-    return expect_size(config, ids, names, plan.edges, plan.buckets)
+    ids, ends = _counted(config, files, plan.edges)
+    return expect_size(config, ids, ends, plan.edges, plan.buckets)
 
 
 def expect_size(
-    config: GraphConfig, ids: Mapping[str, int], names: Sequence[int], edges: int, buckets: int
+    config: GraphConfig, ids: Mapping[str, int], ends: Mapping[str, int], edges: int, buckets: int
 ) -> Expected:
-    """Of a full build of so many edges between so many ids of each type. `names`: how many relations each of the
-    config's makes, more than one where a column names them."""
+    """Of a full build of so many edges between so many ids of each type, which are on so many ends of relations."""
     count, threads = sum(ids.values()), config.threads or cpu_count()
     bits = [
         max((ids[r.side(side).type] // config.partitions_of(r.side(side).type)).bit_length() for r in config.relations)
         for side in Side
     ]
-    edge = sum(narrowest(b).itemsize for b in [*bits, sum(names).bit_length()])
-    flags = sum(
-        number * ids[end.type] for number, r in zip(names, config.relations, strict=True) for end in r.sides.values()
-    )
+    relations = sum(ends.values()) // len(Side)
+    edge = sum(narrowest(b).itemsize for b in [*bits, relations.bit_length()])
+    flags = sum(number * ids[type] for type, number in ends.items())
     in_files = flags * (1 + config.holds_out) > config.memory_bytes // FLAGS_SHARE
     in_hand = min(threads, buckets) * (edges // buckets)
     reading = threads * _THREAD_BYTES + count * _MAP_BYTES
@@ -86,8 +85,8 @@ def expect_size(
     )
 
 
-def _counted(config: GraphConfig, files: dict[str, Files], edges: int) -> tuple[dict[str, int], list[int]]:
-    """About how many ids each type has, and how many relations each of the config's makes, conditions aside."""
+def _counted(config: GraphConfig, files: dict[str, Files], edges: int) -> tuple[dict[str, int], Counter[str]]:
+    """About how many ids each type has, and on how many ends of relations it is, conditions aside."""
     columns: dict[str, set[tuple[str, str]]] = {type: set() for type in config.entities}
     for relation in config.relations:
         for end in relation.sides.values():
@@ -95,12 +94,16 @@ def _counted(config: GraphConfig, files: dict[str, Files], edges: int) -> tuple[
     engine = Engine(None, config.memory_bytes, config.threads or cpu_count())
     try:
         ids = {type: _distinct(engine, files, found) for type, found in columns.items()}
-        named = [{(source, r.relation_column) for source in r.sources if r.relation_column} for r in config.relations]
-        names = [_distinct(engine, files, found) if found else 1 for found in named]
-        guessed = int(edges * _IDS_PER_EDGE)
-        return {type: guessed if one is None else one for type, one in ids.items()}, [one or 1 for one in names]
+        ends: Counter[str] = Counter()
+        for relation in config.relations:
+            named = {(source, relation.relation_column) for source in relation.sources if relation.relation_column}
+            relations = (_distinct(engine, files, named) if named else None) or 1
+            for end in relation.sides.values():
+                ends[end.type] += relations
     finally:
         engine.close()
+    guessed = int(edges * _IDS_PER_EDGE)
+    return {type: guessed if one is None else one for type, one in ids.items()}, ends
 
 
 def _distinct(engine: Engine, files: dict[str, Files], columns: set[tuple[str, str]]) -> int | None:

@@ -1,5 +1,6 @@
 """`transra plan`: what a graph of any size would take, stage by stage, on machines like this one."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from itertools import accumulate
@@ -42,7 +43,8 @@ def plan_size(context: Context, size: Size) -> dict[str, Any]:
         relations, entities, model, context.config.export, size.machines, memory, context.workspace.path
     )  # fmt: skip
     partitioned = graph.model_copy(update={"partitions": plan.partitions})
-    build = expect_size(partitioned, entities, size.edges, plan.partitions**2)
+    ends = Counter(type for relation in relations for type in (relation.lhs, relation.rhs))
+    build = expect_size(partitioned, entities, ends, size.edges, plan.partitions**2)
     stages = {
         "partition": resources(build.disk_bytes, build.memory_bytes, build.seconds),
         "train": {**resources(plan.disk, plan.memory, plan.seconds), "shared_memory_bytes": plan.shared_memory},

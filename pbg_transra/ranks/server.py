@@ -123,7 +123,7 @@ class _Rank:
                 self._answer(message, floats)
         except (OSError, EOFError):
             self._coordinator.lost(self._rank, "is gone")
-        except Exception as error:
+        except Exception as error:  # whatever it is, all others would wait for this rank
             how = f"could not be answered: {type(error).__name__}: {told(error)}"
             self._coordinator.lost(self._rank, how)
             with suppress(OSError):

@@ -124,13 +124,8 @@ NO = {
     "withdrawn",
     "revoked",
 }
-SINCE, UNTIL = (
-    ("since", "from", "begin", "begins", "start", "granted"),
-    (
-        *("until", "to", "end", "ends", "withdrawn"),
-        *("expired", "expires", "expiry"),
-    ),
-)
+SINCE = ("since", "from", "begin", "begins", "start", "granted")
+UNTIL = ("until", "to", "end", "ends", "withdrawn", "expired", "expires", "expiry")
 
 
 def words(name: str) -> list[str]:

@@ -11,7 +11,7 @@ from pipeline.lookup.explain import seen_by_ranker
 from pipeline.lookup.published import Published
 from pipeline.workspace.context import Context
 
-EXAMPLES = 8  # ids of each type that the page offers
+EXAMPLES, LOOKED_AT = 8, 1 << 16  # ids of each type that the page offers, and rows among which they are looked for
 
 
 def run_facts(context: Context, published: Published) -> dict[str, Any]:
@@ -19,10 +19,10 @@ def run_facts(context: Context, published: Published) -> dict[str, Any]:
     export = published.embeddings
     types = {
         name: {
-            "count": len(rows),
-            "examples": [export.id(name, int(row)) for row in rows[:EXAMPLES]],
+            "count": int(np.count_nonzero(trained)),
+            "examples": [export.id(name, int(row)) for row in np.flatnonzero(trained[:LOOKED_AT])[:EXAMPLES]],
         }
-        for name, rows in ((name, np.flatnonzero(export.trained(name))) for name in export.types)
+        for name, trained in ((name, export.trained(name)) for name in export.types)
     }
     relations = [{"name": one.name, "lhs": one.lhs, "rhs": one.rhs} for one in export.relations]
     anchors = export.attributes["anchors"]

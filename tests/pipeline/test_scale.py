@@ -5,6 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 
 from artifacts.graph import load_graph
@@ -85,6 +86,21 @@ def test_more_is_more_and_machines_share_it(world: Path, capsys: pytest.CaptureF
         pass_traffic(again, spread(again, CONFIG, 100), CONFIG, 0) > 0
         and shared["network"]["bytes_per_pass"] > 1e8 * 4 * 64
     )
+
+
+def test_relations_that_a_column_names_are_those_of_the_graph(world: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """So many of them that flags of their ends do not fit, and lie in files."""
+    size = ("--edges", "1e8", "--entities", "2e7", "--set", "graph.memory_limit=1GB")
+    one = plan(world, capsys, *size)["stages"]["partition"]["disk_bytes"]
+    for path in (world / "log").iterdir():
+        log = pd.read_parquet(path)
+        log.assign(kind=[f"kind {row % 13}" for row in range(len(log))]).to_parquet(path)
+    config = json.loads((world / "c.json").read_text())
+    del config["graph"]["relations"][0]["name"]
+    config["graph"]["relations"][0]["relation_column"] = "kind"
+    (world / "c.json").write_text(json.dumps(config))
+    assert transra(world, "partition", "--quiet") == 0
+    assert plan(world, capsys, *size)["stages"]["partition"]["disk_bytes"] >= one + 2 * 8 * 1e8
 
 
 def test_a_plan_makes_nothing(world: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -13,8 +13,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pandas as pd
 import pytest
+from starlette.responses import JSONResponse
 
 from artifacts.embeddings import Embeddings
 from artifacts.errors import ResourceError, TransraError
@@ -23,18 +25,12 @@ from pipeline.lookup.explain import explained
 from pipeline.lookup.explained_text import explanation
 from pipeline.lookup.published import Published
 from pipeline.output.console import Console
+from pipeline.serving import answers
+from pipeline.serving.app import application
+from pipeline.serving.limits import Hosts
+from pipeline.serving.server import names_of
 from pipeline.workspace.context import Context
 from tests.worlds.night_world import latest_of, transra, workspace_of, write_config, write_day
-
-httpx = pytest.importorskip("httpx")
-pytest.importorskip("uvicorn")
-
-from starlette.responses import JSONResponse  # noqa: E402
-
-from pipeline.serving import answers  # noqa: E402
-from pipeline.serving.app import application  # noqa: E402
-from pipeline.serving.limits import Hosts  # noqa: E402
-from pipeline.serving.server import names_of  # noqa: E402
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 HOSTILE = "<img src=x onerror=alert(1)>\"'&amp;"

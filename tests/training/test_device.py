@@ -81,7 +81,7 @@ def trained(
 
 
 @on_devices
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(count=st.integers(1, 200), distinct=st.integers(1, 9), seed=st.integers(0, 99))
 def test_gradients_of_a_row_are_added_up_once(device: str, count: int, distinct: int, seed: int) -> None:
     generator = torch.Generator().manual_seed(seed)

@@ -190,14 +190,14 @@ def dense(values: Tensor, rows: Tensor, like: Tensor) -> Tensor:
 
 
 @pytest.mark.parametrize("level", LEVELS)
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(case=cases())
 def test_gradients_are_the_references(level: str, case: Case) -> None:
     check(kernels_of(level), case, torch.double)
 
 
 @pytest.mark.parametrize("level", ROUND_ONCE)
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(case=cases())
 def test_gradients_are_right_in_single_precision(level: str, case: Case) -> None:
     """Vectors have twice as many lanes then.

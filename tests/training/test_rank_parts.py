@@ -433,9 +433,9 @@ def test_a_name_that_leads_nowhere_is_refused(
         return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (found, port))]
 
     monkeypatch.setattr(socket, "getaddrinfo", looked_up)
-    with pytest.raises(ConfigError, match=line) as refused:  # noqa: SIM117
-        with hosted(Place(0, 2, name, 0, 1, tmp_path / "meeting.json"), "run", {}):
-            pass
+    place = Place(0, 2, name, 0, 1, tmp_path / "meeting.json")
+    with pytest.raises(ConfigError, match=line) as refused, hosted(place, "run", {}):
+        pass
     assert len(refused.value.lines) == 1 and "\n" not in str(refused.value)
 
 
