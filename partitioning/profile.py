@@ -4,7 +4,7 @@ Most is said of a sample, the first rows of up to ten files spread over the sour
 of an action, missing ids, times) is counted over all rows, one column or a few at a time.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +19,7 @@ from artifacts.source_files import Files
 from partitioning.config.sections import SourceConfig, TimeUnit
 from partitioning.sources.epochs import epoch_of
 from partitioning.sources.files import check_file, file_format
+from partitioning.sources.parquet import other_columns
 from partitioning.sources.table import open_whole
 
 MEMORY = 2_000_000_000  # bytes that a look may take, as graph.memory_limit counts them
@@ -49,14 +50,20 @@ class Column:
 
 
 class Profile:
-    """A source, open for questions. Made by `profile_of`."""
+    """A source, open for questions. Made by `profile_of`.
 
-    def __init__(self, engine: Engine, table: str, types: dict[str, str], sampled: str) -> None:
+    `unread` are its columns that hold more than single values, or that not all Parquet files have, with what they are.
+    """
+
+    def __init__(
+        self, engine: Engine, table: str, types: dict[str, str], sampled: str, unread: Mapping[str, str]
+    ) -> None:
         self._engine, self._table, self._types = engine, table, types
+        self._repeats: dict[str, bool] = {}  # by column; to count them takes a pass over all rows
         engine.run(f"CREATE TEMP TABLE sample AS SELECT * FROM ({sampled}) LIMIT {SAMPLED_ROWS}")
         self.rows = int(engine.row("SELECT count(*) FROM sample")[0])
         self.columns = {name: self._column(name, kind) for name, kind in types.items() if _is_plain(kind)}
-        self.nested = {name: kind for name, kind in types.items() if not _is_plain(kind)}
+        self.unread = {name: kind for name, kind in types.items() if not _is_plain(kind)} | {**unread}
 
     def _column(self, name: str, kind: str) -> Column:
         column, is_text = quoted(name), kind == "VARCHAR"
@@ -103,6 +110,14 @@ class Profile:
         )
         return int(again) if most == 1 else 0
 
+    def repeats(self, column: str) -> bool:
+        """Whether a value occurs in more than one of all rows."""
+        if column not in self._repeats:
+            name = quoted(column)
+            (repeats,) = self._engine.row(f"SELECT count({name}) > count(DISTINCT {name}) FROM {self._table}")
+            self._repeats[column] = bool(repeats)
+        return self._repeats[column]
+
     def counts(self, by: str | None, columns: Sequence[str], most: int = 200) -> list[tuple[str | None, list[int]]]:
         """Of all rows: for each value of `by` (or for all), how many there are and how many have each of `columns`.
 
@@ -145,11 +160,12 @@ def profile_of(name: str, source: SourceConfig, files: Files) -> Iterator[Profil
         try:
             if format == "jsonl":
                 table = f"read_ndjson({file_list(files)}, maximum_object_size = {16 << 20}, hive_partitioning = false)"
-                yield Profile(engine, table, engine.columns(f"SELECT * FROM {table}"), f"SELECT * FROM {table}")
+                yield Profile(engine, table, engine.columns(f"SELECT * FROM {table}"), f"SELECT * FROM {table}", {})
             else:
                 opened = open_whole(engine, name, source, files)
                 _require_header(files, format, opened.types)
-                yield Profile(engine, opened.table, opened.types, _sampled(engine, name, source, files))
+                unread = other_columns(files) if format == "parquet" else {}
+                yield Profile(engine, opened.table, opened.types, _sampled(engine, name, source, files), unread)
         finally:
             engine.close()
 

@@ -92,6 +92,18 @@ def single_valued(files: Files) -> list[str]:
     return list(dict.fromkeys([*(leaf.name for leaf in leaves if leaf.path == leaf.name), *keys]))
 
 
+def other_columns(files: Files) -> dict[str, str]:
+    """What keeps each column that `single_valued` leaves out from being one: it is nested, or not in all files."""
+    known, found, paths = {*single_valued(files)}, dict[str, str](), list(filled(files))
+    for path in paths:
+        schema = _metadata(path).schema
+        for leaf in map(schema.column, range(len(schema))):
+            name = leaf.path if leaf.path == leaf.name else leaf.path.partition(".")[0]
+            if name not in known:
+                found.setdefault(name, "nested" if leaf.path != leaf.name else "not in all files")
+    return found
+
+
 def filled(files: Files) -> Files:
     """The files that have rows, unless none has: of a file without rows, what pandas takes for types says nothing."""
     return {path: keys for path, keys in files.items() if _metadata(path).num_rows} or files

@@ -82,7 +82,7 @@ def _note_odd_ids(log: Log, notes: Notes) -> None:
         if (odd := log.profile.example(name, _ODD_IDS)) is not None:
             notes.add(log, f"{name} has ids such as '{odd}', which are taken as they are: a `where` is yours to write")
     floats = {name: column.type for name, column in log.profile.columns.items() if column.type in ("DOUBLE", "FLOAT")}
-    for name, kind in (floats | log.profile.nested).items():
+    for name, kind in (floats | log.profile.unread).items():
         if stem_of(name) is not None:
             notes.add(log, f"{name} is {kind}, and ids are text or whole numbers; it is not taken for one")
 

@@ -58,15 +58,17 @@ def _graph(proposal: Proposal) -> Iterator[str]:
 
 
 def _source(log: Log, proposal: Proposal) -> dict[str, Any]:
-    """A source's section. Times are of events; in lists of intervals they are the list's own."""
-    paths = log.found.paths
+    """A source's section. Times are of events; those of consent are named by it, and have their unit here."""
+    paths, consent = log.found.paths, proposal.consent or {}
     source: dict[str, Any] = {"path": paths[0] if len(paths) == 1 else list(paths)}
-    intervals = proposal.consent is not None and proposal.consent.get("source") == log.name
-    unit = {"time_unit": log.columns.time_unit} if log.columns.time_unit else {}
     if log.columns.time and any(log.name in relation.sources for relation in proposal.events):
-        source |= {"time_column": log.columns.time, **unit}
-    elif log.columns.time and intervals:
-        source |= unit if "from_column" in (proposal.consent or {}) else {"time_column": log.columns.time, **unit}
+        unit = log.columns.time_unit
+        source |= {"time_column": log.columns.time}
+    else:
+        times = [consent[key] for key in ("time_column", "from_column", "to_column") if key in consent]
+        units = [log.profile.columns[time].unit for time in times] if consent.get("source") == log.name else []
+        unit = next((unit for unit in units if unit), None)
+    source |= {"time_unit": unit} if unit else {}
     return source | ({"split": log.found.split} if log.found.split else {})
 
 

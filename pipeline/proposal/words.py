@@ -68,7 +68,9 @@ CONSENT = {"consent", "consented", "opted", "opt", "optin", "optedin", "agreed",
 CONTRARY = {"optout", "optedout", "unconsented", "nonconsent", "noconsent", "unsubscribed", "dnt"}  # also says consent
 WITHDRAWN = {
     *("withdrawn", "withdrawal", "withdrew", "revoked", "revocation", "declined", "refused", "denied", "rejected"),
-    *("suppressed", "suppression", "blocked", "cancelled", "canceled", "expired", "expires", "expiry"),
+    *("suppressed", "suppression", "blocked", "cancelled", "canceled", "expired", "expires", "expiry", "expiration"),
+    *("objection", "objected", "unsubscribe", "unsubscribed", "blocklist", "blacklist", "removed", "removal"),
+    *("inactive", "churned", "ended", "till", "invalid"),
 }
 SAYS_SO = {"consent", "consented", "optin", "optedin", "in", "agree", "agreed"}  # of AGREED; `in` of `opted in`
 AGREED = {  # what may stand in a name that says consent and not its opposite
@@ -76,20 +78,25 @@ AGREED = {  # what may stand in a name that says consent and not its opposite
     *("accepted", "is", "has", "have", "status", "state", "answer", "response", "choice", "value", "flag", "gdpr"),
     *(PEOPLE - {"subscriber"}),
 }
-AGREED_TO_WHAT = {"purpose", "channel", "scope", "vendor", "topic", "category", "brand", "site", "product"}
-OF_NO_EFFECT = {
-    "version",
-    "source",
-    "method",
-    "text",
-    "hash",
-    "string",
-    "language",
-    "platform",
-    "ip",
-    "id",
-    "by",
-    "log",
+TO_WHAT = {  # an answer may be about, also in a table of people
+    *("purpose", "channel", "scope", "vendor", "topic", "category", "brand", "site", "product", "question", "choice"),
+}
+WHEN = {  # somebody agreed, beside TIMES
+    *("updated", "modified", "changed", "recorded", "stored", "inserted", "loaded", "ingested", "received"),
+    *("collected", "captured", "submitted", "answered", "on", "since", "last", "first"),
+}
+HOW = {  # somebody was asked: another page may ask another question
+    *("source", "method", "text", "string", "platform", "policy", "form", "banner", "page", "url"),
+    *("device", "browser", "os", "agent"),
+}
+OF_NO_EFFECT = {*HOW, "version", "hash", "ip", "id", "uuid", "guid", "by", "log"}
+OF_WHOM = {  # attributes of people
+    *("country", "region", "city", "zip", "postcode", "timezone", "tz", "language", "lang", "locale", "currency"),
+    *("age", "birth", "birthday", "birthdate", "dob", "gender", "sex", "email", "phone", "hash", "plan"),
+}
+SEEN = {  # what people did once: times of it are no answers
+    *("signup", "sign", "signed", "up", "registered", "registration", "join", "joined", "login", "logged", "seen"),
+    *("visit", "visited", "active", "order", "purchase", "first", "last"),
 }
 LISTS = {
     "log",
@@ -106,7 +113,7 @@ LISTS = {
     "interval",
     "period",
 }
-FORGET = {"forget", "forgotten", "erase", "erasure", "erased", "delete", "deletion", "rtbf", "dsar"}
+FORGET = {"forget", "forgotten", "erase", "erasure", "erased", "delete", "deleted", "deletion", "rtbf", "dsar"}
 COUNTS = {"n", "num", "number", "count", "total", "avg", "mean", "max", "min", "is", "has", "per"}
 YES = {"yes", "y", "true", "t", "1", "granted", "given", "in", "opted_in", "optin", "accepted", "agreed", "allow"}
 NO = {

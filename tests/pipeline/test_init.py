@@ -2,7 +2,7 @@
 
 import json
 import random
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -177,9 +177,14 @@ def beside_events(directory: Path, **tables: pd.DataFrame) -> Path:
 def consent_in(directory: Path, source: str, table: pd.DataFrame) -> tuple[dict[str, Any] | None, list[str]]:
     """What `init` makes of one source, and its notes."""
     table.to_parquet(directory / f"{source}.parquet")
+    return consent_at(directory / f"{source}.parquet")
+
+
+def consent_at(*paths: Path) -> tuple[dict[str, Any] | None, list[str]]:
+    """The same of files or directories."""
     notes = Notes()
     with ExitStack() as opened:
-        logs = looked_at(find_sources([directory / f"{source}.parquet"], directory), opened, lambda *_: None)
+        logs = looked_at(find_sources(paths, paths[0].parent), opened, lambda *_: None)
         return consent_of(logs, notes), notes.lines
 
 
@@ -264,8 +269,11 @@ def test_intervals_are_taken_where_every_name_says_consent(
         ({"opted_out": [True, False, False] * 3}, "opted_out may say consent or its opposite"),
         ({"withdrawn_at": pd.to_datetime(["2026-01-01"] * 9)}, "withdrawn_at may say otherwise"),
         ({"opt_out_reason": [f"reason {n}" for n in range(9)]}, "opt_out_reason may say otherwise"),
-        ({"purpose": ["mail", "ads", "ads"] * 3}, "purpose may say what was agreed to"),
-        ({"user": ["u1", "u2", "u3"] * 3, "kind": ["mail"] * 6 + ["ads"] * 3}, "kind may say what was agreed to"),
+        ({"purpose": ["mail", "ads", "ads"] * 3}, "purpose may say otherwise than opted_in, or to what"),
+        (
+            {"user": ["u1", "u2", "u3"] * 3, "kind": ["mail"] * 6 + ["ads"] * 3},
+            "kind may say otherwise than opted_in, or to what",
+        ),
         ({"since": pd.to_datetime(["2026-01-01"] * 9), "until": pd.to_datetime(["2026-02-01"] * 9)}, "stands beside"),
         ({"ad": ["ad1", "ad2", "ad3"] * 3}, "its rows are of ad, too"),
     ],
@@ -276,6 +284,147 @@ def test_consent_that_a_second_column_may_change_is_left_to_a_person(
     table = pd.DataFrame({"user": PEOPLE, "opted_in": YES_AND_NO["boolean"], **more})
     found, notes = consent_in(tmp_path, "consent", table)
     assert found is None and said in str(notes)
+
+
+DAYS = pd.to_datetime(["2026-01-01", "2026-02-01", "2026-03-01"] * 3, utc=True)
+AGAINST_TIMES = (
+    *("expiration_date", "valid_till", "not_after", "removed_at", "widerruf_am", "invalid_from", "ended_at", "closed"),
+    *("objected_at", "opted_out_at", "until", "end_date", "valid_from", "deleted_at", "opted_at", "left_at", "undone"),
+)
+AGAINST_ANSWERS = ("objected", "donotsell", "ended", "revised", "is_void", "email_verified", "active", "consent_at")
+ABOUT = (
+    "type",
+    "kind",
+    "action",
+    "question",
+    "purpose",
+    "key",
+    "name",
+    "title",
+    "consent_type",
+    "consent_name",
+    "code",
+)
+
+
+def limits() -> Iterator[tuple[str, str, list[Any]]]:
+    """Source, column, and its values: what stands beside an answer and may turn it round, end it or limit it."""
+    for source in ("consents", "users", "preferences"):
+        yield from ((source, name, list(DAYS)) for name in AGAINST_TIMES)
+        yield from ((source, name, values) for name in AGAINST_ANSWERS for values in YES_AND_NO.values())
+        yield source, "status", ["active", "churned", "Deleted"] * 3
+        yield source, "state", ["opt-out", "opt-in", "opt-in"] * 3
+        yield source, "purposes", [["ads"]] * 9
+        yield source, "choices", [{"ads": True}] * 9
+        yield source, "purpose", ["ads"] * 9
+        yield source, "source", ["app", "unsubscribe page", "app"] * 3
+        yield source, "!consent_version", [f"v{n}" for n in range(9)]
+    for source in ("consents", "preferences"):
+        yield from ((source, name, ["ads", "mail", "ads"] * 3) for name in ABOUT)
+        yield source, "event", ["opt_in", "opt_out", "opt_in"] * 3
+        yield source, "remark", [f"remark {n}" for n in range(9)]
+
+
+@pytest.mark.parametrize(("source", "name", "values"), list(limits()))
+def test_a_column_beside_an_answer_that_may_limit_it_is_said(
+    tmp_path: Path, source: str, name: str, values: list[Any]
+) -> None:
+    table = pd.DataFrame({"user": PEOPLE, "consent": YES_AND_NO["text"], name: values})
+    found, notes = consent_in(tmp_path, source, table)
+    assert found is None
+    assert [line.startswith(f"{source}: seems to say who opted in or out, but") and name in line for line in notes] == [
+        True
+    ], notes
+
+
+@pytest.mark.parametrize("column", ["source", "platform", "method", "consent_text", "form", "country", "plan", "kind"])
+@pytest.mark.parametrize("source", ["consents", "users"])
+def test_a_column_that_differs_where_people_repeat_may_be_what_they_agreed_to(
+    tmp_path: Path, source: str, column: str
+) -> None:
+    table = pd.DataFrame(
+        {"user": ["u1", "u2", "u3"] * 3, "consent": YES_AND_NO["text"], column: ["a"] * 3 + ["b"] * 3 + ["c"] * 3}
+    )
+    found, notes = consent_in(tmp_path, source, table)
+    assert found is None and f"{column} may say otherwise than consent, or to what" in str(notes)
+
+
+def test_a_column_that_only_later_files_have_is_seen(tmp_path: Path) -> None:
+    first = pd.DataFrame({"user": PEOPLE, "consent": YES_AND_NO["text"]})
+    (tmp_path / "consents").mkdir()
+    first.to_parquet(tmp_path / "consents" / "2025.parquet")
+    first.assign(user=[f"v{n}" for n in range(9)], revoked_on=DAYS).to_parquet(tmp_path / "consents" / "2026.parquet")
+    found, notes = consent_at(tmp_path / "consents")
+    assert found is None and "revoked_on may say otherwise than consent, or to what" in str(notes)
+
+
+def test_people_who_repeat_after_the_sample_are_seen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The sample is the first rows: with none of a person's second answers in it, two forms looked like one answer."""
+    monkeypatch.setattr("partitioning.profile.SAMPLED_ROWS", 9)
+    people = pd.DataFrame({"user": PEOPLE, "consent": YES_AND_NO["text"], "form": ["a", "b", "c"] * 3})
+    table = pd.concat([people, people.assign(form="d")], ignore_index=True)
+    found, notes = consent_in(tmp_path, "consents", table)
+    assert found is None and "form may say otherwise than consent" in str(notes)
+
+
+HARMLESS = {
+    "country": ["NO", "IN", "NO"] * 3,
+    "signup_date": DAYS,
+    "age": list(range(20, 29)),
+    "email": [f"u{n}@example.org" for n in range(9)],
+    "last_login_at": DAYS,
+    "plan": ["free", "paid", "free"] * 3,
+    "consent_version": ["1", "1", "2"] * 3,
+    "ip_hash": [f"{n:08x}" for n in range(9)],
+}
+
+
+@pytest.mark.parametrize(
+    ("source", "more", "time"),
+    [
+        *(("users", HARMLESS, None), ("consent", HARMLESS, None), ("preferences", HARMLESS, None)),
+        ("users", {"nickname": [f"n{n}" for n in range(9)], "hobby": ["chess", "golf", "go"] * 3}, None),
+        *((source, {"source": ["app", "web", "app"] * 3}, None) for source in ("users", "consents")),
+        ("consents", {"consent_id": list(range(100, 109)), "language": ["no"] * 9}, None),
+        *((source, {name: DAYS}, name) for source in ("users", "consents") for name in ("updated_at", "agreed_on")),
+        *(("consents", {name: DAYS}, name) for name in ("ts", "given_at", "created", "member_since", "timestamp")),
+        ("consents", {"consented_at": DAYS, "last_seen_at": DAYS, **HARMLESS}, "consented_at"),
+    ],
+)
+def test_what_says_nothing_of_an_answer_leaves_it(
+    tmp_path: Path, source: str, more: dict[str, Any], time: str | None
+) -> None:
+    for values in YES_AND_NO.values():
+        table = pd.DataFrame({"user": PEOPLE, "consent": values, **more})
+        found, notes = consent_in(tmp_path, source, table)
+        assert found is not None, notes
+        assert (found["column"], found.get("time_column")) == ("user", time)
+
+
+def test_answers_that_people_changed_are_dated_by_the_time_of_the_answer(tmp_path: Path) -> None:
+    """`signup_date` came first in the order of times, and the later answer is then the first by it."""
+    more = {"signup_date": DAYS[::-1], "answered_at": (DAYS + pd.Timedelta(hours=1)).as_unit("s").astype("int64")}
+    table = pd.DataFrame({"user": PEOPLE, "consent": YES_AND_NO["boolean"], **more})
+    later = table.assign(consent=~table["consent"], answered_at=table["answered_at"] + 60)
+    config = proposed(tmp_path, beside_events(tmp_path, users=pd.concat([table, later], ignore_index=True)))
+    assert config.graph.consent is not None and config.graph.consent.time_column == "answered_at"
+    source = config.graph.sources["users"]
+    assert (source.time_column, source.time_unit) == (None, "s")
+    runs(tmp_path)
+
+
+def test_intervals_beside_which_something_stands_are_left_to_a_person(tmp_path: Path) -> None:
+    for name, values in {"removed_on": DAYS, "kind": ["ads", "mail", "ads"] * 3, "void": [True] * 9}.items():
+        table = pd.DataFrame({"user": PEOPLE, "since": DAYS, "until": DAYS + pd.Timedelta(days=9), name: values})
+        found, notes = consent_in(tmp_path, "consents", table)
+        assert found is None and f"since and until are intervals, and {name} stands beside them" in str(notes)
+
+
+def test_a_name_with_more_than_letters_says_nothing_for_sure(tmp_path: Path) -> None:
+    for name in ("!consent", "¬consent", "-consent", "consent?", "~opted_in"):
+        table = pd.DataFrame({"user": PEOPLE, name: YES_AND_NO["boolean"]})
+        found, notes = consent_in(tmp_path, "users", table)
+        assert found is None and f"{name} may say consent or its opposite" in str(notes)
 
 
 def test_consent_beside_a_list_that_may_say_otherwise_is_left_to_a_person(
