@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from partitioning import Column
 
 MOST_SCOPES = 64  # distinct values of a column that says what an answer is about
-_AGAINST = words.CONTRARY | words.WITHDRAWN | words.FORGET
+AGAINST = words.CONTRARY | words.WITHDRAWN | words.FORGET
 _OF_PEOPLE = words.OF_WHOM | words.PEOPLE
 _SAID = words.SAYS_SO | words.PEOPLE | {"opt", "opted", "gdpr"}  # what may stand beside a word of no effect
 
@@ -77,7 +77,7 @@ def says_nothing(log: Log, name: str) -> bool:
         return log.is_key(name) and _known(name, _SAID | {*words.ID_ENDINGS})
     if name in times(log):
         return agrees(name, {*words.TIMES, *words.WHEN}) or _known(name, _OF_PEOPLE | words.SEEN | {*words.TIMES})
-    if column.type == "BOOLEAN" or any(one_of(value, _AGAINST) for value in column.values):
+    if column.type == "BOOLEAN" or any(one_of(value, AGAINST) for value in column.values):
         return False
     if one_of(name, words.OF_WHOM) and _known(name, _OF_PEOPLE):
         return not yes_or_no(column) and not _differs(log, name)
@@ -93,7 +93,7 @@ def _speaks(log: Log, name: str) -> bool:
     column = log.profile.columns[name]
     return (
         mentions(name)
-        or one_of(name, _AGAINST | words.TO_WHAT | {*words.UNTIL} - {"to"})
+        or one_of(name, AGAINST | words.TO_WHAT | {*words.UNTIL} - {"to"})
         or yes_or_no(column)
         or any(map(mentions, column.values))
         or (_people_repeat(log) and 1 < column.distinct <= MOST_SCOPES)

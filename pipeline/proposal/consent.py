@@ -4,7 +4,16 @@ from collections.abc import Iterable
 from typing import Any
 
 from pipeline.proposal import words
-from pipeline.proposal.beside_answers import agrees, mentions, say_so, says_nothing, times, unexplained, yes_or_no
+from pipeline.proposal.beside_answers import (
+    AGAINST,
+    agrees,
+    mentions,
+    say_so,
+    says_nothing,
+    times,
+    unexplained,
+    yes_or_no,
+)
 from pipeline.proposal.columns import is_person
 from pipeline.proposal.log import Log, Notes, listed
 from pipeline.proposal.sql import name_of
@@ -23,6 +32,7 @@ def consent_of(logs: Iterable[Log], notes: Notes) -> dict[str, Any] | None:
 
     A second source may list those who withdrew it, so none is taken beside one that is not understood.
     """
+    logs = list(logs)
     about = [log for log in logs if _about(log)]
     found = []
     for log in about:
@@ -30,10 +40,11 @@ def consent_of(logs: Iterable[Log], notes: Notes) -> dict[str, Any] | None:
             found.append((log, _answers(log)))
         except _Unclear as why:
             notes.add(log, f"seems to say who opted in or out, but {why}; {YOURS}")
-    if len(about) == len(found) == 1:
+    doubted = [log for log in logs if log in about or _may_withdraw(log)]
+    if len(doubted) == len(found) == 1:
         return found[0][1]
     for log, _ in found:
-        others = listed([other.name for other in about if other is not log])
+        others = listed([other.name for other in doubted if other is not log])
         notes.add(log, f"says who opted in, but {others} may say otherwise; {YOURS}")
     return None
 
@@ -45,6 +56,16 @@ def is_consent(log: Log) -> bool:
 
 def _about(log: Log) -> bool:
     return any(map(mentions, (log.name, *log.profile.columns, *log.profile.unread)))
+
+
+def _may_withdraw(log: Log) -> bool:
+    """Whether a source may list people who withdrew: a name says so, or it lists people and no name says what for."""
+    alone = log.columns.person is not None and len(log.columns.ids) == 1
+    names = (*log.profile.columns, *log.profile.unread) if alone else ()
+    if any(one_of(name, AGAINST) for name in (log.name, *names)):
+        return True
+    named = all(one_of(word, words.PEOPLE | words.LISTS) for word in words.words(log.name))
+    return alone and not named and not any(one_of(name, words.OF_WHOM) for name in names)
 
 
 def _answers(log: Log) -> dict[str, Any]:

@@ -435,6 +435,41 @@ def test_consent_beside_a_list_that_may_say_otherwise_is_left_to_a_person(
     assert any("consent: says who opted in, but opt_outs may say otherwise" in line for line in found)
 
 
+@pytest.mark.parametrize(
+    ("name", "columns", "doubted"),
+    [
+        *(
+            (name, {"user": PEOPLE, "at": DAYS, "reason": ["spam"] * 9}, True)
+            for name in ("revocations", "withdrawals")
+        ),
+        *(
+            (name, {"user": PEOPLE}, True)
+            for name in ("unsubscribes", "blocklist", "cancelled", "objections", "churned")
+        ),
+        *((name, {"mail": [f"{one}@x.org" for one in PEOPLE]}, True) for name in ("removals", "suppression_list")),
+        *((name, {"user": PEOPLE, "at": DAYS}, True) for name in ("widersprueche", "goodbyes", "calls_2025")),
+        *((name, {"user": PEOPLE, "grund": ["spam"] * 9}, True) for name in ("widersprueche", "robinson")),
+        *(("users", {"user": PEOPLE, name: DAYS}, True) for name in ("objected_at", "removed_at", "withdrawn")),
+        *((name, {"user": PEOPLE}, False) for name in ("users", "all_customers", "user_list", "people")),
+        *((name, {"user": PEOPLE, "created_at": DAYS}, False) for name in ("users", "customers", "visitor_history")),
+        ("users", {"user": PEOPLE, "age": list(range(20, 29)), "hobby": ["chess"] * 9}, False),
+        ("demographics", {"user": PEOPLE, "age": list(range(20, 29)), "income": ["A"] * 9}, False),
+        ("saves", {"user": PEOPLE, "ad": [f"ad{n}" for n in range(9)], "at": DAYS}, False),
+    ],
+)
+def test_a_second_source_may_list_who_withdrew(
+    tmp_path: Path, name: str, columns: dict[str, Any], doubted: bool
+) -> None:
+    pd.DataFrame({"user": PEOPLE, "opted_in": YES_AND_NO["boolean"]}).to_parquet(tmp_path / "consent.parquet")
+    pd.DataFrame(columns).to_parquet(tmp_path / f"{name}.parquet")
+    found, notes = consent_at(tmp_path / "consent.parquet", tmp_path / f"{name}.parquet")
+    source = name.removesuffix("_2025")
+    said = (
+        f"consent: says who opted in, but {source} may say otherwise; graph.consent is yours to write (docs/graph.md)"
+    )
+    assert (found is None, notes) == (doubted, [said] if doubted else [])
+
+
 @pytest.mark.parametrize(("unit", "factor"), [("s", 1), ("ms", 1000), ("us", 1_000_000)])
 def test_the_unit_of_whole_numbers_is_seen(tmp_path: Path, unit: str, factor: int) -> None:
     log = pd.DataFrame({"ts": [(1_767_225_600 + 3600 * row) * factor for row in range(300)]})
