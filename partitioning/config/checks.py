@@ -7,6 +7,7 @@ from artifacts.section import Problem, did_you_mean
 from artifacts.stores import is_url, url_problem
 from partitioning.config.append_only import append_only_problems
 from partitioning.config.consent_checks import Path, consent_problems, offsite_problems, unknown
+from partitioning.config.label_checks import label_problems
 from partitioning.config.sections import GraphConfig, PostgresConfig, RelationConfig, SourceConfig
 from partitioning.config.spark import spark_problems
 
@@ -15,7 +16,7 @@ def graph_problems(graph: GraphConfig) -> Iterator[Problem]:
     """Yields what the types of the section alone cannot say; paths begin below it."""
     yield from _sources(graph)
     yield from _partitions(graph)
-    yield from _labels(graph)
+    yield from label_problems(graph)
     for index, relation in enumerate(graph.relations):
         yield from _relation(graph, relation, ("relations", index))
     yield from _names(graph)
@@ -88,19 +89,6 @@ def _partitions(graph: GraphConfig) -> Iterator[Problem]:
                 f"PBG needs the same number for all partitioned types: expected 1 or graph.partitions "
                 f"({graph.partitions}), found {entity.partitions}",
             )
-
-
-def _labels(graph: GraphConfig) -> Iterator[Problem]:
-    people = {consent.type for consent in (*graph.consents, graph.consent) if consent}
-    for name, label in graph.labels.items():
-        path: Path = ("entities", name, "label")
-        yield from unknown("source", label.source, graph.sources, (*path, "source"))
-        if name in people:
-            yield Problem(path, f"consent is given by '{name}', and none of it is for people's names; remove this")
-        if graph.ids:
-            yield Problem(path, "with graph.ids, a label would say what the pseudonym hides; remove this")
-        if label.source in graph.sources and graph.sources[label.source].append_only:
-            yield Problem((*path, "source"), f"'{label.source}' is append_only, and labels are read in whole")
 
 
 def _relation(graph: GraphConfig, relation: RelationConfig, path: Path) -> Iterator[Problem]:

@@ -10,6 +10,8 @@ import pytest
 from artifacts.embeddings import Embeddings
 from artifacts.errors import DataError
 from artifacts.graph import labels_path
+from partitioning.config.checks import graph_problems
+from partitioning.config.sections import GraphConfig
 from tests.worlds.night_world import latest_of, transra, write_config, write_day
 
 HOSTILE = "<b onclick='x()'>\x1b[31m\u202e\nred\u4e2d" + "\u4e2d" * 60
@@ -136,6 +138,88 @@ def test_what_no_label_may_say_is_refused(tmp_path: Path, capsys: pytest.Capture
     assert "graph.entities.pin.label: with graph.ids" in capsys.readouterr().err
     assert transra(tmp_path, "partition", "--set", "graph.sources.titles.append_only=true") == 2
     assert "'titles' is append_only, and labels are read in whole" in capsys.readouterr().err
+
+
+CONSENT = {"source": "consent", "type": "user", "column": "user", "where": "agreed"}
+TWIN = {"name": "twin", "source": "titles", "domain": "side"}
+PIN, USER, OWNER = ({"type": type, "column": type} for type in ("pin", "user", "owner"))
+LOOKED_UP = PIN | {"join": {"source": "titles", "column": "title", "to": "pin2"}}
+
+
+@pytest.mark.parametrize(
+    ("label", "graph", "said"),
+    [
+        (
+            {"source": "log", "text": "user"},
+            {"consent": CONSENT},
+            "label.text: 'user' holds ids that relation 'click' reads: of whoever did not agree, a label would keep",
+        ),
+        *(
+            (
+                {"text": "title"},
+                {"forget": {"source": "gone"}, **more},
+                f"label.text: 'title' holds {what}: of whoever is forgotten",
+            )
+            for what, more in (
+                ("ids that relation 'twin' reads", {"more": [TWIN | {"lhs": PIN, "rhs": OWNER | {"column": "title"}}]}),
+                (
+                    "ids that relation 'twin' looks up",
+                    {"more": [TWIN | {"source": "log", "lhs": USER, "rhs": LOOKED_UP}]},
+                ),
+                ("ids of those to forget", {"forget": {"source": "titles", "column": "title"}}),
+            )
+        ),
+        (
+            {"source": "log", "text": "user"},
+            {"forget": {"source": "gone"}},
+            "'user' holds ids that relation 'click' reads",
+        ),
+        ({"source": "consent", "text": "user"}, {"consent": CONSENT}, "'user' holds ids of those whose consent is"),
+        (
+            {"source": "shop"},
+            {
+                "consent": CONSENT,
+                "more": [{"name": "buy", "source": ["shop"], "domain": "offsite", "lhs": USER, "rhs": PIN}],
+            },
+            "label.source: 'shop' is read by offsite relation 'buy' for people who agreed, and labels would be",
+        ),
+        (
+            {"source": "shop"},
+            {
+                "consent": {"assumed": "all of them signed"},
+                "more": [{"name": "buy", "source": ["shop"], "domain": "offsite", "lhs": USER, "rhs": PIN}],
+            },
+            None,
+        ),
+        ({"text": "pin"}, {"forget": {"source": "gone"}}, None),
+        ({"text": "pin", "source": "log"}, {"forget": {"source": "gone"}, "consent": CONSENT}, None),
+        ({}, {"forget": {"source": "gone"}, "consent": CONSENT}, None),
+        ({"source": "log", "text": "user"}, {}, None),
+    ],
+)
+def test_a_label_may_name_nobody_who_is_left_out(
+    label: dict[str, str], graph: dict[str, Any], said: str | None
+) -> None:
+    """Its ids, though not its own, and rows of people who did not agree."""
+    graph = {
+        "sources": {name: {"path": f"{name}.parquet"} for name in ("log", "titles", "shop", "consent", "gone")},
+        "entities": {"user": {}, "owner": {}, "pin": {"label": LABEL | label}},
+        "relations": [{"name": "click", "source": "log", "lhs": USER, "rhs": PIN}, *graph.pop("more", [])],
+        **graph,
+    }
+    found = [
+        "; ".join((".".join(map(str, path)), text)) for path, text in graph_problems(GraphConfig.model_validate(graph))
+    ]
+    assert len(found) == (said is not None)
+    if said:
+        assert said in found[0].replace("; ", ": ", 1)
+
+
+def test_a_label_that_may_name_somebody_is_exit_2(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write_world(tmp_path, entities={"user": {}, "pin": {"label": LABEL | {"source": "log", "text": "user"}}})
+    forget = ("--set", "graph.forget={source: 'titles', column: 'pin', type_column: 'title'}")
+    assert transra(tmp_path, "partition", *forget) == 2
+    assert "graph.entities.pin.label.text: 'user' holds ids that relation 'click' reads" in capsys.readouterr().err
 
 
 def test_labels_that_do_not_fit_are_refused(root: Path, tmp_path: Path) -> None:
