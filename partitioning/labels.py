@@ -8,7 +8,7 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
-from artifacts.expressions.engine import Engine, quoted, text
+from artifacts.expressions.engine import Engine, literal, quoted, text
 from artifacts.resources import cpu_count
 from artifacts.source_files import Files
 from partitioning.config.sections import GraphConfig, LabelConfig
@@ -20,6 +20,7 @@ from partitioning.sources.table import Source, open_used
 from partitioning.sources.used import used_for_labels
 
 LETTERS = 200  # of a label that are kept: it is a name, and no text
+_SEEN = r"[^\s\pZ\pC]"  # a character that is neither space, control nor format, such as a zero-width space
 _BATCH = 1 << 18
 
 
@@ -69,7 +70,7 @@ def _write(engine: Engine, source: Source | None, label: LabelConfig, directory:
     rows = f"{named} FROM {source.table}" if source else "SELECT '' AS id, '' AS label WHERE false"
     engine.run(
         f"CREATE TEMP TABLE {table} AS SELECT id, min(label) AS label, min(label) <> max(label) AS several "
-        f"FROM ({rows}) SEMI JOIN ({ids}) USING (id) WHERE trim(label) <> '' GROUP BY id"
+        f"FROM ({rows}) SEMI JOIN ({ids}) USING (id) WHERE regexp_matches(label, {literal(_SEEN)}) GROUP BY id"
     )
     by_place = f"SELECT label FROM ({ids}) LEFT JOIN {table} USING (id) ORDER BY part, id_offset"
     with closing(engine.batches(by_place, _BATCH)) as batches:

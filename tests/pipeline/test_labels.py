@@ -80,6 +80,39 @@ def test_neighbors_and_explain_show_them(root: Path, capsys: pytest.CaptureFixtu
         assert max(len(line) + line.count("\u4e2d") for line in text.splitlines()) <= 80
 
 
+BLANK = (
+    "",
+    " ",
+    "\t",
+    "\n\n",
+    "\r\n",
+    "\u00a0",
+    "\u3000",
+    "\u2028",
+    "\u200b",
+    "\ufeff\u2060",
+    "\u00ad",
+    "\x1f",
+    "\x00",
+)
+VISIBLE = (".", "\u200bx", " a", "\t1\n", "\u4e2d", "\U0001f600", "\u0301", "-" * 300, "\u200f\u05d0")
+
+
+def test_a_label_has_something_to_see(tmp_path: Path) -> None:
+    """Neither space, control nor format alone; a blank one leaves another of the same id its place."""
+    write_world(tmp_path)
+    texts = [*BLANK, *VISIBLE, " " * 200 + "too late"]
+    rows = [(f"p{pin}", text) for pin, text in enumerate(texts)] + [("p0", "seen")]
+    pd.DataFrame(rows, columns=["pin", "title"]).to_parquet(tmp_path / "titles.parquet")
+    for stage in ("partition", "train", "export"):
+        assert transra(tmp_path, stage, "--quiet") == 0
+    export = Embeddings.open(latest_of(tmp_path).path)
+    expected = ["seen", *(None for _ in BLANK[1:]), *(text[:200] for text in VISIBLE), None]
+    assert [export.label("pin", f"p{pin}") for pin in range(len(texts))] == expected
+    counts = latest_of(tmp_path).metrics()["partition"]["labelled"]["pin"]
+    assert counts == {"found": len(VISIBLE) + 1, "several": 0}
+
+
 def test_a_new_table_of_labels_counts_no_edge_again(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Labels are read in whole each night, also of ids that a ledger has settled."""
     write_world(tmp_path)
