@@ -122,9 +122,9 @@ def trained_arms(
 def require_device(config: RankerConfig) -> None:
     """Raises ConfigError where `ranker.device` asks for a GPU and there is none."""
     if config.device == "cuda":  # whoever asks for none does not wait for torch
-        from ranker.training import distributed
+        from ranker.processes import group
 
-        distributed.require_device(config.device)
+        group.require_device(config.device)
 
 
 def rank(

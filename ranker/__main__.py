@@ -22,7 +22,7 @@ from ranker import RankerConfig, rank
 from ranker.config.arms import chosen
 from ranker.data.exports import Export
 from ranker.evaluation.report import table
-from ranker.training import distributed
+from ranker.processes import group
 
 
 def parser() -> argparse.ArgumentParser:
@@ -70,14 +70,14 @@ class Told:
         self._last = ""
 
     def __call__(self, step: str, fraction: float) -> None:
-        if step != self._last and distributed.place() == 0:
+        if step != self._last and group.place() == 0:
             print(f"{fraction:4.0%} {one_line(step)}", file=sys.stderr, flush=True)
         self._last = step
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     options = parser().parse_args(arguments)
-    with distributed.joined():
+    with group.joined():
         try:
             config = load(options.config, options.arms)
             runs = {name: options.root / name for name in options.vectors or config.vectors}
@@ -85,14 +85,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
             options.out.mkdir(parents=True, exist_ok=True)
             report = rank(config, options.root, exports, options.out, Told(), options.out / "tensorboard")
         except TransraError as error:
-            for line in error.lines if distributed.place() == 0 else ():
+            for line in error.lines if group.place() == 0 else ():
                 print(f"ranker: {one_line(line)}", file=sys.stderr)
             return error.exit_code
         except KeyboardInterrupt:
-            if distributed.place() == 0:
+            if group.place() == 0:
                 print("ranker: interrupted; the same command goes on", file=sys.stderr)
             return 130
-        if distributed.place() == 0:
+        if group.place() == 0:
             print(printable(table(report)))
     return 0
 

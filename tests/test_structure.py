@@ -25,7 +25,10 @@ FLOORS = {
         *("config", "seeds", "reports", "degrees"),
         *("pbg", "backends", "ranks", "evaluation", "start", "training", "export", "planning"),
     ],
-    "ranker": ["config", "kernels", "data", "features", "scoring", "model", "evaluation", "training", "experiment"],
+    "ranker": [
+        *("config", "kernels", "data", "processes", "features", "scoring", "model", "evaluation", "training"),
+        "experiment",
+    ],
     "pipeline": [
         "config",
         "output",

@@ -1,6 +1,7 @@
 """Which rows of the ID table make up an id, and what they come to: in training and in scoring."""
 
 import zlib
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
@@ -26,16 +27,19 @@ def table_rows(salted: Tensor, multipliers: Tensor, rows: int) -> Tensor:
     return ((mixed >> 15) & 0x7FFFFFFF) % rows
 
 
-def id_means(table: Tensor, hashes: Tensor, salts: Tensor, multipliers: Tensor, layout: Layout) -> Tensor:
-    """Table (R, D) and ids (B, T), 0 for no id -> (B, S, D), one embedding per slot; a list is the mean of its ids.
+def id_means(
+    look_up: Callable[[Tensor], Tensor], rows: int, hashes: Tensor, salts: Tensor, multipliers: Tensor, layout: Layout
+) -> Tensor:
+    """Ids (B, T), 0 for no id -> (B, S, D), one embedding per slot; a list is the mean of its ids.
+
+    `look_up` gives the vectors (U, K, D) of rows (U, K) of a table with so many `rows`.
 
     Most ids are in a batch many times: each is looked up once, and its gradients are summed up before they are sparse.
     """
     present = hashes != 0
     lengths = torch.stack([present[:, slot.tokens].sum(dim=1) for slot in layout.slots], dim=1)
     firsts, each = distinct(salted := (hashes ^ salts)[present])
-    rows = table_rows(salted.index_select(0, firsts), multipliers, len(table))
-    summed = F.embedding(rows, table, sparse=True).sum(dim=1)
+    summed = look_up(table_rows(salted.index_select(0, firsts), multipliers, rows)).sum(dim=1)
     sizes = lengths.flatten()
     bags = F.embedding_bag(each, summed, sizes.cumsum(0) - sizes, mode="sum")
-    return bags.view(*lengths.shape, table.shape[1]) / lengths.clamp(min=1).unsqueeze(-1)
+    return bags.view(*lengths.shape, summed.shape[1]) / lengths.clamp(min=1).unsqueeze(-1)

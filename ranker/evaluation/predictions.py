@@ -1,5 +1,6 @@
 """What a model says of a split, and the rows of it that each task is judged on."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +12,8 @@ from ranker.data.batch import Batch
 from ranker.data.records import Records, Split, judged
 from ranker.evaluation.streaming_metrics import StreamingMetrics
 from ranker.model.ranker_model import RankerModel
+from ranker.processes import group
+from ranker.processes.messages import from_first, gathered
 
 BATCH = 1024  # what stays in the cache: larger batches took twice as long a row
 READ = 1 << 16  # rows of which only labels are kept
@@ -48,20 +51,35 @@ def logits_of(model: RankerModel, records: Records, export: int) -> Logits:
     return {task: values.cpu().numpy() for task, values in model(batch).items()}
 
 
+def _scored(model: RankerModel, split: Split, export: int) -> Iterator[tuple[Records, Logits]]:
+    """A split in rounds of a batch for each process: the round's records, and everyone's logits of them."""
+    size = BATCH * group.count()
+    for first in range(0, len(split), size):
+        records = split.read(first, size)
+        own = records[group.place() * BATCH :][:BATCH]
+        logits = logits_of(model, own if len(own) else records[:1], export)  # all look up together
+        columns = np.stack([values[: len(own)] for values in logits.values()], axis=1)
+        found = gathered(torch.from_numpy(columns)).numpy()
+        yield records, dict(zip(logits, found.T, strict=True))
+
+
 def predict(model: RankerModel, split: Split, export: int) -> Logits:
     """Logits (N,) by task, in the split's order."""
     model.eval()
-    parts = [logits_of(model, records, export) for records in split.batches(BATCH)]
+    parts = [logits for _, logits in _scored(model, split, export)]
     return {task: np.concatenate([part[task] for part in parts]) for task in parts[0]}
 
 
 def evaluate(model: RankerModel, split: Split, export: int) -> dict[str, dict[str, float | None]]:
-    """Metrics by task, in constant memory."""
+    """Metrics by task, in constant memory: the first process's, in all of them."""
     model.eval()
     found: dict[str, StreamingMetrics] = {}
-    for records in split.batches(BATCH):
-        for task, logits in logits_of(model, records, export).items():
+    for records, of_round in _scored(model, split, export):
+        for task, logits in of_round.items() if group.place() == 0 else ():
             rows = judged(task, records["click"], records["conversion"])
             labels = records["click"] if task == "ctr" else records["conversion"]
             found.setdefault(task, StreamingMetrics()).add(labels[rows], logits[rows])
-    return {task: metrics.report() for task, metrics in found.items()}
+    metrics: dict[str, dict[str, float | None]] = from_first(
+        lambda: {task: metrics.report() for task, metrics in found.items()}
+    )
+    return metrics

@@ -25,7 +25,7 @@ from ranker.data.records import Summary
 from ranker.data.windows import Windows
 from ranker.experiment.reuse import kept_place, log_identity, place_of, prepared_identity
 from ranker.experiment.trials import Contestant, Trials
-from ranker.training import distributed
+from ranker.processes.messages import from_first
 from ranker.training.reports import ImpressionsPrepared, Report
 
 PREPARED_SHARE = 0.1  # of the whole time, for the progress bar
@@ -51,7 +51,7 @@ def rank_arms(
     contestants = line_up(config, list(exports))
     attributes = Attributes.of(config, exports, forgotten)
     log = ImpressionLog(config, root, impressions, forgotten, id_key, files, attributes)
-    windows = Windows(**distributed.from_first(lambda: asdict(Windows.of(log))))
+    windows = Windows(**from_first(lambda: asdict(Windows.of(log))))
     windows.check({name: export.window_end for name, export in exports.items()})
     opened = open_exports(exports, config)
     key = prepared_identity(config, log, opened.values())
@@ -66,7 +66,7 @@ def rank_arms(
         tell(ImpressionsPrepared(sum(counts["rows"] for counts in found.counts.values()), reused))
         return asdict(found)
 
-    summary = Summary(**distributed.from_first(encoded))
+    summary = Summary(**from_first(encoded))
     lists = {name for name, slot in config.slots.items() if slot.cap is not None}
     require_match_rates(summary.match_rates, config.min_match_rate, lists)
     places = (records, destination / "arms", scalars)
@@ -78,7 +78,7 @@ def rank_arms(
             trials.run(contestant, seed, progress, PREPARED_SHARE + index * share, share)
     progress("intervals", 1.0)
     description = described(summary, opened, exports)
-    return distributed.from_first(lambda: concluded(trials, contestants, description, destination))
+    return from_first(lambda: concluded(trials, contestants, description, destination))
 
 
 def concluded(

@@ -5,7 +5,6 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-import torch
 from numpy.typing import NDArray
 
 from artifacts.errors import DataError
@@ -21,7 +20,8 @@ from ranker.experiment.ranking import KEPT_PREPARED, line_up, threads
 from ranker.experiment.reuse import kept_place, log_identity, prepared_identity
 from ranker.experiment.trials import Contestant, Trials
 from ranker.model.ranker_model import RankerModel
-from ranker.training import distributed
+from ranker.processes import group
+from ranker.training.weights import load_
 
 Rates = NDArray[np.float64]
 TEST = 2  # the place of the test split
@@ -90,8 +90,8 @@ def _loaded(trials: Trials, contestant: Contestant, seed: int) -> RankerModel:
     path = trials.place(contestant, seed) / "best_ctr.pt"
     if not path.is_file():
         raise DataError(f"{path}: missing, expected a model of clicks; make the ranking anew")
-    device = distributed.device(trials.config.device)
-    model.load_state_dict(torch.load(path, device, weights_only=True))
+    device = group.device(trials.config.device)
+    load_(model, path, device)
     return model.to(device).eval()
 
 

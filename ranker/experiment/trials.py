@@ -24,9 +24,11 @@ from ranker.evaluation.comparison import Judge, compare
 from ranker.evaluation.predictions import Logits, Truth, predict
 from ranker.experiment.reuse import digest, export_identity, kept_place, place_of
 from ranker.model.ranker_model import RankerModel
-from ranker.training import distributed
+from ranker.processes import group
+from ranker.processes.messages import from_first
 from ranker.training.reports import Metrics, Report, TrialBegan, TrialEnded, TrialValidated
 from ranker.training.trainer import Training
+from ranker.training.weights import STATE, load_
 
 KEPT = 3  # settings of an arm whose trainings stay beside each other: a change, and back, trains nothing again
 
@@ -81,7 +83,7 @@ class Trials:
 
     def run(self, contestant: Contestant, seed: int, progress: Progress, done: float, share: float) -> None:
         """Trains and predicts, unless that is done already."""
-        if distributed.from_first(lambda: self._is_done(contestant, seed)):
+        if from_first(lambda: self._is_done(contestant, seed)):
             self.tell(TrialEnded(contestant.name, seed, 0.0, reused=True))
             return
         self.tell(TrialBegan(contestant.name, seed))
@@ -103,15 +105,17 @@ class Trials:
             training = Training(model, self.config, contestant.export, seed, place, curves)
             found = training.run(train, valid, watch, validated)
         seconds = time.perf_counter() - started
-        if distributed.place() > 0:
+        best = from_first(lambda: found.best)  # which says, too, that the first has written their weights
+        logits: dict[str, Any] = self._predict(model, place, test, contestant.export, best)
+        attention = mean_attention(model, test, contestant.export)
+        if group.place() > 0:
             return
-        logits: dict[str, Any] = self._predict(model, place, test, contestant.export, found.best)
         np.savez(place / "test_logits.npz", **logits)
-        result = {"parameters": model.budget(), "best": found.best, "steps": found.step, "seconds": seconds}
-        if (attention := mean_attention(model, test, contestant.export)) is not None:
+        result = {"parameters": model.budget(), "best": best, "steps": found.step, "seconds": seconds}
+        if attention is not None:
             result["attention"] = attention
         write_json(place / "training.json", {**result, "history": found.history})
-        (place / "state.pt").unlink()
+        (place / STATE).unlink()
         self.tell(TrialEnded(contestant.name, seed, seconds, reused=False))
 
     def _predict(
@@ -121,8 +125,7 @@ class Trials:
         by_step: dict[int, Logits] = {}
         for task, (step, _) in best.items():
             if step not in by_step:
-                device = distributed.device(self.config.device)
-                model.load_state_dict(torch.load(place / f"best_{task}.pt", device, weights_only=True))
+                load_(model, place / f"best_{task}.pt", group.device(self.config.device))
                 by_step[step] = predict(model, test, export)
         return {task: by_step[step][task] for task, (step, _) in best.items()}
 

@@ -6,6 +6,8 @@ from torch import Tensor, nn
 from ranker.config.sections import IdsConfig
 from ranker.data.id_bags import MULTIPLIERS, id_means, salts_of, table_rows
 from ranker.data.slots import Layout
+from ranker.model.table import Table, drawn
+from ranker.processes.blocks import block_of
 
 INIT_SCALE = 0.01  # small: an id that training never saw should say nothing
 
@@ -26,7 +28,9 @@ class IdEmbedding(nn.Module):
         super().__init__()
         self.rows, self.dim = config.rows, config.dim
         self.layout = layout
-        self.table = nn.Parameter(INIT_SCALE * torch.randn(config.rows, config.dim))
+        block = drawn(config.rows, config.dim, INIT_SCALE, block_of(config.rows))
+        self.held = Table(config.rows, block)
+        self.table = self.held.parameter
         self.register_buffer("salts", torch.tensor(salts_of(layout)), persistent=False)
         self.register_buffer("multipliers", torch.tensor(MULTIPLIERS[: config.hashes]), persistent=False)
 
@@ -35,4 +39,4 @@ class IdEmbedding(nn.Module):
         return table_rows(hashes ^ self.salts, self.multipliers, self.rows)
 
     def forward(self, hashes: Tensor) -> Tensor:
-        return id_means(self.table, hashes, self.salts, self.multipliers, self.layout)
+        return id_means(self.held, self.rows, hashes, self.salts, self.multipliers, self.layout)

@@ -6,9 +6,10 @@ from collections.abc import Iterable
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from artifacts.embeddings import Embeddings
+from ranker.model.table import Table
+from ranker.processes.blocks import block_of
 
 NORM_SAMPLE = 10_000  # vectors that tell how long a type's are
 
@@ -26,8 +27,8 @@ class KgeTable(nn.Module):
         self.scales = {name: _scale(export.vectors(name)) for name in types}
         self._frozen = {} if finetune else {name: mapped(export.vectors(name)) for name in types}
         self._copies: dict[tuple[str, torch.device], Tensor] = {}
-        tuned = {name: nn.Parameter(torch.tensor(export.vectors(name), dtype=torch.float32)) for name in types}
-        self.vectors = nn.ParameterDict(tuned if finetune else {})
+        self.tuned = {name: _table(export.vectors(name)) for name in types} if finetune else {}
+        self.vectors = nn.ParameterDict({name: table.parameter for name, table in self.tuned.items()})
 
     def forward(self, entity_type: str, rows: Tensor) -> Tensor:
         """(...) rows of a type, -1 for an unknown entity -> (..., D) vectors, zero for an unknown one."""
@@ -36,7 +37,7 @@ class KgeTable(nn.Module):
     def exported(self, entity_type: str, rows: Tensor) -> Tensor:
         """The same at the scale of the export, and with any vector for an unknown entity: for those who mask it."""
         if self.finetune:
-            return F.embedding(rows.clamp(min=0), self.vectors[entity_type], sparse=True)
+            return self.tuned[entity_type](rows.clamp(min=0))
         vectors = self._near(entity_type, rows.device)
         wanted = rows.clamp(min=0).flatten().to(vectors.device)
         return vectors.index_select(0, wanted).to(rows.device).float().view(*rows.shape, -1)
@@ -50,6 +51,12 @@ class KgeTable(nn.Module):
         if key not in self._copies:
             self._copies[key] = frozen.to(device) if has_room(device, frozen.nbytes) else frozen
         return self._copies[key]
+
+
+def _table(vectors: np.ndarray) -> Table:
+    """Vectors (N, D) of an export, of which only what this process holds is read."""
+    block = block_of(len(vectors))
+    return Table(len(vectors), torch.tensor(vectors[block.start : block.stop], dtype=torch.float32))
 
 
 def has_room(device: torch.device, needed: int) -> bool:

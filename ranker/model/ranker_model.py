@@ -18,6 +18,7 @@ from ranker.model.id_embedding import IdEmbedding
 from ranker.model.kge_attention import KgeAttention
 from ranker.model.kge_table import KgeTable
 from ranker.model.list_facts import ListFacts
+from ranker.model.table import Table
 from ranker.model.tabular import Tabular
 
 
@@ -124,16 +125,20 @@ class RankerModel(nn.Module):
         weights: dict[str, Tensor] = self.attention(batch, self.context(batch), ids)[2]
         return weights
 
-    def tables(self) -> dict[str, list[nn.Parameter]]:
-        """The parameters with sparse gradients: 'ids' and 'kge'."""
-        names = {"ids": "ids.table", "kge": ".vectors."}
-        return {key: [p for name, p in self.named_parameters() if part in name] for key, part in names.items()}
+    def tables(self) -> dict[str, list[Table]]:
+        """What has sparse gradients: 'ids' and 'kge'."""
+        part = self.attention or self.concat
+        return {
+            "ids": [] if self.ids is None else [self.ids.held],
+            "kge": [] if part is None else list(part.table.tuned.values()),
+        }
 
     def budget(self) -> dict[str, int]:
         """Numbers that are trained: in the ID table, in graph vectors, and in the network."""
-        tables = {key: sum(p.numel() for p in found) for key, found in self.tables().items()}
-        total = sum(p.numel() for p in self.parameters())
-        return {"network": total - sum(tables.values()), **tables}
+        tables = self.tables()
+        sparse = {id(table.parameter) for found in tables.values() for table in found}
+        numbers = {key: sum(table.rows * table.parameter.shape[1] for table in found) for key, found in tables.items()}
+        return {"network": sum(p.numel() for p in self.parameters() if id(p) not in sparse), **numbers}
 
 
 def base_rates(config: RankerConfig, summary: Summary) -> dict[str, float]:

@@ -1,5 +1,6 @@
 """The tables beside the network, memory-mapped: of a batch, only the rows that it names are read."""
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -7,6 +8,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.nn import functional as F
 
 from artifacts.embeddings import Embeddings
 from artifacts.errors import DataError
@@ -79,7 +81,8 @@ class Tables:
         """(B, T) -> (B, S, I)."""
         if self._ids is None:
             return torch.zeros(len(hashes), len(self.layout.slots), 0)
-        return id_means(self._ids, hashes, self._salts, self._multipliers, self.layout)
+        look_up = partial(F.embedding, weight=self._ids)
+        return id_means(look_up, len(self._ids), hashes, self._salts, self._multipliers, self.layout)
 
 
 def taken(table: Array, rows: Array, dtype: type[np.generic]) -> Tensor:

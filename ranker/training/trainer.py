@@ -1,16 +1,13 @@
 """One model, trained: evaluated inside the epoch, stopped per task, resumed where a kill left it."""
 
-import os
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import closing
 from pathlib import Path
-from typing import IO, Any, cast
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from artifacts.checked_stream import CheckedStream
 from artifacts.errors import DataError
 from artifacts.scalars import ScalarWriter
 from ranker.config.sections import RankerConfig
@@ -18,11 +15,13 @@ from ranker.data.batch import Batch
 from ranker.data.records import Records, Split
 from ranker.evaluation.predictions import evaluate
 from ranker.model.ranker_model import RankerModel
-from ranker.training import distributed
+from ranker.processes import group
+from ranker.processes.messages import from_first, mean_, take_first_
 from ranker.training.early_stopping import Progress
 from ranker.training.losses import losses
 from ranker.training.reports import Metrics
 from ranker.training.rowwise_adagrad import RowwiseAdagrad
+from ranker.training.weights import STATE, Trained
 
 LEAST_DECAY = 0.01  # the number of steps is an estimate where negatives are down-sampled
 EVALUATIONS = 4  # in an epoch, unless `eval_every` says otherwise
@@ -49,17 +48,23 @@ class Training:
     ) -> None:
         self.model, self.config, self.export, self.seed, self.directory = model, config, export, seed, directory
         self.scalars = scalars
-        distributed.require_device(config.device)
-        self.device = distributed.device(config.device)
+        group.require_device(config.device)
+        self.device = group.device(config.device)
         training, tables = config.training, model.to(self.device).tables()
-        distributed.take_first_(model.parameters())
-        sparse = {id(parameter) for found in tables.values() for parameter in found}
-        dense = [parameter for parameter in model.parameters() if id(parameter) not in sparse]
-        self.optimizers: list[torch.optim.Optimizer] = [
-            torch.optim.AdamW(dense, training.lr, weight_decay=training.weight_decay, fused=True),
-            *(RowwiseAdagrad(found, getattr(config, name).lr) for name, found in tables.items() if found),
+        self.tables = [table for found in tables.values() for table in found]
+        sparse = {id(table.parameter) for table in self.tables}
+        self.dense = [parameter for parameter in model.parameters() if id(parameter) not in sparse]
+        take_first_(self.dense)
+        optimizers: list[torch.optim.Optimizer] = [
+            torch.optim.AdamW(self.dense, training.lr, weight_decay=training.weight_decay, fused=True),
+            *(
+                RowwiseAdagrad([table.parameter for table in found], getattr(config, name).lr)
+                for name, found in tables.items()
+                if found
+            ),
         ]
-        self.rates = [optimizer.param_groups[0]["lr"] for optimizer in self.optimizers]
+        self.trained = Trained(model, optimizers)
+        self.rates = [optimizer.param_groups[0]["lr"] for optimizer in optimizers]
         self.progress = Progress()
 
     def run(
@@ -103,7 +108,7 @@ class Training:
     def _batch_size(self, train: Split) -> int:
         """Impressions a step, of all processes together. What is chosen follows from the rows alone."""
         if self.config.training.batch_size is not None:
-            return self.config.training.batch_size * distributed.count()
+            return self.config.training.batch_size * group.count()
         return self.config.training.chosen_batch_size(self._expected_rows(train))
 
     def _batches(self, train: Split) -> Iterator[Records]:
@@ -121,19 +126,27 @@ class Training:
         """One step at `decay` times the learning rates, which fall to 0 by the end: late steps average out noise."""
         self.model.train()
         torch.manual_seed(step_seed(self.seed, self.progress.step))
-        for optimizer, lr in zip(self.optimizers, self.rates, strict=True):
+        for optimizer, lr in zip(self.trained.optimizers, self.rates, strict=True):
             optimizer.zero_grad()
-            for group in optimizer.param_groups:
-                group["lr"] = lr * max(decay, LEAST_DECAY)
-        part, weight = distributed.share(records)
+            for parameters in optimizer.param_groups:
+                parameters["lr"] = lr * max(decay, LEAST_DECAY)
+        part, weight = share(records)
         total = weight * self._loss(Batch.of(part, self.export).to(self.device))
-        if not torch.isfinite(total):
-            raise DataError(f"training diverged at step {self.progress.step}: lower ranker.training.lr")
         total.backward()
-        distributed.average_gradients_(self.model.parameters())
-        for optimizer in self.optimizers:
+        loss = self._collect_gradients_(total.detach())
+        if not torch.isfinite(loss):
+            raise DataError(f"training diverged at step {self.progress.step}: lower ranker.training.lr")
+        for optimizer in self.trained.optimizers:
             optimizer.step()
         self.progress.step += 1
+
+    def _collect_gradients_(self, loss: Tensor) -> Tensor:
+        """Replaces gradients by their means over all processes; returns the mean of the losses."""
+        gradients = [parameter.grad for parameter in self.dense if parameter.grad is not None]
+        mean_([loss, *gradients])
+        for table in self.tables:
+            table.collect_gradient_()
+        return loss
 
     def _loss(self, batch: Batch) -> Tensor:
         """The sum of the tasks' losses. On a GPU the model computes in bfloat16 where that is safe."""
@@ -147,38 +160,21 @@ class Training:
         """Validates where there is a split to do so, and keeps where the training stands."""
         if valid is not None:
             validated(self.progress.step, steps, self._validate(valid))
-        elif distributed.place() == 0:
-            self._save_state()
+        else:
+            self.trained.save(self.directory, (), vars(self.progress))
 
     def _validate(self, valid: Split) -> Metrics:
-        metrics: Metrics = distributed.from_first(lambda: evaluate(self.model, valid, self.export))
+        metrics: Metrics = evaluate(self.model, valid, self.export)
         kept = self.progress.note(metrics)
-        if distributed.place() == 0:
-            if self.scalars is not None:
-                self.scalars.add(self.progress.step, curve_points(metrics))
-            for task in kept:
-                save(self.directory / f"best_{task}.pt", self.model.state_dict())
-            self._save_state()
+        if self.scalars is not None and group.place() == 0:
+            self.scalars.add(self.progress.step, curve_points(metrics))
+        self.trained.save(self.directory, kept, vars(self.progress))
         return metrics
-
-    def _save_state(self) -> None:
-        state = {
-            "model": self.model.state_dict(),
-            "optimizers": [optimizer.state_dict() for optimizer in self.optimizers],
-            "progress": vars(self.progress),
-        }
-        save(self.directory / "state.pt", state)
 
     def _resume(self) -> None:
         """Goes on where `state.pt` stands, or starts with the seed."""
-        path = self.directory / "state.pt"
-        if not path.exists():
-            return
-        state = torch.load(path, self.device, weights_only=True)
-        self.model.load_state_dict(state["model"])
-        for optimizer, saved in zip(self.optimizers, state["optimizers"], strict=True):
-            optimizer.load_state_dict(saved)
-        self.progress = Progress(**state["progress"])
+        if from_first((self.directory / STATE).exists):
+            self.progress = Progress(**self.trained.resume_(self.directory, self.device))
 
 
 def curve_points(metrics: Mapping[str, Mapping[str, float | None]]) -> dict[str, float]:
@@ -188,17 +184,13 @@ def curve_points(metrics: Mapping[str, Mapping[str, float | None]]) -> dict[str,
 
 def step_seed(seed: int, step: int) -> int:
     """Of what a step draws (dropout) in this process: a resumed training draws what an uninterrupted one does."""
-    return int(np.random.SeedSequence([seed, step, distributed.place()]).generate_state(1)[0])
+    return int(np.random.SeedSequence([seed, step, group.place()]).generate_state(1)[0])
 
 
-def save(path: Path, value: Any) -> None:
-    """Replaces `path` in one step: a kill leaves the old file or the new one. Raises OSError."""
-    aside = path.with_name(f".{path.name}.partial")
-    try:
-        with closing(CheckedStream(aside)) as stream:
-            torch.save(value, cast(IO[bytes], stream))  # it writes and flushes
-            stream.check()
-        os.replace(aside, path)
-    except BaseException:
-        aside.unlink(missing_ok=True)
-        raise
+def share(batch: Records) -> tuple[Records, float]:
+    """This process's part of a batch, and its weight: the batch's mean is the mean of the weighted means of all parts.
+
+    A process without a part computes the first row for nothing.
+    """
+    part = batch[group.place() :: group.count()]
+    return (part, len(part) * group.count() / len(batch)) if len(part) else (batch[:1], 0.0)

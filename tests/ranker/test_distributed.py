@@ -13,10 +13,11 @@ import torch
 
 from ranker.__main__ import main
 from ranker.config.arms import ARMS
+from tests.worlds.processes import in_processes
 from tests.worlds.small_impressions import SmallWorld, config, small_world, write_run
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-SEED = 2  # with others a gradient of one weight is rounding alone, which a step of Adam makes as large as any
+SEED = 1  # with others a gradient of one weight is rounding alone, which a step of Adam makes as large as any
 LEARNING = ("init_finetune", "attention")  # both kinds of tables with sparse gradients, and the dense rest
 
 
@@ -40,11 +41,18 @@ def training(batch_size: int) -> dict[str, Any]:
     return {"batch_size": batch_size, "seeds": [SEED], "lr": 0.005, "eval_every": 5, "keep_negatives": 0.7}
 
 
-def test_two_processes_equal_one_with_twice_the_batch(world: SmallWorld, tmp_path: Path) -> None:
-    assert main(arguments(world, tmp_path / "one", training=training(250))) == 0
+@pytest.fixture(scope="module")
+def alone(world: SmallWorld, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What one process makes."""
+    out = tmp_path_factory.mktemp("alone") / "one"
+    assert main(arguments(world, out, training=training(252))) == 0
+    return out
+
+
+def test_two_processes_equal_one_with_twice_the_batch(world: SmallWorld, alone: Path, tmp_path: Path) -> None:
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", "-m", "ranker"]
     done = subprocess.run(
-        [*command, *arguments(world, tmp_path / "two", training=training(125))],
+        [*command, *arguments(world, tmp_path / "many", training=training(126))],
         cwd=REPOSITORY,
         env={**os.environ, "OMP_NUM_THREADS": "1"},
         capture_output=True,
@@ -52,14 +60,26 @@ def test_two_processes_equal_one_with_twice_the_batch(world: SmallWorld, tmp_pat
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("match rate") == 1, "only one process says what came out"
+    assert_same_ranking(alone, tmp_path / "many")
+
+
+def test_three_processes_equal_one_with_three_times_the_batch(world: SmallWorld, alone: Path, tmp_path: Path) -> None:
+    """Their blocks of a table are not all as long."""
+    of_many = arguments(world, tmp_path / "many", training=training(84))
+    assert in_processes(3, tmp_path / "meeting", lambda: main(of_many)) == [0, 0, 0]
+    assert_same_ranking(alone, tmp_path / "many")
+
+
+def assert_same_ranking(one: Path, many: Path) -> None:
     for arm in LEARNING:
-        one, two = (next((tmp_path / name / "arms" / arm).glob(f"*/seed-{SEED}")) for name in ("one", "two"))
-        assert steps(one) == steps(two) > 3
+        alone, together = (next((out / "arms" / arm).glob(f"*/seed-{SEED}")) for out in (one, many))
+        assert steps(alone) == steps(together) > 3
         for task in ("ctr", "cvr"):
-            assert_equal(*(torch.load(side / f"best_{task}.pt", weights_only=True) for side in (one, two)))
-        with np.load(one / "test_logits.npz") as alone, np.load(two / "test_logits.npz") as together:
+            assert_equal(*(torch.load(out / f"best_{task}.pt", weights_only=True) for out in (alone, together)))
+        with np.load(alone / "test_logits.npz") as expected, np.load(together / "test_logits.npz") as found:
             for task in ("ctr", "cvr"):
-                assert np.abs(alone[task] - together[task]).max() < 1e-4
+                assert np.abs(expected[task] - found[task]).max() < 1e-4
+    assert_close(*(json.loads((out / "report.json").read_text()) for out in (one, many)))
 
 
 def steps(place: Path) -> int:
@@ -72,6 +92,22 @@ def assert_equal(one: dict[str, torch.Tensor], two: dict[str, torch.Tensor]) -> 
     assert one.keys() == two.keys()
     apart = {name: float((values - two[name]).abs().max()) for name, values in one.items()}
     assert {name: distance for name, distance in apart.items() if distance > 5e-6} == {}
+
+
+def assert_close(one: Any, other: Any) -> None:
+    """The same tree of values, numbers but for rounding."""
+    if isinstance(one, dict):
+        assert one.keys() == other.keys()
+        for key in one.keys() - {"seconds"}:
+            assert_close(one[key], other[key])
+    elif isinstance(one, list):
+        assert len(one) == len(other)
+        for values in zip(one, other, strict=True):
+            assert_close(*values)
+    elif isinstance(one, float):
+        assert other == pytest.approx(one, abs=1e-4)
+    else:
+        assert one == other
 
 
 @pytest.mark.parametrize(

@@ -28,7 +28,7 @@ from ranker.model.id_embedding import IdEmbedding
 from ranker.model.kge_table import KgeTable
 from ranker.model.ranker_model import Hiding, RankerModel
 from ranker.model.tabular import KNOTS, RAMPS, Tabular
-from ranker.training import distributed
+from ranker.processes import group
 from ranker.training.losses import losses
 from ranker.training.rowwise_adagrad import RowwiseAdagrad
 from ranker.training.trainer import Training
@@ -290,8 +290,8 @@ def test_a_gpu_that_is_asked_for_is_there_or_refused(
     with pytest.raises(ConfigError, match="ranker.device: 'cuda': torch .* sees no GPU here; expected 'cpu' or 'auto'"):
         Training(model, settings, 0, 0, tmp_path)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    assert distributed.device("cuda") == distributed.device("auto") == torch.device("cuda", 0)
-    assert distributed.device("cpu") == torch.device("cpu")
+    assert group.device("cuda") == group.device("auto") == torch.device("cuda", 0)
+    assert group.device("cpu") == torch.device("cpu")
 
 
 def test_frozen_vectors_are_mapped_and_never_change(export: Embeddings) -> None:
