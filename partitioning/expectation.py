@@ -1,7 +1,8 @@
 """What a build will probably take: for `transra partition --dry-run`, which has time to look.
 
 The plan (`plan`) refuses what cannot end well, from sizes of files alone. Here the distinct ids are counted (DuckDB's
-HyperLogLog over the columns of Parquet files: one pass), and a small build is timed on this machine.
+HyperLogLog over the columns of Parquet files: one pass), names of relations are read where columns name them, and a
+small build is timed on this machine.
 """
 
 import tempfile
@@ -24,10 +25,12 @@ from artifacts.source_files import Files
 from partitioning import build
 from partitioning.buckets.counts import FLAGS_SHARE
 from partitioning.config.sections import GraphConfig
-from partitioning.plan import FILE_BYTES, MEMORY_PER_EDGE, Plan
+from partitioning.names import relations_of_columns
+from partitioning.plan import FILE_BYTES, MEMORY_PER_EDGE, MEMORY_PER_WEIGHTED_EDGE, Plan
 
 _IDS_PER_EDGE = 0.25  # of a type in sources that are no Parquet files, whose ids are not counted
 _KEY_BYTES = 8  # of an edge in the spill, until its bucket is written
+_UNITS_BYTES, _WEIGHT_BYTES = 8, 4  # of a weight beside that key, and in the bucket
 _ID_BYTES = 6  # of an id in its Parquet file: numbers as text, compressed
 _BASE_BYTES = 250 << 20  # Python, Arrow and DuckDB, as measured
 _THREAD_BYTES = 48 << 20  # what a thread of DuckDB scans and sorts at once, as measured
@@ -68,16 +71,18 @@ def expect_size(
         for side in Side
     ]
     relations = sum(ends.values()) // len(Side)
-    edge = sum(narrowest(b).itemsize for b in [*bits, relations.bit_length()])
+    weighted = any(relation.weight for relation in config.relations)
+    key = _KEY_BYTES + weighted * _UNITS_BYTES
+    edge = sum(narrowest(b).itemsize for b in [*bits, relations.bit_length()]) + weighted * _WEIGHT_BYTES
     flags = sum(number * ids[type] for type, number in ends.items())
     in_files = flags * (1 + config.holds_out) > config.memory_bytes // FLAGS_SHARE
     in_hand = min(threads, buckets) * (edges // buckets)
     reading = threads * _THREAD_BYTES + count * _MAP_BYTES
-    writing = in_hand * MEMORY_PER_EDGE + count * _COUNT_BYTES
+    writing = in_hand * (MEMORY_PER_WEIGHTED_EDGE if weighted else MEMORY_PER_EDGE) + count * _COUNT_BYTES
     return Expected(
         ids=count,
         # Keys leave bucket by bucket before edges come, so both are never there in full; files of ends stay to the end.
-        disk_bytes=edges * max(_KEY_BYTES, edge + in_files * len(Side) * _END_BYTES)
+        disk_bytes=edges * max(key, edge + in_files * len(Side) * _END_BYTES)
         + count * _ID_BYTES
         + len(SPLITS) * buckets * FILE_BYTES,
         memory_bytes=min(config.memory_bytes, _BASE_BYTES + max(reading, writing)),
@@ -86,7 +91,7 @@ def expect_size(
 
 
 def _counted(config: GraphConfig, files: dict[str, Files], edges: int) -> tuple[dict[str, int], Counter[str]]:
-    """About how many ids each type has, and on how many ends of relations it is, conditions aside."""
+    """About how many ids each type has, conditions aside, and on how many ends of relations it is."""
     columns: dict[str, set[tuple[str, str]]] = {type: set() for type in config.entities}
     for relation in config.relations:
         for end in relation.sides.values():
@@ -94,14 +99,11 @@ def _counted(config: GraphConfig, files: dict[str, Files], edges: int) -> tuple[
     engine = Engine(None, config.memory_bytes, config.threads or cpu_count())
     try:
         ids = {type: _distinct(engine, files, found) for type, found in columns.items()}
-        ends: Counter[str] = Counter()
-        for relation in config.relations:
-            named = {(source, relation.relation_column) for source in relation.sources if relation.relation_column}
-            relations = (_distinct(engine, files, named) if named else None) or 1
-            for end in relation.sides.values():
-                ends[end.type] += relations
     finally:
         engine.close()
+    declared = [relation for relation in config.relations if not relation.relation_column]
+    named = [one.config for one in relations_of_columns(config, files)] if len(declared) < len(config.relations) else []
+    ends = Counter(end.type for relation in (*declared, *named) for end in relation.sides.values())
     guessed = int(edges * _IDS_PER_EDGE)
     return {type: guessed if one is None else one for type, one in ids.items()}, ends
 

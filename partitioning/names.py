@@ -8,13 +8,18 @@ from artifacts.resources import cpu_count
 from artifacts.source_files import Files
 from partitioning.config.sections import GraphConfig
 from partitioning.events.events import declared_events
-from partitioning.events.relations import named_relations
+from partitioning.events.relations import NamedRelation, named_relations
 from partitioning.sources.pseudonyms import know_key
 from partitioning.sources.table import open_sources
 
 
 def relation_names(config: GraphConfig, files: dict[str, Files]) -> list[str]:
     """See `partitioning.relation_names`."""
+    return config.declared_names + [relation.name for relation in relations_of_columns(config, files)]
+
+
+def relations_of_columns(config: GraphConfig, files: dict[str, Files]) -> list[NamedRelation]:
+    """The relations that columns name; raises what `relation_names` does."""
     expanded = config.model_copy(update={"relations": [r for r in config.relations if r.relation_column]})
     with TemporaryDirectory() as spill:
         engine = Engine(Path(spill), config.memory_bytes, config.threads or cpu_count())
@@ -22,7 +27,6 @@ def relation_names(config: GraphConfig, files: dict[str, Files]) -> list[str]:
         engine.lock((path for found in files.values() for path in found), [Path(spill)])
         try:
             sources = open_sources(engine, expanded, files, {}, {}, staged=False)
-            found = named_relations(engine, expanded, declared_events(engine, expanded, sources), {})
+            return named_relations(engine, expanded, declared_events(engine, expanded, sources), {})
         finally:
             engine.close()
-    return config.declared_names + [relation.name for relation in found]

@@ -27,7 +27,7 @@ _DISK_PER_PSEUDONYMS = 2 * 80  # for each row, of both ids
 _DISK_PER_LEDGER_EDGE = 16 + 8  # distinct ends that stay, and exact weights
 # Of a bucket, while it is sorted and written: keys and what is unpacked from them; also weights and an order of both.
 MEMORY_PER_EDGE = 6 * 8
-_MEMORY_PER_WEIGHTED_EDGE = 11 * 8
+MEMORY_PER_WEIGHTED_EDGE = 11 * 8
 _MEMORY_PER_CAPPED_EDGE = 10 * 8
 _MEMORY_PER_END = 2 * 8  # of the edges of a partition, where its distinct ends are counted in files
 
@@ -90,7 +90,7 @@ def plan_graph(config: GraphConfig, files_by_source: dict[str, Files], frames: F
     buckets = _most_partitions(config, Side.LHS) * _most_partitions(config, Side.RHS)
     at_once = min(config.threads or cpu_count(), buckets)
     weighted = any(relation.weight for relation in config.relations)
-    bucket = (edges // buckets) * (_MEMORY_PER_WEIGHTED_EDGE if weighted else MEMORY_PER_EDGE)
+    bucket = (edges // buckets) * (MEMORY_PER_WEIGHTED_EDGE if weighted else MEMORY_PER_EDGE)
     capped = _capped_edges(config, edges) * _MEMORY_PER_CAPPED_EDGE
     ends = max(_counted_at_once(config, edges, side) for side in Side) * _MEMORY_PER_END
     return Plan(
@@ -111,7 +111,7 @@ def threads_within(config: GraphConfig, largest: int, threads: int) -> int:
     Raises ResourceError when graph.memory_limit is too small for one.
     """
     weighted = any(relation.weight for relation in config.relations)
-    bucket = max(largest, 1) * (_MEMORY_PER_WEIGHTED_EDGE if weighted else MEMORY_PER_EDGE)
+    bucket = max(largest, 1) * (MEMORY_PER_WEIGHTED_EDGE if weighted else MEMORY_PER_EDGE)
     fitting = (config.memory_bytes - LEAST_MEMORY) // bucket
     if fitting < 1:
         raise ResourceError(

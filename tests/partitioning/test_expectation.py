@@ -6,13 +6,27 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
+from pyarrow import csv
 
 from artifacts.graph import load_graph
-from partitioning import GraphConfig, build_graph, expect_build, local_backend, plan_graph, source_files
+from partitioning import (
+    GraphConfig,
+    build_graph,
+    expect_build,
+    expect_size,
+    local_backend,
+    plan_graph,
+    relation_names,
+    source_files,
+)
 from partitioning import expectation as module
+from partitioning.buckets.buckets import write_buckets
 from partitioning.buckets.counts import Counts, GraphCounts
+from partitioning.edges.spill import EdgeSpill
+from partitioning.plan import MEMORY_PER_EDGE, MEMORY_PER_WEIGHTED_EDGE
 from pipeline.cli import main
 from tests.partitioning.test_errors import config, relation
 
@@ -48,18 +62,37 @@ def test_ids_and_disk_are_those_of_the_build(root: Path, monkeypatch: pytest.Mon
     assert seen == [50_000, 450_000] and expected.seconds >= EDGES / 1e6
 
 
+def written(directory: Path, table: pa.Table, format: str) -> str:
+    """A log, and the path that a config has for it."""
+    if format == "parquet":
+        pq.write_table(table, directory / "log.parquet")
+    elif format == "csv":
+        csv.write_csv(table, directory / "log.csv")
+    elif format == "jsonl":
+        table.to_pandas().to_json(directory / "log.jsonl", orient="records", lines=True)
+    else:
+        for name in table["kind"].unique().to_pylist():
+            (directory / "log" / f"kind={name}").mkdir(parents=True)
+            part = table.filter(pc.equal(table["kind"], name)).drop_columns("kind")
+            pq.write_table(part, directory / "log" / f"kind={name}" / "part.parquet")
+        return "log/*/part.parquet"
+    return f"log.{format}"
+
+
+@pytest.mark.parametrize("where", [None, "kind <> '12'"])
+@pytest.mark.parametrize("format", ["parquet", "csv", "jsonl", "directories"])
 def test_files_of_ends_are_expected_where_flags_do_not_fit(
-    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, format: str, where: str | None
 ) -> None:
-    """A column names relations, of which the config alone says one."""
+    """A column names relations, of which the config alone says one; in files of each kind, and not those left out."""
     monkeypatch.setattr(module, "_timed", lambda directory, edges, threads: edges / 1e6)
-    table = pq.read_table(root / "log.parquet")
-    pq.write_table(
-        table.append_column("kind", pa.array(table["ts"].to_numpy() % 13).cast(pa.string())), tmp_path / "log.parquet"
-    )
+    table = pq.read_table(root / "log.parquet").slice(0, EDGES // 4)
+    kinds = pa.array(table["ts"].to_numpy() % 13).cast(pa.string())
+    path = written(tmp_path, table.append_column("kind", kinds), format)
     (one,) = config()["relations"]
     by_column = {"relation_column": "kind", **{key: value for key, value in one.items() if key != "name"}}
-    section = GraphConfig.model_validate(config(partitions=2, relations=[by_column]))
+    by_column |= {"where": where} if where else {}
+    section = GraphConfig.model_validate(config(partitions=2, sources={"log": {"path": path}}, relations=[by_column]))
     files, ends = source_files(section, tmp_path), []
     plan = plan_graph(section, tmp_path, files)
     close = Counts.close
@@ -69,16 +102,58 @@ def test_files_of_ends_are_expected_where_flags_do_not_fit(
         return close(counts, *given)
 
     without = expect_build(section, files, plan)
-    fitting = section.memory_bytes // (13 * without.ids)  # at this share all flags would fit but for a few
-    for place in (module, local_backend):
-        monkeypatch.setattr(place, "FLAGS_SHARE", fitting + 1)
+    relations = 13 - (where is not None)
+    names = relation_names(section, files)
+    assert len(names) == relations
+    few, many = (section.memory_bytes // ((relations + add) * without.ids) for add in (0.5, -0.5))
+    monkeypatch.setattr(module, "FLAGS_SHARE", few)
+    assert expect_build(section, files, plan).disk_bytes == without.disk_bytes, "flags of so many relations fit"
+    monkeypatch.setattr(module, "FLAGS_SHARE", many)
     expected = expect_build(section, files, plan)
+    assert expected.disk_bytes - without.disk_bytes > 0
+    monkeypatch.setattr(local_backend, "FLAGS_SHARE", section.memory_bytes)  # however many ids there are
     monkeypatch.setattr(Counts, "close", weighed)
     (graph_dir := tmp_path / "graph").mkdir()
     build_graph(section, tmp_path, graph_dir, lambda step, done: None)
-    assert ends[0] > 0
+    assert ends[0] > 0 and {relation.name for relation in load_graph(graph_dir).relations} == {*names}
     took = ends[0] + sum(p.stat().st_size for of in ("entities", "edges") for p in (graph_dir / of).rglob("*.*"))
-    assert without.disk_bytes < took <= expected.disk_bytes < 1.5 * took
+    assert without.disk_bytes < took <= expected.disk_bytes
+    assert expected.disk_bytes < 1.5 * took * 13 / relations, "beside rows that the condition leaves out"
+
+
+def test_weights_are_expected_on_disk_and_in_memory(
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Few edges are repeated, so what weights take is theirs alone: 8 bytes beside a key, 4 in a bucket."""
+    monkeypatch.setattr(module, "_timed", lambda directory, edges, threads: edges / 1e6)
+    spilled = []
+
+    def spied(spill: EdgeSpill, *given: Any) -> int:
+        files = [path for name in ("keys", "units") for path in spill.directory.glob(f"{name}-*")]
+        spilled.append(sum(path.stat().st_size for path in files))
+        return write_buckets(spill, *given)
+
+    monkeypatch.setattr(local_backend, "write_buckets", spied)
+    for weight in ({}, {"weight": "1"}):
+        section = GraphConfig.model_validate(config(relations=[relation(**weight)], threads=1))
+        files = source_files(section, root)
+        plan = plan_graph(section, root, files)
+        expected = expect_build(section, files, plan)
+        (graph_dir := tmp_path / f"graph-{len(weight)}").mkdir()
+        build_graph(section, root, graph_dir, lambda step, done: None)
+        names, buckets = (sum(p.stat().st_size for p in (graph_dir / of).rglob("*.*")) for of in ("entities", "edges"))
+        assert expected.disk_bytes == pytest.approx(names + max(spilled[-1], buckets), rel=0.1)
+        assert expected.disk_bytes <= plan.disk_bytes
+    assert spilled == [8 * EDGES, 16 * EDGES]
+
+
+def test_weighted_edges_take_more_memory_than_others() -> None:
+    """As much as the plan counts that refuses a build: `plan.MEMORY_PER_WEIGHTED_EDGE`."""
+    edges, took = 10_000_000, []
+    for weight in ({}, {"weight": "1"}):
+        section = GraphConfig.model_validate(config(relations=[relation(**weight)], threads=1, memory_limit="8GB"))
+        took.append(expect_size(section, {"user": 1000, "pin": 1000}, {"user": 1, "pin": 1}, edges, 1).memory_bytes)
+    assert took[1] - took[0] == edges * (MEMORY_PER_WEIGHTED_EDGE - MEMORY_PER_EDGE) > 0
 
 
 def test_a_dry_run_says_seconds_and_makes_nothing(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
