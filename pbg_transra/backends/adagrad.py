@@ -6,66 +6,41 @@ local copy of the sum plus its own squared gradient, so no step is ever longer t
 one component of a row).
 """
 
-from collections.abc import Callable, Iterable, Sequence
-from typing import Any
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Sequence
 
 import torch
 from torch import Tensor
-from torch.optim import Optimizer
 
 EPSILON = 1e-10
 
 
-class HogwildOptimizer(Optimizer):
-    """What both have in common: sums in shared memory, and the learning rate of the config, also after a resume."""
+class HogwildOptimizer(ABC):
+    """What both have in common: parameters, their sums, which may lie in shared memory, and a learning rate.
+
+    No torch.optim.Optimizer: the first of those that a process makes imports torch._dynamo, which takes longer than all
+    else before a training begins.
+    """
 
     def __init__(self, params: Iterable[Tensor], lr: float, sums: Sequence[Tensor] | None = None) -> None:
         """`sums`: one for each parameter, taken as they are; new ones by default. There may be no parameter at all."""
-        super().__init__([{"params": list(params)}], {"lr": lr})  # a group, since torch refuses an empty list
-        parameters = self.parameters
-        for parameter, total in zip(parameters, sums or map(self.new_sum, parameters), strict=True):
-            self.state[parameter]["sum"] = total
+        parameters = list(params)
+        self.lr = lr
+        self.sums = dict(zip(parameters, sums or map(self.new_sum, parameters), strict=True))  # by parameter
 
-    @property
-    def parameters(self) -> list[Tensor]:
-        return [parameter for group in self.param_groups for parameter in group["params"]]
-
-    @property
-    def sums(self) -> list[Tensor]:
-        """Those of `parameters`, in that order."""
-        return [self.state[parameter]["sum"] for parameter in self.parameters]
-
-    def set_lr(self, lr: float) -> None:
-        """The learning rate from now on."""
-        for group in self.param_groups:
-            group["lr"] = lr
-
+    @abstractmethod
     def new_sum(self, parameter: Tensor) -> Tensor:
-        raise NotImplementedError
+        """Zeros for a parameter."""
 
-    def update_(self, parameter: Tensor, gradient: Tensor, total: Tensor, lr: float) -> None:
+    @abstractmethod
+    def update_(self, parameter: Tensor, gradient: Tensor, total: Tensor) -> None:
         """Moves `parameter` and `total` in place."""
-        raise NotImplementedError
 
-    def share_memory(self) -> None:
-        for total in self.sums:
-            total.share_memory_()
-
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Takes the sums but not the learning rate: PBG lets a saved one override the config's.
-
-        The sums are copied in place, because they may be views of what others hold.
-        """
-        for total, saved in zip(self.sums, state_dict["state"].values(), strict=True):
-            total.copy_(saved["sum"])
-
-    # torch's returns the loss of a closure.
     @torch.no_grad()
-    def step(self, closure: Callable[[], float] | None = None) -> None:  # type: ignore[override]
-        for group in self.param_groups:
-            for parameter in group["params"]:
-                if parameter.grad is not None:
-                    self.update_(parameter, parameter.grad, self.state[parameter]["sum"], group["lr"])
+    def step(self) -> None:
+        for parameter, total in self.sums.items():
+            if parameter.grad is not None:
+                self.update_(parameter, parameter.grad, total)
 
 
 class HogwildAdagrad(HogwildOptimizer):
@@ -74,8 +49,8 @@ class HogwildAdagrad(HogwildOptimizer):
     def new_sum(self, parameter: Tensor) -> Tensor:
         return torch.zeros_like(parameter)
 
-    def update_(self, parameter: Tensor, gradient: Tensor, total: Tensor, lr: float) -> None:
-        step_components_(parameter, total, gradient, lr)
+    def update_(self, parameter: Tensor, gradient: Tensor, total: Tensor) -> None:
+        step_components_(parameter, total, gradient, self.lr)
 
 
 class HogwildRowAdagrad(HogwildOptimizer):
@@ -84,9 +59,9 @@ class HogwildRowAdagrad(HogwildOptimizer):
     def new_sum(self, parameter: Tensor) -> Tensor:
         return torch.zeros(len(parameter), dtype=parameter.dtype)
 
-    def update_(self, parameter: Tensor, gradient: Tensor, total: Tensor, lr: float) -> None:
+    def update_(self, parameter: Tensor, gradient: Tensor, total: Tensor) -> None:
         gradient = gradient.coalesce()  # the update is not linear: each row once
-        step_rows_(parameter, total, gradient.indices()[0], gradient.values(), lr)
+        step_rows_(parameter, total, gradient.indices()[0], gradient.values(), self.lr)
 
 
 def step_components_(values: Tensor, sums: Tensor, gradient: Tensor, lr: float) -> None:

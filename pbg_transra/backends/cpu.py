@@ -72,7 +72,7 @@ class CPUBackend:
 
     def relations(self) -> RelationState:
         parameters = self._processor.model.relation_parameters()
-        sums = dict(zip(parameters, self._processor.optimizer.sums, strict=True))
+        sums = dict(zip(parameters, self._processor.optimizer.sums.values(), strict=True))
         return RelationState({key: parameter.detach() for key, parameter in parameters.items()}, sums)
 
     def load_relations(self, state: RelationState) -> None:

@@ -37,7 +37,7 @@ class ReferenceProcessor(Processor):
 
     def _train(self, edges: Edges, ends: Ends, rates: Rates) -> Trained:
         rows = self._seat(ends, rates.entities)
-        self.optimizer.set_lr(rates.relations)
+        self.optimizer.lr = rates.relations
         total = 0.0
         for batch in relation_batches(edges, self.batch_size):
             self._count_start()
@@ -52,7 +52,7 @@ class ReferenceProcessor(Processor):
         for side in Side:
             for entity, partition in side.pick(ends.heads, ends.tails).items():
                 parameter, rows = self._rows_of(partition)
-                rows.set_lr(lr)
+                rows.lr = lr
                 self.model.seat(entity, parameter, side)
                 found[partition.resident] = rows
         return list(found.values())

@@ -1,10 +1,11 @@
 """A test for each trap of torchbiggraph 1.0.0 that single-machine training meets; numbers: docs/architecture.md."""
 
 import configparser
+import os
 import subprocess
 import sys
 from pathlib import Path
-from typing import Optional
+from typing import Any, Optional
 
 import pytest
 import torch
@@ -15,6 +16,7 @@ from torchbiggraph.row_adagrad import RowAdagrad
 from artifacts.graph import load_graph
 from pbg_transra.backends.adagrad import HogwildAdagrad, HogwildRowAdagrad
 from pbg_transra.config import ModelConfig
+from pbg_transra.pbg.checkpoint import Checkpoint
 from pbg_transra.pbg.schema import pbg_config
 from pbg_transra.reports import BucketDone
 from pbg_transra.training.train import train
@@ -39,11 +41,12 @@ class LosesSums(Tensor):
         return self
 
 
-def longest_step(optimizer_class: type) -> float:
+def longest_step(optimizer_class: Any) -> float:
     """Length of a step on one row with gradient 100 and learning rate 0.1, when the addition to the sum is lost."""
     row = torch.nn.Parameter(torch.zeros(1, 4))
     optimizer = optimizer_class([row], lr=0.1)
-    optimizer.state[row]["sum"] = optimizer.state[row]["sum"].as_subclass(LosesSums)
+    sums, key = (optimizer.state[row], "sum") if optimizer_class is RowAdagrad else (optimizer.sums, row)
+    sums[key] = sums[key].as_subclass(LosesSums)
     row.grad = torch.sparse_coo_tensor(torch.tensor([[0]]), torch.full((1, 4), 100.0), (1, 4), is_coalesced=True)
     optimizer.step()
     return float(row.detach().norm())
@@ -64,12 +67,31 @@ def test_without_a_race_our_adagrads_are_pbgs() -> None:
             rows = torch.tensor([0, 2, 2, 5])
             weights = torch.randn(4, 3)
             for parameter, optimizer in zip(pair, optimizers, strict=True):
-                optimizer.zero_grad()
+                parameter.grad = None
                 sparse = ours is HogwildRowAdagrad
                 picked = torch.nn.functional.embedding(rows, parameter, sparse=sparse)
                 (picked * weights).sum().backward()
                 optimizer.step()
         torch.testing.assert_close(pair[0], pair[1])
+
+
+def test_a_training_does_not_import_torchs_compiler(tmp_path: Path) -> None:
+    """The first torch.optim.Optimizer of a process imports it, which took more than all else before a first batch."""
+    block_graph(tmp_path)
+    (tmp_path / "model").mkdir()
+    code = """if True:
+        import sys
+        from pathlib import Path
+        from pbg_transra.config import ModelConfig
+        from pbg_transra.training.train import train
+
+        config = ModelConfig(operator="transr", dimension=4, epochs=1, workers=1)
+        train(Path("."), Path("model"), config, lambda progress: None, lambda bucket: None)
+        print("torch" in sys.modules, "torch._dynamo" in sys.modules)
+    """
+    environment = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=environment, capture_output=True, text=True)
+    assert done.stdout.split() == ["True", "False"], done.stderr
 
 
 def buckets_of(directory: Path, epochs: int) -> list[BucketDone]:
@@ -94,14 +116,20 @@ def test_traps_5_7_and_8_every_edge_is_trained_in_a_seeded_order(tmp_path: Path)
     assert len(set(order)) == 16
 
 
-def test_trap_7_a_resume_takes_the_configs_learning_rate() -> None:
-    saved = HogwildRowAdagrad([torch.zeros(2, 2)], lr=0.5)
-    saved.state[saved.param_groups[0]["params"][0]]["sum"] += 3
-    loaded = HogwildRowAdagrad([torch.zeros(2, 2)], lr=0.1)
-    loaded.load_state_dict(saved.state_dict())
-    parameter = loaded.param_groups[0]["params"][0]
-    assert loaded.param_groups[0]["lr"] == 0.1
-    assert loaded.state[parameter]["sum"].tolist() == [3, 3]
+def test_trap_7_a_resume_takes_the_configs_learning_rate(tmp_path: Path) -> None:
+    """PBG's optimisers take over the rate that stands beside saved sums."""
+    graph, model = block_graph(tmp_path), tmp_path / "model"
+    model.mkdir()
+
+    def trained(epochs: int, lr: float) -> Tensor:
+        config = ModelConfig(operator="transr", dimension=4, epochs=epochs, workers=1, lr=lr, relation_lr=lr)
+        train(tmp_path, model, config, lambda progress: None, lambda bucket: None)
+        with Checkpoint(model).vectors(graph.entity_types[0].name, 0) as vectors:
+            return torch.from_numpy(vectors[:])
+
+    before = trained(1, 0.1)
+    torch.testing.assert_close(trained(2, 1e-9), before, rtol=0, atol=1e-6)
+    assert (trained(3, 0.1) - before).abs().max() > 1e-3
 
 
 def test_trap_10_configs_are_read_whatever_else_is_imported(tmp_path: Path) -> None:

@@ -111,7 +111,7 @@ class OnDevice:
         self.tables = DeviceTables(kinds, case.config.dimension, {kind.name: 1 for kind in kinds}, self.device)
         self.relations = DeviceRelations(Relations(operators, self.optimizer), self.device)
         self.copies, self.residents = Copies(self.device), [Resident(kind.name, 0, 0) for kind in kinds]
-        for total in self.optimizer.sums:
+        for total in self.optimizer.sums.values():
             total.fill_(1)  # where a gradient cancels, what rounding leaves of it stays small
         self.relations.take(self.copies)
         self.tables.sums.fill_(1)
@@ -164,7 +164,7 @@ class OnDevice:
             gradient = torch.zeros_like(parameter) if parameter.grad is None else parameter.grad.to_dense()
             if resident.entity in held:
                 gradient[:, 0] = 0
-            total = self.optimizer.state[parameter]["sum"][:, 0]  # the host's optimiser has one of each component
+            total = self.optimizer.sums[parameter][:, 0]  # the host's optimiser has one of each component
             total += gradient.square().mean(1)
             parameter.data -= 0.1 * gradient / total.sqrt().unsqueeze(1)
             vectors, sums = (values.cpu() for values in self.tables.partition(resident))
@@ -175,11 +175,11 @@ class OnDevice:
         expected = {}
         for name, parameter in self.model.rhs_operators.named_parameters():
             gradient = torch.zeros_like(parameter) if parameter.grad is None else parameter.grad
-            total = self.optimizer.state[parameter]["sum"] + gradient.square()
+            total = self.optimizer.sums[parameter] + gradient.square()
             expected[name] = parameter.detach() - 0.05 * gradient / total.sqrt(), total
         self.relations.bring_back(self.copies)
         for name, parameter in self.model.rhs_operators.named_parameters():
-            found = parameter.detach(), self.optimizer.state[parameter]["sum"]
+            found = parameter.detach(), self.optimizer.sums[parameter]
             torch.testing.assert_close(found, expected[name], rtol=1e-6, atol=1e-7)
 
 

@@ -92,12 +92,12 @@ class CopyingBackend:
 
     def relations(self) -> RelationState:
         parameters = self._model.relation_parameters()
-        sums = dict(zip(parameters, self._processor.optimizer.sums, strict=True))
+        sums = dict(zip(parameters, self._processor.optimizer.sums.values(), strict=True))
         return RelationState({key: p.detach().clone() for key, p in parameters.items()}, sums)
 
     def load_relations(self, state: RelationState) -> None:
         for (key, ours), total in zip(
-            self._model.relation_parameters().items(), self._processor.optimizer.sums, strict=True
+            self._model.relation_parameters().items(), self._processor.optimizer.sums.values(), strict=True
         ):
             ours.data.copy_(state.parameters[key])
             if state.sums is not None:

@@ -86,7 +86,7 @@ class DeviceBackend:
     def relations(self) -> RelationState:
         self._relations.bring_back(self._copies)
         parameters = self._model.relation_parameters()
-        sums = dict(zip(parameters, self._optimizer.sums, strict=True))
+        sums = dict(zip(parameters, self._optimizer.sums.values(), strict=True))
         return RelationState({key: parameter.detach() for key, parameter in parameters.items()}, sums)
 
     def load_relations(self, state: RelationState) -> None:

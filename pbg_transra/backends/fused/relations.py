@@ -28,11 +28,11 @@ def stack_(parameters: Sequence[nn.Parameter], optimizer: HogwildAdagrad) -> Sta
     """
     stack = Stack(
         torch.stack([parameter.detach() for parameter in parameters]).share_memory_(),
-        torch.stack([optimizer.state[parameter]["sum"] for parameter in parameters]).share_memory_(),
+        torch.stack([optimizer.sums[parameter] for parameter in parameters]).share_memory_(),
     )
     for parameter, values, sums in zip(parameters, stack.values, stack.sums, strict=True):
         parameter.data = values
-        optimizer.state[parameter]["sum"] = sums
+        optimizer.sums[parameter] = sums
     return stack
 
 
@@ -48,7 +48,7 @@ class Relations:
 
     def __init__(self, operators: Sequence[TwoSidedOperator], optimizer: HogwildAdagrad) -> None:
         """Takes the parameters over from the operators, which keep views of them."""
-        self.lr: float = optimizer.param_groups[0]["lr"]
+        self.lr: float = optimizer.lr
         self.translations = stack_([operator.translation for operator in operators], optimizer)
         projected = [operator for operator in operators if operator.projection_names]
         names = projected[0].projection_names if projected else ()
