@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import psutil
 
 from artifacts.errors import ConfigError
-from artifacts.graph import SPLITS, Relation, load_graph
+from artifacts.graph import SPLITS, Relation, Side, load_graph
 from artifacts.resources import GIB, cpu_count
 from pipeline.running.expected import told
 from pipeline.workspace.context import Context
@@ -29,11 +29,17 @@ def plan_size(context: Context, size: Size) -> dict[str, Any]:
     """Prints and returns bytes and seconds of partition, train and export. Nothing is made, and no log is read.
 
     Types and relations have the proportions of the newest graph of the workspace; without one of the config's types,
-    equal parts. Raises ConfigError where there is no workspace to measure in, ResourceError where nothing fits.
+    equal parts. Raises ConfigError for more entities than edges have ends and where there is no workspace to measure
+    in, ResourceError where nothing fits.
     """
     from partitioning import expect_size
     from pbg_transra import plan_scale
 
+    if size.entities > len(Side) * size.edges:
+        raise ConfigError(
+            f"plan: --entities {size.entities:,} are more than the {len(Side) * size.edges:,} ends of --edges "
+            f"{size.edges:,}, and each is one of an edge; lower --entities"
+        )
     graph, model = context.config.graph, context.config.trained
     relations, entities = shape(context, size)
     memory = int(psutil.virtual_memory().total * MEMORY_SHARE)

@@ -1,6 +1,6 @@
 """The whole proposal: sources, relations, consent, split and model, from logs that have been looked at."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -59,7 +59,7 @@ def propose(logs: Sequence[Log], assumed: str | None, notes: Notes) -> Proposal:
     for log in kept:
         _note_odd_ids(log, notes)
     events = _without_impressions({log.name: events_of(log, notes) for log in kept if is_log(log)}, kept, notes)
-    sides = [relation for log in kept for relation in _sides(log, events, assumed is not None, notes)]
+    sides = _once([one for log in kept for one in _sides(log, events, assumed is not None, notes)], events, notes)
     found = _named([*_joined([one for many in events.values() for one in many], kept), *sides])
     if not any(relation.domain != "side" and not relation.left_out for relation in found):
         found = [replace(one, domain="onsite", anchor=True) if one.domain == "side" else one for one in found]
@@ -106,7 +106,9 @@ def _without_impressions(
     if len(labelled) == len(events):
         return events
     for log in labelled:
-        notes.add(log, "left out of the graph, since other logs hold the events: a section `ranker` can read it")
+        parquet = all(path.suffix.lower() in (".parquet", ".pq") for path in log.found.files)
+        can = "can read it" if parquet else "can read it as Parquet"
+        notes.add(log, f"left out of the graph, since other logs hold the events: a section `ranker` {can}")
     return {name: found for name, found in events.items() if name not in {log.name for log in labelled}}
 
 
@@ -114,6 +116,19 @@ def _sides(log: Log, events: dict[str, list[Relation]], assumed: bool, notes: No
     if log.name in events:
         return side_relations(log, events[log.name], assumed, notes) if events[log.name] else []
     return [] if is_log(log) else sides_of(log, notes)
+
+
+def _once(sides: Sequence[Relation], logs: Collection[str], notes: Notes) -> list[Relation]:
+    """Without side relations of logs that a table has, too, with a row for each."""
+    tables = {(one.name, one.lhs.type, one.rhs.type): one.sources[0] for one in sides if one.sources[0] not in logs}
+    found = []
+    for one in sides:
+        table = tables.get((one.name, one.lhs.type, one.rhs.type))
+        if one.sources[0] in logs and table is not None:
+            notes.add(None, f"{one.name}: read from {table} alone, though {one.sources[0]} holds it, too")
+        else:
+            found.append(one)
+    return found
 
 
 def _joined(relations: Iterable[Relation], logs: Iterable[Log]) -> list[Relation]:

@@ -60,8 +60,8 @@ class Hosts:
 
     def _allows(self, host: str) -> bool:
         if host.startswith("["):
-            address, _, port = host[1:].partition("]")
-            return _is_port(port) and _is_address(address, IPv6Address)
+            address, bracket, port = host[1:].partition("]")
+            return bracket != "" and _is_port(port) and _is_address(address, IPv6Address)
         name, colon, port = host.lower().partition(":")
         known = name.removesuffix(".") in self._names or _is_address(name, IPv4Address)
         return known and _is_port(colon + port)
@@ -76,7 +76,8 @@ def _is_address(text: str, kind: type[IPv4Address] | type[IPv6Address]) -> bool:
 
 
 def _is_port(text: str) -> bool:
-    return text == "" or (text[0] == ":" and text[1:].isdecimal())
+    """Whether it is nothing, or a colon with a port or without (RFC 3986, section 3.2.3)."""
+    return text in ("", ":") or (text[0] == ":" and text[1:].isdecimal())
 
 
 def _has_body(scope: Scope) -> bool:

@@ -586,6 +586,32 @@ def test_odd_names_and_values_stay_in_their_place(tmp_path: Path) -> None:
     runs(tmp_path, "--until", "partition")
 
 
+def test_a_side_relation_of_log_and_table_is_proposed_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """From the table, which has ads that nobody clicked, too; what only the log says stays."""
+    log, logs = events(200, ["click"]), tmp_path / "logs"
+    logs.mkdir()
+    log.assign(topic=log["ad"].map(lambda ad: f"t{int(ad[2:]) % 3}")).to_csv(logs / "events.csv", index=False)
+    table = pd.DataFrame({"ad": [f"ad{ad}" for ad in range(20)], "advertiser": [f"a{ad % 4}" for ad in range(20)]})
+    table.to_csv(logs / "ads.csv", index=False)
+    found = relations(proposed(tmp_path, logs))
+    assert {name: one.sources for name, one in found.items()} == {
+        **{"click": ["events"], "ad_topic": ["events"], "ad_advertiser": ["ads"]}
+    }
+    assert "ad_advertiser: read from ads alone, though events holds it, too" in undecided(capsys, tmp_path, logs)
+    runs(tmp_path)
+
+
+@pytest.mark.parametrize(("ending", "can"), [("parquet", "can read it"), ("csv", "can read it as Parquet")])
+def test_impressions_are_left_to_the_ranker_which_reads_parquet(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], ending: str, can: str
+) -> None:
+    logs = beside_events(tmp_path)
+    shown = pd.DataFrame({"user": PEOPLE, "ad": [f"ad{n % 8}" for n in range(9)], "click": [0, 1, 0] * 3})
+    (shown.to_parquet if ending == "parquet" else shown.to_csv)(logs / f"shown.{ending}", index=False)
+    line = f"shown: left out of the graph, since other logs hold the events: a section `ranker` {can}"
+    assert line in undecided(capsys, tmp_path, logs)
+
+
 def test_actions_and_columns_of_one_name_are_told_apart(tmp_path: Path) -> None:
     log = events(300, ["click", "Click", "CLICK!"])
     log["other_ad_id"] = [f"ad{row % 7}" for row in range(300)]

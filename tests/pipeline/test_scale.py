@@ -143,7 +143,7 @@ def test_a_number_of_machines_that_cannot_be_is_refused(
     assert "expected a whole number from 1 to 1024" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("size", [("1", "1"), ("5", "10"), ("5", "1e9"), ("1e15", "10")])
+@pytest.mark.parametrize("size", [("1", "1"), ("5", "10"), ("5e8", "1e9"), ("1e15", "10")])
 @pytest.mark.parametrize("machines", ["1", "1024"])
 def test_the_smallest_and_the_largest_have_a_plan(
     world: Path,
@@ -158,6 +158,20 @@ def test_the_smallest_and_the_largest_have_a_plan(
     found = plan(world, capsys, *words)
     assert found["partitions"] >= 4 * int(machines) or machines == "1"
     assert transra(world, "plan", *words) == 0
+
+
+@pytest.mark.parametrize("size", [("1", "3"), ("5", "11"), ("5", "1e9"), ("4e14", "1e15")])
+def test_entities_that_no_edge_can_have_are_refused(
+    world: Path, size: tuple[str, str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Each is an end of an edge; twice as many as edges have a plan, as `("5", "10")` above."""
+    edges, entities = (int(float(one)) for one in size)
+    assert transra(world, "plan", "--edges", size[0], "--entities", size[1]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line == (
+        f"transra: plan: --entities {entities:,} are more than the {2 * edges:,} ends of --edges {edges:,}, and each "
+        f"is one of an edge; lower --entities"
+    )
 
 
 def test_what_fits_on_no_machine_is_refused(world: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -161,7 +161,7 @@ def test_every_address_that_it_listens_on_checks_the_name(host: str) -> None:
     served = [*names, "LocalHost", "localhost.", "192.0.2.7", "[2001:db8::7]", "10.0.0.1"]
     for name in served:
         if ":" not in name or name[0] == "[":
-            assert asked_by(names, name) == asked_by(names, f"{name}:8350") == 200, name
+            assert asked_by(names, name) == asked_by(names, f"{name}:8350") == asked_by(names, f"{name}:") == 200, name
     odd = (
         "",
         "evil.example",
@@ -169,6 +169,15 @@ def test_every_address_that_it_listens_on_checks_the_name(host: str) -> None:
         "127.0.0.1.evil.example",
         "[evil.example]",
         "[::1]x",
+        "[::1",
+        "[::1:8350",
+        "[::1]:x",
+        "[]",
+        "[",
+        ":",
+        ":8350",
+        "localhost::",
+        "localhost:-1",
         "evil:8350",
     )
     for name in (*odd, "localhost:x", "192.0.2.7:80:80", "0x7f.1", "*"):
