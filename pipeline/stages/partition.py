@@ -4,9 +4,10 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from artifacts.graph import load_graph
 from artifacts.section import Section
 from pipeline.stages.people import forgotten_line, lists_digest, runs_with_other_lists
-from pipeline.stages.split_notes import split_notes
+from pipeline.stages.split_notes import require_trained, split_notes
 from pipeline.stages.stage import Stage
 from pipeline.workspace.context import Context
 from pipeline.workspace.workspace import Run
@@ -68,6 +69,8 @@ class Partition(Stage):
             graph, checks = context.config.graph, context.config.checks
             states = local_states(context)
             report = build_graph(graph, context.root, partial, progress, previous, None, files, checks, states)
+        if context.config.model:
+            require_trained(graph, load_graph(partial), context.config.model.anchors)
         if report.forgotten:
             context.console.say(f"{self.name}: {forgotten_line(report.forgotten)}")
         if report.recounted:

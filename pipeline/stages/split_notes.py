@@ -1,7 +1,10 @@
-"""What a person should hear of a graph's split: parts that are empty, or that have lost most of their events."""
+"""What a person should hear of a graph's split: parts that are empty, or that have lost most of their events; and what
+none may do."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
+from artifacts.errors import DataError
+from artifacts.graph import Graph
 from partitioning import GraphConfig, GraphReport
 
 
@@ -13,6 +16,21 @@ def split_notes(config: GraphConfig, report: GraphReport) -> Iterator[str]:
     held, seen = sum(report.edges_by_split[split] for split in ("valid", "test")), report.edges_left_out["seen_before"]
     if held and seen > held:
         yield f"most held-out edges were left out, since an earlier split has them ({seen:,} of {seen + held:,})"
+
+
+def require_trained(config: GraphConfig, graph: Graph, anchors: Sequence[str]) -> None:
+    """Raises DataError where a split by time leaves nothing to train an anchor on: its vectors would be random."""
+    time, lines = config.split.time, []
+    for relation in graph.relations:
+        train, valid, test = (relation.edges[split] for split in ("train", "valid", "test"))
+        if time and relation.name in anchors and not train and valid + test:
+            lines.append(
+                f"graph.split.time: anchor '{relation.name}' has no training edge, as none of its {valid + test:,} "
+                f"edges lies before valid_from {time.valid_from} ({valid:,} lie before test_from {time.test_from}, "
+                f"{test:,} from then on); choose later times, or leave it out of model.anchors"
+            )
+    if lines:
+        raise DataError(*lines)
 
 
 def wanted_splits(config: GraphConfig) -> list[str]:
