@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from partitioning import Column
 
 MOST_SCOPES = 64  # distinct values of a column that says what an answer is about
+FLAG = 2  # distinct values of a column that may say yes or no in any language
 AGAINST = words.CONTRARY | words.WITHDRAWN | words.FORGET
 _OF_PEOPLE = words.OF_WHOM | words.PEOPLE
 _SAID = words.SAYS_SO | words.PEOPLE | {"opt", "opted", "gdpr"}  # what may stand beside a word of no effect
@@ -93,7 +94,9 @@ def _speaks(log: Log, name: str) -> bool:
     column = log.profile.columns[name]
     return (
         mentions(name)
-        or one_of(name, AGAINST | words.TO_WHAT | {*words.UNTIL} - {"to"})
+        or one_of(name, AGAINST | words.TO_WHAT | {*words.UNTIL, "valid"})
+        or column.unit is not None  # numbers that may be times
+        or 0 < column.distinct <= FLAG
         or yes_or_no(column)
         or any(map(mentions, column.values))
         or (_people_repeat(log) and 1 < column.distinct <= MOST_SCOPES)

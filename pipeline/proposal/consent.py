@@ -59,13 +59,19 @@ def _about(log: Log) -> bool:
 
 
 def _may_withdraw(log: Log) -> bool:
-    """Whether a source may list people who withdrew: a name says so, or it lists people and no name says what for."""
+    """Whether a source may list people who withdrew: a name or an action says so, or it lists people and no name says
+    what for."""
     alone = log.columns.person is not None and len(log.columns.ids) == 1
     names = (*log.profile.columns, *log.profile.unread) if alone else ()
-    if any(one_of(name, AGAINST) for name in (log.name, *names)):
+    if any(one_of(name, AGAINST) for name in (log.name, *names)) or any(map(mentions, _actions(log))):
         return True
     named = all(one_of(word, words.PEOPLE | words.LISTS) for word in words.words(log.name))
     return alone and not named and not any(one_of(name, words.OF_WHOM) for name in names)
+
+
+def _actions(log: Log) -> list[str]:
+    action = log.columns.action
+    return [value for value, _ in log.profile.counts(action, []) if value is not None] if action else []
 
 
 def _answers(log: Log) -> dict[str, Any]:

@@ -319,6 +319,10 @@ def limits() -> Iterator[tuple[str, str, list[Any]]]:
         yield source, "purpose", ["ads"] * 9
         yield source, "source", ["app", "unsubscribe page", "app"] * 3
         yield source, "!consent_version", [f"v{n}" for n in range(9)]
+        yield source, "valid_to", ["31.12.2025", "1.1.2026", "2.1.2026"] * 3
+        yield source, "widerruf", ["ja", "nein", "nein"] * 3
+        yield source, "paused", ["x", None, None] * 3
+        yield source, "stop", [1_767_225_600, 1_767_225_601, 1_767_225_602] * 3
     for source in ("consents", "preferences"):
         yield from ((source, name, ["ads", "mail", "ads"] * 3) for name in ABOUT)
         yield source, "event", ["opt_in", "opt_out", "opt_in"] * 3
@@ -454,7 +458,10 @@ def test_consent_beside_a_list_that_may_say_otherwise_is_left_to_a_person(
         *((name, {"user": PEOPLE, "created_at": DAYS}, False) for name in ("users", "customers", "visitor_history")),
         ("users", {"user": PEOPLE, "age": list(range(20, 29)), "hobby": ["chess"] * 9}, False),
         ("demographics", {"user": PEOPLE, "age": list(range(20, 29)), "income": ["A"] * 9}, False),
-        ("saves", {"user": PEOPLE, "ad": [f"ad{n}" for n in range(9)], "at": DAYS}, False),
+        *(
+            ("saves", {"user": PEOPLE, "ad": [f"ad{n}" for n in range(9)], "action": ["save"] * 8 + [last]}, doubted)
+            for last, doubted in (("save", False), ("hide", False), ("opt_out", True), ("consent withdrawn", True))
+        ),
     ],
 )
 def test_a_second_source_may_list_who_withdrew(
