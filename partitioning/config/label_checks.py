@@ -27,7 +27,7 @@ def _of_others(graph: GraphConfig, label: LabelConfig, people: set[str | None], 
     """Ids of others as labels: those left out of the graph would stand in it. An id may be its own label."""
     if label.text == label.column:
         return
-    for what, type in _ids_in(graph, label.source, label.text):
+    for what, type in _ids_in(graph, _twins(graph, label.source), label.text):
         if type in people or graph.forget:
             who = "is forgotten" if graph.forget else "did not agree"
             yield Problem(
@@ -38,18 +38,28 @@ def _of_others(graph: GraphConfig, label: LabelConfig, people: set[str | None], 
             return
 
 
-def _ids_in(graph: GraphConfig, source: str, column: str) -> Iterator[tuple[str, str | None]]:
-    """What a column of a source holds ids of, where the config says that it does: in words, and the type."""
+def _twins(graph: GraphConfig, source: str) -> set[str]:
+    """The sources that read what a source reads, by whichever name."""
+
+    def read(name: str) -> tuple[object, ...]:
+        one = graph.sources[name]
+        return {*one.patterns}, one.postgres, one.table, one.query
+
+    return {name for name in graph.sources if source in graph.sources and read(name) == read(source)}
+
+
+def _ids_in(graph: GraphConfig, sources: set[str], column: str) -> Iterator[tuple[str, str | None]]:
+    """What a column of sources holds ids of, where the config says that it does: in words, and the type."""
     for relation in graph.relations:
         for end in relation.sides.values():
-            if source in relation.sources and column == end.column:
+            if sources & {*relation.sources} and column == end.column:
                 yield f"ids that relation '{relation.label}' reads", end.type
-            if end.join and source == end.join.source and column in (end.join.column, end.join.to):
+            if end.join and end.join.source in sources and column in (end.join.column, end.join.to):
                 yield f"ids that relation '{relation.label}' looks up", end.type
     for consent in (*graph.consents, graph.consent):
-        if consent and (source, column) == (consent.source, consent.column):
+        if consent and consent.source in sources and column == consent.column:
             yield "ids of those whose consent is asked for", consent.type
-    if graph.forget and (source, column) == (graph.forget.source, graph.forget.column):
+    if graph.forget and graph.forget.source in sources and column == graph.forget.column:
         yield "ids of those to forget", None
 
 
@@ -57,7 +67,7 @@ def _without_consent(graph: GraphConfig, label: LabelConfig, path: Path) -> Iter
     """Labels are read from all rows of a source, also from those of people who did not agree."""
     for relation in graph.relations:
         consent = graph.consent_of(relation)
-        if consent and consent.source and label.source in relation.sources:
+        if consent and consent.source and _twins(graph, label.source) & {*relation.sources}:
             yield Problem(
                 (*path, "source"),
                 f"'{label.source}' is read by offsite relation '{relation.label}' for people who agreed, and labels "

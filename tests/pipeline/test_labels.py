@@ -176,6 +176,7 @@ def test_what_no_label_may_say_is_refused(tmp_path: Path, capsys: pytest.Capture
 CONSENT = {"source": "consent", "type": "user", "column": "user", "where": "agreed"}
 TWIN = {"name": "twin", "source": "titles", "domain": "side"}
 PIN, USER, OWNER = ({"type": type, "column": type} for type in ("pin", "user", "owner"))
+BUY = {"name": "buy", "source": ["shop"], "domain": "offsite", "lhs": USER, "rhs": PIN}
 LOOKED_UP = PIN | {"join": {"source": "titles", "column": "title", "to": "pin2"}}
 
 
@@ -212,7 +213,7 @@ LOOKED_UP = PIN | {"join": {"source": "titles", "column": "title", "to": "pin2"}
             {"source": "shop"},
             {
                 "consent": CONSENT,
-                "more": [{"name": "buy", "source": ["shop"], "domain": "offsite", "lhs": USER, "rhs": PIN}],
+                "more": [BUY],
             },
             "label.source: 'shop' is read by offsite relation 'buy' for people who agreed, and labels would be",
         ),
@@ -220,9 +221,17 @@ LOOKED_UP = PIN | {"join": {"source": "titles", "column": "title", "to": "pin2"}
             {"source": "shop"},
             {
                 "consent": {"assumed": "all of them signed"},
-                "more": [{"name": "buy", "source": ["shop"], "domain": "offsite", "lhs": USER, "rhs": PIN}],
+                "more": [BUY],
             },
             None,
+        ),
+        *(
+            ({"source": "twin", "text": text}, {"consent": CONSENT, "twin": twin, "more": [BUY]}, said)
+            for text, twin, said in (
+                ("user", "log", "label.text: 'user' holds ids that relation 'click' reads: of whoever did not agree"),
+                ("title", "shop", "label.source: 'twin' is read by offsite relation 'buy' for people who agreed"),
+                ("title", "log", None),
+            )
         ),
         ({"text": "pin"}, {"forget": {"source": "gone"}}, None),
         ({"text": "pin", "source": "log"}, {"forget": {"source": "gone"}, "consent": CONSENT}, None),
@@ -233,9 +242,13 @@ LOOKED_UP = PIN | {"join": {"source": "titles", "column": "title", "to": "pin2"}
 def test_a_label_may_name_nobody_who_is_left_out(
     label: dict[str, str], graph: dict[str, Any], said: str | None
 ) -> None:
-    """Its ids, though not its own, and rows of people who did not agree."""
+    """Its ids, though not its own, and rows of people who did not agree; by whichever name the file is read."""
+    graph = {**graph}
     graph = {
-        "sources": {name: {"path": f"{name}.parquet"} for name in ("log", "titles", "shop", "consent", "gone")},
+        "sources": {
+            **{name: {"path": f"{name}.parquet"} for name in ("log", "titles", "shop", "consent", "gone")},
+            "twin": {"path": [f"{graph.pop('twin', 'twin')}.parquet"]},
+        },
         "entities": {"user": {}, "owner": {}, "pin": {"label": LABEL | label}},
         "relations": [{"name": "click", "source": "log", "lhs": USER, "rhs": PIN}, *graph.pop("more", [])],
         **graph,
