@@ -5,7 +5,6 @@ import time
 
 import torch
 
-from pbg_transra.backends.fused.kernels import kernels_of
 from pbg_transra.backends.fused.levels import library_path, possible_levels
 
 REPEATS = 20
@@ -19,11 +18,11 @@ def multiply_adds_per_edge(
     """Of full batches of one relation, dot product, one projection: all matrix products of a step, forward and back.
 
     Projected rows are multiplied three times (forward, the gradient by the row, the one by the matrix). The compiled
-    kernels join both sides' projections into one of the heads, for three products of matrices a batch.
+    kernels join both sides' projections into one of the heads, for two products of matrices a batch.
     """
     rows = 1 + uniform_negatives / batch_negatives  # of a side, an edge
     pairs = batch_negatives + 2 * uniform_negatives
-    sides, joined = (2, 0.0) if level == "torch" else (1, 3 * dimension**3 / batch)
+    sides, joined = (2, 0.0) if level == "torch" else (1, 2 * dimension**3 / batch)
     return 3 * (sides * rows * dimension**2 + pairs * dimension) + joined
 
 
@@ -47,11 +46,17 @@ def peak(level: str) -> float:
 
 def gather_rate(level: str, dimension: int) -> float:
     """Bytes of rows that lie anywhere in a table, copied by a core in a second of processor time: the best of some."""
-    kernels, table = kernels_of(level), torch.zeros(TABLE, dimension)
+    path, table = library_path(level), torch.zeros(TABLE, dimension)
     out, rates = torch.empty(ROWS, dimension), []
+    gather = None if path is None else ctypes.CDLL(str(path)).gather_float
     for _ in range(REPEATS):
         rows = torch.randint(TABLE, (ROWS,))
+        pointers = (ctypes.c_void_p(each.data_ptr()) for each in (table, rows, out))
         start = time.process_time()
-        kernels.gather(table, rows, out)
+        if gather is None:
+            torch.index_select(table, 0, rows, out=out)
+        else:
+            first, second, into = pointers
+            gather(first, second, ctypes.c_int64(ROWS), ctypes.c_int64(dimension), into)
         rates.append(out.nbytes / (time.process_time() - start))
     return max(rates)

@@ -146,16 +146,14 @@ class OnDevice:
 
     def batch(self, planned: Planned, plan: Plan) -> Batch:
         """What was trained, by rows of its partitions."""
-        starts, lengths, relations, _ = plan.groups[:, planned.groups].cpu()
-        layout, edges = planned.layout, self.trainer.memory.edges.edges
+        starts, lengths, relations, _ = plan.groups[:, planned.groups].cpu().numpy()
+        edges = self.trainer.memory.edges.edges
         assert edges is not None and edges.decays is not None
-        within = torch.arange(layout.chunks * layout.size)
-        places = starts.unsqueeze(1) + torch.minimum(within, lengths.unsqueeze(1) - 1)
         begins = self.trainer.memory.spans.begins.cpu()[:, relations[0]]
-        rows = edges.heads.cpu()[places] - begins[0], edges.tails.cpu()[places] - begins[1]
-        weights = None if edges.weights is None else edges.weights.cpu()[places]
-        relations = relations[:1] if planned.single else relations
-        return Batch(layout, relations, *rows, lengths, weights, edges.decays.cpu()[:, places])
+        rows = edges.heads.cpu() - begins[0], edges.tails.cpu() - begins[1]
+        weights = None if edges.weights is None else edges.weights.cpu()
+        of_table = Edges(*rows, edges.relations.cpu(), weights, edges.decays.cpu())
+        return Batch(planned.layout, of_table, starts, lengths, relations)
 
     def check_vectors(self) -> None:
         held = constant_types(self.model.relations, self.case.config)

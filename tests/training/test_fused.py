@@ -1,8 +1,9 @@
 """The fused step is held to the reference: same batch, same negatives, same gradients, in double precision."""
 
 from collections.abc import Iterator
+from copy import copy
 from dataclasses import dataclass, replace
-from typing import get_args
+from typing import NamedTuple, get_args
 
 import pytest
 import torch
@@ -16,17 +17,15 @@ from torchbiggraph.model import SimpleEmbedding
 from torchbiggraph.types import Side
 
 from artifacts.graph import EntityType, Graph, Relation
-from pbg_transra.backends.adagrad import HogwildAdagrad
+from pbg_transra.backends.adagrad import EPSILON, HogwildAdagrad
 from pbg_transra.backends.edges import Edges
 from pbg_transra.backends.fused.batches import Batch, Batcher
 from pbg_transra.backends.fused.kernels import Kernels, kernels_of
-from pbg_transra.backends.fused.layout import Buffers
 from pbg_transra.backends.fused.levels import possible_levels
 from pbg_transra.backends.fused.objective import make_objective
 from pbg_transra.backends.fused.processor import kinds_of
-from pbg_transra.backends.fused.projection import Spaces
-from pbg_transra.backends.fused.relations import Relations
-from pbg_transra.backends.fused.step import Gradients, gradients
+from pbg_transra.backends.fused.relations import Relations, Stack
+from pbg_transra.backends.fused.setting import End, Setting
 from pbg_transra.backends.reference import distance_from_identity
 from pbg_transra.config import ANCHORED, ModelConfig, Similarity
 from pbg_transra.pbg.embedder import TransRAEmbedder, make_embedder
@@ -136,21 +135,20 @@ def tables(batch: Batch, model: TransRAEmbedder) -> tuple[nn.Parameter, nn.Param
 
 def reference_loss(case: Case, batch: Batch, negatives: Drawn) -> Tensor:
     """Group by group and edge by edge through the embedder and PBG's losses, for autograd."""
-    loss_of, total = make_loss(case.config), torch.zeros(())
-    relations = batch.relations.expand(batch.layout.groups).tolist()
-    for group, (relation, count) in enumerate(zip(relations, batch.counts.tolist(), strict=True)):
+    loss_of, total, edges = make_loss(case.config), torch.zeros(()), batch.padded()
+    for group, (relation, count) in enumerate(zip(batch.relations.tolist(), batch.lengths.tolist(), strict=True)):
         for side, rows in ((case.model.lhs_embs, negatives.heads), (case.model.rhs_embs, negatives.tails)):
             for module in side.values():
                 feed(module, rows[group])
-        heads, tails = (EntityList.from_tensor(rows[group, :count]) for rows in (batch.heads, batch.tails))
+        heads, tails = (EntityList.from_tensor(rows[group, :count]) for rows in (edges.heads, edges.tails))
         scores = case.model(EdgeList(heads, tails, torch.tensor(relation)))
         for edge in range(count):
             weight = case.model.relations[relation].weight
-            weight *= 1.0 if batch.weights is None else float(batch.weights[group, edge])
+            weight *= 1.0 if edges.weights is None else float(edges.weights[group, edge])
             sides = ((case.config.head_weight, scores.lhs_pos, scores.lhs_neg), (1.0, scores.rhs_pos, scores.rhs_neg))
             for factor, positive, negative in sides:
                 total = total + weight * factor * loss_of(positive[edge : edge + 1], negative[edge : edge + 1])
-            ends = zip(tables(batch, case.model), (batch.heads, batch.tails), batch.decays, strict=True)
+            ends = zip(tables(batch, case.model), (edges.heads, edges.tails), edges.decays, strict=True)
             first = int(case.config.tail_bias)  # a bias is not regularized
             squares = [  # sparse, as the scores read them
                 decays[group, edge]
@@ -167,22 +165,51 @@ def feed(module: SimpleEmbedding, rows: Tensor) -> None:
     module.sample_entities = lambda chunks, count: module.get(rows.expand(chunks, count))
 
 
+class Found(NamedTuple):
+    """A step's losses (G,), and its gradients: by heads and tails and the uniform negatives of either, (n, D), and the
+    rows (n,) that they belong to; by the relations' parameters, as their stacks are."""
+
+    losses: Tensor
+    by_heads: Tensor
+    by_tails: Tensor
+    head_rows: Tensor
+    tail_rows: Tensor
+    by_translations: Tensor
+    by_projections: list[Tensor]
+
+
 def fused_gradients(
     case: Case, batch: Batch, negatives: Drawn, kernels: Kernels, relations: Relations, dtype: torch.dtype
-) -> tuple[Gradients, Tensor]:
-    """The gradients and the rows (N,) that they belong to."""
-    heads, tails = tables(batch, case.model)
-    rows = torch.cat([part.flatten() for part in (batch.heads, negatives.heads, batch.tails, negatives.tails)])
-    half = batch.layout.half
-    buffers = Buffers(batch.layout, case.config.dimension, dtype)
-    buffers.vectors.copy_(torch.cat([heads.detach()[rows[:half]], tails.detach()[rows[half:]]]))
-    of_relations = torch.tensor([r.weight for r in case.model.relations])[batch.relations].unsqueeze(1)
-    weights = (of_relations * (torch.ones(batch.heads.shape) if batch.weights is None else batch.weights)).contiguous()
-    spaces = relations.spaces(batch.relations)
-    spaces = Spaces(tuple(p.to(dtype) for p in spaces.projections), spaces.translations.to(dtype))
-    decays = None if batch.decays is None else batch.decays.to(dtype)
-    objective = make_objective(case.config)
-    return gradients(kernels, objective, buffers, spaces, weights.to(dtype), batch.counts, decays), rows
+) -> Found:
+    """From what a step does to tables in which each vector of the batch has a row of its own."""
+    edges, drawn_rows = batch.edges, torch.arange(len(batch.edges), len(batch.edges) + negatives.heads.numel())
+    rows = [
+        torch.cat(part) for part in ((edges.heads, negatives.heads.flatten()), (edges.tails, negatives.tails.flatten()))
+    ]
+    rows = [of % len(table) for table, of in zip(tables(batch, case.model), rows, strict=True)]  # other types' edges
+    spread = [table.detach()[of].to(dtype) for table, of in zip(tables(batch, case.model), rows, strict=True)]
+    ends = [End(vectors.clone(), torch.zeros(len(vectors), dtype=dtype), False) for vectors in spread]
+    in_order = torch.arange(len(edges))
+    weights, decays = (None if each is None else each.to(dtype) for each in (edges.weights, edges.decays))
+    apart = replace(batch, edges=Edges(in_order, in_order, edges.relations, weights, decays))
+    before, copied = relations.stacks, copy(relations)
+    copied.translations, *copied.projections = (
+        Stack(stack.values.to(dtype, copy=True), torch.zeros_like(stack.sums, dtype=dtype)) for stack in before
+    )
+    copied.lr = 1.0
+    of_relations = torch.tensor([r.weight for r in case.model.relations], dtype=dtype)
+    setting = Setting(make_objective(case.config), copied, of_relations, 1.0)
+    losses = kernels.train_(setting, apart, *ends, (drawn_rows, drawn_rows))
+    by_ends = [gradient(old, end.vectors, end.sums.unsqueeze(1)) for old, end in zip(spread, ends, strict=True)]
+    by_stacks = [
+        gradient(old.values.to(dtype), new.values, new.sums) for old, new in zip(before, copied.stacks, strict=True)
+    ]
+    return Found(losses, *by_ends, *rows, by_stacks[0], by_stacks[1:])
+
+
+def gradient(before: Tensor, after: Tensor, sums: Tensor) -> Tensor:
+    """By which Adagrad, whose sums were zero, took a step of a learning rate of one."""
+    return (before - after) * (sums.sqrt() + EPSILON)
 
 
 def dense(values: Tensor, rows: Tensor, like: Tensor) -> Tensor:
@@ -237,10 +264,10 @@ def test_each_gradient_in_single_precision_is_near_that_in_double(level: str, ca
     assume(case.config.similarity != "l2" and case.config.loss != "ranking")
     for batch, relations in prepared(case):
         negatives, kernels = drawn(batch, case.model), kernels_of(level)
-        double, single = (
-            fused_gradients(case, batch, negatives, kernels, relations, dtype)[0].vectors.double()
-            for dtype in (torch.double, torch.float)
-        )
+        found = [
+            fused_gradients(case, batch, negatives, kernels, relations, dtype) for dtype in (torch.double, torch.float)
+        ]
+        double, single = (torch.cat([each.by_heads, each.by_tails]).double() for each in found)
         assert float((single - double).abs().max()) <= 2e-2 * (1 + float(double.abs().max()))
 
 
@@ -257,28 +284,77 @@ def check(kernels: Kernels, case: Case, dtype: torch.dtype) -> None:
         case.model.zero_grad()
         expected = reference_loss(case, batch, negatives)
         expected.backward()
-        found, rows = fused_gradients(case, batch, negatives, kernels, relations, dtype)
+        found = fused_gradients(case, batch, negatives, kernels, relations, dtype)
         close(found.losses.sum().to(dtype), expected.detach())
         heads, tails = tables(batch, case.model)
-        half = batch.layout.half
-        by_heads = dense(found.vectors[:half], rows[:half], heads.detach().to(dtype))
-        by_tails = dense(found.vectors[half:], rows[half:], tails.detach().to(dtype))
+        by_heads = dense(found.by_heads, found.head_rows, heads.detach().to(dtype))
+        by_tails = dense(found.by_tails, found.tail_rows, tails.detach().to(dtype))
         if heads is tails:
             close(by_heads + by_tails, heads.grad.to_dense())
         else:
             close(by_heads, heads.grad.to_dense())
             close(by_tails, tails.grad.to_dense())
-        check_relations(case.model, batch, found)
+        check_relations(case.model, batch, relations, found)
 
 
-def check_relations(model: TransRAEmbedder, batch: Batch, found: Gradients) -> None:
+def check_relations(model: TransRAEmbedder, batch: Batch, relations: Relations, found: Found) -> None:
     for relation in set(batch.relations.tolist()):
-        operator, groups = model.rhs_operators[relation], batch.relations == relation
+        operator, row = model.rhs_operators[relation], relations.rows[relation]
         if operator.translation.requires_grad:
-            close(found.spaces.translations[groups].sum(0), operator.translation.grad)
-        names = operator.projection_names
-        for name, gradient in zip(names, found.spaces.projections, strict=True):
-            close(gradient[groups].sum(0).flatten(), getattr(operator, name).grad)
+            close(found.by_translations[relation], operator.translation.grad)
+        else:
+            assert not found.by_translations[relation].any()
+        for name, by_projection in zip(operator.projection_names, found.by_projections, strict=False):
+            close(by_projection[row], getattr(operator, name).grad)
+
+
+@pytest.mark.parametrize("level", LEVELS)
+@settings(max_examples=60, deadline=None)
+@given(case=cases(), held=st.booleans())
+def test_a_step_moves_what_adagrad_moves(level: str, case: Case, held: bool) -> None:
+    """Rows that repeat within a batch, on one side or on both of one table, and relations that do, move once."""
+    for batch, relations in prepared(case):
+        negatives = drawn(batch, case.model)
+        case.model.zero_grad()
+        reference_loss(case, batch, negatives).backward()
+        parameters = tables(batch, case.model)
+        values = {id(table): table.detach().clone() for table in parameters}
+        sums = {key: torch.rand(len(table)) + 0.5 for key, table in values.items()}
+        ends = [End(values[id(table)], sums[id(table)], held) for table in parameters]
+        expected = {}
+        for table in parameters:
+            by_table = table.grad.to_dense()
+            by_table[:, 0].masked_fill_(torch.tensor(held), 0)
+            total = sums[id(table)] + by_table.square().mean(1)
+            expected[id(table)] = table.detach() - 0.1 * by_table / (total.sqrt() + EPSILON).unsqueeze(1), total
+        of_relations = torch.tensor([r.weight for r in case.model.relations])
+        moved = moved_relations(case.model, batch, relations)
+        setting = Setting(make_objective(case.config), relations, of_relations, 0.1)
+        level_kernels = kernels_of(level)
+        level_kernels.train_(setting, batch, *ends, (negatives.heads.flatten(), negatives.tails.flatten()))
+        for key, (vectors, total) in expected.items():
+            close(values[key], vectors)
+            close(sums[key], total)
+        for stack, after, total in moved:
+            close(stack.values, after)
+            close(stack.sums, total)
+
+
+def moved_relations(model: TransRAEmbedder, batch: Batch, relations: Relations) -> list[tuple[Stack, Tensor, Tensor]]:
+    """Stacks, and where Adagrad at a rate of 0.1 leads them and their sums, which become one here; other relations than
+    the batch's stay."""
+    found = []
+    for number, stack in enumerate(relations.stacks):
+        by = torch.zeros_like(stack.values)
+        for relation in set(batch.relations.tolist()):
+            operator = model.rhs_operators[relation]
+            names = ("translation", *operator.projection_names)
+            row = relations.rows[relation] if number else relation
+            if number < len(names) and getattr(operator, names[number]).requires_grad:
+                by[row] = getattr(operator, names[number]).grad
+        total = stack.sums.fill_(1) + by.square()
+        found.append((stack, stack.values - 0.1 * by / (total.sqrt() + EPSILON), total))
+    return found
 
 
 def close(found: Tensor, expected: Tensor) -> None:

@@ -18,7 +18,6 @@ from pbg_transra.backends.backend import Rates, Resident, Trained
 from pbg_transra.backends.cpu import make_processor
 from pbg_transra.backends.edges import Edges
 from pbg_transra.backends.fused.batches import Batcher
-from pbg_transra.backends.fused.kernels import kernels_of
 from pbg_transra.backends.fused.levels import VARIABLE
 from pbg_transra.backends.fused.processor import FusedProcessor
 from pbg_transra.backends.processor import Processor
@@ -81,26 +80,6 @@ def edges(relations: Tensor, weights: Tensor | None = None) -> Edges:
     return Edges(heads, tails, relations, weights)
 
 
-@pytest.mark.parametrize("level", LEVELS)
-@settings(max_examples=50, deadline=None)
-@given(count=st.integers(1, 30), width=st.integers(1, 20), seed=st.integers(0, 99))
-def test_steps_add_up_gradients_of_a_row_before_they_square_them(level: str, count: int, width: int, seed: int) -> None:
-    generator = torch.Generator().manual_seed(seed)
-    rows = torch.randint(6, (count,), generator=generator)
-    gradients = torch.randn(count, width, generator=generator, dtype=torch.double)
-    dense = torch.zeros(6, width, dtype=torch.double).index_add_(0, rows, gradients)
-    for by_component in (False, True):
-        table = torch.randn(6, width, generator=generator, dtype=torch.double)
-        sums = torch.rand(6, width, generator=generator, dtype=torch.double)
-        sums = sums if by_component else sums[:, 0].contiguous()
-        square = dense**2 if by_component else (dense**2).mean(1)
-        divisor = (sums + square).sqrt()
-        expected = table - 0.1 * dense / (divisor if by_component else divisor.unsqueeze(1)), sums + square
-        step = kernels_of(level).step_components_ if by_component else kernels_of(level).step_rows_
-        step(table, sums, rows, gradients.clone(), 0.1)
-        torch.testing.assert_close((table, sums), expected)
-
-
 @settings(max_examples=100, deadline=None)
 @given(
     relations=st.lists(st.integers(0, 5), min_size=1, max_size=60),
@@ -119,11 +98,12 @@ def test_batches_hold_each_edge_once(relations: list[int], chunk: int, uniform: 
     numbers = torch.arange(len(relations))
     found: Counter[int] = Counter()
     for batch in Batcher(kinds, config).batches(Edges(numbers, numbers, torch.tensor(relations), None)):
-        assert batch.edges <= config.batch_size
-        assert batch.heads.shape[1] == batch.layout.chunks * batch.layout.size
-        of_groups = batch.relations.expand(batch.layout.groups).tolist()
+        heads = batch.padded().heads
+        assert batch.count <= config.batch_size
+        assert heads.shape[1] == batch.layout.chunks * batch.layout.size
+        of_groups = batch.relations.tolist()
         assert len(set(kinds[of_groups].tolist())) == 1
-        for group, count, relation in zip(batch.heads.tolist(), batch.counts.tolist(), of_groups, strict=True):
+        for group, count, relation in zip(heads.tolist(), batch.lengths.tolist(), of_groups, strict=True):
             assert {relations[edge] for edge in group} == {relation}
             found.update(group[:count])
     assert found == Counter(numbers.tolist())
@@ -135,7 +115,7 @@ def test_relations_with_few_edges_share_steps() -> None:
     rows = torch.zeros_like(relations)
     batches = list(Batcher(torch.zeros(10_000, dtype=torch.long), config).batches(Edges(rows, rows, relations, None)))
     assert len(batches) == 10_000 // 20
-    assert {batch.heads.shape for batch in batches} == {(20, 3)}
+    assert {batch.padded().heads.shape for batch in batches} == {(20, 3)}
 
 
 def repeated_randint(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -273,10 +253,14 @@ def test_without_head_weight_heads_are_no_negatives(kind: type[Processor]) -> No
 
 
 @pytest.mark.parametrize("level", LEVELS)
-@pytest.mark.parametrize("row", [-1, 7])
-def test_a_row_that_a_table_lacks_is_refused(level: str, row: int) -> None:
-    table, out = torch.randn(7, 3), torch.empty(2, 3)
-    kernels_of(level).gather(table, torch.tensor([6, 0]), out)
-    torch.testing.assert_close(out, table[[6, 0]])
+@pytest.mark.parametrize("row", [-1, ROWS])
+@pytest.mark.parametrize("side", ["heads", "tails"])
+def test_a_row_that_a_table_lacks_is_refused(level: str, row: int, side: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And nothing moves."""
+    monkeypatch.setenv(VARIABLE, level)
+    learner = trainee(FusedProcessor, ModelConfig(operator="transr", dimension=4, batch_size=100))
+    before, batch = [value.clone() for value in learner.values()], edges(torch.zeros(100, dtype=torch.long))
+    getattr(batch, side)[60] = row
     with pytest.raises(IndexError):
-        kernels_of(level).gather(table, torch.tensor([0, row]), out)
+        learner.train(batch)
+    assert all(torch.equal(value, old) for value, old in zip(learner.values(), before, strict=True))

@@ -14,7 +14,6 @@ from pbg_transra.backends.device.tables import DeviceTables, Spans
 from pbg_transra.backends.fused.layout import Buffers
 from pbg_transra.backends.fused.objective import Objective
 from pbg_transra.backends.fused.step import gradients
-from pbg_transra.backends.fused.torch_kernels import TorchKernels
 
 NONE_BAD = 2**62  # number of the first group whose loss is not finite, where there is none
 EAGER = 2  # steps before the recorded one: libraries take their memory in them
@@ -59,7 +58,7 @@ class Step:
         torch.index_select(memory.tables.vectors, 0, rows, out=self._buffers.vectors)
         spaces = memory.relations.spaces(relations, self._projected)
         weights, decays = self._weights(places, of_groups)
-        found = gradients(TorchKernels(), objective, self._buffers, spaces, weights, lengths, decays)
+        found = gradients(objective, self._buffers, spaces, weights, lengths, decays)
         half = len(rows) // 2
         for held, by_side in zip(self._held, (found.vectors[:half], found.vectors[half:]), strict=True):
             if held:

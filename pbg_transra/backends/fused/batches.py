@@ -19,21 +19,31 @@ Indices = NDArray[np.int64]
 class Batch:
     """G groups of edges, each of one relation, all of one kind; letters as in Layout.
 
-    heads, tails: (G, n). relations: (G,), or (1,) when it is one. counts: (G,) edges of each group; what follows them
-    is padding. weights: (G, n), if any. decays: (2, G, n) factors on the regularization of heads and tails, if any.
+    edges: all that are being trained, sorted by relation. starts, lengths: (G,) of the groups among them. relations:
+    (G,).
     """
 
     layout: Layout
-    relations: Tensor
-    heads: Tensor
-    tails: Tensor
-    counts: Tensor
-    weights: Tensor | None
-    decays: Tensor | None
+    edges: Edges
+    starts: Indices
+    lengths: Indices
+    relations: Indices
 
     @property
-    def edges(self) -> int:
-        return int(self.counts.numpy().sum())
+    def count(self) -> int:
+        """How many edges the groups have."""
+        return int(self.lengths.sum())
+
+    def padded(self) -> Edges:
+        """The groups' edges, each column (..., G, n); the last edge of a group is repeated as often as it is
+        shorter."""
+        within = np.minimum(np.arange(self.lengths.max()), self.lengths[:, None] - 1)
+        return self.edges[torch.from_numpy(self.starts[:, None] + within)]
+
+    def distinct_relations(self) -> Tensor:
+        """(G,), or (1,) when all are the same."""
+        relations = torch.from_numpy(self.relations)
+        return relations if (relations != relations[0]).any() else relations[:1]
 
 
 class Batcher:
@@ -53,8 +63,9 @@ class Batcher:
         """All edges once. `edges` come shuffled; the order of batches is shuffled here, by torch's generator."""
         relations = edges.relations.numpy().astype(np.int32 if len(self.kinds) > 2**15 else np.int16)
         edges = edges[torch.from_numpy(np.argsort(relations, kind="stable"))]  # radix sort on 16 bits
+        sorted_relations = edges.relations.numpy()
         for starts, lengths in self.plan(np.bincount(relations, minlength=len(self.kinds))):
-            yield self._batch(edges, starts, lengths)
+            yield Batch(self.layout(lengths), edges, starts, lengths, sorted_relations[starts])
 
     def plan(self, counts: Indices, generator: torch.Generator | None = None) -> list[tuple[Indices, Indices]]:
         """Starts and lengths (G,) of the groups of each batch, among edges that are sorted by relation.
@@ -97,39 +108,6 @@ class Batcher:
     def _pieces_per_batch(self) -> int:
         return self.size // self.piece
 
-    def _batch(self, edges: Edges, starts: Indices, lengths: Indices) -> Batch:
-        relations = edges.relations[torch.from_numpy(starts)]
-        found = follow_each_other(edges, starts, lengths)
-        if found is None:
-            found = edges[
-                torch.from_numpy(starts[:, None] + np.minimum(np.arange(lengths.max()), lengths[:, None] - 1))
-            ]
-        return Batch(
-            self.layout(lengths),
-            relations if len(starts) > 1 and (relations != relations[0]).any() else relations[:1],
-            found.heads,
-            found.tails,
-            torch.from_numpy(lengths),
-            found.weights,
-            found.decays,
-        )
-
     def _chunks(self, per_group: int) -> tuple[int, int]:
         """Number and size of the chunks of a group; without batch negatives an edge is a chunk of its own."""
         return (1, per_group) if self.chunk else (per_group, 1)
-
-
-def follow_each_other(edges: Edges, starts: Indices, lengths: Indices) -> Edges | None:
-    """The edges of groups that lie one after the other and are as long as each other, as views (..., G, n), else None:
-    so do those of nearly every full batch, and no edge is copied."""
-    length = int(lengths[0])
-    if lengths[-1] != length or (starts[1:] - starts[:-1] != length).any():
-        return None
-    found = edges[int(starts[0]) : int(starts[-1]) + length]
-    return Edges(
-        found.heads.view(-1, length),
-        found.tails.view(-1, length),
-        found.relations.view(-1, length),
-        None if found.weights is None else found.weights.view(-1, length),
-        None if found.decays is None else found.decays.reshape(2, -1, length),
-    )

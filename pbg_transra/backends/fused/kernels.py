@@ -1,47 +1,35 @@
-"""What costs time in a step, and which implementation of it runs."""
+"""What costs time in a step, which is all of it, and which implementation runs."""
 
 from functools import cache
 from typing import Protocol
 
 from torch import Tensor
 
-from pbg_transra.backends.fused.layout import Buffers
+from pbg_transra.backends.fused.batches import Batch
 from pbg_transra.backends.fused.levels import library_path
-from pbg_transra.backends.fused.objective import Objective
-from pbg_transra.backends.fused.projection import Spaces
+from pbg_transra.backends.fused.native_kernels import NativeKernels
+from pbg_transra.backends.fused.setting import End, Setting
+from pbg_transra.backends.fused.torch_kernels import TorchKernels
 
 
 class Kernels(Protocol):
-    """What both implementations do. All tensors are contiguous; letters as in Layout."""
+    """What both implementations do."""
 
-    def gradients_(
-        self, objective: Objective, buffers: Buffers, spaces: Spaces, weights: Tensor, counts: Tensor
-    ) -> tuple[Tensor, Spaces]:
-        """Loss and gradients, without the pull, of the batch whose vectors are in `buffers`.
+    def train_(
+        self, setting: Setting, batch: Batch, heads: End, tails: End, negatives: tuple[Tensor, Tensor]
+    ) -> Tensor:
+        """Takes one step: row-wise Adagrad on vectors, Adagrad on the parameters of relations, in place. Returns the
+        groups' losses (G,), double precision; where one is not finite, some of it may not have moved, and losses after
+        it may be missing.
 
-        weights: (G, n) of the edges' losses. counts: (G * chunks,) edges of each chunk; the rest is padding. Writes the
-        gradients by vectors into `buffers`; returns the groups' losses (G,), double precision, and those by `spaces`.
+        `negatives`: rows (G * U,) of heads and of tails. Raises IndexError, and nothing moves, when a table lacks a
+        row.
         """
-        ...
-
-    def gather(self, table: Tensor, rows: Tensor, out: Tensor) -> None:
-        """Copies `rows` (n,) of `table` (N, D) into `out` (n, D). Raises IndexError when the table lacks one."""
-        ...
-
-    def step_rows_(self, table: Tensor, sums: Tensor, rows: Tensor, gradients: Tensor, lr: float) -> None:
-        """Row-wise Adagrad on `table` (N, D) and `sums` (N,). `rows` (n,) repeat; `gradients` (n, D) are used up."""
-        ...
-
-    def step_components_(self, table: Tensor, sums: Tensor, rows: Tensor, gradients: Tensor, lr: float) -> None:
-        """Adagrad on rows of `table` and `sums`, both (R, W). `rows` (n,) repeat; `gradients` (n, W) are used up."""
         ...
 
 
 @cache
 def kernels_of(level: str) -> Kernels:
     """A level's kernels; it must be possible (see levels.py)."""
-    from pbg_transra.backends.fused.native_kernels import NativeKernels
-    from pbg_transra.backends.fused.torch_kernels import TorchKernels
-
     path = library_path(level)
     return NativeKernels(path) if path else TorchKernels()

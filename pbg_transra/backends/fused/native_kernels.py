@@ -1,27 +1,36 @@
 """kernels.cpp, called with plain pointers."""
 
 import ctypes
-from collections.abc import Callable
 from ctypes import c_double, c_int, c_int64, c_void_p
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
 
-from pbg_transra.backends.fused.layout import Buffers
-from pbg_transra.backends.fused.objective import Objective
-from pbg_transra.backends.fused.projection import Spaces
+from pbg_transra.backends.fused.batches import Batch
+from pbg_transra.backends.fused.setting import End, Setting
 
 SIMILARITIES = {"dot": 0, "cos": 0, "squared_l2": 1, "l2": 2}  # a cosine is the product of vectors of length one
 LOSSES = {"softmax": 0, "logistic": 1, "ranking": 2}
 TYPES = {torch.float: "float", torch.double: "double"}
-ARGUMENTS: dict[str, list[Any]] = {
-    "gradients": [c_void_p] * 11 + [c_int64] * 6 + [c_double] * 4 + [c_int] * 3,
-    "gather": [c_void_p, c_int64, c_void_p, c_int64, c_int64, c_void_p],
-    "step_rows": [c_void_p] * 4 + [c_int64] * 2 + [c_double],
-    "step_components": [c_void_p] * 4 + [c_int64] * 2 + [c_double],
-}
+MISSING = 2  # a table lacks a row (Outcome in step.hpp)
+
+
+class NativeBatch(ctypes.Structure):
+    """Batch in step.hpp, which says what each means."""
+
+    _fields_ = (
+        *((name, c_void_p * 2) for name in ("vectors", "sums", "ends", "negatives", "decays")),
+        *((name, c_void_p * 2) for name in ("projections", "projection_sums")),
+        *((name, c_void_p) for name in ("translations", "translation_sums", "starts", "lengths", "relations")),
+        *((name, c_void_p) for name in ("slots", "fixed", "relation_weights", "weights", "losses")),
+        *((name, c_int64 * 2) for name in ("counts", "held")),
+        *((name, c_int64) for name in ("groups", "uniform", "dimension", "within")),
+        *((name, c_int64) for name in ("similarity", "loss", "unit", "tail_bias")),
+        *((name, c_double) for name in ("share", "scale", "margin", "head_weight")),
+        *((name, c_double) for name in ("pull", "regularization", "lr", "relation_lr")),
+        ("missing", c_int64 * 2),
+    )
 
 
 class NativeKernels:
@@ -29,52 +38,58 @@ class NativeKernels:
 
     def __init__(self, path: Path) -> None:
         library = ctypes.CDLL(str(path))
-        self._functions: dict[tuple[str, torch.dtype], Callable[..., Any]] = {}
-        for name, arguments in ARGUMENTS.items():
-            for dtype, kind in TYPES.items():
-                function = library[f"{name}_{kind}"]
-                function.argtypes, function.restype = arguments, c_int64 if name == "gather" else None
-                self._functions[name, dtype] = function
+        self._train = {dtype: library[f"train_{kind}"] for dtype, kind in TYPES.items()}
+        for function in self._train.values():
+            function.argtypes, function.restype = [ctypes.POINTER(NativeBatch)], c_int
 
-    def gradients_(
-        self, objective: Objective, buffers: Buffers, spaces: Spaces, weights: Tensor, counts: Tensor
-    ) -> tuple[Tensor, Spaces]:
-        vectors, layout = buffers.vectors, buffers.layout
-        losses = torch.empty(layout.groups, dtype=torch.double)
-        by_spaces = Spaces(tuple(map(torch.zeros_like, spaces.projections)), torch.zeros_like(spaces.translations))
-        self._functions["gradients", vectors.dtype](
-            *(vectors.data_ptr(), *ends(spaces), spaces.translations.data_ptr(), weights.data_ptr(), counts.data_ptr()),
-            *(buffers.gradients.data_ptr(), *ends(by_spaces), by_spaces.translations.data_ptr(), losses.data_ptr()),
-            *(
-                spaces.translations.shape[0],
-                layout.groups,
-                layout.chunks,
-                layout.size,
-                layout.uniform,
-                vectors.shape[1],
-            ),
-            *(1 / objective.negatives, objective.scale, objective.margin, objective.head_weight),
-            *(SIMILARITIES[objective.similarity], LOSSES[objective.loss], objective.similarity == "cos"),
+    def train_(
+        self, setting: Setting, batch: Batch, heads: End, tails: End, negatives: tuple[Tensor, Tensor]
+    ) -> Tensor:
+        objective, relations, edges = setting.objective, setting.relations, batch.edges
+        losses = torch.zeros(len(batch.starts), dtype=torch.double)
+        stacks = [relations.projections[number] for number in (0, -1)] if relations.projections else []
+        given = NativeBatch(
+            vectors=pointers(heads.vectors, tails.vectors),
+            sums=pointers(heads.sums, tails.sums),
+            ends=pointers(edges.heads, edges.tails),
+            negatives=pointers(*negatives),
+            decays=pointers(*(() if edges.decays is None else edges.decays)),
+            projections=pointers(*(stack.values for stack in stacks)),
+            projection_sums=pointers(*(stack.sums for stack in stacks)),
+            translations=relations.translations.values.data_ptr(),
+            translation_sums=relations.translations.sums.data_ptr(),
+            starts=batch.starts.ctypes.data,
+            lengths=batch.lengths.ctypes.data,
+            relations=batch.relations.ctypes.data,
+            slots=relations.rows.data_ptr(),
+            fixed=None if relations.fixed is None else relations.fixed.data_ptr(),
+            relation_weights=setting.weights.data_ptr(),
+            weights=None if edges.weights is None else edges.weights.data_ptr(),
+            losses=losses.data_ptr(),
+            counts=(heads.vectors.shape[0], tails.vectors.shape[0]),
+            held=(heads.held, tails.held),
+            groups=len(batch.starts),
+            uniform=batch.layout.uniform,
+            dimension=heads.vectors.shape[1],
+            within=batch.layout.chunks == 1,
+            similarity=SIMILARITIES[objective.similarity],
+            loss=LOSSES[objective.loss],
+            unit=objective.similarity == "cos",
+            tail_bias=objective.tail_bias,
+            share=1 / objective.negatives,
+            scale=objective.scale,
+            margin=objective.margin,
+            head_weight=objective.head_weight,
+            pull=objective.pull,
+            regularization=objective.regularization,
+            lr=setting.lr,
+            relation_lr=relations.lr,
         )
-        return losses, by_spaces
-
-    def gather(self, table: Tensor, rows: Tensor, out: Tensor) -> None:
-        gather, size = self._functions["gather", table.dtype], table.shape[0]
-        copied = gather(table.data_ptr(), size, rows.data_ptr(), *out.shape, out.data_ptr())
-        if copied < rows.shape[0]:  # len() of a tensor takes as long as a small product
-            raise IndexError(f"row {int(rows[copied])} of a table of {size}")
-
-    def step_rows_(self, table: Tensor, sums: Tensor, rows: Tensor, gradients: Tensor, lr: float) -> None:
-        pointers = (tensor.data_ptr() for tensor in (table, sums, rows, gradients))
-        self._functions["step_rows", table.dtype](*pointers, *gradients.shape, lr)
-
-    def step_components_(self, table: Tensor, sums: Tensor, rows: Tensor, gradients: Tensor, lr: float) -> None:
-        pointers = (tensor.data_ptr() for tensor in (table, sums, rows, gradients))
-        self._functions["step_components", table.dtype](*pointers, *gradients.shape, lr)
+        if self._train[heads.vectors.dtype](given) == MISSING:
+            raise IndexError("row {} of a table of {}".format(*given.missing))
+        return losses
 
 
-def ends(spaces: Spaces) -> tuple[int | None, int | None]:
-    """Where the heads' and the tails' projections lie; none for anchors."""
-    if not spaces.projections:
-        return None, None
-    return spaces.projections[0].data_ptr(), spaces.projections[-1].data_ptr()
+def pointers(*tensors: Tensor) -> tuple[int, ...]:
+    """Where they lie."""
+    return tuple(tensor.data_ptr() for tensor in tensors)

@@ -10,6 +10,7 @@ from pbg_transra.backends.fused.kernels import kernels_of
 from pbg_transra.backends.fused.levels import chosen_level
 from pbg_transra.backends.fused.objective import make_objective
 from pbg_transra.backends.fused.relations import Relations
+from pbg_transra.backends.fused.setting import Setting
 from pbg_transra.backends.fused.worker import Worker
 from pbg_transra.backends.processor import Processor
 from pbg_transra.backends.tables import Ends
@@ -40,14 +41,12 @@ class FusedProcessor(Processor):
     def _train(self, edges: Edges, ends: Ends, rates: Rates) -> Trained:
         self._count_start()
         self.relations.lr = rates.relations
-        worker = Worker(
-            *(self.model.relations, self.objective, kernels_of(self.level), self.relations, self.weights),
-            *(ends, rates.entities, self.held),
-        )
+        setting = Setting(self.objective, self.relations, self.weights, rates.entities)
+        worker = Worker(self.model.relations, kernels_of(self.level), setting, ends, self.held)
         total = 0.0
         for batch in self.batcher.batches(edges):
             loss = worker.train(batch)
-            self._count(batch.edges, loss)
+            self._count(batch.count, loss)
             total += loss
         return Trained(len(edges), total)
 

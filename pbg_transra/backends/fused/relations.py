@@ -2,13 +2,11 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from pbg_transra.backends.adagrad import HogwildAdagrad
-from pbg_transra.backends.fused.kernels import Kernels
 from pbg_transra.backends.fused.projection import Spaces
 from pbg_transra.pbg.operators import TwoSidedOperator
 
@@ -36,13 +34,6 @@ def stack_(parameters: Sequence[nn.Parameter], optimizer: HogwildAdagrad) -> Sta
     return stack
 
 
-class One(NamedTuple):
-    """A relation's row (1,) among the projections, and its spaces, views of the stacks."""
-
-    rows: Tensor
-    spaces: Spaces
-
-
 class Relations:
     """What a batch needs of its relations. All projected relations have the same kind of operator."""
 
@@ -56,7 +47,6 @@ class Relations:
         has_projection = torch.tensor([bool(operator.projection_names) for operator in operators])
         trained = torch.tensor([operator.translation.requires_grad for operator in operators])
         self.fixed = None if trained.all() else ~trained  # translations that stay what they are
-        self._ones: dict[int, One] = {}
         self.rows = (has_projection.cumsum(0) - 1).masked_fill_(~has_projection, -1)
 
     @property
@@ -65,37 +55,8 @@ class Relations:
         return [self.translations, *self.projections]
 
     def spaces(self, relations: Tensor) -> Spaces:
-        """Those of `relations` (G,), which all have a projection or none; views where it is one: most batches have
-        one."""
-        if relations.shape[0] == 1:
-            return self._of_one(int(relations[0])).spaces
-        rows = self.rows[relations]
-        squares = tuple(self._square(stack)[rows] for stack in self._projections(rows))
+        """Those of `relations` (G,), which all have a projection or none."""
+        rows, dimension = self.rows[relations], self.translations.values.shape[1]
+        projections = self.projections if rows[0] >= 0 else []
+        squares = tuple(stack.values[rows].view(-1, dimension, dimension) for stack in projections)
         return Spaces(squares, self.translations.values[relations])
-
-    def update_(self, relations: Tensor, gradients: Spaces, kernels: Kernels) -> None:
-        """Adagrad, in place; a relation may occur more than once."""
-        stack = self.translations
-        if self.fixed is not None:
-            gradients.translations.masked_fill_(self.fixed[relations].unsqueeze(1), 0)
-        kernels.step_components_(stack.values, stack.sums, relations, gradients.translations, self.lr)
-        if not gradients.projections:
-            return
-        rows = self._of_one(int(relations[0])).rows if relations.shape[0] == 1 else self.rows[relations]
-        for stack, gradient in zip(self.projections, gradients.projections, strict=True):
-            kernels.step_components_(stack.values, stack.sums, rows, gradient.flatten(1), self.lr)
-
-    def _of_one(self, relation: int) -> "One":
-        if relation not in self._ones:
-            rows, slot = self.rows[relation : relation + 1], int(self.rows[relation])
-            squares = tuple(self._square(stack)[slot : slot + 1] for stack in self._projections(rows))
-            self._ones[relation] = One(rows, Spaces(squares, self.translations.values[relation : relation + 1]))
-        return self._ones[relation]
-
-    def _projections(self, rows: Tensor) -> list[Stack]:
-        return self.projections if rows[0] >= 0 else []
-
-    def _square(self, stack: Stack) -> Tensor:
-        """(R, D * D) as (R, D, D)."""
-        dimension = self.translations.values.shape[1]
-        return stack.values.view(-1, dimension, dimension)

@@ -15,15 +15,13 @@ inline void fetch(const T *row, int64_t width) {
   for (int64_t d = 0; d < width; d += line) __builtin_prefetch(row + d, 1);
 }
 
-// Returns how many rows were copied: all, or those before one that the table, which has `size`, lacks.
+// Copies rows of a table (., width) to rows that lie `out_row` apart.
 template <typename T>
-int64_t gather(const T *table, int64_t size, const int64_t *rows, int64_t count, int64_t width, T *out) {
+void gather(const T *table, const int64_t *rows, int64_t count, int64_t width, T *out, int64_t out_row) {
   for (int64_t i = 0; i < count; i++) {
-    if (rows[i] < 0 || rows[i] >= size) return i;
     if (i + AHEAD < count) fetch(table + rows[i + AHEAD] * width, width);
-    std::memcpy(out + i * width, table + rows[i] * width, width * sizeof(T));
+    std::memcpy(out + i * out_row, table + rows[i] * width, width * sizeof(T));
   }
-  return count;
 }
 
 }  // namespace

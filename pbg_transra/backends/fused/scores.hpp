@@ -1,12 +1,15 @@
-// From the inner products of a chunk to the loss and its gradients by them, for all similarities and losses.
+// From the inner products of a group to the loss and its gradients by them, for all similarities and losses.
+//
+// All loops run over whole vectors: what fills up a row of right sides scores so low that it counts as nothing, and columns
+// that belong to no edge are computed from whatever lies there, and read by nobody.
 
 #pragma once
 
-#include <algorithm>
 #include <cmath>
 #include <cstdint>
 #include <cstring>
-#include <vector>
+
+#include "registers.hpp"
 
 #define INLINE static inline __attribute__((always_inline))
 
@@ -16,6 +19,7 @@ enum Similarity { PRODUCT, SQUARED_L2, L2 };
 enum Loss { SOFTMAX, LOGISTIC, RANKING };
 
 const double CLAMP = 1e-30;  // PBG's, on squared distances before their root
+const double LOWEST = -1e30;  // a score that is not to count
 
 // exp(x) for x <= 0 after Cephes' expf (relative error below 2e-7), written so that loops over it vectorise. Passes NaN on.
 INLINE float exp_negative(float x) {
@@ -57,36 +61,15 @@ INLINE T softplus(T x) {
   return (x > 0 ? x : T(0)) + std::log1p(std::exp(-std::fabs(x)));
 }
 
-template <typename T>
-INLINE void grow(T &most, const T *scores, int64_t count) {
-  T found = most;
-#pragma omp simd reduction(max : found)
-  for (int64_t j = 0; j < count; j++) found = scores[j] > found ? scores[j] : found;
-  most = found;
-}
-
 // Whether exponentials take the place of scores in the first pass, so that the second need not compute them again.
 constexpr bool keeps(int similarity, int loss) { return loss == SOFTMAX && similarity != L2; }
 
-// What the second half of the first pass adds up over the negatives: exp(s - shift), softplus(s), or hinges and their count.
-template <int SIMILARITY, int LOSS, typename T>
-INLINE void add_up(T &sum, T &hits, T shift, T *scores, int64_t count) {
-  T s = 0, h = 0;
-#pragma omp simd reduction(+ : s, h)
-  for (int64_t j = 0; j < count; j++) {
-    if (LOSS == SOFTMAX) {
-      const T e = exp_negative(scores[j] - shift);
-      if (keeps(SIMILARITY, LOSS)) scores[j] = e;
-      s += e;
-    }
-    if (LOSS == LOGISTIC) s += softplus(scores[j]);
-    if (LOSS == RANKING) {
-      s += scores[j] < shift ? T(0) : scores[j] - shift;
-      h += scores[j] < shift ? T(0) : T(1);
-    }
-  }
-  sum += s;
-  hits += h;
+// What a score adds to the sum of its row or column: exp(s - shift), softplus(s), or a hinge.
+template <int LOSS, typename T>
+INLINE T term(T score, T shift) {
+  if (LOSS == SOFTMAX) return exp_negative(score - shift);
+  if (LOSS == LOGISTIC) return softplus(score);
+  return score < shift ? T(0) : score - shift;
 }
 
 template <int LOSS, typename T>
@@ -109,14 +92,11 @@ INLINE T distance_score(T squared, T scale) {
 }
 
 template <int SIMILARITY, typename T>
-INLINE void score_row(T *row, int64_t count, T own, const T *other, T scale) {
+INLINE void score_row(T *row, int64_t count, T own, const T *others, T scale) {
 #pragma omp simd
   for (int64_t j = 0; j < count; j++) {
-    if (SIMILARITY == PRODUCT) {
-      row[j] *= scale;
-    } else {
-      row[j] = distance_score<SIMILARITY>(own + other[j] - 2 * row[j], scale);
-    }
+    if (SIMILARITY == PRODUCT) row[j] *= scale;
+    else row[j] = distance_score<SIMILARITY>(own + others[j] - 2 * row[j], scale);
   }
 }
 
@@ -129,186 +109,190 @@ INLINE T through(T g, T score, T scale) {
   return distance * distance > T(CLAMP) * T(1.001) ? -g * scale / (2 * distance) : T(0);
 }
 
-// What one chunk needs besides its scores; all but `kept` as long as a chunk. Columns of `within` are the left side's positives.
+// A group of m edges and u uniform negatives a side.
+//   right (m, columns): each edge's batch negatives, if there are any, its own tail among them, and then uniform ones.
+//     Columns of batch negatives are the left sides' as well
+//   left (u, m): each uniform negative of the heads with each edge's tail; null: left sides are not computed
+//   positives (m): where there are no batch negatives; gradients take their place
+//   apart (m): squared distances of the positives, which lie so close that norms minus products would lose all digits
+//   heads, tails (m + u): squared lengths of the positives, then of the uniform negatives
+template <typename T>
+struct Scores {
+  T *right, *left, *positives;
+  int64_t right_row, left_row, m, u, columns;
+  const T *weights, *apart, *heads, *tails;
+  T *by_heads, *by_tails;
+  T share, scale, margin, head_weight;
+  bool within() const { return columns > u; }
+};
+
+// What a group needs besides its scores, by edge: of its row (the right side) and of its column (the left side).
 template <typename T>
 struct Scratch {
-  std::vector<T> column_shift, column_sum, column_hits, column_factor, diagonal, row_shift, row_factor;
-  std::vector<T> kept;  // exponentials of the columns, as a chunk's scores lie
-  void fit(int64_t count) {
-    for (auto *v : {&column_shift, &column_sum, &column_hits, &column_factor, &diagonal, &row_shift, &row_factor})
-      if ((int64_t)v->size() < count) v->resize(count);
-    if ((int64_t)kept.size() < count * count) kept.resize(count * count);
+  T *positives, *diagonal, *row_shift, *row_factor, *column_shift, *column_sum, *column_hits, *column_factor;
+  T *kept;  // exponentials of the columns, as batch negatives' scores lie
+  void fit(int64_t m) {
+    T **parts[] = {&positives, &diagonal, &row_shift, &row_factor, &column_shift, &column_sum, &column_hits, &column_factor};
+    for (int i = 0; i < 8; i++) *parts[i] = rooms[i].fit(padded<T>(m));
+    kept = rooms[8].fit(m * padded<T>(m));
   }
+
+ private:
+  Room<T> rooms[9];
 };
 
-// k positives, the first m of them real, and their u uniform negatives per side; norms and their gradients per side.
-// apart: squared distances of the positives, which lie so close that norms minus products would lose all digits.
-template <typename T>
-struct Chunk {
-  T *within, *right, *left;
-  const T *weights, *apart, *head, *tail, *head_negative, *tail_negative;
-  T *by_head, *by_tail, *by_head_negative, *by_tail_negative;
-  int64_t k, m, u;
-  T share, scale, margin, head_weight;  // head_weight: factor on the loss of the left side; 0: it is not computed
-};
-
-template <int SIMILARITY, typename T>
-INLINE void score(const Chunk<T> &c) {
+// Inner products become scores. For the softmax a positive counts among its negatives, otherwise it must not.
+template <int SIMILARITY, int LOSS, typename T>
+INLINE void score(const Scores<T> &s, Scratch<T> &x) {
   const bool norms = SIMILARITY != PRODUCT;
-  for (int64_t i = 0; i < c.m; i++) {
-    score_row<SIMILARITY>(c.within + i * c.k, c.m, norms ? c.head[i] : T(0), c.tail, c.scale);
-    score_row<SIMILARITY>(c.right + i * c.u, c.u, norms ? c.head[i] : T(0), c.tail_negative, c.scale);
-    if (c.head_weight != 0) score_row<SIMILARITY>(c.left + i * c.u, c.u, norms ? c.tail[i] : T(0), c.head_negative, c.scale);
-    if (norms) c.within[i * c.k + i] = distance_score<SIMILARITY>(c.apart[i], c.scale);
+  const int64_t count = padded<T>(s.columns), across = padded<T>(s.m);
+  for (int64_t i = 0; i < s.m; i++) {
+    T *row = s.right + i * s.right_row;
+    const T product = s.within() ? row[i] : s.positives[i];
+    x.positives[i] = norms ? distance_score<SIMILARITY>(s.apart[i], s.scale) : product * s.scale;
+    score_row<SIMILARITY>(row, count, norms ? s.heads[i] : T(0), s.within() ? s.tails : s.tails + s.m, s.scale);
+    for (int64_t j = s.columns; j < count; j++) row[j] = T(LOWEST);
+    if (s.within()) row[i] = LOSS == SOFTMAX ? x.positives[i] : T(LOWEST);
   }
+  for (int64_t i = 0; s.left && i < s.u; i++)
+    score_row<SIMILARITY>(s.left + i * s.left_row, across, norms ? s.heads[s.m + i] : T(0), s.tails, s.scale);
 }
 
-// The first pass over batch negatives of the left side, all columns at once.
-template <int SIMILARITY, int LOSS, typename T>
-INLINE void add_up_columns(const Chunk<T> &c, T *shift, T *sum, T *hits, T *kept) {
-  for (int64_t j = 0; j < c.m; j++) {
-    shift[j] = LOSS == RANKING ? c.within[j * c.k + j] - c.margin : c.within[j];
-    sum[j] = hits[j] = 0;
-  }
-  if (LOSS == SOFTMAX) {
-    for (int64_t i = 1; i < c.m; i++) {
-      const T *row = c.within + i * c.k;
-#pragma omp simd
-      for (int64_t j = 0; j < c.m; j++) shift[j] = row[j] > shift[j] ? row[j] : shift[j];
-    }
-    for (int64_t j = 0; j < c.m; j++) grow(shift[j], c.left + j * c.u, c.u);
-  }
-  for (int64_t i = 0; i < c.m; i++) {
-    const T *row = c.within + i * c.k;
-    const T sum_before = sum[i], hits_before = hits[i];
-#pragma omp simd
-    for (int64_t j = 0; j < c.m; j++) {
-      if (LOSS == SOFTMAX) {
-        const T e = exp_negative(row[j] - shift[j]);
-        if (keeps(SIMILARITY, LOSS)) kept[i * c.k + j] = e;
-        sum[j] += e;
-      }
-      if (LOSS == LOGISTIC) sum[j] += softplus(row[j]);
-      if (LOSS == RANKING) {
-        sum[j] += row[j] < shift[j] ? T(0) : row[j] - shift[j];
-        hits[j] += row[j] < shift[j] ? T(0) : T(1);
-      }
-    }
-    if (LOSS != SOFTMAX) {  // a positive is no negative of its own; in the softmax it counts as well
-      sum[i] = sum_before;
-      hits[i] = hits_before;
-    }
-  }
-}
-
-// Columns whose slope is 0 everywhere: exp_negative of what lies far below the shift, and nothing reaches a margin there.
 template <typename T>
-INLINE void leave_out_columns(const Chunk<T> &c, Scratch<T> &s) {
-  for (int64_t j = 0; j < c.m; j++) {
-    s.column_shift[j] = T(1e30);
-    s.column_factor[j] = 0;
-  }
-  std::fill(s.kept.begin(), s.kept.end(), T(0));
+INLINE void grow_columns(T *most, const T *row, int64_t count) {
+#pragma omp simd
+  for (int64_t j = 0; j < count; j++) most[j] = row[j] > most[j] ? row[j] : most[j];
 }
 
-// The first pass over the right side of positive i.
+// Adds a row to what the columns sum up; exponentials are written to `kept`.
 template <int SIMILARITY, int LOSS, typename T>
-INLINE void add_up_row(const Chunk<T> &c, int64_t i, T &shift, T &sum, T &hits) {
-  T *row = c.within + i * c.k, *uniform = c.right + i * c.u;
-  shift = LOSS == RANKING ? row[i] - c.margin : row[i];
-  sum = hits = 0;
-  if (LOSS == SOFTMAX) {
-    grow(shift, row, c.m);
-    grow(shift, uniform, c.u);
-    add_up<SIMILARITY, LOSS>(sum, hits, shift, row, c.m);
-  } else {
-    add_up<SIMILARITY, LOSS>(sum, hits, shift, row, i);
-    add_up<SIMILARITY, LOSS>(sum, hits, shift, row + i + 1, c.m - i - 1);
-  }
-  add_up<SIMILARITY, LOSS>(sum, hits, shift, uniform, c.u);
-}
-
-// The second pass over one side's uniform negatives of one positive: scores become gradients of inner products.
-template <int SIMILARITY, int LOSS, typename T>
-INLINE void uniform_gradients(T *scores, int64_t count, const Row<T> &row, T scale, T *own, T *others) {
-  T sum = 0;
-#pragma omp simd reduction(+ : sum)
+INLINE void add_to_columns(const T *row, T *kept, int64_t count, Scratch<T> &x) {
+  const T *shift = x.column_shift;
+  T *sum = x.column_sum, *hits = x.column_hits;
+#pragma omp simd
   for (int64_t j = 0; j < count; j++) {
-    const T by_score =
-        keeps(SIMILARITY, LOSS) ? scores[j] * row.factor : slope<LOSS>(scores[j], row.shift, row.factor);
-    const T g = through<SIMILARITY>(by_score, scores[j], scale);
-    if (SIMILARITY == PRODUCT) {
-      scores[j] = g;
-    } else {
-      scores[j] = -2 * g;
-      others[j] += g;
-      sum += g;
-    }
+    const T found = term<LOSS>(row[j], shift[j]);
+    if (LOSS == RANKING) hits[j] += row[j] < shift[j] ? T(0) : T(1);
+    if (keeps(SIMILARITY, LOSS)) kept[j] = found;
+    sum[j] += found;
   }
-  if (SIMILARITY != PRODUCT) *own += sum;
 }
 
-// The second pass over batch negatives: a score within the chunk belongs to the row's positive and to the column's.
-template <int SIMILARITY, typename T, int LOSS>
-INLINE void within_gradients(const Chunk<T> &c, int64_t i, const Scratch<T> &s) {
-  T *row = c.within + i * c.k, *by_tail = c.by_tail;
-  const T *column_shift = s.column_shift.data(), *column_factor = s.column_factor.data(), *kept = s.kept.data() + i * c.k;
-  const T shift = s.row_shift[i], factor = s.row_factor[i], scale = c.scale;
-  const T diagonal = through<SIMILARITY>(s.diagonal[i], row[i], scale);
-  T sum = 0;
-#pragma omp simd reduction(+ : sum)
-  for (int64_t j = 0; j < c.m; j++) {
-    const T both = keeps(SIMILARITY, LOSS)
-                       ? row[j] * factor + kept[j] * column_factor[j]
-                       : slope<LOSS>(row[j], shift, factor) + slope<LOSS>(row[j], column_shift[j], column_factor[j]);
-    const T g = j == i ? diagonal : through<SIMILARITY>(both, row[j], scale);
-    if (SIMILARITY == PRODUCT) {
-      row[j] = g;
-    } else {
-      row[j] = -2 * g;
-      by_tail[j] += g;
-      sum += g;
-    }
-  }
-  if (SIMILARITY != PRODUCT) c.by_head[i] += sum;
-}
-
-template <typename T>
-INLINE void clear_padding(const Chunk<T> &c) {
-  const int64_t padding = c.k - c.m;
-  for (int64_t i = 0; i < c.m; i++) std::memset(c.within + i * c.k + c.m, 0, padding * sizeof(T));
-  std::memset(c.within + c.m * c.k, 0, padding * c.k * sizeof(T));
-  std::memset(c.right + c.m * c.u, 0, padding * c.u * sizeof(T));
-  if (c.head_weight != 0) std::memset(c.left + c.m * c.u, 0, padding * c.u * sizeof(T));
-}
-
+// The first pass over left sides, all columns at once.
 template <int SIMILARITY, int LOSS, typename T>
-INLINE double process(const Chunk<T> &c, Scratch<T> &s) {
-  double loss = 0;
-  T *shift = s.column_shift.data(), *sum = s.column_sum.data(), *hits = s.column_hits.data();
-  score<SIMILARITY>(c);
-  if (c.head_weight != 0) add_up_columns<SIMILARITY, LOSS>(c, shift, sum, hits, s.kept.data());
-  else leave_out_columns(c, s);
-  for (int64_t i = 0; i < c.m; i++) {
-    const T positive = c.within[i * c.k + i];
-    T row_shift, row_sum, row_hits;
-    add_up_row<SIMILARITY, LOSS>(c, i, row_shift, row_sum, row_hits);
-    const Row<T> right = finish<LOSS>(row_shift, row_sum, row_hits, positive, c.weights[i], c.share, loss);
-    uniform_gradients<SIMILARITY, LOSS>(c.right + i * c.u, c.u, right, c.scale, c.by_head + i, c.by_tail_negative);
-    s.row_shift[i] = right.shift;
-    s.row_factor[i] = right.factor;
-    s.diagonal[i] = right.positive;
-    if (c.head_weight == 0) continue;
-    add_up<SIMILARITY, LOSS>(sum[i], hits[i], shift[i], c.left + i * c.u, c.u);
-    const T weight = c.weights[i] * c.head_weight;
-    const Row<T> left = finish<LOSS>(shift[i], sum[i], hits[i], positive, weight, c.share, loss);
-    uniform_gradients<SIMILARITY, LOSS>(c.left + i * c.u, c.u, left, c.scale, c.by_tail + i, c.by_head_negative);
-    s.column_shift[i] = left.shift;
-    s.column_factor[i] = left.factor;
-    s.diagonal[i] += left.positive;
+INLINE double add_up_columns(const Scores<T> &s, Scratch<T> &x) {
+  const int64_t across = padded<T>(s.m), batch_rows = s.within() ? s.m : 0;
+  for (int64_t j = 0; j < s.m; j++) x.column_shift[j] = LOSS == RANKING ? x.positives[j] - s.margin : x.positives[j];
+  for (int64_t j = s.m; j < across; j++) x.column_shift[j] = -T(LOWEST), x.column_factor[j] = 0;  // slopes of 0
+  if (LOSS == SOFTMAX) {
+    for (int64_t i = 0; i < batch_rows; i++) grow_columns(x.column_shift, s.right + i * s.right_row, across);
+    for (int64_t i = 0; i < s.u; i++) grow_columns(x.column_shift, s.left + i * s.left_row, across);
   }
-  for (int64_t i = 0; i < c.m; i++) within_gradients<SIMILARITY, T, LOSS>(c, i, s);
-  clear_padding(c);
+  for (int64_t j = 0; j < across; j++) {
+    x.column_sum[j] = LOSS == SOFTMAX && !s.within() ? exp_negative(x.positives[j] - x.column_shift[j]) : T(0);
+    x.column_hits[j] = 0;
+  }
+  for (int64_t i = 0; i < batch_rows; i++)
+    add_to_columns<SIMILARITY, LOSS>(s.right + i * s.right_row, x.kept + i * across, across, x);
+  for (int64_t i = 0; i < s.u; i++)
+    add_to_columns<SIMILARITY, LOSS>(s.left + i * s.left_row, s.left + i * s.left_row, across, x);
+  double loss = 0;
+  for (int64_t j = 0; j < s.m; j++) {
+    const Row<T> side = finish<LOSS>(x.column_shift[j], x.column_sum[j], x.column_hits[j], x.positives[j],
+                                     s.weights[j] * s.head_weight, s.share, loss);
+    x.column_shift[j] = side.shift, x.column_factor[j] = side.factor, x.diagonal[j] = side.positive;
+  }
+  return loss;
+}
+
+// The first pass over the right side of edge i.
+template <int SIMILARITY, int LOSS, typename T>
+INLINE double add_up_row(const Scores<T> &s, int64_t i, Scratch<T> &x) {
+  const int64_t count = padded<T>(s.columns);
+  T *row = s.right + i * s.right_row, positive = x.positives[i], shift = positive, sum = 0, hits = 0;
+  if (LOSS == RANKING) shift = positive - s.margin;
+  if (LOSS == SOFTMAX) {
+#pragma omp simd reduction(max : shift)
+    for (int64_t j = 0; j < count; j++) shift = row[j] > shift ? row[j] : shift;
+  }
+#pragma omp simd reduction(+ : sum, hits)
+  for (int64_t j = 0; j < count; j++) {
+    const T found = term<LOSS>(row[j], shift);
+    if (LOSS == RANKING) hits += row[j] < shift ? T(0) : T(1);
+    if (keeps(SIMILARITY, LOSS)) row[j] = found;
+    sum += found;
+  }
+  if (LOSS == SOFTMAX && !s.within()) sum += exp_negative(positive - shift);
+  double loss = 0;
+  const Row<T> side = finish<LOSS>(shift, sum, hits, positive, s.weights[i], s.share, loss);
+  x.row_shift[i] = side.shift, x.row_factor[i] = side.factor, x.diagonal[i] += side.positive;
+  return loss;
+}
+
+// The second pass over a row: scores become gradients of inner products. Up to `both` a score belongs to the column's edge
+// as well as to the row's. Column `own` is the positive's, if any is.
+template <int SIMILARITY, int LOSS, typename T>
+INLINE void right_gradients(const Scores<T> &s, int64_t i, int64_t own, int64_t both, const Scratch<T> &x) {
+  const bool norms = SIMILARITY != PRODUCT;
+  const int64_t count = padded<T>(s.columns);
+  const T shift = x.row_shift[i], factor = x.row_factor[i], scale = s.scale;
+  const T diagonal = through<SIMILARITY>(x.diagonal[i], x.positives[i], scale);
+  const T *column_shift = x.column_shift, *column_factor = x.column_factor, *kept = x.kept + i * both;
+  T *row = s.right + i * s.right_row, *by_tails = s.within() ? s.by_tails : s.by_tails + s.m, sum = 0;
+#pragma omp simd reduction(+ : sum)
+  for (int64_t j = 0; j < both; j++) {
+    const T by_score = keeps(SIMILARITY, LOSS)
+                           ? row[j] * factor + kept[j] * column_factor[j]
+                           : slope<LOSS>(row[j], shift, factor) + slope<LOSS>(row[j], column_shift[j], column_factor[j]);
+    const T g = j == own ? diagonal : through<SIMILARITY>(by_score, row[j], scale);
+    row[j] = norms ? -2 * g : g;
+    if (norms) by_tails[j] += g;
+    if (norms) sum += g;
+  }
+#pragma omp simd reduction(+ : sum)
+  for (int64_t j = both; j < count; j++) {
+    const T by_score = keeps(SIMILARITY, LOSS) ? row[j] * factor : slope<LOSS>(row[j], shift, factor);
+    const T g = j == own ? diagonal : through<SIMILARITY>(by_score, row[j], scale);
+    row[j] = norms ? -2 * g : g;
+    if (norms) by_tails[j] += g;
+    if (norms) sum += g;
+  }
+  if (norms) s.by_heads[i] += sum;
+  if (s.within()) return;
+  s.positives[i] = norms ? -2 * diagonal : diagonal;
+  if (norms) s.by_heads[i] += diagonal, s.by_tails[i] += diagonal;
+}
+
+// The same over a row of the left sides.
+template <int SIMILARITY, int LOSS, typename T>
+INLINE void left_gradients(const Scores<T> &s, int64_t i, const Scratch<T> &x) {
+  const bool norms = SIMILARITY != PRODUCT;
+  const int64_t across = padded<T>(s.m);
+  const T *shift = x.column_shift, *factor = x.column_factor, scale = s.scale;
+  T *row = s.left + i * s.left_row, *by_tails = s.by_tails, sum = 0;
+#pragma omp simd reduction(+ : sum)
+  for (int64_t j = 0; j < across; j++) {
+    const T by_score = keeps(SIMILARITY, LOSS) ? row[j] * factor[j] : slope<LOSS>(row[j], shift[j], factor[j]);
+    const T g = through<SIMILARITY>(by_score, row[j], scale);
+    row[j] = norms ? -2 * g : g;
+    if (norms) by_tails[j] += g;
+    if (norms) sum += g;
+  }
+  if (norms) s.by_heads[s.m + i] += sum;
+}
+
+// Returns the group's loss; inner products become its gradients by them.
+template <int SIMILARITY, int LOSS, typename T>
+INLINE double process(const Scores<T> &s, Scratch<T> &x) {
+  double loss = 0;
+  x.fit(s.m);
+  score<SIMILARITY, LOSS>(s, x);
+  for (int64_t i = 0; i < s.m; i++) x.diagonal[i] = 0;
+  if (s.left) loss += add_up_columns<SIMILARITY, LOSS>(s, x);
+  for (int64_t i = 0; i < s.m; i++) loss += add_up_row<SIMILARITY, LOSS>(s, i, x);
+  const int64_t both = s.left && s.within() ? padded<T>(s.m) : 0;
+  for (int64_t i = 0; i < s.m; i++) right_gradients<SIMILARITY, LOSS>(s, i, s.within() ? i : -1, both, x);
+  for (int64_t i = 0; s.left && i < s.u; i++) left_gradients<SIMILARITY, LOSS>(s, i, x);
   return loss;
 }
 

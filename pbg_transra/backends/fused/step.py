@@ -1,14 +1,15 @@
-"""One step's mathematics: a batch, its vectors and its relations to the loss and all gradients in closed form."""
+"""One step's mathematics in torch: a batch's vectors and relations to the loss and all gradients in closed form."""
 
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from pbg_transra.backends.fused.kernels import Kernels
 from pbg_transra.backends.fused.layout import Buffers, Layout
 from pbg_transra.backends.fused.objective import Objective
-from pbg_transra.backends.fused.projection import Spaces
+from pbg_transra.backends.fused.products import multiply_, multiply_back_
+from pbg_transra.backends.fused.projection import Spaces, normalise_, normalise_back_, project_, project_back_
+from pbg_transra.backends.fused.scores import score_gradients_
 
 
 @dataclass(frozen=True)
@@ -21,7 +22,6 @@ class Gradients:
 
 
 def gradients(
-    kernels: Kernels,
     objective: Objective,
     buffers: Buffers,
     spaces: Spaces,
@@ -35,8 +35,15 @@ def gradients(
     follows them is padding. decays: (2, G, n) further factors on the regularization of heads and of tails.
     The gradients by vectors lie in `buffers`, too, until the next step.
     """
-    layout = buffers.layout
-    losses, by_spaces = kernels.gradients_(objective, buffers, spaces, weights, chunk_counts(layout, counts))
+    layout, vectors, projected = buffers.layout, buffers.vectors, buffers.projected
+    project_(layout, spaces, vectors, projected)
+    norms = normalise_(projected) if objective.similarity == "cos" else None
+    multiply_(objective, buffers)
+    losses = score_gradients_(objective, buffers, weights, chunk_counts(layout, counts))
+    multiply_back_(objective, buffers)
+    if norms is not None:
+        normalise_back_(projected, norms, buffers.projected_gradients)
+    by_spaces = project_back_(layout, spaces, vectors, buffers.projected_gradients, buffers.gradients)
     if objective.pull:
         losses += pull_(objective.pull, spaces, counts, by_spaces)
     if objective.regularization:
