@@ -8,7 +8,9 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ranker.data.slots import Layout
+from ranker.kernels.bags import BagMeans
 from ranker.kernels.distinct import distinct
+from ranker.kernels.library import computes
 
 MULTIPLIERS = (0x9E3779B1, 0x85EBCA77, 0xC2B2AE3D, 0x27D4EB2F, 0x165667B1, 0xD3A2646D, 0xFD7046C5, 0xB55A4F09)
 
@@ -41,5 +43,8 @@ def id_means(
     firsts, each = distinct(salted := (hashes ^ salts)[present])
     summed = look_up(table_rows(salted.index_select(0, firsts), multipliers, rows)).sum(dim=1)
     sizes = lengths.flatten()
+    if computes(summed):
+        means: Tensor = BagMeans.apply(summed, each, sizes)
+        return means.view(*lengths.shape, -1)
     bags = F.embedding_bag(each, summed, sizes.cumsum(0) - sizes, mode="sum")
     return bags.view(*lengths.shape, summed.shape[1]) / lengths.clamp(min=1).unsqueeze(-1)

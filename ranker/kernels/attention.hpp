@@ -11,18 +11,39 @@
 
 namespace {
 
+// Eight numbers, in as many registers as that takes: written out, since a compiler leaves some of these sums scalar.
 template <typename T>
-T dot(const T *a, const T *b, int64_t width) {
-  T sum = 0;
-#pragma omp simd reduction(+ : sum)
-  for (int64_t d = 0; d < width; ++d) sum += a[d] * b[d];
+struct Eight {
+  typedef T Lanes __attribute__((vector_size(8 * sizeof(T)), aligned(sizeof(T)), may_alias));
+  typedef T Half __attribute__((vector_size(4 * sizeof(T))));
+
+  static T sum(Lanes v) {
+    const Half half = __builtin_shufflevector(v, v, 0, 1, 2, 3) + __builtin_shufflevector(v, v, 4, 5, 6, 7);
+    return (half[0] + half[1]) + (half[2] + half[3]);
+  }
+};
+
+template <typename T>
+inline T dot(const T *a, const T *b, int64_t width) {
+  using Lanes = typename Eight<T>::Lanes;
+  Lanes first{}, second{};
+  int64_t d = 0;
+  for (; d + 16 <= width; d += 16) {
+    first += *(const Lanes *)(a + d) * *(const Lanes *)(b + d);
+    second += *(const Lanes *)(a + d + 8) * *(const Lanes *)(b + d + 8);
+  }
+  if (d + 8 <= width) first += *(const Lanes *)(a + d) * *(const Lanes *)(b + d), d += 8;
+  T sum = Eight<T>::sum(first + second);
+  for (; d < width; ++d) sum += a[d] * b[d];
   return sum;
 }
 
 template <typename T>
-void add(T *to, const T *from, T factor, int64_t width) {
-#pragma omp simd
-  for (int64_t d = 0; d < width; ++d) to[d] += factor * from[d];
+inline void add(T *to, const T *from, T factor, int64_t width) {
+  using Lanes = typename Eight<T>::Lanes;
+  int64_t d = 0;
+  for (; d + 8 <= width; d += 8) *(Lanes *)(to + d) += factor * *(const Lanes *)(from + d);
+  for (; d < width; ++d) to[d] += factor * from[d];
 }
 
 // In place, and scores of minus infinity get the weight 0. NaN stays NaN.
@@ -58,6 +79,13 @@ struct Lists {
     return place < 0 ? nullptr : vectors + place * shape.dimension;
   }
 
+  // Asks for a row's vectors, which lie anywhere, before they are needed.
+  void fetch(int64_t row) const {
+    for (int64_t l = 0; row < shape.rows && l < shape.length; ++l)
+      if (const T *found = vector(row, l))
+        for (int64_t d = 0; d < shape.dimension; d += 64 / sizeof(T)) __builtin_prefetch(found + d);
+  }
+
   const T *aged(int64_t at) const { return by_age ? by_age + ages[at] * shape.units : nullptr; }
 
   void units(const T *cosines, int64_t at, T *out) const {
@@ -76,6 +104,7 @@ void lists(const Lists<T> &in, T *total, T *weights, T *cosines, T *sums) {
   std::vector<T> units(of.units);
   for (int64_t row = 0; row < of.rows; ++row) {
     const int64_t kind = in.kinds[row];
+    in.fetch(row + 1);
     T *mine = weights + row * of.heads * scores, *sum = sums + row * of.units;
     for (int64_t h = 0; h < of.heads; ++h) mine[h * scores] = in.empty[kind * of.heads + h];
     std::fill_n(sum, of.units, T(0));
@@ -116,6 +145,7 @@ void lists_backward(const Lists<T> &in, const T *weights, const T *cosines, cons
   std::vector<T> units(of.units);
   for (int64_t row = 0; row < of.rows; ++row) {
     const int64_t kind = in.kinds[row];
+    in.fetch(row + 1);
     for (int64_t h = 0; h < of.heads; ++h) {
       const int64_t first = (row * of.heads + h) * scores, asked = kind * of.heads + h;
       T *mine = by_weights + first;
@@ -213,6 +243,20 @@ void tokens_backward(const Tokens<T> &in, const T *weights, const T *by_weights,
           add(gradient(row, of.own + j) + g * size, in.token(row, u) + g * size, *by_products, size);
         }
     }
+  }
+}
+
+// Cosines (B,) of heads (B, D) + translation (D,), unless that is null, with the tails (U, D), of length 1, that `kinds`
+// (B,) names.
+template <typename T>
+void cosines(const T *heads, const T *translation, const T *tails, const int64_t *kinds, T *out, int64_t rows,
+             int64_t width, T shortest) {
+  std::vector<T> moved(width);
+  for (int64_t row = 0; row < rows; ++row, heads += width) {
+    std::copy_n(heads, width, moved.data());
+    if (translation) add(moved.data(), translation, T(1), width);
+    const T length = std::sqrt(dot(moved.data(), moved.data(), width));
+    out[row] = dot(moved.data(), tails + kinds[row] * width, width) / (length < shortest ? shortest : length);
   }
 }
 

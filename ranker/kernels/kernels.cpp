@@ -3,8 +3,11 @@
 // is what tests compare with autograd.
 
 #include "attention.hpp"
+#include "cross.hpp"
 #include "distinct.hpp"
+#include "perceptron.hpp"
 #include "processor.hpp"
+#include "rows.hpp"
 
 #define LISTS(T)                                                                                                      \
   const T *vectors, const int64_t *places, const int64_t *kinds, const int64_t *ages, const T *query, const T *empty, \
@@ -23,6 +26,8 @@
       rows, owned, ad_slots, heads, width, users, groups      \
     }                                                         \
   }
+#define PERCEPTRON_SHAPE int64_t rows, int64_t layers, int64_t hidden
+#define CROSS_SHAPE int64_t rows, int64_t width, int64_t layers, int64_t rank
 
 #define EXPORT(T)                                                                                                      \
   void lists_##T(LISTS(T), T *total, T *weights, T *cosines, T *sums, LIST_SHAPE) {                                    \
@@ -43,6 +48,42 @@
                            T *by_own, T *by_ads, T *by_asked, TOKEN_SHAPE) {                                           \
     tokens_backward<T>(GIVEN_TOKENS, weights, by_weights, by_pooled, by_products, by_squares, by_own, by_ads,          \
                        by_asked);                                                                                      \
+  }                                                                                                                    \
+  void cross_##T(const T *x, const T *down, const T *up, const T *bias, T *crossed, T *lowered, CROSS_SHAPE) {          \
+    cross<T>({x, down, up, bias, {rows, width, layers, rank}}, crossed, lowered);                                      \
+  }                                                                                                                    \
+  void cross_backward_##T(const T *x, const T *down, const T *up, const T *bias, const T *lowered,                     \
+                          const T *by_crossed, T *by_x, T *by_down, T *by_up, T *by_bias, CROSS_SHAPE) {               \
+    cross_backward<T>({x, down, up, bias, {rows, width, layers, rank}}, lowered, by_crossed,                           \
+                      {by_x, by_down, by_up, by_bias});                                                                \
+  }                                                                                                                    \
+  void perceptron_##T(const T *x, const T *weights, const T *biases, const int64_t *draws, const int64_t *widths,      \
+                      T *answers, PERCEPTRON_SHAPE) {                                                                  \
+    perceptron<T>(x, weights, biases, (const int16_t *)draws, answers, {widths, rows, layers, hidden});                \
+  }                                                                                                                    \
+  void perceptron_backward_##T(const T *x, const T *weights, const int64_t *widths, const T *answers,                  \
+                               const T *by_answer, T *by_x, T *by_weights, T *by_biases, PERCEPTRON_SHAPE) {           \
+    perceptron_backward<T>(x, weights, answers, by_answer, by_x, by_weights, by_biases,                                \
+                           {widths, rows, layers, hidden});                                                            \
+  }                                                                                                                    \
+  void cosines_##T(const T *heads, const T *translation, const T *tails, const int64_t *kinds, T *out, int64_t rows,   \
+                   int64_t width, double shortest) {                                                                   \
+    cosines<T>(heads, translation, tails, kinds, out, rows, width, (T)shortest);                                       \
+  }                                                                                                                    \
+  void bag_means_##T(const T *vectors, const int64_t *places, const int64_t *sizes, T *means, int64_t bags,            \
+                     int64_t width) {                                                                                  \
+    bag_means<T>(vectors, places, sizes, means, bags, width);                                                          \
+  }                                                                                                                    \
+  void bag_means_backward_##T(const T *by_means, const int64_t *places, const int64_t *sizes, T *by_vectors,           \
+                              int64_t bags, int64_t width) {                                                           \
+    bag_means_backward<T>(places, sizes, by_means, by_vectors, bags, width);                                           \
+  }                                                                                                                    \
+  void sums_by_kind_##T(const T *values, const int64_t *kinds, T *sums, int64_t count, int64_t width) {                \
+    sums_by_kind<T>(values, kinds, sums, count, width);                                                                \
+  }                                                                                                                    \
+  void rowwise_adagrad_##T(T *table, T *squares, const int64_t *rows, const T *gradients, int64_t count,               \
+                           int64_t width, double rate, double epsilon) {                                               \
+    rowwise_adagrad<T>(table, squares, rows, gradients, count, width, rate, epsilon);                                  \
   }
 
 extern "C" {

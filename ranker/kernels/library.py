@@ -1,9 +1,11 @@
 """kernels.cpp, called with plain pointers: the copy for the widest registers, where there is one."""
 
 import ctypes
-from ctypes import c_int64, c_void_p
+from collections.abc import Sequence
+from ctypes import c_double, c_int64, c_void_p
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -11,11 +13,20 @@ from torch import Tensor
 from artifacts.kernel_levels import chosen, copy_in, possible
 
 TYPES = {torch.float: "float", torch.double: "double"}
-ARGUMENTS: dict[str, list[type[c_void_p] | type[c_int64]]] = {
+ARGUMENTS: dict[str, list[Any]] = {  # types of ctypes
     "lists": [c_void_p] * 14 + [c_int64] * 6,
     "lists_backward": [c_void_p] * 20 + [c_int64] * 6,
     "tokens": [c_void_p] * 8 + [c_int64] * 7,
     "tokens_backward": [c_void_p] * 12 + [c_int64] * 7,
+    "cross": [c_void_p] * 6 + [c_int64] * 4,
+    "cross_backward": [c_void_p] * 10 + [c_int64] * 4,
+    "perceptron": [c_void_p] * 6 + [c_int64] * 3,
+    "perceptron_backward": [c_void_p] * 8 + [c_int64] * 3,
+    "cosines": [c_void_p] * 5 + [c_int64] * 2 + [c_double],
+    "bag_means": [c_void_p] * 4 + [c_int64] * 2,
+    "bag_means_backward": [c_void_p] * 4 + [c_int64] * 2,
+    "sums_by_kind": [c_void_p] * 3 + [c_int64] * 2,
+    "rowwise_adagrad": [c_void_p] * 4 + [c_int64] * 2 + [c_double] * 2,
 }
 
 
@@ -35,7 +46,7 @@ class Library:
         self._distinct.argtypes = [c_void_p, c_int64, c_void_p, c_int64, c_void_p, c_void_p]
         self._distinct.restype = c_int64
 
-    def call(self, name: str, tensors: list[Tensor | None], sizes: tuple[int, ...]) -> None:
+    def call(self, name: str, tensors: Sequence[Tensor | None], sizes: Sequence[float]) -> None:
         """Raises TypeError unless all tensors are contiguous, and int64 or of the first one's type."""
         given = [tensor for tensor in tensors if tensor is not None]
         for tensor in given:

@@ -17,7 +17,11 @@ class Dropout(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         if not self.training or not self.hidden:
             return x
-        draws = torch.empty(-(-x.numel() * BITS // 64), dtype=torch.int64, device=x.device).random_(LEAST, None)
-        drawn = draws.view(torch.int16)[: x.numel()].view(x.shape)
+        drawn = draws(x.numel(), x.device).view(torch.int16)[: x.numel()].view(x.shape)
         kept = (drawn >= self.hidden - (1 << (BITS - 1))).to(x.dtype)
         return x * kept.mul_((1 << BITS) / ((1 << BITS) - self.hidden))
+
+
+def draws(components: int, device: torch.device) -> Tensor:
+    """Random numbers of 64 bits, four components in each."""
+    return torch.empty(-(-components * BITS // 64), dtype=torch.int64, device=device).random_(LEAST, None)

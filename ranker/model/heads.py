@@ -1,12 +1,15 @@
 """From the crossed features to one logit per task."""
 
 import math
+from typing import cast
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from ranker.config.sections import BackboneConfig, HeadsConfig
 from ranker.model.backbone import Perceptron
+from ranker.model.repeats import slices
 
 MATCH_SLOPE = 3.0  # first slope of a logit in the mean of the matches, each of which lies in [-1, 1]
 MATCH_SPEED = 10.0  # these few weights move so much faster than others under Adam's steps of one size
@@ -78,8 +81,14 @@ class Heads(nn.Module):
         self.match = nn.ParameterDict({task: torch.full((matches,), first) for task in tasks if matches})
 
     def forward(self, x: Tensor, matches: Tensor | None) -> dict[str, Tensor]:
-        mixed = self.mixer(x)
-        logits = {task: (tower(mixed[task]) + self.wide[task](x)).squeeze(1) for task, tower in self.towers.items()}
+        mixed, wide = self.mixer(x), self._of_features(x)
+        logits = {task: tower(mixed[task]).squeeze(1) + wide[task] for task, tower in self.towers.items()}
         if matches is None:
             return logits
         return {task: logit + MATCH_SPEED * (matches @ self.match[task]) for task, logit in logits.items()}
+
+    def _of_features(self, x: Tensor) -> dict[str, Tensor]:
+        """What the features (B, D) themselves add to the logits, {task: (B,)}: one product for all tasks."""
+        layers = [cast(nn.Linear, layer) for layer in self.wide.values()]
+        weights, biases = torch.cat([layer.weight for layer in layers]), torch.cat([layer.bias for layer in layers])
+        return dict(zip(self.wide, slices(F.linear(x, weights, biases)), strict=True))

@@ -17,7 +17,7 @@ from ranker.model.kge_table import KgeTable
 from ranker.model.list_matches import UNITS, ListMatches
 from ranker.model.principal_axes import normed, principal_axes
 from ranker.model.relation_scores import RelationScores
-from ranker.model.repeats import Distinct, different
+from ranker.model.repeats import Distinct, different, slices
 from ranker.model.row_tokens import Seen, row_tokens
 
 SHORTEST = 1.0  # lengths (about the root of the width) that nearly vanish, those of unknown entities, match nothing
@@ -87,8 +87,10 @@ class KgeAttention(nn.Module):
         self.width = width + tokens * SUMMARY + pairs * self.groups + len(self.singles) + self.matches
         self.width += len(self.lists) * UNITS
 
-    def forward(self, batch: Batch, context: Tensor, ids: Tensor | None) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
-        """Features, matches, and the attention weights: by list slot (B, H, 1 + L), 'context' (B, H, N)."""
+    def forward(
+        self, batch: Batch, context: Tensor, ids: Tensor | None
+    ) -> tuple[list[Tensor], Tensor, dict[str, Tensor]]:
+        """Parts of the features, matches, and attention weights: by list slot (B, H, 1 + L), 'context' (B, H, N)."""
         ads, users = Distinct.of(batch, self.ads), Distinct()
         singles = {
             slot.name: self._single(batch, slot, ids, ads if slot.side == "ad" else users) for slot in self.singles
@@ -110,7 +112,7 @@ class KgeAttention(nn.Module):
         scores = [self._relation_scores(singles, ads)] if self.relations.width else []
         matches = torch.cat([cosines, *scores], dim=1)
         matched = [of_list for _, _, of_list in lists.values()]
-        features = torch.cat([answer, *summaries, *lengths, products, *matched, matches], dim=1)
+        features = [answer, *summaries, *lengths, products, *matched, matches]
         weights = {name: of_list for name, (_, of_list, _) in lists.items()}
         return features, matches, weights | {"context": seen.weights.detach().index_select(2, self.order)}
 
@@ -138,13 +140,13 @@ class KgeAttention(nn.Module):
         ads = [slot.name for slot in self.ads]
         found = dict(zip(self.own, self._mapped(self.own, own), strict=True))
         each = asked.distinct.each(torch.stack(self._mapped(ads, asked.tokens), dim=1))
-        found |= {name: each[:, place] for place, name in enumerate(ads)}
+        found |= dict(zip(ads, slices(each), strict=True))
         return [found[slot.name] for slot in self.singles + self.lists]
 
     def _mapped(self, names: list[str], tokens: Tensor) -> list[Tensor]:
         """Tokens (B, N, A) of slots, each by its own map: N of (B, SUMMARY)."""
         maps = [cast(nn.Linear, self.summaries[name]) for name in names]
-        return [of_slot(tokens[:, place]) for place, of_slot in enumerate(maps)]
+        return [of_slot(of_tokens) for of_slot, of_tokens in zip(maps, slices(tokens), strict=True)]
 
     def _relation_scores(self, singles: dict[str, Single], ads: Distinct) -> Tensor:
         """(B, R), from vectors at the scale that the graph learned them at: translations are of that scale."""

@@ -108,7 +108,7 @@ class RankerModel(nn.Module):
         matches, weights = None, {}
         if self.attention is not None:
             features, matches, weights = self.attention(batch, context, ids)
-            parts.append(features)
+            parts += features
         logits: dict[str, Tensor] = self.heads(self.cross(torch.cat(parts, dim=1)), matches)
         return logits, weights
 

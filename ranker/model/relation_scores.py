@@ -9,6 +9,8 @@ from torch.nn import functional as F
 
 from artifacts.embeddings import Embeddings, ExportedRelation
 from ranker.data.slots import Slot
+from ranker.kernels.cosines import cosines
+from ranker.kernels.library import computes
 from ranker.model.repeats import Distinct
 
 SHORTEST = 1e-8  # length below which a vector has no direction
@@ -34,14 +36,22 @@ class RelationScore(nn.Module):
         self.register_buffer("translation", found.get("translation"), persistent=False)
 
     def heads(self, vectors: Tensor) -> Tensor:
-        """Vectors (B, D) in the relation's space, translated and of length 1."""
-        left = vectors if self.left is None else F.linear(vectors, self.left)
-        return F.normalize(left if self.translation is None else left + self.translation, dim=1, eps=SHORTEST)
+        """Vectors (B, D) in the relation's space, not yet translated."""
+        return vectors if self.left is None else F.linear(vectors, self.left)
 
     def tails(self, vectors: Tensor) -> Tensor:
         """Vectors (B, D) in the relation's space and of length 1."""
         right = vectors if self.right is None else F.linear(vectors, self.right)
         return F.normalize(right, dim=1, eps=SHORTEST)
+
+    def forward(self, heads: Tensor, tails: Tensor, distinct: Distinct) -> Tensor:
+        """Of users (B, D) and of the `distinct` ads (U, D) -> (B, 1). Fine-tuned vectors need gradients, which the
+        kernel has not."""
+        given = [heads, tails] if self.translation is None else [heads, tails, self.translation]
+        if distinct.kinds is not None and computes(*given) and not any(one.requires_grad for one in given):
+            return cosines(heads, self.translation, tails, distinct.kinds, SHORTEST).unsqueeze(1)
+        moved = heads if self.translation is None else heads + self.translation
+        return (F.normalize(moved, dim=1, eps=SHORTEST) * distinct.each(tails)).sum(dim=1, keepdim=True)
 
 
 class RelationScores(nn.Module):
@@ -65,8 +75,8 @@ class RelationScores(nn.Module):
 
         There must be a relation, `width` > 0.
         """
-        found = []
+        found, plain = [], {ad: F.normalize(vectors[ad], dim=1, eps=SHORTEST) for _, ad in self.pairs}
         for (user, ad), score in zip(self.pairs, cast(Iterable[RelationScore], self.scores), strict=True):
-            cosine = (score.heads(vectors[user]) * distinct.each(score.tails(vectors[ad]))).sum(dim=1, keepdim=True)
-            found.append(cosine * (known[user] & distinct.each(known[ad])))
+            tails = plain[ad] if score.right is None else score.tails(vectors[ad])
+            found.append(score(score.heads(vectors[user]), tails, distinct) * (known[user] & distinct.each(known[ad])))
         return torch.cat(found, dim=1)

@@ -76,5 +76,12 @@ def in_order(groups: Sequence[Tensor | None], values: Sequence[Tensor]) -> Tenso
     return torch.cat(list(values)).index_select(0, torch.cat(rows).argsort()) if rows else values[0]
 
 
+def slices(values: Tensor) -> Sequence[Tensor]:
+    """(B, N, ...) -> N of (B, ...), whose gradients are put together once; a graph that is traced knows no tuples."""
+    if torch.compiler.is_exporting():
+        return [values.select(1, place) for place in range(values.shape[1])]
+    return values.unbind(dim=1)
+
+
 def _pays(values: Tensor) -> bool:
     return not torch.compiler.is_exporting() and not values.is_cuda and len(values) > 0

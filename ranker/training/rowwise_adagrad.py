@@ -6,6 +6,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ranker.kernels.adagrad import step_rows_
+from ranker.kernels.library import computes
+
 EPSILON = 1e-8
 
 
@@ -24,11 +27,15 @@ class RowwiseAdagrad(torch.optim.Optimizer):
         for group in self.param_groups:
             for parameter in group["params"]:
                 if parameter.grad is not None:
-                    self._update_(parameter, parameter.grad.coalesce(), group["lr"], self.state[parameter])
+                    self._update_(parameter, parameter.grad, group["lr"], self.state[parameter])
 
     def _update_(self, parameter: Tensor, gradient: Tensor, lr: float, state: dict[str, Any]) -> None:
         if "sum" not in state:
             state["sum"] = torch.zeros(len(parameter), device=parameter.device)
+        if computes(parameter, state["sum"], values := gradient._values()):
+            step_rows_(parameter, state["sum"], gradient._indices()[0], values, lr, EPSILON)
+            return
+        gradient = gradient.coalesce()
         rows, values = gradient.indices()[0], gradient.values()
         sums = state["sum"][rows] + values.square().mean(dim=1)
         state["sum"][rows] = sums

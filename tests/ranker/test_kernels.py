@@ -7,13 +7,21 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from torch import Tensor
+from torch import Tensor, nn
+from torch.nn import functional as F
 
 from artifacts.kernel_levels import VARIABLE
+from ranker.config.sections import BackboneConfig
+from ranker.kernels.bags import BagMeans
+from ranker.kernels.cosines import cosines
+from ranker.kernels.cross import CrossLayers
 from ranker.kernels.distinct import distinct
 from ranker.kernels.library import computes, possible_levels
 from ranker.kernels.lists import HeldAgainst, ListInputs
+from ranker.kernels.perceptron import PerceptronLayers
 from ranker.kernels.tokens import RowTokens
+from ranker.model.backbone import CrossNetwork, Perceptron
+from ranker.training.rowwise_adagrad import RowwiseAdagrad
 
 COMPILED = [level for level in possible_levels() if level != "torch"]
 ROWS, LENGTH, HEADS, WIDTH, ADS, KINDS, UNITS, BUCKETS = 5, 4, 2, 6, 3, 2, 7, 3
@@ -123,6 +131,105 @@ def test_tokens_say_of_each_other_what_they_say_in_torch(level: str) -> None:
 
 def test_gradients_of_tokens_are_those_of_differences(level: str) -> None:
     assert torch.autograd.gradcheck(by_kernel, token_inputs())
+
+
+MANY = 53  # rows: more than a block, and no multiple of a tile
+DEEP_WIDE = [(21, 5), (300, 17)]  # widths and ranks: padded, and deeper than a panel
+
+
+def trained(model: nn.Module, x: Tensor, by_answer: Tensor) -> list[Tensor]:
+    """The answer, and the gradients of x and of all parameters; draws are the same at every call."""
+    torch.manual_seed(5)
+    model.zero_grad()
+    x.grad = None
+    answer = model(x)
+    answer.backward(by_answer)
+    found = [answer.detach(), x.grad, *(parameter.grad for parameter in model.parameters())]
+    return [one.clone() for one in found if one is not None]
+
+
+@pytest.mark.parametrize("kind", ["cross", "perceptron", "perceptron in use"])
+@pytest.mark.parametrize(("width", "rank"), DEEP_WIDE)
+def test_backbones_learn_what_they_learn_in_torch(
+    level: str, kind: str, width: int, rank: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    torch.manual_seed(3)
+    hidden = BackboneConfig(hidden=(rank, 7, 64), dropout=0.3)
+    model = CrossNetwork(width, 3, rank) if kind == "cross" else Perceptron(width, hidden).train(kind == "perceptron")
+    for dtype, least in ((torch.double, 1e-11), (torch.float, 1e-4)):
+        model, x = model.to(dtype), drawn(MANY, width, dtype=dtype)
+        by_answer = torch.randn_like(model(x))
+        monkeypatch.setenv(VARIABLE, level)
+        found = trained(model, x, by_answer)
+        monkeypatch.setenv(VARIABLE, "torch")
+        expected = trained(model, x, by_answer)
+        assert len(found) == len(expected) == 2 + len(list(model.parameters()))
+        for one, other in zip(found, expected, strict=True):
+            assert torch.allclose(one, other, rtol=least, atol=least * float(other.abs().max()))
+        assert kind != "perceptron" or (expected[0] == 0).any(), "something is hidden"
+
+
+def test_gradients_of_cross_layers_are_those_of_differences(level: str) -> None:
+    torch.manual_seed(4)
+    given = drawn(MANY, 3), drawn(2, 2, 3), drawn(2, 3, 2), drawn(2, 3)
+    assert torch.autograd.gradcheck(CrossLayers.apply, given)
+
+
+@pytest.mark.parametrize("hidden", [0, 1 << 14])
+def test_gradients_of_perceptrons_are_those_of_differences(level: str, hidden: int) -> None:
+    torch.manual_seed(4)
+    draws = torch.empty(MANY * 2 // 4 + 1 + MANY * 3 // 4 + 1, dtype=torch.int64).random_(-(1 << 63), None)
+    parameters = drawn(2, 5), drawn(3, 2), drawn(2), drawn(3)
+
+    def answer(*given: Tensor) -> Tensor:
+        found: Tensor = PerceptronLayers.apply(given[0], draws if hidden else None, hidden, *given[1:])
+        return found
+
+    assert torch.autograd.gradcheck(answer, (drawn(MANY, 5), *parameters))
+
+
+def test_a_backbone_that_is_not_a_number_stays_so(level: str) -> None:
+    x = drawn(MANY, 21, dtype=torch.float).detach()
+    x[7, 3] = torch.nan
+    for model in (CrossNetwork(21, 2, 5), Perceptron(21, BackboneConfig(hidden=(16, 8)))):
+        answer = model(x)
+        assert answer[7].isnan().any() and not answer[:7].isnan().any() and not answer[8:].isnan().any()
+
+
+def test_means_of_bags_are_those_of_torch_and_their_gradients_those_of_differences(level: str) -> None:
+    torch.manual_seed(6)
+    sizes = torch.tensor([0, 3, 1, 0, 4])
+    places, vectors = torch.randint(0, 5, (8,)), drawn(5, 11)
+    expected = F.embedding_bag(places, vectors, sizes.cumsum(0) - sizes, mode="mean")
+    assert torch.allclose(BagMeans.apply(vectors, places, sizes), expected, atol=1e-12)
+    assert torch.autograd.gradcheck(lambda one: BagMeans.apply(one, places, sizes), (vectors,))
+
+
+def test_cosines_are_those_of_torch(level: str) -> None:
+    torch.manual_seed(7)
+    heads, tails = drawn(ROWS, 19, gradient=False), F.normalize(drawn(KINDS, 19, gradient=False), dim=1)
+    heads[2] = 0
+    for translation in (None, drawn(19, gradient=False)):
+        moved = heads if translation is None else heads + translation
+        expected = (F.normalize(moved, dim=1, eps=1e-8) * tails[OF_ADS]).sum(dim=1)
+        assert torch.allclose(cosines(heads, translation, tails, OF_ADS, 1e-8), expected, atol=1e-12)
+
+
+def test_steps_of_tables_are_those_of_torch(level: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    tables, rows = [], torch.tensor([3, 1, 3, 8, 0, 1, 3])
+    for asked in (level, "torch"):
+        monkeypatch.setenv(VARIABLE, asked)
+        torch.manual_seed(8)
+        table = nn.Parameter(torch.randn(9, 12))
+        optimizer = RowwiseAdagrad([table], 0.1)
+        for _ in range(3):
+            optimizer.zero_grad()
+            (F.embedding(rows, table, sparse=True).square() * torch.randn(7, 12)).sum().backward()
+            optimizer.step()
+        tables.append((table.detach(), optimizer.state[table]["sum"]))
+    (found, squares), (expected, expected_squares) = tables
+    assert torch.allclose(found, expected, atol=1e-6) and torch.allclose(squares, expected_squares, rtol=1e-5)
+    assert (squares == 0).sum() == 5
 
 
 @settings(deadline=None, max_examples=50)
