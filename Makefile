@@ -21,7 +21,7 @@ ifneq ($(filter $(CONFIG),configs/demo.json configs/demo_rank.json),)
 INPUT := $(DEMO_DATA)
 endif
 
-.PHONY: help venv docs partition train evaluate export rank nightly status test test-slow consent-check lint wheel check-wheel schema real-impressions bench-rank bench-rank-memory bench-rank-speed bench-score bench-append bench-warm bench-infer bench-import bench-spark bench-train bench-swap bench-ranks faults faults-long byte-rail bench-retrieval bench-evaluate bench-neighbors experiments bench-device bench-billion bench-gap clean
+.PHONY: help venv docs partition train evaluate export rank nightly status test test-slow consent-check lint wheel check-wheel schema real-impressions bench-rank bench-rank-memory bench-rank-processes bench-rank-speed bench-score bench-append bench-warm bench-infer bench-import bench-spark bench-train bench-swap bench-ranks faults faults-long byte-rail bench-retrieval bench-evaluate bench-neighbors experiments bench-device bench-billion bench-gap clean
 
 help:  ## This list
 	@echo "usage: make TARGET [CONFIG=configs/demo.json] [ARGS='--set model.epochs=3']"
@@ -104,6 +104,9 @@ real-impressions: venv  ## Impressions for the ranker, from the real data sets b
 
 bench-rank-memory: venv  ## Memory of the ranker on 1 and 20 million impressions
 	$(BIN)/python -m benchmarks.bench_rank_memory $(ARGS)
+
+bench-rank-processes: venv  ## One, two and four processes that train one ranker: examples/s, processor time, memory of each; some minutes
+	$(BIN)/python -m benchmarks.bench_rank_processes $(ARGS)
 
 bench-rank-speed: venv $(DEMO_DATA)  ## Training speed of the ranker's arms, examples a second of processor time
 	$(BIN)/transra run configs/demo_rank.json --until export

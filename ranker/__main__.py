@@ -4,8 +4,8 @@
     python -m ranker resolved.json --vectors runs/demo_rank/latest --out ranking
     torchrun --nproc-per-node=2 -m ranker resolved.json --vectors runs/demo_rank/latest --out ranking
 
-Exit codes as `transra`: 0 done, 2 usage or config, 65 bad data, 73 does not fit, 130 interrupted.
-torchrun has its own: 0 or 1.
+Exit codes as `transra`: 0 done, 2 usage or config, 65 bad data, 73 does not fit, 75 another process is gone,
+130 interrupted. torchrun has its own: 0 or 1.
 """
 
 import argparse
@@ -77,24 +77,28 @@ class Told:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     options = parser().parse_args(arguments)
-    with group.joined():
-        try:
+    try:
+        with group.joined(say):
             config = load(options.config, options.arms)
             runs = {name: options.root / name for name in options.vectors or config.vectors}
             exports = {name: Export.of_run(path) for name, path in runs.items()}
             options.out.mkdir(parents=True, exist_ok=True)
             report = rank(config, options.root, exports, options.out, Told(), options.out / "tensorboard")
-        except TransraError as error:
-            for line in error.lines if group.place() == 0 else ():
-                print(f"ranker: {one_line(line)}", file=sys.stderr)
-            return error.exit_code
-        except KeyboardInterrupt:
             if group.place() == 0:
-                print("ranker: interrupted; the same command goes on", file=sys.stderr)
-            return 130
-        if group.place() == 0:
-            print(printable(table(report)))
+                print(printable(table(report)))
+    except TransraError as error:
+        return error.exit_code
+    except KeyboardInterrupt:
+        return 130
     return 0
+
+
+def say(error: BaseException) -> None:
+    """What ends the command, for a person; what Python will say itself it does not."""
+    for line in error.lines if isinstance(error, TransraError) else ():
+        print(f"ranker: {one_line(line)}", file=sys.stderr, flush=True)
+    if isinstance(error, KeyboardInterrupt):
+        print("ranker: interrupted; the same command goes on", file=sys.stderr, flush=True)
 
 
 if __name__ == "__main__":

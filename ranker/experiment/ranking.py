@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -23,9 +24,17 @@ from ranker.data.log import ImpressionLog
 from ranker.data.prepare import Progress, prepare
 from ranker.data.records import Summary
 from ranker.data.windows import Windows
-from ranker.experiment.reuse import kept_place, log_identity, place_of, prepared_identity
+from ranker.experiment.reuse import (
+    digest,
+    export_identity,
+    kept_place,
+    log_identity,
+    place_of,
+    prepared_identity,
+)
 from ranker.experiment.trials import Contestant, Trials
-from ranker.processes.messages import from_first
+from ranker.processes import group
+from ranker.processes.messages import from_first, require_same
 from ranker.training.reports import ImpressionsPrepared, Report
 
 PREPARED_SHARE = 0.1  # of the whole time, for the progress bar
@@ -55,6 +64,8 @@ def rank_arms(
     windows.check({name: export.window_end for name, export in exports.items()})
     opened = open_exports(exports, config)
     key = prepared_identity(config, log, opened.values())
+    if group.count() > 1:
+        require_same(compared(config, log, opened))
     records = place_of(prepared, key)
 
     def watch(step: str, fraction: float) -> None:
@@ -79,6 +90,14 @@ def rank_arms(
     progress("intervals", 1.0)
     description = described(summary, opened, exports)
     return from_first(lambda: concluded(trials, contestants, description, destination))
+
+
+def compared(config: RankerConfig, log: ImpressionLog, opened: Mapping[str, Embeddings]) -> dict[str, Any]:
+    """What all processes of a ranking must agree on."""
+    settings = config.model_dump(mode="json", exclude={"threads", "device"})
+    versions = {name: version(name) for name in ("torch", "numpy")}
+    exports = {name: export_identity([export]) for name, export in opened.items()}
+    return {"ranker": settings, "impressions": digest(log.identity()), "vectors": exports, "versions": versions}
 
 
 def concluded(

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor, distributed
 
-from ranker.processes.group import count, place
+from ranker.processes.group import count, place, reaching
 
 CHUNK_BYTES = 1 << 24  # of a table that pass at once on its way to a file
 
@@ -30,6 +30,7 @@ class Request(NamedTuple):
     given: list[int]  # to each process, how many of `asked`
 
     @classmethod
+    @reaching()
     def of(cls, wanted: Tensor, rows: int) -> "Request":
         """`wanted` (W,), ascending, of a table with so many rows. All processes must ask together."""
         ends = torch.tensor([block_of(rows, one).stop for one in range(count())], device=wanted.device)
@@ -41,12 +42,14 @@ class Request(NamedTuple):
         distributed.all_to_all_single(asked, wanted, to, of_each)
         return cls(asked - block_of(rows).start, of_each, to)
 
+    @reaching()
     def answered(self, values: Tensor) -> Tensor:
         """What stands in the `asked` rows (A, D) of each process -> what stands in the wanted ones (W, D)."""
         found = values.new_empty(sum(self.wanted), values.shape[1])
         distributed.all_to_all_single(found, values.contiguous(), self.wanted, self.given)
         return found
 
+    @reaching()
     def returned(self, values: Tensor) -> Tensor:
         """The way back: of each process's wanted rows (W, D) -> of this one's `asked` rows (A, D)."""
         found = values.new_empty(len(self.asked), values.shape[1])
@@ -67,14 +70,20 @@ def whole(blocks: Mapping[str, tuple[Tensor, int]], directory: Path) -> Iterator
         found = {}
         for name, (block, rows) in blocks.items():
             if place() > 0:
-                for piece in _pieces(len(block), block):
-                    distributed.send(block[piece].cpu(), 0)
+                _send(block)
             elif rows:
                 file = files.enter_context(tempfile.TemporaryFile(dir=directory))
                 found[name] = _written(file, block, rows)
         yield found
 
 
+@reaching()
+def _send(block: Tensor) -> None:
+    for piece in _pieces(len(block), block):
+        distributed.send(block[piece].cpu(), 0)
+
+
+@reaching()
 def _written(file: IO[bytes], own: Tensor, rows: int) -> Tensor:
     """A table, mapped from the file: the own block, and what the other processes send of theirs."""
     for piece in _pieces(len(own), own):

@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from pbg_transra.ranks.wire import listen
+from tests.worlds.forks import ADDRESSES, NAMESPACES, ip, ranks, two_namespaces, until
 from tests.worlds.night_world import transra, workspace_of
 from tests.worlds.rank_world import (
     EPOCHS,
@@ -28,8 +29,6 @@ from tests.worlds.rank_world import (
     machines,
     mrr,
     rank_world,
-    ranks,
-    until,
 )
 
 LONG = "model.epochs=500"
@@ -225,51 +224,14 @@ def test_run_and_tune_are_for_rank_0(
     assert "rank 1: expected `transra train" in capsys.readouterr().err
 
 
-NAMESPACES = {0: "transra-a", 1: "transra-b"}
-ADDRESSES = {0: "10.77.0.1", 1: "10.77.0.2"}
-
-
 @pytest.fixture
 def namespaces() -> Iterator[None]:
-    """Two network namespaces with an address each, joined by a pair of virtual cards."""
-    made = (
-        subprocess.run(["ip", "netns", "add", NAMESPACES[0]], capture_output=True, text=True)
-        if os.getuid() == 0
-        else None
-    )
-    if made is None or made.returncode:
-        pytest.skip(f"network namespaces cannot be made here ({made.stderr.strip() if made else 'not root'})")
-    try:
-        ip("netns", "add", NAMESPACES[1])
-        ip(
-            "link",
-            "add",
-            "transra-0",
-            "netns",
-            NAMESPACES[0],
-            "type",
-            "veth",
-            "peer",
-            "name",
-            "transra-1",
-            "netns",
-            NAMESPACES[1],
-        )
-        for rank, name in NAMESPACES.items():
-            ip("-n", name, "addr", "add", f"{ADDRESSES[rank]}/24", "dev", f"transra-{rank}")
-            ip("-n", name, "link", "set", f"transra-{rank}", "up")
+    with two_namespaces():
         yield
-    finally:
-        for name in NAMESPACES.values():
-            subprocess.run(["ip", "netns", "del", name], capture_output=True)
-
-
-def ip(*words: str) -> None:
-    subprocess.run(["ip", *words], check=True, capture_output=True)
 
 
 def test_ranks_with_addresses_of_their_own(root: Path, alone: float, namespaces: None) -> None:
-    """No loopback is up in the namespaces: whatever passes goes over the cards."""
+    """Whatever passes goes over the cards."""
     there = machines(address=ADDRESSES[0])
     started = [Rank(root, rank, there, namespace=name) for rank, name in NAMESPACES.items()]
     with ranks(*started) as (first, second):
