@@ -1,5 +1,6 @@
 """A moment as a config writes it: an ISO date or datetime, or epoch seconds; of 1970 to 2200, as those of data."""
 
+import re
 from datetime import datetime, timezone
 from typing import Annotated
 
@@ -7,6 +8,7 @@ from pydantic import AfterValidator, BeforeValidator
 
 YEAR_1990 = 631_152_000  # epoch seconds
 YEAR_2200 = 7_258_118_400
+_DATE = re.compile(r"[0-9W-]{7,10}([T ]|$)")  # to Python, 2026-02-07123 is 23 o'clock: any character may lead to a time
 
 
 def epoch_seconds(moment: str | int) -> int:
@@ -14,6 +16,8 @@ def epoch_seconds(moment: str | int) -> int:
     if isinstance(moment, int):
         return moment
     try:
+        if not _DATE.match(moment):
+            raise ValueError("no date")
         parsed = datetime.fromisoformat(moment.replace("Z", "+00:00"))  # Python 3.10 does not know Z
     except ValueError as error:
         raise ValueError(f"'{moment}' is not a time; write an ISO date, an ISO datetime or epoch seconds") from error

@@ -223,6 +223,8 @@ def explain_pair(
     """
     from ranker.data.attributes import Attributes
     from ranker.data.forgotten import Forgotten
+    from ranker.data.parts import FilePart
+    from ranker.data.where import Where
     from ranker.scoring.explained import explain
     from ranker.scoring.scorer import Scorer
 
@@ -230,7 +232,9 @@ def explain_pair(
     if id_key and (derived := [name for name, slot in scorer.manifest.slots.items() if slot.of]):
         raise ConfigError(f"ranker.slots.{derived[0]}: the graph's pseudonyms are no ids of the ranker's log")
     slots = config.model_copy(update={"slots": scorer.manifest.slots})  # the model's, whatever the config says by now
-    found = explain(scorer, paths, types, ids, Attributes.of(slots, {"": export}, Forgotten()))
+    attributes = Attributes.of(slots, {"": export}, Forgotten())
+    parts = [FilePart(path, {}) for path in paths] if config.where is not None else []
+    found = explain(scorer, paths, types, ids, attributes, Where.of(config, parts, pseudonyms=id_key is not None))
     return None if found is None else asdict(found)
 
 

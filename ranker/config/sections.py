@@ -255,6 +255,7 @@ class RankerConfig(Section):
             yield Problem(("numerics",), "no tabular column at all; expected `categoricals`, `numerics` or both")
         yield from (Problem(("impressions",), wrong) for one in self.patterns if (wrong := url_problem(one)))
         yield from self._slot_problems()
+        yield from self._label_problems()
         yield from self._count_problems()
         yield from self._segment_problems()
         for name in self.compare or ():
@@ -305,6 +306,16 @@ class RankerConfig(Section):
             yield Problem(("slots", name, "cap"), f"expected that of '{slot.of}' ({other.cap})")
         if slot.times not in (None, other.times):
             yield Problem(("slots", name, "times"), f"expected those of '{slot.of}' ({other.times})")
+
+    def _label_problems(self) -> Iterator[Problem]:
+        """Of what a model would read, and which says what it is to predict."""
+        read: dict[tuple[str | int, ...], str] = {("slots", name): self.stored(name) for name in self.slots}
+        read |= {("slots", name, "times"): column for name, column in self.list_times.items()}
+        read |= {("categoricals", index): name for index, name in enumerate(self.categoricals)}
+        read |= {("numerics", name): name for name in self.numerics}
+        for path, name in read.items():
+            if name in self.labels.columns:
+                yield Problem(path, f"'{name}' is a label: it is not known when an ad is shown")
 
     def _count_problems(self) -> Iterator[Problem]:
         lists = {name for name, slot in self.slots.items() if slot.cap is not None} | set(self.list_times.values())

@@ -25,7 +25,7 @@ from ranker.data.block import LogBlock
 from ranker.data.exports import Export
 from ranker.data.forgotten import Forgotten
 from ranker.data.join import ABSENT
-from ranker.data.lists import is_list
+from ranker.data.schemas import is_list
 
 EDGES = 1 << 20  # read at a time
 TRAIN = "train"

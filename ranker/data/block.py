@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from artifacts.errors import DataError
 from artifacts.pseudonyms import pseudonyms
 from ranker.config.columns import SlotConfig
-from ranker.data.schemas import as_text, is_id, plain
+from ranker.data.schemas import as_text, is_id, is_list, is_text, one_text_each, plain
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,8 @@ class LogBlock:
     def cast(self, name: str, values: pa.Array, to: pa.DataType, expected: str, safe: bool = True) -> pa.Array:
         """A column's values as another type. Raises DataError, which says what was expected, where that cannot be."""
         try:
-            return as_text(values).cast(to, safe=safe)
+            values = as_text(values)
+            return (one_text_each(values) if is_text(to) else values).cast(to, safe=safe)
         except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
             raise DataError(
                 f"{self.part}: column {name} is {self.column(name).type}, expected {expected} ({error})"
@@ -60,6 +61,17 @@ class LogBlock:
         return f"{self.part}: row {self.first + int(at if self.kept is None else self.kept[at])}"
 
 
+def with_lists(block: LogBlock, slots: Mapping[str, SlotConfig]) -> LogBlock:
+    """The block with lists in every column of lists: one of nulls alone has no type where Arrow writes it."""
+    table = block.table
+    named = [name for key, slot in slots.items() if slot.cap is not None for name in (key, slot.times)]
+    for name in (name for name in named if name in table.column_names):
+        if pa.types.is_null(table.schema.field(name).type):
+            empty = pa.nulls(len(table), pa.large_list(pa.null()))
+            table = table.set_column(table.column_names.index(name), name, empty)
+    return replace(block, table=table)
+
+
 def with_pseudonyms(block: LogBlock, slots: Mapping[str, SlotConfig], key: bytes | None) -> LogBlock:
     """The block with the ids of the graph's types as the graph has them."""
     if key is None:
@@ -75,7 +87,7 @@ def with_pseudonyms(block: LogBlock, slots: Mapping[str, SlotConfig], key: bytes
 def pseudonymous(block: LogBlock, name: str, key: bytes) -> pa.Array:
     """A column of ids, or of lists of ids, as pseudonyms."""
     column = block.column(name)
-    if not (pa.types.is_list(column.type) or pa.types.is_large_list(column.type)):
+    if not is_list(column.type):
         return pseudonyms(block.ids(name, column), key)
     lengths = pc.fill_null(pc.list_value_length(column), 0).to_numpy(zero_copy_only=False)
     ids = pseudonyms(block.ids(name, column.flatten()), key)

@@ -13,7 +13,8 @@ from artifacts.errors import DataError
 from artifacts.ordered import unique
 from ranker.data.block import LogBlock
 from ranker.data.forgotten import Forgotten
-from ranker.data.lists import is_list, unrolled
+from ranker.data.lists import unrolled
+from ranker.data.schemas import is_list
 from ranker.data.slots import Slot
 
 ABSENT = -1  # the row of an id that the export does not know, and of no id at all
@@ -55,8 +56,6 @@ def _places(block: LogBlock, slot: Slot) -> tuple[Any, pa.Array, int]:
     Lists are latest first: of one with more than W ids, the first W are left.
     """
     column = block.column(slot.name)
-    if pa.types.is_null(column.type) and slot.is_list:
-        column = column.cast(pa.large_list(pa.large_string()))  # a file without a single list
     lists = is_list(column.type)
     if lists != slot.is_list:
         wanted = "lists of ids (cap is set)" if slot.is_list else "ids; a list column needs a cap"

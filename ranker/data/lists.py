@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from artifacts.errors import DataError
 from artifacts.moment import YEAR_1990
+from ranker.data.schemas import is_list
 
 AGE_BUCKETS = 20  # up to a year; older events share the last one
 BUCKET_SECONDS = 60  # the first bucket
@@ -27,10 +28,6 @@ class Block(Protocol):
     def column(self, name: str) -> pa.Array: ...
 
     def row(self, mask: NDArray[np.bool_]) -> str: ...
-
-
-def is_list(type: pa.DataType) -> bool:
-    return pa.types.is_list(type) or pa.types.is_large_list(type)
 
 
 def unrolled(column: pa.Array, cap: int) -> tuple[Places, pa.Array, int]:
@@ -86,10 +83,7 @@ def age_buckets(ages: Ages) -> NDArray[np.uint8]:
 
 
 def _lists(block: Block, name: str) -> pa.Array:
-    """A column of lists; of a file without a single one, too."""
     column = block.column(name)
-    if pa.types.is_null(column.type):
-        return column.cast(pa.large_list(pa.null()))
     if not is_list(column.type):
         raise DataError(f"{block.part}: column {name} is {column.type}, expected lists")
     return column

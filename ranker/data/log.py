@@ -12,12 +12,12 @@ from numpy.typing import NDArray
 
 from artifacts.errors import ConfigError, DataError
 from artifacts.frame import Frame, arrow_table
-from artifacts.moment import YEAR_2200, epoch_seconds
+from artifacts.moment import YEAR_1990, YEAR_2200, epoch_seconds
 from artifacts.source_files import Files
 from ranker.config.columns import DAY
 from ranker.config.sections import RankerConfig
-from ranker.data.bad_rows import BadRows
-from ranker.data.block import LogBlock, with_pseudonyms
+from ranker.data.bad_rows import BadRows, Mask
+from ranker.data.block import LogBlock, with_lists, with_pseudonyms
 from ranker.data.forgotten import Forgotten
 from ranker.data.lists import Ages, wrong_ages
 from ranker.data.named_columns import named_columns
@@ -106,7 +106,7 @@ class ImpressionLog:
             for part in self.parts:
                 first = 0
                 for table in part.batches(columns, BLOCK_ROWS):
-                    block = LogBlock(part.name, first, table)
+                    block = with_lists(LogBlock(part.name, first, table), self.config.slots)
                     first += len(table)
                     kept = block.only(holds(table, block.row)) if holds else block
                     self.left_out += len(table) - len(kept.table)
@@ -118,7 +118,8 @@ class ImpressionLog:
         """The columns that make a row good or bad."""
         labels = self.config.labels
         lists = [column for pair in self.config.list_times.items() for column in pair]
-        return [c for c in (self.config.time_column, labels.click, labels.conversion, *lists) if c is not None]
+        told = (labels.click, labels.conversion, labels.conversion_time)
+        return [c for c in (self.config.time_column, *told, *lists) if c is not None]
 
     def _good(self, block: LogBlock) -> LogBlock:
         """The good rows of a block."""
@@ -134,6 +135,7 @@ class ImpressionLog:
         if labels.conversion is not None:
             numbers, missing = _label_numbers(block, labels.conversion)
             wrong[f"{labels.conversion} is neither 0 nor 1"] = ~missing & (numbers != 0) & (numbers != 1)
+            wrong |= self._wrong_conversions(block, numbers == 1, times)
         for slot, column in self.config.list_times.items():
             ages = list_ages(block, slot, self.config.slots[slot], times, self.config.time_unit)
             wrong |= wrong_ages(column, ages, times)
@@ -189,6 +191,9 @@ class ImpressionLog:
         shown, window = self.times(block), int(labels.attribution_days * DAY)
         if labels.conversion_time is not None:
             converted = self._conversion_times(block, shown)
+            for reason, rows in self._wrong_conversions(block, found == 1, shown).items():
+                if rows.any():
+                    raise DataError(f"{block.row(rows)}: {reason} (ranker.labels.conversion_time)")
             beside = (converted > shown + window) | (converted < shown)
             found = np.where((found == 1) & beside, np.int8(0), found)
         if labels.observed_until is not None:
@@ -196,6 +201,17 @@ class ImpressionLog:
             open_still = shown + window > epoch_seconds(labels.observed_until)
             found = np.where(open_still, np.int8(UNKNOWN), found)
         return found
+
+    def _wrong_conversions(self, block: LogBlock, found: Mask, shown: NDArray[np.int64]) -> dict[str, Mask]:
+        """The rows (N,) of conversions, `found` (N,), at a time that cannot be, by what is wrong with it."""
+        name = self.config.labels.conversion_time
+        if name is None:
+            return {}
+        times, expected = self._conversion_times(block, shown), "expected the unit of the impression's"
+        return {
+            f"{name} is not in 1970 to 2200; {expected}": found & ((times < 0) | (times >= YEAR_2200)),
+            f"{name} is before 1990; {expected}": found & (times < YEAR_1990) & (times >= 0) & (shown >= YEAR_1990),
+        }
 
     def conversions_too_early(self, block: LogBlock) -> int:
         """How many conversions do not count since they lie before their impressions."""

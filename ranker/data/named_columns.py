@@ -19,7 +19,8 @@ def named_columns(config: RankerConfig) -> dict[str, str]:
     columns |= dict.fromkeys(map(config.stored, config.slots), "slots")
     columns |= dict.fromkeys(config.categoricals, "categoricals")
     columns |= {column: f"slots.{slot}.times" for slot, column in config.list_times.items()}
-    columns |= {name: "numerics" for name in config.numerics if name not in config.slots}
+    as_text = {*config.slots, *config.categoricals}  # of those that are numbers as well, the kind matters
+    columns |= {name: "numerics" for name in config.numerics if name not in as_text}
     for index, counted in enumerate(config.stored_counts):
         columns |= {name: f"counts[{index}]" for name in counted if columns.get(name, "numerics") == "numerics"}
     return columns

@@ -14,7 +14,7 @@ from artifacts.intact import file_digest
 from artifacts.source_files import Files, Keys
 from ranker.config.sections import RankerConfig
 from ranker.data.files import impression_files
-from ranker.data.schemas import require_same_key
+from ranker.data.schemas import require_same_key, types_of
 
 FRAME = "impressions"  # what errors call the table in memory, as they call others by their files
 
@@ -43,31 +43,34 @@ class FilePart:
         """Raises DataError for a file that is not whole."""
         self.name, self._path, self._keys = str(path), path, keys
         try:
-            schema = pq.read_schema(path)
+            with pq.ParquetFile(path) as file:
+                schema, self.rows = file.schema_arrow, file.metadata.num_rows
         except (OSError, pa.ArrowInvalid) as error:
             raise DataError(f"{path}: expected a whole Parquet file ({error})") from error
         self._stored = schema.names
         self.columns = [*schema.names, *(key for key in keys if key not in schema.names)]
-        stored = dict(zip(schema.names, schema.types, strict=True))
-        self.types = {**dict.fromkeys(keys, pa.string()), **stored}
-
-    @property
-    def rows(self) -> int:
-        return int(pq.read_metadata(self._path).num_rows)
+        self.types = {**dict.fromkeys(keys, pa.string()), **types_of(schema)}
 
     def batches(self, columns: Sequence[str], rows: int) -> Iterator[pa.Table]:
-        with pq.ParquetFile(self._path) as file:
-            first = 0
-            for batch in file.iter_batches(rows, columns=[name for name in columns if name in self._stored]):
-                table = pa.Table.from_batches([batch])
-                for name in (name for name in columns if name in self._keys):
-                    if name in self._stored:
-                        require_same_key(self.name, first, name, table.column(name), self._keys[name])
-                    else:
-                        constant = pa.scalar(self._keys[name], pa.string())
-                        table = table.append_column(name, pa.repeat(constant, len(batch)))
-                first += len(batch)
-                yield table
+        """Raises DataError for a part of the file that Arrow cannot read."""
+        first = 0
+        for batch in self._stored_batches([name for name in columns if name in self._stored], rows):
+            table = pa.Table.from_batches([batch])
+            for name in (name for name in columns if name in self._keys):
+                if name in self._stored:
+                    require_same_key(self.name, first, name, table.column(name), self._keys[name])
+                else:
+                    constant = pa.scalar(self._keys[name], pa.string())
+                    table = table.append_column(name, pa.repeat(constant, len(batch)))
+            first += len(batch)
+            yield table
+
+    def _stored_batches(self, columns: list[str], rows: int) -> Iterator[pa.RecordBatch]:
+        try:
+            with pq.ParquetFile(self._path) as file:
+                yield from file.iter_batches(rows, columns=columns)
+        except (OSError, pa.ArrowException) as error:
+            raise DataError(f"{self.name}: cannot be read ({' '.join(str(error).split())})") from error
 
     def identity(self, columns: Sequence[str]) -> Any:
         return self._keys, file_digest(self._path)
@@ -83,7 +86,7 @@ class FramePart:
 
     def __init__(self, table: pa.Table) -> None:
         self.name, self.columns, self._table = FRAME, table.column_names, table
-        self.types = dict(zip(table.column_names, table.schema.types, strict=True))
+        self.types = types_of(table.schema)
 
     @property
     def rows(self) -> int:

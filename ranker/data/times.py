@@ -11,6 +11,13 @@ from ranker.config.columns import SlotConfig
 from ranker.data.block import LogBlock
 from ranker.data.lists import Ages, event_ages, wrong_ages
 
+_TIMES = (
+    pa.types.is_integer,
+    pa.types.is_floating,
+    pa.types.is_decimal,
+    pa.types.is_timestamp,
+    pa.types.is_null,
+)  # a duration or a time of day is none
 UNITS = {"s": 1, "ms": 1_000, "us": 1_000_000, "ns": 1_000_000_000}
 
 
@@ -69,6 +76,8 @@ def _epoch_seconds(block: LogBlock, name: str, column: pa.Array, unit: str) -> p
         column = _parsed(block, name, column)
     if pa.types.is_date(column.type):
         column = column.cast(pa.timestamp("s"))
+    if not any(is_kind(column.type) for is_kind in _TIMES):
+        raise DataError(f"{block.part}: column {name} is {column.type}, expected times")
     if pa.types.is_timestamp(column.type):
         unit = column.type.unit
         column = column.cast(pa.int64())

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from ranker.config.columns import Transform
 from ranker.data.block import LogBlock
+from ranker.data.schemas import is_list
 
 VOCABULARY = 10_000  # distinct values of a categorical that are told apart: the most frequent ones
 SAMPLE = 200_000  # training values that a numeric is fitted on, drawn uniformly
@@ -140,7 +141,7 @@ class Numeric:
 def numbers(block: LogBlock, name: str) -> NDArray[np.float64]:
     """A column's numbers, or its lists' lengths, (N,); NaN where missing. Raises DataError for anything else."""
     column = block.column(name)
-    if pa.types.is_list(column.type) or pa.types.is_large_list(column.type):
+    if is_list(column.type):
         column = pc.list_value_length(column).fill_null(0)
     cast = block.cast(name, column, pa.float64(), "numbers", safe=False)
     values: NDArray[np.float64] = cast.to_numpy(zero_copy_only=False)

@@ -18,6 +18,7 @@ from artifacts.expressions.type_checks import check_types
 from artifacts.stores import is_url
 from ranker.config.sections import RankerConfig
 from ranker.data.parts import Part, file_parts
+from ranker.data.schemas import filled
 
 PATH = "ranker.where"
 SOURCE = "impressions"  # what messages call the log
@@ -48,11 +49,11 @@ class Where:
         hidden = set(config.graph_slots) if pseudonyms else set()
         with closing(_locked_engine()) as engine:
             expression = parse(engine, config.where, PATH)
-            filled = [part for part in parts if part.rows] or parts
-            columns = resolve(expression, filled[0].columns, SOURCE)
+            parts = filled(parts)
+            columns = resolve(expression, parts[0].columns, SOURCE)
             if ids := sorted(hidden & set(columns)):
                 raise ConfigError(f"{PATH}: column '{ids[0]}' holds ids, of which graph.ids leaves pseudonyms only")
-            types = _common_types(engine, filled, columns)
+            types = _common_types(engine, parts, columns)
             check_types(engine, expression, types, "a boolean", SOURCE, declarable=False)
         return cls(config.where, types)
 

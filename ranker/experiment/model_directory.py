@@ -20,7 +20,7 @@ from ranker.data.counts import Counts, days_of
 from ranker.data.log import ImpressionLog
 from ranker.data.prepare import TRANSFORMS as FITTED
 from ranker.data.records import Records, Split, judged
-from ranker.data.schemas import kind_of
+from ranker.data.schemas import filled, has_values, kind_of
 from ranker.data.slots import Layout
 from ranker.evaluation.predictions import logits_of
 from ranker.evaluation.streaming_metrics import StreamingMetrics
@@ -155,7 +155,8 @@ def first_rows(log: ImpressionLog, prepared: Path) -> LogBlock:
 
 def kinds(config: RankerConfig, log: ImpressionLog, numerics: list[str]) -> dict[str, str]:
     """The columns that a scorer needs, and what training has found in them; `numerics` are those of the transforms."""
-    as_numbers = {*numerics, *config.list_times.values(), config.time_column} - set(config.slots)
+    as_numbers = {*numerics, *config.list_times.values(), config.time_column}
+    as_numbers -= {*config.slots, *config.categoricals}
     timed = [config.time_column, *config.list_times.values()] if config.list_times else []
     names = dict.fromkeys([*config.slots, *timed, *config.categoricals, *numerics])
     found = {name: _kind(log, name, name in as_numbers) for name in names}
@@ -164,10 +165,10 @@ def kinds(config: RankerConfig, log: ImpressionLog, numerics: list[str]) -> dict
 
 
 def _kind(log: ImpressionLog, name: str, as_number: bool) -> str:
-    found = [kind_of(part.types[name], as_number) for part in log.parts if name in part.types]
+    found = [kind_of(part.types[name], as_number) for part in filled(log.parts) if name in part.types]
     if not found and as_number:
         return "a number"  # which was counted for training
-    return next((kind for kind in found if kind != "null"), "null")
+    return next((kind for kind in found if has_values(kind)), "null")
 
 
 def calibration_of(model: RankerModel, train: Split) -> dict[str, float | None]:

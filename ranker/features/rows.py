@@ -15,6 +15,7 @@ from ranker.data.counts import Counts, days_of
 from ranker.data.join import MatchRate, join_slot
 from ranker.data.log import UNKNOWN, ImpressionLog
 from ranker.data.records import SPLITS
+from ranker.data.schemas import filled
 from ranker.data.slots import Layout
 from ranker.data.transforms import numbers
 from ranker.data.windows import Windows
@@ -80,10 +81,11 @@ class FeatureRows:
         yield config.time_column, pa.timestamp("s", "UTC")
         for slot in self.layout.slots:
             if not slot.is_list:
-                types = {part.types[config.stored(slot.name)] for part in self.log.parts}
+                types = {part.types[config.stored(slot.name)] for part in filled(self.log.parts)}
                 whole = all(pa.types.is_integer(type) or pa.types.is_null(type) for type in types)
                 as_in_graph = slot.name in config.derived_slots or (self.log.has_pseudonyms and slot.type is not None)
-                yield slot.name, pa.int64() if whole and not as_in_graph else pa.large_string()
+                integers = pa.uint64() if pa.uint64() in types else pa.int64()
+                yield slot.name, integers if whole and not as_in_graph else pa.large_string()
         for label in (config.labels.click, config.labels.conversion):
             if label is not None:
                 yield label, pa.int8()

@@ -1,6 +1,6 @@
 """The columns of rows to score, whatever they come in: the ones that training read, of the kinds that it read."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -10,10 +10,9 @@ from artifacts.errors import DataError
 from artifacts.frame import Frame, arrow_table
 from artifacts.section import did_you_mean
 from ranker.data.block import LogBlock
-from ranker.data.schemas import kind_of
+from ranker.data.schemas import LIST, fits, is_known, kind_of, types_of
 
 COLUMNS = "columns"  # what errors call rows in memory
-_LIST = "a list of "
 
 Columns: TypeAlias = "Mapping[str, Any] | Frame"
 
@@ -27,14 +26,14 @@ def block_of(columns: Columns, wanted: Mapping[str, str]) -> LogBlock:
         arrays = {name: _array(name, columns[name]) for name in wanted}
         _require_one_length({name: len(array) for name, array in arrays.items()})
         table = pa.table(arrays)
-    require_kinds(COLUMNS, dict(zip(table.column_names, table.schema.types, strict=True)), wanted)
+    require_kinds(COLUMNS, types_of(table.schema), wanted)
     return LogBlock(COLUMNS, 0, table)
 
 
 def _array(name: str, values: Any) -> pa.Array:
     if isinstance(values, pa.Array | pa.ChunkedArray):
         return values
-    if isinstance(values, str | bytes | Mapping):
+    if isinstance(values, str | bytes | Mapping | Set):
         raise DataError(f"{COLUMNS}: column {name} is a {type(values).__name__}, expected a value for every row")
     if isinstance(values, np.ndarray) and (values.ndim > 1 or values.dtype == object):
         values = list(values)
@@ -55,8 +54,8 @@ def require_kinds(part: str, types: Mapping[str, pa.DataType], wanted: Mapping[s
     """Raises DataError unless the columns are there, of the kinds that training read."""
     require_there(part, list(types), wanted)
     for name, kind in wanted.items():
-        found = kind_of(types[name], as_number="number" in kind)
-        if not _fits(found, kind):
+        found = kind_of(types[name], as_number=kind.removeprefix(LIST) in ("a number", "a timestamp"))
+        if not fits(found, kind) or not is_known(types[name]):
             raise DataError(f"{part}: column {name} is {found}, but {kind} in training")
 
 
@@ -68,10 +67,3 @@ def require_there(part: str, names: Sequence[str], wanted: Mapping[str, str]) ->
             raise DataError(f"{part}: no column '{name}'{told}{did_you_mean(name, list(names))}")
         if list(names).count(name) > 1:
             raise DataError(f"{part}: has two columns '{name}'; rename one")
-
-
-def _fits(found: str, kind: str) -> bool:
-    """What has no values, as a column or in lists, has no kind, and fits each."""
-    if found.startswith(_LIST) and kind.startswith(_LIST):
-        return _fits(found.removeprefix(_LIST), kind.removeprefix(_LIST))
-    return found == kind or "null" in (found, kind)

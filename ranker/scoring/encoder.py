@@ -7,6 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from artifacts.embeddings import Embeddings
+from artifacts.errors import DataError
+from artifacts.moment import YEAR_1990, epoch_seconds, iso
 from ranker.data.block import LogBlock
 from ranker.data.forgotten import Forgotten
 from ranker.data.join import ABSENT, NO_ID, join_slot
@@ -48,7 +50,8 @@ class Encoder:
         self.numerics = [Numeric.of(one) for one in fitted.numerics]
 
     def encode(self, block: LogBlock) -> Encoded:
-        """Raises DataError for a list of events that is not latest first, or knows the future."""
+        """Raises DataError for a list of events that is not latest first, or knows the future, and for times that
+        cannot be."""
         rows = len(block.table)
         encoded = Encoded(
             np.empty((rows, len(self.numerics)), np.float32),
@@ -77,4 +80,14 @@ class Encoder:
     def _ages(self, block: LogBlock, slot: Slot) -> NDArray[Any]:
         manifest = self.manifest
         shown = impression_times(block, manifest.time_column, manifest.time_unit)
-        return age_buckets(checked_ages(block, slot.name, manifest.slots[slot.name], shown, manifest.time_unit))
+        ages = checked_ages(block, slot.name, manifest.slots[slot.name], shown, manifest.time_unit)
+        self._require_unit(block, shown)
+        return age_buckets(ages)
+
+    def _require_unit(self, block: LogBlock, shown: NDArray[np.int64]) -> None:
+        """Raises DataError for a time (N,) before 1990 where training had later ones: all ages would be minutes."""
+        first, early = self.manifest.trained["first"], shown < YEAR_1990
+        if early.any() and epoch_seconds(first) >= YEAR_1990:
+            name, unit = self.manifest.time_column, self.manifest.time_unit
+            found = f"{name} is {iso(int(shown[early][0]))}, but from {first} on in training"
+            raise DataError(f"{block.row(early)}: {found}; expected the same unit (in training {unit})")

@@ -14,6 +14,7 @@ from ranker.config.columns import SlotConfig
 from ranker.data.attributes import Attributes
 from ranker.data.block import LogBlock
 from ranker.data.newest import Row, newest
+from ranker.data.where import Where
 from ranker.scoring.scorer import Scorer
 
 CONTEXT = "context"  # what the model calls attention over all slots
@@ -40,19 +41,25 @@ class Explained:
 
 
 def explain(
-    scorer: Scorer, paths: Sequence[Path], types: tuple[str, str], ids: tuple[str, str], attributes: Attributes | None
+    scorer: Scorer,
+    paths: Sequence[Path],
+    types: tuple[str, str],
+    ids: tuple[str, str],
+    attributes: Attributes | None,
+    where: Where | None,
 ) -> Explained | None:
     """Of the entity types and ids of a user and an ad; None where the log `paths` has neither of them.
 
     The newest impression of both stands for them, or else that of the one with the other's columns of ids in it.
-    `attributes` give the slots that the log has no column of, where there are any. Raises ConfigError where the ranker
+    `attributes` give the slots that the log has no column of, where there are any, and `where` says which rows are
+    impressions. Raises ConfigError where the ranker
     has no slot for one of the types, or reads what its log does not have, such as counts.
     """
     slots, time = scorer.manifest.slots, scorer.manifest.time_column
     columns = tuple(_column(slots, side, type) for side, type in zip(("user", "ad"), types, strict=True))
     user, ad = zip(columns, ids, strict=True)
     derived = {} if attributes is None else attributes.rows
-    found = newest(paths, [name for name in scorer.columns if name not in derived], time, user, ad)
+    found = newest(paths, [name for name in scorer.columns if name not in derived], time, user, ad, where)
     row, said = _composed(slots, found, user, ad)
     if row is None:
         return None

@@ -13,7 +13,8 @@ from artifacts.replaced import replaced
 from artifacts.source_files import find_files
 from ranker.data.block import LogBlock
 from ranker.data.parts import FilePart
-from ranker.scoring.columns import require_kinds
+from ranker.data.schemas import filled
+from ranker.scoring.columns import require_kinds, require_there
 from ranker.scoring.manifest import PREDICTIONS, Manifest
 from ranker.scoring.scorer import Predictions, Scorer
 
@@ -63,6 +64,7 @@ def key_columns(manifest: Manifest, parts: list[FilePart]) -> dict[str, pa.DataT
     names = [name for name, slot in manifest.slots.items() if slot.cap is None]
     names += [manifest.time_column] if all(manifest.time_column in part.columns for part in parts) else []
     for part in parts:
+        require_there(part.name, part.columns, dict.fromkeys(names, "an id or the time"))
         for name in names:
             if part.types[name] != types[name]:
                 found = f"column {name} is {part.types[name]}, but {types[name]} in {parts[0].name}"
@@ -74,7 +76,7 @@ def _parts(source: str) -> list[FilePart]:
     files, missing = find_files(Path(), [source], (".parquet", ".pq"))
     if missing:
         raise DataError(f"{source}: no Parquet files")
-    return [FilePart(path, keys) for path, keys in files.items()]
+    return filled([FilePart(path, keys) for path, keys in files.items()])
 
 
 def _types(part: FilePart) -> dict[str, pa.DataType]:

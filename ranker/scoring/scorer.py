@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from artifacts.embeddings import Embeddings
 from artifacts.errors import ConfigError
 from artifacts.pseudonyms import key_mark
-from ranker.data.block import LogBlock, with_pseudonyms
+from ranker.data.block import LogBlock, with_lists, with_pseudonyms
 from ranker.data.join import ABSENT
 from ranker.scoring.columns import Columns, block_of
 from ranker.scoring.encoder import Encoder
@@ -76,8 +76,9 @@ class Scorer:
         return {name: np.concatenate([part[name] for part in parts]) for name in (parts[0] if parts else ())}
 
     def with_graph_ids(self, block: LogBlock) -> LogBlock:
-        """Rows with pseudonyms in place of ids, where the graph has such."""
-        return with_pseudonyms(block, self.manifest.slots, self._key)
+        """Rows with lists in columns that have none, and pseudonyms in place of ids, where the graph has such."""
+        slots = self.manifest.slots
+        return with_pseudonyms(with_lists(block, slots), slots, self._key)
 
     def score_block(self, block: LogBlock, graph: bool = True) -> Predictions:
         """The same of rows whose columns are there, of their kinds, and whose ids are the graph's."""

@@ -167,6 +167,10 @@ def test_ids_that_are_numbers_stay_numbers(world: SmallWorld) -> None:
     written(world, settings())
     schema = pq.read_schema(world.root / "features.parquet")
     assert schema.field("campaign").type == pa.int64() and schema.field("user_id").type == pa.large_string()
+    beyond = np.arange(ROWS, dtype=np.uint64) + 2**63
+    world.write(campaign=beyond)
+    written(world, settings())
+    assert pq.read_table(world.root / "features.parquet")["campaign"].to_pylist() == beyond.tolist()
 
 
 def test_forgotten_people_and_pseudonyms(world: SmallWorld) -> None:

@@ -131,6 +131,10 @@ def test_what_training_has_not_seen_scores_as_unknown(scorer: "ranker.Scorer", w
     unknown = rows(world, count=3, user_id=["new", None, "u1"], device=["toaster", None, "web"], age=[None, 1e99, 40.0])
     found = scorer.score(unknown | {"recent": [[], None, ["new"]], "recent_ts": [[], None, [START]]})
     assert np.isfinite(found["click"]).all() and found["click"].std() > 0
+    none = {"recent": [None] * 3, "recent_ts": [None] * 3}
+    typed = {name: pa.array(values, world.columns["recent_ts"].type) for name, values in none.items()}
+    typed["recent"] = typed["recent"].cast(pa.list_(pa.string()))
+    np.testing.assert_array_equal(scorer.score(unknown | none)["click"], scorer.score(unknown | typed)["click"])
     times = [[START - place for place in range(9)]]
     one, other = (
         scorer.score(rows(world, count=1, recent=[[f"p{id}" for id in ids]], recent_ts=times))
@@ -148,6 +152,11 @@ BAD: dict[str, tuple[dict[str, Any], str]] = {
     "one for all": ({"user_id": "u1"}, "column user_id is a str, expected a value for every row"),
     "mixed": ({"device": ["web", 1, None]}, "column device: no values of one type"),
     "other times": ({"recent_ts": [[], [], [1]]}, "row 0: recent_ts has 0 times for the"),
+    "another unit": (
+        {"ts": [1_767_225, 1_767_226, 1_767_227], "recent": [["p1"]] * 3, "recent_ts": [[1_767_220]] * 3},
+        "row 0: ts is 1970-01-21T10:53:45Z, but from 2026-01-01T00:0",
+    ),
+    "a set": ({"user_id": {"u1", "u2", "u3"}}, "column user_id is a set, expected a value for every row"),
     "the future": ({"ts": [0, 0, 0]}, "recent_ts has a time after the impression's (ranker.slots.recent.times)"),
     "no time": ({"ts": [None, None, 5]}, "row 0: ts is missing, expected a time"),
 }
@@ -336,3 +345,16 @@ def test_the_example_of_the_docs(
     monkeypatch.chdir(tmp_path)
     exec(compile(example, str(page), "exec"), {})
     assert re.search(r"u1 +p3 +1 +0\.\d+", capsys.readouterr().out)
+
+
+def test_a_row_that_is_no_impression_stands_for_nobody(models: Models, world: SmallWorld) -> None:
+    """`ranker.where` says which rows are impressions, also where the newest one of a user is looked up."""
+    users, times = np.array(world.columns["user_id"]), np.asarray(world.columns["ts"])
+    user = next(user for user in users[::-1] if (users == user).sum() > 2)
+    before, last = times[users == user][-2:]
+    log = sorted((world.root / "log").iterdir())
+    ids, export = (user, "p0"), Export(world.export, START - 1)
+    for where, moment in ((None, last), (f"ts <> {last}", before), ("campaign = 'none of them'", None)):
+        config = settings("attention", where=where)
+        found = ranker.explain_pair(config, models("attention")[0], log, ("user", "pin"), ids, export, None)
+        assert (found and found["time"]) == moment
