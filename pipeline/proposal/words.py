@@ -48,6 +48,7 @@ OFFSITE = {
         "basket",
         "signup",
     ),
+    *("booking", "booked", "reservation", "reserved", "pixel", "postback"),
     *("visit", "lead", "payment", "transaction", "install", "subscribe", "register", "registration", "sale", "offsite"),
 }
 SHOWN = {"impression", "impressions", "served", "shown", "exposure", "exposures", "delivered"}

@@ -175,19 +175,23 @@ class Preparation:
             if not counts["rows"]:
                 lines.append(f"ranker.split: {split} is empty (the log spans {self.windows.span})")
                 continue
-            for name, positives, rows in self._classes(counts):
+            for name, positives, rows, unknown in self._classes(counts):
                 if not 0 < positives < rows:
-                    lines.append(f"{name}: {positives} of {rows} {split} rows are 1, expected both classes")
+                    doubt = f"; of {unknown} more it is not known (null, or open at ranker.labels.observed_until)"
+                    found = f"{name}: {positives} of {rows} {split} rows are 1, expected both classes"
+                    lines.append(found + doubt if unknown else found)
         if lines:
             raise DataError(*lines)
 
-    def _classes(self, counts: dict[str, int]) -> Sequence[tuple[str, int, int]]:
+    def _classes(self, counts: dict[str, int]) -> Sequence[tuple[str, int, int, int]]:
+        """Of each label its column, how many rows are 1, of how many it is known, and of how many not."""
         labels = self.log.config.labels
         found = []
         if labels.click:
-            found.append((labels.click, counts["clicks"], counts["rows"]))
+            found.append((labels.click, counts["clicks"], counts["rows"], 0))
         if labels.conversion:
-            found.append((labels.conversion, counts["conversions"], counts["known"]))
+            shown = counts["clicks"] if labels.click else counts["rows"]
+            found.append((labels.conversion, counts["conversions"], counts["known"], shown - counts["known"]))
         return found
 
 

@@ -54,7 +54,8 @@ class Windows:
         """
         lines = [
             f"ranker.impressions: the graph of {name} was trained on events until {iso(end)}, the ranker would train "
-            f"from {iso(self.first)}: it has seen the labels; end its window earlier (graph.split.time)"
+            f"from {iso(self.first)}: it has seen the labels; end its window earlier (graph.split.time), or "
+            "leave out impressions until then (ranker.where)"
             for name, end in graph_ends.items()
             if end is not None and end >= self.first
         ]

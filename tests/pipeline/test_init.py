@@ -128,6 +128,17 @@ def test_without_consent_what_happens_off_the_site_is_a_comment(
     assert '// { name: "checkout"' in (tmp_path / "told.json").read_text()
 
 
+@pytest.mark.parametrize(("name", "action"), [("log", "booking"), ("pixel", "thank_you")])
+def test_bookings_and_all_that_a_pixel_saw_need_consent(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str, action: str
+) -> None:
+    log = events(200)
+    log.to_csv(tmp_path / "onsite.csv", index=False)
+    log.assign(action=action).to_csv(tmp_path / f"{name}.csv", index=False)
+    found = undecided(capsys, tmp_path, tmp_path / "onsite.csv", tmp_path / f"{name}.csv")
+    assert any(action in line and "in a comment only" in line for line in found), found
+
+
 def test_nothing_but_offsite_events_is_refused_until_consent_is_stated(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

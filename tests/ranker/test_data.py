@@ -150,6 +150,17 @@ def test_unknown_yet_is_not_zero(world: SmallWorld) -> None:
         assert (found[~still_open] == 1).any() == rate
 
 
+def test_test_days_of_which_no_conversion_is_known_are_refused_with_the_reason(world: SmallWorld) -> None:
+    world.write()
+    labels = dict(config().labels.model_dump(), attribution_days=5.0, observed_until=START + 9 * DAY)
+    refuses(
+        world,
+        DataError,
+        r"conversion: 0 of 0 test rows are 1, expected both classes; of [1-9]\d* more it is not known",
+        labels=labels,
+    )
+
+
 def test_shuffling_moves_every_row_once(world: SmallWorld, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("ranker.data.records.READ_ROWS", 64)
     summary, records = prepared(world)
@@ -183,7 +194,10 @@ def refuses(
 def test_a_graph_that_has_seen_the_labels_is_refused(world: SmallWorld, end: int) -> None:
     assert ConfigError.exit_code == 2
     refuses(
-        world, ConfigError, "the graph of base was trained on events until 2026-01-.*it has seen the labels", end=end
+        world,
+        ConfigError,
+        "the graph of base was trained on events until 2026-01-.*it has seen the labels.*ranker.where",
+        end=end,
     )
 
 
