@@ -22,7 +22,7 @@ from ranker.data.forgotten import Forgotten
 from ranker.data.lists import Ages, wrong_ages
 from ranker.data.named_columns import named_columns
 from ranker.data.parts import FRAME, FramePart, Part, file_parts
-from ranker.data.schemas import require_counted, require_schemas
+from ranker.data.schemas import plain, require_counted, require_schemas
 from ranker.data.times import checked_ages, epoch_seconds_of, impression_times, list_ages
 from ranker.data.where import Where
 
@@ -105,7 +105,8 @@ class ImpressionLog:
             holds = stack.enter_context(self._where.opened()) if self._where else None
             for part in self.parts:
                 first = 0
-                for table in part.batches(columns, BLOCK_ROWS):
+                for batch in part.batches(columns, BLOCK_ROWS):
+                    table = pa.table({name: plain(batch[name]) for name in batch.column_names})  # views cannot be taken
                     block = with_lists(LogBlock(part.name, first, table), self.config.slots)
                     first += len(table)
                     kept = block.only(holds(table, block.row)) if holds else block

@@ -164,8 +164,11 @@ def _equal(column: pa.ChunkedArray, value: str | None) -> NDArray[np.bool_]:
 
 
 def plain(column: pa.Array) -> pa.Array:
-    """Arrow's views of text as the text that everything here knows."""
-    return column.cast(pa.large_string()) if pa.types.is_string_view(column.type) else column
+    """Arrow's views of text, and lists of such, as the text that everything here knows."""
+    if pa.types.is_string_view(column.type):
+        return column.cast(pa.large_string())
+    lists = is_list(column.type) and pa.types.is_string_view(column.type.value_type)
+    return column.cast(pa.large_list(pa.large_string())) if lists else column
 
 
 def is_id(type: pa.DataType) -> bool:

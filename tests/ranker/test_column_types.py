@@ -94,6 +94,21 @@ def test_a_column_of_null_lists_has_lists_of_no_length(world: SmallWorld) -> Non
     assert found.tobytes() == expected.tobytes() and not np.isnan(found["numerics"][:, 2]).any()
 
 
+@pytest.mark.parametrize("changes", [{}, {"where": "device <> 'ios'"}, {"on_bad_rows": "drop"}])
+def test_views_of_text_are_text(world: SmallWorld, changes: dict[str, Any]) -> None:
+    """As Polars writes it. Of views, Arrow cannot take some rows."""
+    clicks = [None if row == 7 else int(click) for row, click in enumerate(world.columns["click"])]
+    labels = {"click": pa.array(clicks, pa.int8())} if changes.get("on_bad_rows") else {}
+    world.write(**labels)
+    whole, expected = prepared(world, **changes)
+    ids, lists = (pa.array(world.columns[name]) for name in ("user_id", "recent"))
+    views = {"user_id": ids.cast(pa.string_view()), "recent": lists.cast(pa.list_(pa.string_view()))}
+    world.write(**labels, **views, device=pa.array(world.columns["device"]).cast(pa.string_view()))
+    summary, found = prepared(world, **changes)
+    assert found.tobytes() == expected.tobytes() and summary.counts == whole.counts
+    assert (len(found) < ROWS) == bool(changes)
+
+
 def in_two_files(world: SmallWorld, first: dict[str, Any], second: dict[str, Any]) -> None:
     """The log in two halves, each with some columns replaced."""
     (world.root / "log" / "part-0.parquet").unlink()
