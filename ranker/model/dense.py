@@ -29,6 +29,7 @@ class _GivenVectors(KgeTable):
     def __init__(self, table: KgeTable, given: _Given) -> None:
         nn.Module.__init__(self)
         self.dimension, self.scales, self._given = table.dimension, table.scales, given
+        self._frozen = {}
 
     def exported(self, entity_type: str, rows: Tensor) -> Tensor:
         vectors = self._given.inputs.vectors[entity_type]

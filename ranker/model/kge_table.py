@@ -8,6 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from artifacts.embeddings import Embeddings
+from ranker.kernels.bags import BagMeans
+from ranker.kernels.library import computes
 from ranker.model.table import Table
 from ranker.processes.blocks import block_of
 
@@ -41,6 +43,14 @@ class KgeTable(nn.Module):
         vectors = self._near(entity_type, rows.device)
         wanted = rows.clamp(min=0).flatten().to(vectors.device)
         return vectors.index_select(0, wanted).to(rows.device).float().view(*rows.shape, -1)
+
+    def means(self, entity_type: str, rows: Tensor) -> Tensor:
+        """Rows (B, W) -> the means (B, D) of those that are known, zero where none is."""
+        known, frozen = rows >= 0, self._frozen.get(entity_type)
+        if frozen is not None and not rows.is_cuda and computes(frozen):
+            means: Tensor = BagMeans.apply(frozen, rows[known], known.sum(dim=1))
+            return means * self.scales[entity_type]
+        return self(entity_type, rows).sum(dim=1) / known.sum(dim=1, keepdim=True).clamp(min=1)
 
     def _near(self, entity_type: str, device: torch.device) -> Tensor:
         """Frozen vectors on the device that asks, where it has room for them; else where the file is mapped."""

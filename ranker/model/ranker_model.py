@@ -10,7 +10,7 @@ from ranker.config.arms import ArmConfig
 from ranker.config.sections import RankerConfig
 from ranker.data.batch import Batch
 from ranker.data.records import Summary
-from ranker.data.slots import Layout, Slot
+from ranker.data.slots import Layout
 from ranker.model.backbone import CrossNetwork
 from ranker.model.degrees import Degrees
 from ranker.model.heads import Heads
@@ -49,12 +49,8 @@ class KgeConcat(nn.Module):
         self.width = table.dimension * len(self.slots)
 
     def forward(self, batch: Batch) -> Tensor:
-        return torch.cat([self._slot(slot, batch.rows[:, slot.tokens]) for slot in self.slots], dim=1)
-
-    def _slot(self, slot: Slot, rows: Tensor) -> Tensor:
-        """(B, W) rows -> (B, D)."""
-        known = (rows >= 0).sum(dim=1, keepdim=True).clamp(min=1)
-        return self.table(str(slot.type), rows).sum(dim=1) / known
+        means = [self.table.means(str(slot.type), batch.rows[:, slot.tokens]) for slot in self.slots]
+        return torch.cat(means, dim=1)
 
 
 class RankerModel(nn.Module):

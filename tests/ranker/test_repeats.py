@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from artifacts.embeddings import Embeddings
+from artifacts.kernel_levels import VARIABLE
 from ranker.config.arms import ARMS, ArmConfig
 from ranker.data.batch import Batch
 from ranker.data.id_bags import MULTIPLIERS, id_means, salts_of, table_rows
@@ -61,6 +62,18 @@ def answers(model: RankerModel, batch: Batch) -> tuple[dict[str, Tensor], dict[s
     torch.stack(list(losses(logits, batch, config(), 1.0).values())).sum().backward()
     gradients = {name: p.grad for name, p in model.named_parameters() if p.grad is not None}
     return logits, {name: g.to_dense() if g.is_sparse else g for name, g in gradients.items()}
+
+
+def test_means_of_lists_are_those_of_torch(
+    prepared: tuple[Summary, Embeddings, Batch], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    summary, export, batch = prepared
+    concat = RankerModel(config(), ARMS["frozen_concat"], summary, export).concat
+    assert concat is not None
+    found = concat(batch)
+    monkeypatch.setenv(VARIABLE, "torch")
+    assert torch.allclose(found, concat(batch), atol=1e-6)
+    assert (found == 0).any() and found.any(), "lists of which nothing is known, and others"
 
 
 @pytest.mark.parametrize("arm", ATTENDING)
