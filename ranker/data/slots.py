@@ -11,7 +11,8 @@ from ranker.config.sections import RankerConfig
 class Slot:
     """`first` and `width` are its place among a row's tokens; `space` names the ids that mean the same thing.
 
-    `first_age` is where the ages of a list with times begin among a row's ages.
+    `first_age` is where the ages of a list with times begin among a row's ages. `derived`: an attribute of another
+    slot's ids.
     """
 
     name: str
@@ -21,6 +22,7 @@ class Slot:
     first: int
     width: int
     first_age: int | None = None
+    derived: bool = False
 
     @property
     def ages(self) -> slice | None:
@@ -50,9 +52,8 @@ class Layout:
         slots, first, first_age = [], 0, 0
         for name, slot in configs.items():
             width, timed = slot.cap or 1, slot.times is not None
-            slots.append(
-                Slot(name, slot.type, slot.side, slot.cap is not None, first, width, first_age if timed else None)
-            )
+            ages, derived = first_age if timed else None, slot.of is not None
+            slots.append(Slot(name, slot.type, slot.side, slot.cap is not None, first, width, ages, derived))
             first += width
             first_age += width * timed
         return cls(tuple(slots))

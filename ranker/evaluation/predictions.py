@@ -53,14 +53,22 @@ def logits_of(model: RankerModel, records: Records, export: int) -> Logits:
 
 def _scored(model: RankerModel, split: Split, export: int) -> Iterator[tuple[Records, Logits]]:
     """A split in rounds of a batch for each process: the round's records, and everyone's logits of them."""
-    size = BATCH * group.count()
-    for first in range(0, len(split), size):
-        records = split.read(first, size)
-        own = records[group.place() * BATCH :][:BATCH]
-        logits = logits_of(model, own if len(own) else records[:1], export)  # all look up together
-        columns = np.stack([values[: len(own)] for values in logits.values()], axis=1)
-        found = gathered(torch.from_numpy(columns)).numpy()
-        yield records, dict(zip(logits, found.T, strict=True))
+    for records in split.batches(round_size()):
+        yield records, of_round(model, records, export)
+
+
+def round_size() -> int:
+    """Rows of a round: a batch for each process."""
+    return BATCH * group.count()
+
+
+def of_round(model: RankerModel, records: Records, export: int) -> Logits:
+    """Everyone's logits (R,) of the R records of a round, which all processes are given."""
+    own = records[group.place() * BATCH :][:BATCH]
+    logits = logits_of(model, own if len(own) else records[:1], export)  # all look up together
+    columns = np.stack([values[: len(own)] for values in logits.values()], axis=1)
+    found = gathered(torch.from_numpy(columns)).numpy()
+    return dict(zip(logits, found.T, strict=True))
 
 
 def predict(model: RankerModel, split: Split, export: int) -> Logits:
@@ -74,8 +82,8 @@ def evaluate(model: RankerModel, split: Split, export: int) -> dict[str, dict[st
     """Metrics by task, in constant memory: the first process's, in all of them."""
     model.eval()
     found: dict[str, StreamingMetrics] = {}
-    for records, of_round in _scored(model, split, export):
-        for task, logits in of_round.items() if group.place() == 0 else ():
+    for records, scored in _scored(model, split, export):
+        for task, logits in scored.items() if group.place() == 0 else ():
             rows = judged(task, records["click"], records["conversion"])
             labels = records["click"] if task == "ctr" else records["conversion"]
             found.setdefault(task, StreamingMetrics()).add(labels[rows], logits[rows])

@@ -11,6 +11,8 @@ from ranker.data.slots import Layout, Slot
 
 LAST = (1, THIRD := 3)  # how many of the latest events are looked at apart, beside the whole list
 STAIRS = 10  # ramps from the youngest age to none
+LATELY = (4, 6, 8, 10, 12, 13, 14, 16)  # buckets: 15 minutes, 1 hour, 4, 17, then 3 days, 6, 11, 45
+COUNT_SCALE = 1.5  # brings logarithms of counts within SPREAD, of up to a dozen events
 WINDOWS = 2 * (len(LAST) + 1)  # numbers that `windows` gives
 SPREAD = 4.0  # between the least and the largest fact: they are to weigh as much as numerics do, which have unit spread
 
@@ -27,11 +29,14 @@ class ListFacts(nn.Module):
         ads = [slot for slot in layout.slots if slot.side == "ad"]
         self.timed = [slot.ages for slot in lists if slot.ages is not None]
         self.pairs = [(slot, ad) for slot in lists for ad in ads if slot.space == ad.space]
+        self.attributes = [(slot, ad) for slot, ad in self.pairs if slot.derived and slot.ages is not None]
         self.width = len(self.timed) * len(LAST) * (1 + STAIRS) + len(self.pairs) * (WINDOWS + 1)
+        self.width += 2 * len(LATELY) * len(self.attributes)
 
     def forward(self, batch: Batch) -> Tensor:
         found = [event_ages(batch.ages[:, place]) for place in self.timed]
         found += [self._matches(batch, slot, ad) for slot, ad in self.pairs]
+        found += [self._lately(batch, slot, ad) for slot, ad in self.attributes]
         return torch.cat(found, dim=1) if found else batch.numerics[:, :0]
 
     def _matches(self, batch: Batch, slot: Slot, ad: Slot) -> Tensor:
@@ -41,6 +46,18 @@ class ListFacts(nn.Module):
         equal = ((listed == batch.hashes[:, ad.tokens]) & present).float()
         near = equal / torch.arange(1, slot.width + 1, device=equal.device)
         return SPREAD * torch.cat([windows(equal.unsqueeze(1), present), near.amax(dim=1, keepdim=True)], dim=1)
+
+    def _lately(self, batch: Batch, slot: Slot, ad: Slot) -> Tensor:
+        """How many of its ids of the last minutes, hours and days are the ad's, and whether any: (B, 2 * LATELY).
+
+        Of attributes alone: a category comes again within a list, an ad's own id hardly ever.
+        """
+        assert slot.ages is not None
+        listed, ages = batch.hashes[:, slot.tokens], batch.ages[:, slot.ages]
+        equal = (listed == batch.hashes[:, ad.tokens]) & (listed != NO_ID) & (ages > 0)
+        ages = torch.where(equal, ages, AGE_BUCKETS + 1).unsqueeze(1)
+        young = (ages <= torch.tensor(LATELY, device=ages.device).unsqueeze(1)).sum(dim=2).float()
+        return torch.cat([COUNT_SCALE * young.log1p(), SPREAD * young.clamp(max=1.0)], dim=1)
 
 
 def event_ages(ages: Tensor) -> Tensor:

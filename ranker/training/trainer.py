@@ -17,11 +17,12 @@ from ranker.evaluation.predictions import evaluate
 from ranker.model.ranker_model import RankerModel
 from ranker.processes import group
 from ranker.processes.messages import from_first, mean_, take_first_
+from ranker.training.calibration import calibrate_
 from ranker.training.early_stopping import Progress
 from ranker.training.losses import losses
 from ranker.training.reports import Metrics
 from ranker.training.rowwise_adagrad import RowwiseAdagrad
-from ranker.training.weights import STATE, Trained
+from ranker.training.weights import STATE, Trained, best_of, load_, set_intercept
 
 LEAST_DECAY = 0.01  # the number of steps is an estimate where negatives are down-sampled
 EVALUATIONS = 4  # in an epoch, unless `eval_every` says otherwise
@@ -87,7 +88,23 @@ class Training:
                 watch(min(self.progress.step / steps, 1.0), self.progress.history[-1] if self.progress.history else {})
         if not self._done() and self._last_seen() != self.progress.step:
             self._stand(valid, steps, validated)
+        self._calibrate(train, valid)
         return self.progress
+
+    def _calibrate(self, train: Split, valid: Split | None) -> None:
+        """Sets the intercept of the weights that are kept; of the model itself where nothing was validated."""
+        if valid is None:
+            calibrate_(self.model, train, self.export, self.seed)
+            return
+        tasks_of: dict[int, list[str]] = {}
+        for task, (step, _) in from_first(lambda: self.progress.best).items():  # by then the first has written them
+            tasks_of.setdefault(step, []).append(task)
+        for tasks in tasks_of.values():
+            paths = [best_of(self.directory, task) for task in tasks]
+            load_(self.model, paths[0], self.device)
+            calibrate_(self.model, train, self.export, self.seed)
+            for path in paths if group.place() == 0 else ():
+                set_intercept(path, self.model)
 
     def _last_seen(self) -> int:
         """The step of the last validation, -1 before the first."""

@@ -16,6 +16,7 @@ from ranker.processes.blocks import block_of, whole
 
 SUM = "sum"  # of a table's optimiser: a number a row
 STATE = "state.pt"
+INTERCEPT = "heads.intercept"
 
 
 class Trained(NamedTuple):
@@ -41,7 +42,7 @@ class Trained(NamedTuple):
                 return
             weights = {**self.model.state_dict(), **{name: found[name] for name in _tables(self.model)}}
             for task in kept:
-                save(directory / f"best_{task}.pt", weights)
+                save(best_of(directory, task), weights)
             optimizers = [self._state(optimizer, found) for optimizer in self.optimizers]
             save(directory / STATE, {"model": weights, "optimizers": optimizers, "progress": progress})
 
@@ -67,6 +68,17 @@ class Trained(NamedTuple):
                 of_table = found[f"{names[id(parameter)]}.{SUM}"]
                 state["state"][index] = {**state["state"][index], SUM: of_table}
         return state
+
+
+def best_of(directory: Path, task: str) -> Path:
+    """Where the weights lie that were best at a task on the validation days."""
+    return directory / f"best_{task}.pt"
+
+
+def set_intercept(path: Path, model: RankerModel) -> None:
+    """Gives weights on disk the model's intercept. Raises OSError."""
+    weights = torch.load(path, "cpu", weights_only=True, mmap=True)
+    save(path, {**weights, INTERCEPT: model.state_dict()[INTERCEPT].cpu()})
 
 
 def load_(model: RankerModel, path: Path, device: torch.device) -> None:

@@ -23,7 +23,7 @@ from ranker.data.records import Records, Split, Summary
 from ranker.data.slots import Layout
 from ranker.data.windows import Windows
 from ranker.evaluation.predictions import predict
-from ranker.model.list_facts import LAST, SPREAD, STAIRS, WINDOWS, ListFacts, event_ages, windows
+from ranker.model.list_facts import COUNT_SCALE, LAST, LATELY, SPREAD, STAIRS, WINDOWS, ListFacts, event_ages, windows
 from ranker.model.list_matches import UNITS, ListMatches
 from ranker.model.ranker_model import RankerModel
 from ranker.training.trainer import Training
@@ -227,6 +227,25 @@ def test_facts_say_where_a_list_names_the_ad(world: SmallWorld) -> None:
         assert near == pytest.approx(1 / (1 + ids.index(ad)) if ad in ids else 0)
         named += ad in ids
     assert named > 5
+
+
+def test_attributes_of_a_list_are_counted_by_age() -> None:
+    """Two of the last quarter of an hour, one of an hour ago, one of unknown age; then a list of others."""
+    topics = {"type": "topic", "side": "user", "cap": CAP, "times": "recent_ts", "of": "recent", "via": "pin_topic"}
+    settings = config(slots={**TIMED, "topics": topics, "topic_id": {"type": "topic", "side": "ad"}})
+    layout = Layout.of(settings)
+    facts, (listed, asked) = ListFacts(layout), (layout.slot("topics"), layout.slot("topic_id"))
+    hashes, ages = torch.zeros(2, layout.width, dtype=torch.int64), torch.zeros(2, layout.ages, dtype=torch.int64)
+    hashes[0, listed.tokens] = torch.tensor([7, 7, 8, 7, 7])
+    hashes[1, listed.tokens] = torch.tensor([8, 9, 9, 0, 0])
+    hashes[:, asked.tokens] = 7
+    ages[0, listed.ages], ages[1, listed.ages] = torch.tensor([1, 4, 4, 6, 0]), torch.tensor([1, 4, 4, 0, 0])
+    none, rows = torch.zeros(2), torch.full((2, layout.width), -1)
+    found = facts(Batch(none, none, torch.zeros(2, 0), torch.zeros(2, 0, dtype=torch.int64), hashes, rows, ages))
+    assert found.shape == (2, facts.width) and facts.attributes == [(listed, asked)]  # not of the pins themselves
+    counts, any_of_them = found[:, -2 * len(LATELY) :].unflatten(1, (2, -1)).unbind(1)
+    assert torch.allclose((counts[0] / COUNT_SCALE).expm1(), torch.tensor([2.0] + [3.0] * (len(LATELY) - 1)))
+    assert (any_of_them[0] == SPREAD).all() and not counts[1].any() and not any_of_them[1].any()
 
 
 ROWS, LENGTH = 512, 6
