@@ -10,23 +10,22 @@ be made), bound to one core (`taskset`; where there are fewer cores than process
 figures are medians over the rounds. `examples/s` are those of the training, its one validation included. Where other
 jobs run, too, the clock says little: a busy second is one of processor time of the busiest process, and processor s are
 those of all; both without what the same command takes again when nothing is left to train. MB are the peak of the
-largest process, and its tables with their sums.
+largest process, mapped files aside, and its tables with their sums.
 """
 
 import argparse
 import json
 import os
-import resource
 import shutil
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import psutil
 
@@ -39,6 +38,11 @@ BRIDGE, PREFIX, NETWORK = "transra-bench", "transra-bench-", "10.78.0."
 LOOPBACK = "127.0.0.1"
 
 Side = tuple[str, int]  # an arm, and how many processes train it
+
+
+class Took(NamedTuple):
+    processor_seconds: float
+    peak_bytes: int  # without mapped files
 
 
 @contextmanager
@@ -78,7 +82,7 @@ def settings(arm: str, count: int, table_rows: int) -> dict[str, Any]:
     return {**config(arm), "ids": {"rows": table_rows, "dim": DIM}, "training": training, "threads": 1, "bootstrap": 20}
 
 
-def ranked(root: Path, side: Side, table_rows: int, addresses: bool) -> list[resource.struct_rusage]:
+def ranked(root: Path, side: Side, table_rows: int, addresses: bool) -> list[Took]:
     """Ranks into root/out; returns what each process took."""
     arm, count = side
     (root / "config.json").write_text(json.dumps({"ranker": settings(arm, count, table_rows)}))
@@ -97,10 +101,28 @@ def ranked(root: Path, side: Side, table_rows: int, addresses: bool) -> list[res
                 stdout=subprocess.DEVNULL,
             )
         )
-    ends = [os.wait4(process.pid, 0) for process in started]
-    if any(status for _, status, _ in ends):
-        raise SystemExit("a process failed")
-    return [usage for _, _, usage in ends]
+    return ended([process.pid for process in started])
+
+
+def ended(processes: Sequence[int]) -> list[Took]:
+    """What each process took, once all have ended."""
+    peaks, took = dict.fromkeys(processes, 0), dict[int, Took]()
+    while len(took) < len(processes):
+        for pid in peaks.keys() - took.keys():
+            peaks[pid] = max(peaks[pid], anonymous(pid))
+            found, status, usage = os.wait4(pid, os.WNOHANG)
+            if found and status:
+                raise SystemExit("a process failed")
+            if found:
+                took[pid] = Took(usage.ru_utime + usage.ru_stime, peaks[pid])
+        time.sleep(0.02)
+    return [took[pid] for pid in processes]
+
+
+def anonymous(pid: int) -> int:
+    """Bytes that a process holds now, without files that it has mapped."""
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    return next((int(line.split()[1]) * 1024 for line in lines if line.startswith("RssAnon")), 0)
 
 
 def measure(root: Path, side: Side, table_rows: int, addresses: bool) -> dict[str, float]:
@@ -111,7 +133,7 @@ def measure(root: Path, side: Side, table_rows: int, addresses: bool) -> dict[st
     took = ranked(root, side, table_rows, addresses)
     seconds = time.perf_counter() - began
     again = ranked(root, side, table_rows, addresses)  # trains nothing
-    busy = [_processor(usage) - _processor(idle) for usage, idle in zip(took, again, strict=True)]
+    busy = [one.processor_seconds - idle.processor_seconds for one, idle in zip(took, again, strict=True)]
     (record,) = (root / "out/arms" / arm).glob("*/seed-0/training.json")
     training = json.loads(record.read_text())
     rows = json.loads((root / "out/report.json").read_text())["rows"]["train"]["rows"]
@@ -122,13 +144,9 @@ def measure(root: Path, side: Side, table_rows: int, addresses: bool) -> dict[st
         "seconds": seconds,
         "examples_per_busy_second": rows / max(busy),
         "cpu_seconds": sum(busy),
-        "peak_megabytes": max(usage.ru_maxrss for usage in took) * 1024 / 1e6,
+        "peak_megabytes": max(one.peak_bytes for one in took) / 1e6,
         "table_megabytes": 4 * held / count / 1e6,
     }
-
-
-def _processor(usage: resource.struct_rusage) -> float:
-    return usage.ru_utime + usage.ru_stime
 
 
 def main() -> None:

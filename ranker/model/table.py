@@ -31,7 +31,7 @@ class Table:
         if torch.is_grad_enabled():
             vectors.requires_grad_()
             self._looked_up.append((request, vectors))
-        return F.embedding(each, vectors)
+        return vectors.index_select(0, each.flatten()).view(*rows.shape, -1)
 
     def collect_gradient_(self) -> None:
         """After a backward pass of several processes: the mean of their gradients becomes that of `parameter`, sparse.

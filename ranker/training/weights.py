@@ -53,7 +53,7 @@ class Trained(NamedTuple):
         for optimizer, saved in zip(self.optimizers, state["optimizers"], strict=True):
             for each in saved["state"].values():
                 if SUM in each:
-                    each[SUM] = _own(each[SUM])
+                    each[SUM] = _own(each[SUM]).clone()  # what is mapped would be saved whole
             optimizer.load_state_dict(saved)
         progress: dict[str, Any] = state["progress"]
         return progress
@@ -104,9 +104,9 @@ def _take_(model: RankerModel, weights: dict[str, Tensor]) -> None:
 
 
 def _own(table: Tensor) -> Tensor:
-    """What this process holds of a whole table, in memory of its own."""
+    """What this process holds of a whole table."""
     block = block_of(len(table))
-    return table[block.start : block.stop].clone()
+    return table[block.start : block.stop]
 
 
 def _tables(model: RankerModel) -> dict[str, tuple[int, Tensor]]:
