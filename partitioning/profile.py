@@ -17,7 +17,7 @@ from artifacts.moment import YEAR_1990
 from artifacts.resources import cpu_count
 from artifacts.source_files import Files
 from partitioning.config.sections import SourceConfig, TimeUnit
-from partitioning.sources.epochs import epoch_of
+from partitioning.sources.epochs import epoch_of, needs_unit
 from partitioning.sources.files import check_file, file_format
 from partitioning.sources.parquet import other_columns
 from partitioning.sources.table import open_whole
@@ -35,7 +35,7 @@ class Column:
     """A column in the sample: its type in DuckDB, rows with a value, distinct values, and these where they are few.
 
     `whole` says that all values are whole numbers, `number` that all are numbers, `moments` that all are ISO times,
-    each also as text; `unit` is that in which whole numbers lie in 1990 to 2100.
+    each also as text; `unit` is that in which numbers, whole or of 64 bits with fractions, lie in 1990 to 2100.
     """
 
     name: str
@@ -70,9 +70,10 @@ class Profile:
         tried = f"TRY_CAST({column} AS BIGINT)" if is_text or kind in _WHOLE else "NULL"
         number = f"TRY_CAST({column} AS DOUBLE)" if is_text else "NULL"
         moment = f"TRY_CAST({column} AS TIMESTAMP WITH TIME ZONE)" if is_text else "NULL"
+        epoch = _finite(column) if needs_unit(kind) and kind not in _WHOLE else tried
         counts = ", ".join(f"count({one})" for one in (tried, number, moment))
         found = self._engine.row(
-            f"SELECT count({column}), count(DISTINCT {column}), {counts}, min({tried}), max({tried}) FROM sample"
+            f"SELECT count({column}), count(DISTINCT {column}), {counts}, min({epoch}), max({epoch}) FROM sample"
         )
         filled, distinct, wholes, numbers, moments, least, most = found
         whole = filled > 0 and wholes == filled
@@ -85,7 +86,7 @@ class Profile:
             whole=whole,
             number=whole or (numbers == filled if is_text else not kind.startswith(("DATE", "TIME", "BOOL", "UUID"))),
             moments=filled > 0 and moments == filled and not whole,
-            unit=_unit_of(least, most) if whole else None,
+            unit=_unit_of(least, most) if least is not None and (whole or needs_unit(kind)) else None,
         )
 
     def _values(self, column: str) -> tuple[str, ...]:
@@ -199,7 +200,13 @@ def _is_plain(kind: str) -> bool:
     return not kind.endswith("]") and not kind.startswith(("STRUCT", "MAP", "JSON", "UNION", "VARIANT"))
 
 
-def _unit_of(least: int, most: int) -> TimeUnit | None:
+def _finite(column: str) -> str:
+    """SQL of numbers with fractions: one that is not finite is no time, and says nothing of the others' unit."""
+    number = f"CAST({column} AS DOUBLE)"
+    return f"CASE WHEN isfinite({number}) THEN {number} END"
+
+
+def _unit_of(least: float, most: float) -> TimeUnit | None:
     """The unit in which both lie in 1990 to 2100: the ranges of the units do not meet."""
     for unit, factor in _UNITS.items():
         if YEAR_1990 * factor <= least <= most < YEAR_2100 * factor:

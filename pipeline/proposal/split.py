@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from datetime import datetime, timezone
 from typing import Any, NamedTuple
 
+from pipeline.proposal import words
 from pipeline.proposal.log import Log, Notes
 
 PARTS = 40  # into which the times of each log are cut
@@ -24,6 +25,8 @@ def split_of(logs: Sequence[Log], rows: int, notes: Notes) -> dict[str, Any]:
     if any(log.found.split for log in logs):
         return {}
     timed = [log for log in logs if log.columns.time]
+    for log in (log for log in logs if not log.columns.time):
+        _note_times_not_taken(log, notes)
     for log in timed:
         if unread := _rows(log) - sum(log.profile.between(*_time(log), ())):
             notes.add(log, f"{unread:,} rows have no time in {log.columns.time} that can be read, and will be refused")
@@ -37,6 +40,28 @@ def split_of(logs: Sequence[Log], rows: int, notes: Notes) -> dict[str, Any]:
     why = "its times are too few to cut by" if timed else "no log has a time column"
     notes.add(None, f"split: {why}, so {share:.0%} of the edges are drawn for validation and for test each, by a hash")
     return {"random": {"valid": share, "test": share}}
+
+
+def _note_times_not_taken(log: Log, notes: Notes) -> None:
+    """Columns that may be the time after all: nothing is held out of a log without one, so its future is learnt."""
+    yours = "time_column is yours to write, else all its events are training, also those of the others' test days"
+    unread = [name for name in log.profile.unread if _says_time(name)]
+    for name in [*log.columns.unused, *unread]:
+        column = log.profile.columns.get(name)
+        if column is not None and column.unit is not None:
+            notes.add(log, f'{name} may be a time in {column.unit} (time_unit: "{column.unit}"): {yours}')
+        elif _says_time(name) and (column is None or column.type != "BOOLEAN"):
+            kind = log.profile.unread[name] if column is None else f"{column.type}, such as {_example(log, name)}"
+            notes.add(log, f"{name} is named as a time is, and is {kind}; expected ISO times, or seconds, milliseconds "
+                           f"or microseconds since 1970: {yours}")  # fmt: skip
+
+
+def _says_time(name: str) -> bool:
+    return not {*words.TIMES}.isdisjoint(words.words(name))
+
+
+def _example(log: Log, name: str) -> str:
+    return f"'{log.profile.example(name, '.*')}'"
 
 
 def _cut(logs: Sequence[Log]) -> Cut | None:

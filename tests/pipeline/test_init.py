@@ -4,6 +4,7 @@ import json
 import random
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -495,6 +496,72 @@ def test_the_unit_of_whole_numbers_is_seen(tmp_path: Path, unit: str, factor: in
     log.to_parquet(tmp_path / "views.parquet")
     source = proposed(tmp_path, tmp_path / "views.parquet").graph.sources["views"]
     assert (source.time_column, source.time_unit) == ("ts", unit)
+
+
+@pytest.mark.parametrize("odd", [None, float("nan")])
+@pytest.mark.parametrize(("unit", "factor"), [("s", 1.0), ("ms", 1000.0), ("us", 1_000_000.0)])
+@pytest.mark.parametrize("kind", ["double", "decimal", "jsonl"])
+def test_epochs_with_fractions_are_times(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], unit: str, factor: float, kind: str, odd: float | None
+) -> None:
+    """A pixel's clock: as a column of no use, its events were all training, also those of the test days."""
+    times = [(1_767_225_600.125 + 3600 * row) * factor for row in range(300)]
+    log = pd.DataFrame(
+        {"ts": times, "user_id": [row % 17 for row in range(300)], "item_id": [r % 13 for r in range(300)]}
+    )
+    if odd is not None:
+        log.loc[7, "ts"] = odd
+    if kind == "decimal":
+        log["ts"] = [Decimal(str(one)) if one == one else None for one in log["ts"]]
+    if kind == "jsonl":
+        log.to_json(tmp_path / "views.jsonl", orient="records", lines=True, double_precision=6)
+    else:
+        log.to_parquet(tmp_path / "views.parquet")
+    config = proposed(tmp_path, tmp_path)
+    source = config.graph.sources["views"]
+    assert (source.time_column, source.time_unit) == ("ts", unit)
+    assert config.graph.split.time is not None
+    said = [line for line in undecided(capsys, tmp_path, tmp_path) if "1 rows have no time in ts" in line]
+    assert bool(said) == (odd is not None)
+    if odd is None:
+        runs(tmp_path, "--until", "partition")
+
+
+@pytest.mark.parametrize(
+    ("name", "values", "said"),
+    [
+        (
+            "ts",
+            [row + 0.5 for row in range(60)],
+            "ts is named as a time is, and is DOUBLE, such as '0.5'; expected ISO",
+        ),
+        (
+            "ts",
+            pd.Series([1_767_225_600.0 + row for row in range(60)], dtype="float32"),
+            "ts is named as a time is, and",
+        ),
+        (
+            "eventTime",
+            [1_767_225_600_000_000_000 + row for row in range(60)],
+            "eventTime is named as a time is, and is B",
+        ),
+        ("time", ["31.12.2025 10:00"] * 60, "time is named as a time is, and is VARCHAR, such as '31.12.2025 10:00'"),
+        ("at", [[row] for row in range(60)], "at is named as a time is, and is nested; expected ISO"),
+        ("clock", [1_767_225_600.5 + row for row in range(60)], 'clock may be a time in s (time_unit: "s")'),
+        ("price", [row + 0.5 for row in range(60)], None),
+    ],
+)
+def test_what_may_be_the_time_of_a_log_without_one_is_said(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str, values: Any, said: str | None
+) -> None:
+    (tmp_path / "logs").mkdir()
+    events(200, ["click"]).to_parquet(tmp_path / "logs" / "clicks.parquet")
+    log = events(60, ["save"]).drop(columns="time").assign(**{name: values})
+    log.to_parquet(tmp_path / "logs" / "saves.parquet")
+    found = undecided(capsys, tmp_path, tmp_path / "logs")
+    assert "saves: has no time column, so all its events are training" in found
+    told = [line for line in found if "time_column is yours to write, else all its events are training" in line]
+    assert [line.startswith(f"saves: {said}") for line in told] == ([] if said is None else [True]), found
 
 
 def test_without_times_edges_are_drawn_and_it_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
