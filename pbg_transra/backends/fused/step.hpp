@@ -30,6 +30,8 @@ void move_rows(const Batch<T> &b, const Group &g, Memory<T> &x) {
   const int64_t d = b.dimension, row = apart<T>(d);
   for (int64_t i = 0; i < 2 * g.rows(); i++) {
     const int side = i >= g.rows();
+    if (i + AHEAD < 2 * g.rows())  // rows were read a moment ago; their sums were not
+      __builtin_prefetch(b.sums[i + AHEAD >= g.rows()] + x.rows[g.at + i + AHEAD], 1);
     const int64_t entity = x.entities.of[g.at + i], at = x.rows[g.at + i];
     T *gradient = x.sides[side].gradients.data() + (i - side * g.rows()) * row;
     if (b.held[side]) gradient[0] = 0;
