@@ -12,7 +12,7 @@ from tempfile import TemporaryDirectory
 
 from artifacts.errors import DataError
 from artifacts.expressions.column_types import INTEGERS, UNSIGNED
-from artifacts.expressions.engine import Engine, file_list, quoted, text
+from artifacts.expressions.engine import Engine, file_list, literal, quoted, text
 from artifacts.moment import YEAR_1990
 from artifacts.resources import cpu_count
 from artifacts.source_files import Files
@@ -99,6 +99,22 @@ class Profile:
             f"SELECT min(v) FROM (SELECT {text(column)} AS v FROM sample) WHERE regexp_full_match(v, '{pattern}', 's')"
         )[0]
         return None if found is None else str(found)
+
+    def some(self, column: str, most: int) -> list[str]:
+        """Distinct values in the sample, as text, at most so many, drawn by a hash."""
+        value = text(column)
+        rows = self._engine.rows(
+            f"SELECT DISTINCT {value} AS v, hash(v) AS h FROM sample WHERE v IS NOT NULL ORDER BY h, v LIMIT {most}"
+        )
+        return [row[0] for row in rows]
+
+    def known(self, column: str, values: list[str]) -> int:
+        """How many of some values, as text, a column has in any of all rows."""
+        (known,) = self._engine.row(
+            f"SELECT count(DISTINCT v) FROM (SELECT {text(column)} AS v FROM {self._table}) "
+            f"WHERE v IN (SELECT unnest({literal(values)}))"
+        )
+        return int(known)
 
     def determined(self, column: str, by: str) -> int:
         """In how many rows of the sample a value of `by` occurs again, and always with the same value of `column`; 0

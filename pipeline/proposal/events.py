@@ -1,13 +1,13 @@
 """Relations of a log of events: who acts, on what, and one relation for each action."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from pipeline.proposal import words
 from pipeline.proposal.columns import MOST_ACTIONS
 from pipeline.proposal.log import Log, Notes, Relation, Side, listed
 from pipeline.proposal.sql import all_of, equals, filled, is_in, name_of, true
-from pipeline.proposal.words import one_of, plain
+from pipeline.proposal.words import one_of, plain, says_user, singular
 
 OWN = 0.95  # share of rows with a value of their own, from which on a column numbers the events
 
@@ -39,7 +39,7 @@ def events_of(log: Log, notes: Notes) -> list[Relation]:
 
 
 def _head(log: Log) -> str:
-    return log.columns.person or next(iter(log.columns.ids))
+    return log.columns.person or next(filter(says_user, log.columns.ids), None) or next(iter(log.columns.ids))
 
 
 def _tails(log: Log, head: str, notes: Notes) -> list[str]:
@@ -64,6 +64,38 @@ def attributes_of(log: Log, tails: Sequence[str]) -> Iterator[tuple[str, str, st
             fewer = log.profile.columns[column].distinct < log.profile.columns[tail].distinct
             if column != tail and fewer and log.determines(tail, column):
                 yield tail, column, type
+
+
+def with_siblings(events: Mapping[str, list[Relation]], logs: Iterable[Log], notes: Notes) -> dict[str, list[Relation]]:
+    """The relations by log; where one of a log is offsite, each that no word knows needs consent as well.
+
+    No list of words has all that people do in a shop, and `reserve_now` beside `purchase` was counted without consent.
+    """
+    group = {log.name: log.found.group or log.name for log in logs}
+    offsite: dict[str, list[str]] = {}
+    for name, found in events.items():
+        offsite.setdefault(group[name], []).extend(_said(one) for one in found if one.domain == "offsite")
+    for name, beside in offsite.items():
+        here = [one for log, found in events.items() if group[log] == name for one in found]
+        if beside and (unknown := list(dict.fromkeys(_said(one) for one in here if _is_unknown(one)))):
+            known = listed(list(dict.fromkeys(beside)))
+            notes.add(None, f"{name}: {listed(unknown)} may happen off the site, as {known} does, and needs consent, "
+                            'too; where it is on your own site, remove its domain: "offsite"')  # fmt: skip
+    return {
+        name: [replace(one, domain="offsite") if offsite[group[name]] and _is_unknown(one) else one for one in found]
+        for name, found in events.items()
+    }
+
+
+def _said(relation: Relation) -> str:
+    return relation.name if relation.action is None else relation.action
+
+
+def _is_unknown(relation: Relation) -> bool:
+    """Whether some word of what happened may say that it is offsite."""
+    said = words.words(_said(relation))
+    known = words.ONSITE | words.NEGATIVE | words.SHOWN
+    return relation.domain == "onsite" and not (said and all(word in known or singular(word) in known for word in said))
 
 
 def side_relations(log: Log, events: Sequence[Relation], assumed: bool, notes: Notes) -> list[Relation]:

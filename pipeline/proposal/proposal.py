@@ -7,8 +7,9 @@ from typing import Any
 from artifacts.errors import DataError
 from pipeline.proposal.columns import is_person
 from pipeline.proposal.consent import consent_of, is_consent, people_of
-from pipeline.proposal.events import events_of, is_log, side_relations
+from pipeline.proposal.events import events_of, is_log, side_relations, with_siblings
 from pipeline.proposal.log import Log, Notes, Relation, listed
+from pipeline.proposal.people import of_known_people
 from pipeline.proposal.split import split_of
 from pipeline.proposal.tables import sides_of
 from pipeline.proposal.words import FORGET, one_of, stem_of
@@ -53,12 +54,14 @@ class Proposal:
 
 def propose(logs: Sequence[Log], assumed: str | None, notes: Notes) -> Proposal:
     """Raises DataError where no relation can be proposed, with what was seen in each source. Adds to `notes`."""
+    logs = of_known_people(logs, notes)
     remembered = [log for log in logs if not _is_list_to_forget(log, notes)]
     consent = {"assumed": assumed} if assumed else consent_of(remembered, notes)
     kept = [log for log in remembered if not is_consent(log)]
     for log in kept:
         _note_odd_ids(log, notes)
     events = _without_impressions({log.name: events_of(log, notes) for log in kept if is_log(log)}, kept, notes)
+    events = with_siblings(events, kept, notes)
     sides = _once([one for log in kept for one in _sides(log, events, assumed is not None, notes)], events, notes)
     found = _named([*_joined([one for many in events.values() for one in many], kept), *sides])
     if not any(relation.domain != "side" and not relation.left_out for relation in found):
@@ -71,9 +74,19 @@ def propose(logs: Sequence[Log], assumed: str | None, notes: Notes) -> Proposal:
     by_name = {log.name: log for log in logs}
     used = {name: by_name[name] for one in found if one.domain != "side" and not one.left_out for name in one.sources}
     rows = sum(relation.rows for relation in found if not relation.left_out)
-    needs = any(relation.domain == "offsite" and not relation.left_out for relation in found)
     split = split_of(list(used.values()), rows, notes)
-    return Proposal(by_name, tuple(found), consent if needs else None, split, tuple(notes.lines))
+    proposal = Proposal(by_name, tuple(found), consent if _needs(consent, found) else None, split, ())
+    if unread := [name for name in by_name if name not in proposal.sources]:
+        notes.add(None, f"no part of the config reads {listed(unread, most=len(unread))}")
+    return replace(proposal, notes=tuple(notes.lines))
+
+
+def _needs(consent: dict[str, Any] | None, relations: Iterable[Relation]) -> bool:
+    """Whether consent is asked for, or is by one in a comment as soon as a person has corrected its type."""
+    relations = list(relations)
+    types = {side.type for one in relations if not one.left_out for side in (one.lhs, one.rhs)}
+    known = consent is not None and ("type" not in consent or consent["type"] in types)
+    return known and any(one.domain == "offsite" for one in relations)
 
 
 def _note_odd_ids(log: Log, notes: Notes) -> None:
@@ -167,7 +180,9 @@ def _with_consent(relation: Relation, consent: dict[str, Any] | None) -> Relatio
     if consent is None:
         return replace(relation, left_out=NO_CONSENT)
     if "type" in consent and consent["type"] not in (relation.lhs.type, relation.rhs.type):
-        return replace(relation, left_out=f"consent is given by {consent['type']}, and this is of {relation.lhs.type}")
+        type, side = consent["type"], relation.lhs
+        way = f'where {side.column} holds the same people, write type: "{type}" for it and uncomment the relation'
+        return replace(relation, left_out=f"consent is given by {type}, and this is of {side.type}; {way}")
     return relation
 
 

@@ -44,12 +44,18 @@ OFFSITE = {
         "buy",
         "bought",
         "conversion",
+        "converted",
         "cart",
         "basket",
         "signup",
     ),
     *("booking", "booked", "reservation", "reserved", "pixel", "postback"),
     *("visit", "lead", "payment", "transaction", "install", "subscribe", "register", "registration", "sale", "offsite"),
+}
+ONSITE = {  # in a log that also holds what is offsite; `view` and `page` may be a shop's own
+    *("click", "clicked", "tap", "tapped", "save", "saved", "like", "liked", "favorite", "favourite", "fav", "love"),
+    *("react", "reaction", "share", "shared", "comment", "commented", "reply", "follow", "followed", "vote", "upvote"),
+    *("swipe", "closeup", "pin", "pinned", "repin", "ad"),
 }
 SHOWN = {"impression", "impressions", "served", "shown", "exposure", "exposures", "delivered"}
 NEGATIVE = {
@@ -168,6 +174,11 @@ def stem_of(column: str) -> str | None:
     elif not found or found[-1] not in PEOPLE | THINGS or found[0] in COUNTS:  # in the plural, it counts them
         return None
     return "_".join([*found[:-1], singular(found[-1])]) if found else ""
+
+
+def says_user(column: str) -> bool:
+    """Whether a column of ids may be of people though it does not say of what it is."""
+    return words(column) == ["uid"]
 
 
 def _glued(word: str) -> str | None:

@@ -22,6 +22,8 @@ from pipeline.proposal.log import Notes
 from pipeline.proposal.sources import find_sources
 from pipeline.proposal.words import stem_of
 
+PEOPLE = [f"u{number}" for number in range(9)]
+YES_AND_NO = {"boolean": [True, False, True] * 3, "text": ["yes", "no", "yes"] * 3, "numbers": [1, 0, 1] * 3}
 QUICK = ("--set", "model.epochs=1", "--set", "model.workers=1", "--quiet")
 
 
@@ -140,6 +142,138 @@ def test_bookings_and_all_that_a_pixel_saw_need_consent(
     assert any(action in line and "in a comment only" in line for line in found), found
 
 
+@pytest.mark.parametrize(
+    ("actions", "offsite"),
+    [
+        (["click", "reserve_now", "purchase"], {"reserve_now", "purchase"}),
+        (["save", "page_view", "view", "compra", "purchase"], {"page_view", "view", "compra", "purchase"}),
+        (["ad_click", "Likes", "hide", "click_here", "7", "checkout"], {"click_here", "7", "checkout"}),
+        (["click", "reserve_now", "compra"], set()),
+    ],
+)
+@pytest.mark.parametrize("agreed", [False, True])
+def test_what_no_word_knows_beside_offsite_actions_needs_consent(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], actions: list[str], offsite: set[str], agreed: bool
+) -> None:
+    logs = tmp_path / "logs"
+    logs.mkdir()
+    events(400, actions).to_parquet(logs / "events.parquet")
+    if agreed:
+        pd.DataFrame({"user": PEOPLE, "opted_in": YES_AND_NO["boolean"]}).to_parquet(logs / "consent.parquet")
+    found = undecided(capsys, tmp_path, logs)
+    config = load_config(tmp_path / "told.json")
+    domains = {str(one.where).split("'")[1]: one.domain for one in config.graph.relations if one.domain != "side"}
+    assert domains == {
+        one: "offsite" if one in offsite else "onsite" for one in actions if agreed or one not in offsite
+    }
+    unknown = [one for one in actions if one in offsite - {"purchase", "checkout"}]
+    said = [line for line in found if "may happen off the site" in line]
+    assert bool(said) == bool(unknown) and all(one in str(said) for one in unknown)
+    # the rows of what may need consent say nothing of ads either
+    of_ads = {str(one.where) for one in config.graph.relations if one.domain == "side"}
+    assert not any(f"'{one}'" in where for where in of_ads for one in offsite)
+
+
+def test_an_action_is_offsite_in_all_files_of_a_log_or_in_none(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for split, actions in (("train", ["click", "reserve_now"]), ("valid", ["click"]), ("test", ["click", "purchase"])):
+        events(90, actions).to_csv(tmp_path / f"seen_{split}.csv", index=False)
+    found = [one for one in proposed(tmp_path, tmp_path).graph.relations if one.domain != "side"]
+    assert [(one.name, one.domain) for one in found] == [("click", "onsite")]
+    assert "seen: reserve_now may happen off the site, as purchase does" in str(undecided(capsys, tmp_path, tmp_path))
+
+
+def test_of_labels_too_those_that_no_word_knows_need_consent(tmp_path: Path) -> None:
+    log = events(300, ["view"]).drop(columns="action")
+    draw = random.Random(0)
+    log = log.assign(**{name: [draw.randrange(2) for _ in range(300)] for name in ("click", "converted", "label")})
+    log.to_parquet(tmp_path / "shown.parquet")
+    assert "converted" not in (found := relations(proposed(tmp_path, tmp_path))) and "label" not in found
+    assert found["click"].domain == "onsite"
+
+
+def with_pixel(directory: Path, ids: Sequence[Any], strangers: Sequence[Any] = (), **columns: Any) -> Path:
+    """A site's log, its people with their consent, and a pixel that calls people `uid`."""
+    logs = directory / "logs"
+    logs.mkdir()
+    draw, every = random.Random(0), [*ids, *strangers]
+    clicks = events(200, ["click"]).assign(user=[draw.choice(ids) for _ in range(200)])
+    clicks.to_parquet(logs / "events.parquet")
+    pd.DataFrame({"user_id": ids, "opted_in": [True] * len(ids)}).to_parquet(logs / "users.parquet")
+    pixel = events(200, ["purchase"]).drop(columns=["user", "advertiser"])
+    pixel.assign(uid=[every[row % len(every)] for row in range(200)], **columns).to_parquet(logs / "pixel.parquet")
+    return logs
+
+
+@pytest.mark.parametrize("ids", [PEOPLE, list(range(9))])
+def test_a_bare_uid_is_of_the_people_whose_ids_it_holds(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], ids: list[Any]
+) -> None:
+    logs = with_pixel(tmp_path, ids)
+    purchase = relations(config := proposed(tmp_path, logs))["purchase"]
+    assert (purchase.lhs.type, purchase.lhs.column, purchase.domain) == ("user", "uid", "offsite")
+    assert config.graph.consent is not None and config.graph.consent.source == "users"
+    assert "pixel: uid is taken for user, since 9 of 9 are ids of user" in undecided(capsys, tmp_path, logs)
+    runs(tmp_path, "--until", "partition")
+
+
+def test_a_uid_of_strangers_is_left_to_a_person_with_the_way_out(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    logs = with_pixel(tmp_path, PEOPLE, [f"x{n}" for n in range(20)])
+    found = undecided(capsys, tmp_path, logs)
+    assert (
+        "pixel: uid is of a type of its own, pixel; where it is of people (9 of 29 are ids of user), "
+        'write type: "user" for it' in found
+    )
+    assert any(
+        "purchase: in a comment only" in one and 'write type: "user" for it and uncomment' in one for one in found
+    )
+    assert "no part of the config reads pixel" in found
+    # one correction, and it runs
+    lines = (tmp_path / "told.json").read_text().splitlines()
+    at = next(at for at, line in enumerate(lines) if '// { name: "purchase"' in line)
+    lines[at : at + 2] = [
+        line.replace("// ", "").replace('type: "pixel"', 'type: "user"') for line in lines[at : at + 2]
+    ]
+    source = '    pixel: { path: "logs/pixel.parquet", time_column: "time" },'
+    lines.insert(next(at for at, line in enumerate(lines) if "sources: {" in line) + 1, source)
+    (tmp_path / "mine.json").write_text("\n".join(lines))
+    assert relations(load_config(tmp_path / "mine.json"))["purchase"].lhs.type == "user"
+    runs(tmp_path, "--until", "partition")
+
+
+@pytest.mark.parametrize(
+    ("table", "column", "values"),
+    [
+        ("ads", "uid", list(range(9))),  # numbers of ads, that are numbers of people as well
+        ("ads", "id", [f"ad{n}" for n in range(9)]),
+        ("pixel", "id", list(range(9))),  # whole numbers of rows
+    ],
+)
+def test_ids_of_other_things_are_no_people(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], table: str, column: str, values: list[Any]
+) -> None:
+    logs = with_pixel(tmp_path, list(range(9)))
+    pd.DataFrame({column: values, "topic": ["a", "b", "c"] * 3}).to_parquet(logs / f"{table}.parquet")
+    found = undecided(capsys, tmp_path, logs)
+    assert not [line for line in found if line.startswith(f"{table}: {column} is")]
+
+
+def test_a_uid_is_not_given_to_one_of_two_kinds_of_people(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    logs = with_pixel(tmp_path, PEOPLE)
+    pd.DataFrame({"customer": PEOPLE, "ad": [f"ad{n % 8}" for n in range(9)]}).to_parquet(logs / "saves.parquet")
+    found = undecided(capsys, tmp_path, logs)
+    said = "9 of 9 are ids of user, 9 of 9 are ids of customer"
+    assert any(f'({said}), write type: "user" or type: "customer" for it' in line for line in found), found
+
+
+def test_sources_that_nothing_reads_are_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    logs = beside_events(tmp_path, people=pd.DataFrame({"user": PEOPLE}), shops=pd.DataFrame({"n": [1, 2]}))
+    assert "no part of the config reads people, shops" in undecided(capsys, tmp_path, logs)
+
+
 def test_nothing_but_offsite_events_is_refused_until_consent_is_stated(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -198,10 +332,6 @@ def consent_at(*paths: Path) -> tuple[dict[str, Any] | None, list[str]]:
     with ExitStack() as opened:
         logs = looked_at(find_sources(paths, paths[0].parent), opened, lambda *_: None)
         return consent_of(logs, notes), notes.lines
-
-
-PEOPLE = [f"u{number}" for number in range(9)]
-YES_AND_NO = {"boolean": [True, False, True] * 3, "text": ["yes", "no", "yes"] * 3, "numbers": [1, 0, 1] * 3}
 
 
 @pytest.mark.parametrize(
@@ -661,9 +791,12 @@ def test_train_valid_and_test_files_are_one_relation(tmp_path: Path) -> None:
 
 def test_odd_names_and_values_stay_in_their_place(tmp_path: Path) -> None:
     """Quotes, line breaks and SQL's own words, of columns and of values, neither end a comment nor a condition."""
-    log = events(200, ["it's", 'a "b"', "x\n}, danger: {", "checkout\n}"]).rename(columns={"action": "Event Type"})
-    log.to_parquet(tmp_path / "log.parquet")
-    config = proposed(tmp_path, tmp_path / "log.parquet")
+    logs = {"log": ["it's", 'a "b"', "x\n}, danger: {"], "shop": ["checkout\n}", "it's \n}, far: {"]}
+    for name, actions in logs.items():
+        log = events(200, actions).rename(columns={"action": "Event Type"})
+        log.to_parquet(tmp_path / f"{name}.parquet")
+    config = proposed(tmp_path, tmp_path)
+    assert {*config.graph.sources} == {"log"}
     assert {one.where for one in config.graph.relations} >= {
         "\"Event Type\" = 'it''s'",
         '"Event Type" = \'a "b"\'',
@@ -723,11 +856,11 @@ def test_an_action_that_comes_late_in_a_sorted_log_is_its_own_relation(
 ) -> None:
     """What the sample does not have may need consent."""
     monkeypatch.setattr("partitioning.profile.SAMPLED_ROWS", 50)
-    log = events(200, ["view"])
+    log = events(200, ["click"])
     log.loc[150:, "action"] = late
     log.to_csv(tmp_path / "log.csv", index=False)
     found = relations(proposed(tmp_path, tmp_path))
-    assert found["view"].where == "action = 'view'"
+    assert found["click"].where == "action = 'click'"
     assert ("save" in found) == (late == "save") and "log" not in found
 
 
