@@ -15,6 +15,7 @@ Exit codes: 0 done or up to date, 2 usage or config, 65 bad data, 70 internal, 7
 
 import argparse
 import os
+from collections.abc import Sequence
 from math import isfinite
 from pathlib import Path
 from typing import Any
@@ -103,6 +104,13 @@ def completed(root: argparse.ArgumentParser) -> argparse.ArgumentParser:
 
         argcomplete.autocomplete(root, always_complete_options=False)
     return root
+
+
+def require_command_first(root: argparse.ArgumentParser, arguments: Sequence[str]) -> None:
+    """Ends with a usage error where an option stands before the command: argparse takes its value for the command."""
+    first = arguments[0]
+    if first.startswith("-") and first != "-h" and not "--help".startswith(first):
+        root.error(f"{first!a} stands before the command; options go after it: transra run CONFIG --root DIR")
 
 
 def common_options() -> argparse.ArgumentParser:

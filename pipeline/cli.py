@@ -23,12 +23,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     open_streams()
     with interruptible(program=arguments is None):
         try:
-            from pipeline.arguments import completed, parser  # from here on an interrupt is answered, imports included
+            # From here on an interrupt is answered, imports included.
+            from pipeline.arguments import completed, parser, require_command_first
 
             root = completed(parser())
-            if not (sys.argv[1:] if arguments is None else arguments):
+            given = sys.argv[1:] if arguments is None else arguments
+            if not given:
                 write(FIRST_STEPS, sys.stderr)
                 return ConfigError.exit_code
+            require_command_first(root, given)
             options = root.parse_args(arguments)
         except KeyboardInterrupt as error:
             silence()

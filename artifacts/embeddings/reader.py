@@ -351,12 +351,16 @@ class Embeddings:
         rows = self.rows(entity_type, ids)
         if (rows < 0).any():
             id = as_ids(ids)[int(np.argmax(rows < 0))].as_py()
-            raise DataError(f"{self.path}: entity type '{entity_type}' has {self.why_unknown(entity_type, id)} {id!r}")
+            raise DataError(f"{self.path}: {self.why_unknown(entity_type, id, [id])}")
         return rows
 
-    def why_unknown(self, entity_type: str, id: str) -> str:
-        """What the export lacks of an id that `rows` does not find, in words."""
-        return "no id" if self._found(entity_type, [id])[0] < 0 else "no training edge, so no vector, of id"
+    def why_unknown(self, entity_type: str, id: str, names: list[str]) -> str:
+        """What the export lacks of an id that `rows` finds by none of its names, and which other types have it."""
+        types = [type for type in self.types if (self._found(type, names) >= 0).any()]
+        if entity_type in types:
+            return f"entity type '{entity_type}' has no training edge, so no vector, of id {id!r}"
+        others = f"; it is an id of {' and of '.join(map(repr, types))}" if types else ""
+        return f"entity type '{entity_type}' has no id {id!r}{others}"
 
     def _given(self, vectors: Array) -> Array:
         queries = np.ascontiguousarray(vectors, np.float32)

@@ -46,8 +46,7 @@ class Published:
         names = [pseudonym(id, self.key), id] if self.key else [id]  # what an answer names is a pseudonym by now
         found = next((int(row) for row in self.embeddings.rows(type, names) if row >= 0), None)
         if found is None:
-            why = self.embeddings.why_unknown(type, names[0])
-            raise DataError(f"run {self.run.id}: entity type '{type}' has {why} {id!r}")
+            raise DataError(f"run {self.run.id}: {self.embeddings.why_unknown(type, id, names)}")
         return found
 
 

@@ -141,6 +141,25 @@ def test_how_many_neighbors_is_a_positive_number(k: str, capsys: pytest.CaptureF
     assert "expected a whole number from 1" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("options", [["--root", "/data"], ["--root=/data"], ["--quiet"], ["--jsn"], ["-x"]])
+def test_options_before_the_command_are_said_to_go_after_it(
+    options: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as caught:
+        main([*options, "run", "c.json"])
+    assert caught.value.code == 2
+    said = f"'{options[0]}' stands before the command; options go after it: transra run CONFIG --root DIR"
+    assert said in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("help", ["-h", "--help", "--he"])
+def test_help_stands_before_the_command(help: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        main([help])
+    assert caught.value.code == 0
+    assert "COMMAND" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize("asked", [["user", "\udcff"], ["\udcff", "1"], ["user", "1", "--to", "\udcff"]])
 def test_bytes_that_are_no_utf8_are_no_name(asked: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as caught:

@@ -206,7 +206,8 @@ def test_the_text_fits_a_terminal(root: Path, capsys: pytest.CaptureFixture[str]
 @pytest.mark.parametrize(
     ("words", "code", "said"),
     [
-        (["u1", "nobody"], 65, "entity type 'pin' has no id 'nobody'"),
+        (["u1", "nobody"], 65, "entity type 'pin' has no id 'nobody'\n"),
+        (["p5", "u1"], 65, "entity type 'user' has no id 'p5'; it is an id of 'pin'"),
         (["u1", "p5", "--relation", "clik"], 2, "did you mean 'click'?"),
         (["u1", "p5", "--relation", "made_by"], 65, "entity type 'pin' has no id 'u1'"),
     ],
