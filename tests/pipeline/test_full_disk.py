@@ -96,7 +96,7 @@ def test_torch_never_meets_a_failed_write(tmp_path: Path, size: int) -> None:
 import resource, sys
 from pathlib import Path
 import torch
-from ranker.training.trainer import save
+from ranker.training.weights import save
 value = {{"w": torch.zeros(2560), "b": torch.zeros(10)}}
 save(Path(sys.argv[1]), value)
 resource.setrlimit(resource.RLIMIT_FSIZE, ({size}, {size}))

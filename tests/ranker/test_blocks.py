@@ -119,20 +119,24 @@ class _Killed(Exception):
     pass
 
 
-def train(world: SmallWorld, summary: Summary, arm: str, directory: Path, last: int | None = None) -> Training:
-    """A training, which ends as a kill would after the validation at step `last`."""
+def new_training(world: SmallWorld, summary: Summary, arm: str, directory: Path) -> Training:
     settings = config(
         training={"batch_size": 128 // group.count(), "eval_every": 4}, backbone={"hidden": [16], "dropout": 0.2}
     )
     torch.manual_seed(0)
     model = RankerModel(settings, ARMS[arm], summary, Embeddings(world.export))
+    return Training(model, settings, 0, 0, directory)
+
+
+def train(world: SmallWorld, summary: Summary, arm: str, directory: Path, last: int | None = None) -> Training:
+    """A training, which ends as a kill would after the validation at step `last`."""
     splits = (Split.of(world.root / "prepared", name, summary) for name in ("train", "valid"))
 
     def validated(step: int, steps: int, metrics: Any) -> None:
         if step == last:
             raise _Killed
 
-    training = Training(model, settings, 0, 0, directory)
+    training = new_training(world, summary, arm, directory)
     with suppress(_Killed):
         training.run(*splits, lambda done, last: None, validated)
     return training
@@ -154,9 +158,8 @@ def test_a_killed_training_of_two_resumes_with_blocks_of_whole_files(
         return sum(map(bytes_of, of_tables)) + sum(map(bytes_of, sums)), training.model.budget()
 
     first, second = in_processes(2, tmp_path / "meeting", one_of_two)
-    (alone := tmp_path / "alone").mkdir()
-    (alone / "state.pt").write_bytes((tmp_path / "undisturbed/state.pt").read_bytes())
-    one = train(world, summary, arm, alone)  # which takes over what two have finished, and has nothing to do
+    one = new_training(world, summary, arm, tmp_path / "undisturbed")
+    one.trained.resume_(one.directory, one.device)
     tables = sum(bytes_of(table.parameter) + table.rows * 4 for table in one.tables)
     assert first[0] + second[0] == tables
     assert abs(first[0] - second[0]) <= 2 * len(one.tables) * (4 * 8 + 4), "a row of each table"
