@@ -33,11 +33,11 @@ struct Cross {
   CrossShape shape;
 };
 
-// x_L (B, D) and V_l x_l (L, B, padded r).
+// x_L (B, D) and V_l x_l (L, B, filled r).
 template <typename T>
 void cross(const Cross<T> &in, T *crossed, T *lowered) {
   const CrossShape &of = in.shape;
-  const int64_t width = of.width, across = padded(width), rank = padded(of.rank);
+  const int64_t width = of.width, across = filled(width), rank = filled(of.rank);
   const std::vector<T> down = all_in_vectors(in.down, of.layers, of.rank, width, true),
                        up = all_in_vectors(in.up, of.layers, width, of.rank, true);
   std::vector<T> raised(BLOCK_ROWS * across);
@@ -46,9 +46,10 @@ void cross(const Cross<T> &in, T *crossed, T *lowered) {
     for (int64_t l = 0; l < of.layers; ++l) {
       const T *from = (l ? crossed : in.x) + first * width, *bias = in.bias + l * width;
       T *low = lowered + (l * of.rows + first) * rank;
-      multiply<T>({from, width, 1}, down.data() + l * width * rank, rank, low, rank, rows, rank, width, false);
-      multiply<T>({low, rank, 1}, up.data() + l * of.rank * across, across, raised.data(), across, rows, across,
-                  of.rank, false);
+      multiply<T>({from, width, 1}, as_it_lies(down.data() + l * width * rank, rank), low, rank, rows, rank, width,
+                  false);
+      multiply<T>({low, rank, 1}, as_it_lies(up.data() + l * of.rank * across, across), raised.data(), across, rows,
+                  across, of.rank, false);
       for (int64_t row = 0; row < rows; ++row) {
         const T *x0 = in.x + (first + row) * width, *x = from + row * width, *u = raised.data() + row * across;
         T *out = crossed + (first + row) * width;
@@ -63,8 +64,8 @@ void cross(const Cross<T> &in, T *crossed, T *lowered) {
 template <typename T>
 void by_products(const T *x0, const T *u, const T *g, T *scaled, T *by_first, T *by_bias, int64_t rows, int64_t across,
                  bool fresh) {
-  using Lanes = typename Vector<T>::Lanes;
-  for (int64_t d = 0; d < across; d += Vector<T>::COUNT) {
+  using Lanes = typename Vector<T>::type;
+  for (int64_t d = 0; d < across; d += Vector<T>::LANES) {
     Lanes sum = *(const Lanes *)(by_bias + d);
     for (int64_t at = d; at < d + rows * across; at += across) {
       const Lanes by = *(const Lanes *)(g + at), reaches = by * *(const Lanes *)(x0 + at),
@@ -86,7 +87,7 @@ struct CrossGradients {
 template <typename T>
 void cross_backward(const Cross<T> &in, const T *lowered, const T *by_crossed, const CrossGradients<T> &out) {
   const CrossShape &of = in.shape;
-  const int64_t width = of.width, across = padded(width), rank = padded(of.rank), size = BLOCK_ROWS * across;
+  const int64_t width = of.width, across = filled(width), rank = filled(of.rank), size = BLOCK_ROWS * across;
   const std::vector<T> up_turned = all_in_vectors(in.up, of.layers, width, of.rank, true),
                        down = all_in_vectors(in.down, of.layers, of.rank, width, false),
                        up = all_in_vectors(in.up, of.layers, width, of.rank, false);
@@ -103,8 +104,8 @@ void cross_backward(const Cross<T> &in, const T *lowered, const T *by_crossed, c
     for (int64_t l = 0; l < of.layers; ++l) {
       const T *bias = in.bias + l * width, *low = lowered + (l * of.rows + first) * rank;
       T *mine = raised.data() + l * size;
-      multiply<T>({low, rank, 1}, up_turned.data() + l * matrix, across, mine, across, rows, across, of.rank,
-                  false);
+      multiply<T>({low, rank, 1}, as_it_lies(up_turned.data() + l * matrix, across), mine, across, rows, across,
+                  of.rank, false);
       for (int64_t row = 0; row < rows; ++row) {
         const T *x0 = inputs.data() + row * across, *x = inputs.data() + l * size + row * across;
         T *u = mine + row * across, *next = inputs.data() + (l + 1) * size + row * across;
@@ -119,14 +120,14 @@ void cross_backward(const Cross<T> &in, const T *lowered, const T *by_crossed, c
       const T *low = lowered + (l * of.rows + first) * rank;
       by_products(inputs.data(), raised.data() + l * size, gradient.data(), scaled.data(), by_first.data(),
                   by_bias.data() + l * across, rows, across, l + 1 == of.layers);
-      multiply<T>({scaled.data(), across, 1}, up.data() + l * width * rank, rank, by_low.data(), rank, rows, rank,
-                  width, false);
-      multiply<T>({low, 1, rank}, scaled.data(), across, by_up.data() + l * matrix, across, of.rank, across, rows,
-                  true);
-      multiply<T>({by_low.data(), 1, rank}, inputs.data() + l * size, across, by_down.data() + l * matrix, across,
-                  of.rank, across, rows, true);
-      multiply<T>({by_low.data(), rank, 1}, down.data() + l * matrix, across, gradient.data(), across, rows, across,
-                  of.rank, true);
+      multiply<T>({scaled.data(), across, 1}, as_it_lies(up.data() + l * width * rank, rank), by_low.data(), rank,
+                  rows, rank, width, false);
+      multiply<T>({low, 1, rank}, as_it_lies(scaled.data(), across), by_up.data() + l * matrix, across, of.rank,
+                  across, rows, true);
+      multiply<T>({by_low.data(), 1, rank}, as_it_lies(inputs.data() + l * size, across),
+                  by_down.data() + l * matrix, across, of.rank, across, rows, true);
+      multiply<T>({by_low.data(), rank, 1}, as_it_lies(down.data() + l * matrix, across), gradient.data(), across,
+                  rows, across, of.rank, true);
     }
     for (int64_t row = 0; row < rows; ++row) {
       const T *g = gradient.data() + row * across, *f = by_first.data() + row * across;

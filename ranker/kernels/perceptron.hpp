@@ -54,10 +54,10 @@ void perceptron(const T *x, const T *weights, const T *biases, const int16_t *dr
     T *layer = answers;
     const int16_t *drawn = draws;
     for (int64_t l = 0; l < of.layers; ++l) {
-      const int64_t in = of.widths[l], out = of.widths[l + 1], across = padded(out);
+      const int64_t in = of.widths[l], out = of.widths[l + 1], across = filled(out);
       T *to = layer + first * out;
       block.resize(BLOCK_ROWS * across);
-      multiply<T>({from, in, 1}, turned[l].data(), across, block.data(), across, rows, across, in, false);
+      multiply<T>({from, in, 1}, as_it_lies(turned[l].data(), across), block.data(), across, rows, across, in, false);
       for (int64_t row = 0; row < rows; ++row) {
         activate(block.data() + row * across, bias, out, drawn ? drawn + (first + row) * out : nullptr, of.least(),
                  T(of.scale()));
@@ -83,12 +83,12 @@ void perceptron_backward(const T *x, const T *weights, const T *answers, const T
   for (int64_t l = 0; l < of.layers; ++l) {
     const int64_t in = of.widths[l], out = of.widths[l + 1];
     whole.push_back(in_vectors(weights + weight, out, in, false));
-    gradients.emplace_back(out * padded(in));
+    gradients.emplace_back(out * filled(in));
     layers.push_back(layer);
     weight_at.push_back(weight);
     bias_at.push_back(bias);
     weight += in * out, bias += out, layer += of.rows * out;
-    widest = std::max({widest, padded(in), padded(out)});
+    widest = std::max({widest, filled(in), filled(out)});
   }
   std::vector<T> inputs(BLOCK_ROWS * widest), by_out(BLOCK_ROWS * widest), by_in(BLOCK_ROWS * widest);
   const int64_t last = of.widths[of.layers];
@@ -97,7 +97,7 @@ void perceptron_backward(const T *x, const T *weights, const T *answers, const T
     const int64_t rows = std::min(BLOCK_ROWS, of.rows - first);
     std::copy_n(by_answer + first * last, rows * last, by_out.data());
     for (int64_t l = of.layers - 1; l >= 0; --l) {
-      const int64_t in = of.widths[l], out = of.widths[l + 1], across = padded(in);
+      const int64_t in = of.widths[l], out = of.widths[l + 1], across = filled(in);
       const T *answer = layers[l] + first * out;
       T *of_bias = by_biases + bias_at[l];
       for (int64_t row = 0; row < rows; ++row) {
@@ -118,14 +118,16 @@ void perceptron_backward(const T *x, const T *weights, const T *answers, const T
         }
         put = inputs.data();
       }
-      multiply<T>({by_out.data(), 1, out}, put, across, gradients[l].data(), across, out, across, rows, true);
-      multiply<T>({by_out.data(), out, 1}, whole[l].data(), across, by_in.data(), across, rows, across, out, false);
+      multiply<T>({by_out.data(), 1, out}, as_it_lies(put, across), gradients[l].data(), across, out, across, rows,
+                  true);
+      multiply<T>({by_out.data(), out, 1}, as_it_lies(whole[l].data(), across), by_in.data(), across, rows, across,
+                  out, false);
       T *to = l ? by_out.data() : by_x + first * in;
       for (int64_t row = 0; row < rows; ++row) std::copy_n(by_in.data() + row * across, in, to + row * in);
     }
   }
   for (int64_t l = 0; l < of.layers; ++l) {
-    const int64_t in = of.widths[l], across = padded(in);
+    const int64_t in = of.widths[l], across = filled(in);
     for (int64_t row = 0; row < of.widths[l + 1]; ++row)
       std::copy_n(gradients[l].data() + row * across, in, by_weights + weight_at[l] + row * in);
   }

@@ -6,9 +6,9 @@
 #include <cstring>
 #include <vector>
 
-#include "products.hpp"
 #include "rows.hpp"
 #include "scores.hpp"
+#include "transposes.hpp"
 #include "updates.hpp"
 
 namespace {

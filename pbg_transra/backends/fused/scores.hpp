@@ -9,7 +9,7 @@
 #include <cstdint>
 #include <cstring>
 
-#include "registers.hpp"
+#include "vectors.hpp"
 
 #define INLINE static inline __attribute__((always_inline))
 

@@ -1,5 +1,4 @@
-// The vector registers of the instruction set that this copy is compiled for, and memory for them. Whatever the compiler's
-// flags allow is used: setup.py builds a copy of kernels.cpp for each level, and levels.py picks one of them.
+// Sums in vector registers, and memory for rows that are read by them.
 
 #pragma once
 
@@ -7,23 +6,9 @@
 #include <cstring>
 #include <new>
 
+#include "registers.hpp"
+
 namespace {
-
-#if defined(__AVX512F__)
-const int REGISTER = 64, REGISTERS = 32;
-#elif defined(__AVX2__)
-const int REGISTER = 32, REGISTERS = 16;
-#elif defined(__aarch64__)
-const int REGISTER = 16, REGISTERS = 32;
-#else
-const int REGISTER = 16, REGISTERS = 16;
-#endif
-
-template <typename T>
-struct Vector {
-  typedef T type __attribute__((vector_size(REGISTER), aligned(sizeof(T)), may_alias));
-  static const int64_t LANES = REGISTER / sizeof(T);
-};
 
 // The sum of a vector's numbers: halves are added until there is one.
 template <typename V>
@@ -45,12 +30,6 @@ inline T dot(const T *a, const T *b, int64_t count) {
   T sum = total(sums);
   for (int64_t i = whole; i < count; i++) sum += a[i] * b[i];
   return sum;
-}
-
-// So many numbers fill whole vectors.
-template <typename T>
-constexpr int64_t padded(int64_t count) {
-  return (count + Vector<T>::LANES - 1) & -Vector<T>::LANES;
 }
 
 // How far apart rows of so many numbers lie: an odd number of the caches' lines, or many rows would share few of their sets.
