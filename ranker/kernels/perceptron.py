@@ -24,7 +24,8 @@ class PerceptronLayers(torch.autograd.Function):
         ctx.sizes = (rows, layers, 0 if draws is None else hidden)
         _compiled().call("perceptron", [x, weights, biases, draws, widths, answers], ctx.sizes)
         ctx.save_for_backward(x, weights, biases, widths, answers)
-        return answers[answers.numel() - rows * int(widths[-1]) :].view(rows, -1)
+        out = len(parameters[-1])
+        return answers[answers.numel() - rows * out :].view(rows, out)
 
     @staticmethod
     def backward(ctx: Any, by_answer: Tensor) -> tuple[Tensor | None, ...]:

@@ -196,6 +196,13 @@ def test_a_backbone_that_is_not_a_number_stays_so(level: str) -> None:
         assert answer[7].isnan().any() and not answer[:7].isnan().any() and not answer[8:].isnan().any()
 
 
+def test_a_backbone_takes_no_rows_as_in_torch(level: str) -> None:
+    for model, width in ((CrossNetwork(21, 2, 5), 21), (Perceptron(21, BackboneConfig(hidden=(16, 8))), 8)):
+        x = torch.zeros(0, 21, requires_grad=True)
+        model(x).sum().backward()
+        assert model(x).shape == (0, width) and all(not one.grad.any() for one in model.parameters())
+
+
 def test_means_of_bags_are_those_of_torch_and_their_gradients_those_of_differences(level: str) -> None:
     torch.manual_seed(6)
     sizes = torch.tensor([0, 3, 1, 0, 4])

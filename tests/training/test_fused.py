@@ -271,6 +271,39 @@ def test_each_gradient_in_single_precision_is_near_that_in_double(level: str, ca
         assert float((single - double).abs().max()) <= 2e-2 * (1 + float(double.abs().max()))
 
 
+@pytest.mark.parametrize("similarity", get_args(Similarity))
+@pytest.mark.parametrize("loss", ["softmax", "logistic", "ranking"])
+@pytest.mark.parametrize("level", LEVELS)
+def test_what_is_not_a_number_shows_in_the_loss_and_stays_in_its_batch(
+    level: str, loss: str, similarity: Similarity
+) -> None:
+    """The memory that a step works in is kept: what a batch that has diverged left there is nobody's."""
+    kernels = kernels_of(level)
+    for batch_negatives in (0, 5):
+        config = ModelConfig(
+            operator="transe",
+            dimension=3,
+            similarity=similarity,
+            loss=loss,
+            batch_size=5,
+            batch_negatives=batch_negatives,
+            uniform_negatives=2,
+        )
+        for count, spoilt in ((5, True), (1, False)):
+            torch.manual_seed(count)
+            case = Case(config, random_model(graph(["pin"]), config), random_edges(count, ["pin"], False))
+            for batch, relations in prepared(case):
+                for table in tables(batch, case.model) if spoilt else ():
+                    table.detach().mul_(torch.nan)
+                negatives = drawn(batch, case.model)
+                found = fused_gradients(case, batch, negatives, kernels, relations, torch.double)
+                assert found.losses.isfinite().all() == (not spoilt)
+                if not spoilt:
+                    expected = fused_gradients(case, batch, negatives, kernels_of("torch"), relations, torch.double)
+                    close(found.by_heads, expected.by_heads)
+                    close(found.by_tails, expected.by_tails)
+
+
 def prepared(case: Case) -> Iterator[tuple[Batch, Relations]]:
     relations = Relations(list(case.model.rhs_operators), HogwildAdagrad(case.model.parameters(), lr=0.1))
     batcher = Batcher(kinds_of(case.model, list(case.model.rhs_operators)), case.config)

@@ -1,7 +1,7 @@
 // From the inner products of a group to the loss and its gradients by them, for all similarities and losses.
 //
-// All loops run over whole vectors: what fills up a row of right sides scores so low that it counts as nothing, and columns
-// that belong to no edge are computed from whatever lies there, and read by nobody.
+// All loops run over whole vectors: what fills up a row scores so low that it counts as nothing, whatever lay there (a NaN
+// of a training that has diverged, even). Batch negatives' columns that are no edge's own have slopes of 0 there.
 
 #pragma once
 
@@ -34,7 +34,7 @@ INLINE float exp_negative(float x) {
   y = y * r + 1.6666665459e-1f;
   y = y * r + 5.0000001201e-1f;
   y = y * r * r + r + 1.0f;
-  const int32_t bits = (power + 127) << 23;
+  const uint32_t bits = (uint32_t)(power + 127) << 23;
   float two_to_n;
   std::memcpy(&two_to_n, &bits, sizeof bits);
   return y * two_to_n;
@@ -88,7 +88,7 @@ INLINE Row<T> finish(T shift, T sum, T hits, T positive, T weight, T share, doub
 
 template <int SIMILARITY, typename T>
 INLINE T distance_score(T squared, T scale) {
-  return -scale * (SIMILARITY == SQUARED_L2 ? squared : std::sqrt(squared > T(CLAMP) ? squared : T(CLAMP)));
+  return -scale * (SIMILARITY == SQUARED_L2 ? squared : std::sqrt(squared < T(CLAMP) ? T(CLAMP) : squared));
 }
 
 template <int SIMILARITY, typename T>
@@ -154,8 +154,11 @@ INLINE void score(const Scores<T> &s, Scratch<T> &x) {
     for (int64_t j = s.columns; j < count; j++) row[j] = T(LOWEST);
     if (s.within()) row[i] = LOSS == SOFTMAX ? x.positives[i] : T(LOWEST);
   }
-  for (int64_t i = 0; s.left && i < s.u; i++)
-    score_row<SIMILARITY>(s.left + i * s.left_row, across, norms ? s.heads[s.m + i] : T(0), s.tails, s.scale);
+  for (int64_t i = 0; s.left && i < s.u; i++) {
+    T *row = s.left + i * s.left_row;
+    score_row<SIMILARITY>(row, across, norms ? s.heads[s.m + i] : T(0), s.tails, s.scale);
+    for (int64_t j = s.m; j < across; j++) row[j] = T(LOWEST);
+  }
 }
 
 template <typename T>

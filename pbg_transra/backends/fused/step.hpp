@@ -3,6 +3,7 @@
 
 #pragma once
 
+#include <algorithm>
 #include <memory>
 
 #include "contrast.hpp"
@@ -233,7 +234,7 @@ void fit(const Batch<T> &b, Memory<T> &x) {
   for (Side<T> &side : x.sides) side.fit(edges + b.uniform, row);
   x.sum_of.resize(x.entities.size());
   for (int64_t i = 0; i < x.entities.size(); i++) x.sum_of[i] = x.entities.times[i] > 1 ? repeated++ : -1;
-  std::memset(x.sums.fit(repeated * row), 0, repeated * row * sizeof(T));
+  std::fill_n(x.sums.fit(repeated * row), repeated * row, T(0));  // none, perhaps, and no memory for them
   std::memset(x.by_translations.fit(relations * d), 0, relations * d * sizeof(T));
   for (int side = 0; b.slots[b.relations[0]] >= 0 && side < 2; side++)
     std::memset(x.by_projections[side].fit(relations * d * row), 0, relations * d * row * sizeof(T));
