@@ -4,19 +4,21 @@
     python -m ranker resolved.json --vectors runs/demo_rank/latest --out ranking
     torchrun --nproc-per-node=2 -m ranker resolved.json --vectors runs/demo_rank/latest --out ranking
 
-Exit codes as `transra`: 0 done, 2 usage or config, 65 bad data, 73 does not fit, 75 another process is gone,
-130 interrupted. torchrun has its own: 0 or 1.
+Exit codes as `transra`: 0 done, 2 usage or config, 65 bad data, 73 does not fit, 75 another process is gone, or
+another ranking writes into the directory, 130 interrupted. torchrun has its own: 0 or 1.
 """
 
 import argparse
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
+from filelock import FileLock, Timeout
 from pydantic import ValidationError
 
-from artifacts.errors import ConfigError, TransraError
+from artifacts.errors import BusyError, ConfigError, TransraError
 from artifacts.printable import one_line, printable
 from ranker import RankerConfig, rank
 from ranker.config.arms import chosen
@@ -82,8 +84,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             config = load(options.config, options.arms)
             runs = {name: options.root / name for name in options.vectors or config.vectors}
             exports = {name: Export.of_run(path) for name, path in runs.items()}
-            options.out.mkdir(parents=True, exist_ok=True)
-            report = rank(config, options.root, exports, options.out, Told(), options.out / "tensorboard")
+            with held(options.out):
+                report = rank(config, options.root, exports, options.out, Told(), options.out / "tensorboard")
             if group.place() == 0:
                 print(printable(table(report)))
     except TransraError as error:
@@ -91,6 +93,32 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         return 130
     return 0
+
+
+@contextmanager
+def held(out: Path) -> Iterator[None]:
+    """Makes a directory that one ranking at a time writes into; the first of its processes holds it for all.
+
+    Raises ConfigError where it cannot be made, and BusyError where another holds it: one that was started apart, or
+    processes whose launcher has not said that they are several.
+    """
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(f"--out {out}: {error.strerror or error}") from error
+    if group.place() > 0:
+        yield
+        return
+    try:
+        lock = FileLock(out / ".lock", timeout=0)
+        lock.acquire()
+    except Timeout as error:
+        several = f"one of several processes needs {', '.join(group.LAUNCHED)}"
+        raise BusyError(f"{out}: another ranking writes into it; try again later ({several})") from error
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def say(error: BaseException) -> None:

@@ -16,13 +16,16 @@ import torch
 # then, the group outlives destroy_process_group, and gloo's threads abort the process while the interpreter goes down.
 import torch.distributed.nn.functional
 from torch import distributed
-from torch.distributed import PrefixStore, Store, TCPStore  # type: ignore[attr-defined]  # it has them where gloo is
+from torch.distributed import PrefixStore, Store, TCPStore  # type: ignore[attr-defined]  # documented, yet not re-exported
 
 from artifacts.errors import ConfigError, PeerError, TransraError
 from ranker.processes.watch import AGAIN, BEAT, Watch
 
 LAUNCHED = ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")  # torch's convention; Slurm scripts follow it, too
 LOOPBACK = "127.0.0.1"
+EVERY_ADDRESS = ("0.0.0.0", "::")
+LAST_PORT = 65_535
+ALONE = ", or unset WORLD_SIZE for one process alone"  # a shell or a pod may have it from elsewhere
 ARRIVAL = timedelta(seconds=300)  # for all to come, as `model.machines.timeout` says by default
 WAIT = timedelta(hours=6)  # for a message: the first prepares meanwhile. Who is gone is noticed by `Watch`
 LINGER = 3 * BEAT  # seconds in which the others read why the process ended that has the store
@@ -45,17 +48,24 @@ class Meeting:
 
     @classmethod
     def of(cls, environment: Mapping[str, str]) -> "Meeting | None":
-        """None where no launcher has started several processes. Raises ConfigError for what is no number."""
+        """None where no launcher has started several processes; a pod of one has the variables, too. Raises ConfigError
+        for what does not say who listens where."""
         if not all(environment.get(name) for name in LAUNCHED):
             return None
         place, count, port = (_whole(environment, name) for name in ("RANK", "WORLD_SIZE", "MASTER_PORT"))
         if place >= count:
             raise ConfigError(f"RANK={place}: expected one below WORLD_SIZE={count}")
+        if count == 1:
+            return None
+        if not 0 < port <= LAST_PORT:
+            raise ConfigError(f"MASTER_PORT={port}: expected one that is free on process 0's machine, 1 to {LAST_PORT}")
+        if (host := environment["MASTER_ADDR"]) in EVERY_ADDRESS:
+            raise ConfigError(f"MASTER_ADDR={host}: is every address of a machine, expected one of process 0's")
         agents = environment.get("TORCHELASTIC_USE_AGENT_STORE") == "True"
         return cls(
             place=place,
             count=count,
-            host=environment["MASTER_ADDR"],
+            host=host,
             port=port,
             hosts_store=place == 0 and not agents,
             of_torchrun="TORCHELASTIC_RUN_ID" in environment,
@@ -70,7 +80,7 @@ class Meeting:
         except RuntimeError as error:
             seconds = ARRIVAL.total_seconds()
             at = f"{self.host}:{self.port}"
-            raise PeerError(f"process 0 was not to be met at {at} within {seconds:g} s{AGAIN}") from error
+            raise PeerError(f"process 0 was not to be met at {at} within {seconds:g} s{AGAIN}{ALONE}") from error
         return PrefixStore(f"ranker/{self.attempt}", found)
 
     def opened(self) -> Store:
@@ -90,7 +100,8 @@ class Meeting:
         try:
             store.wait(keys, ARRIVAL)
         except RuntimeError as error:
-            raise PeerError(f"{self._missing(store, keys)} within {ARRIVAL.total_seconds():g} s{AGAIN}") from error
+            missing = f"{self._missing(store, keys)} within {ARRIVAL.total_seconds():g} s"
+            raise PeerError(f"{missing}{AGAIN}{ALONE}") from error
         return [host.decode() for host in store.multi_get(keys)]
 
     def _missing(self, store: Store, keys: Sequence[str]) -> str:
@@ -162,7 +173,7 @@ def _begin(meeting: Meeting) -> None:
     if (interface := interface_to(LOOPBACK if meeting.on_one_machine else meeting.host)) is not None:
         os.environ.setdefault("GLOO_SOCKET_IFNAME", interface)
     if torch.cuda.is_available():
-        torch.cuda.set_device(device())
+        torch.cuda.set_device(_whole(os.environ, "LOCAL_RANK") if "LOCAL_RANK" in os.environ else 0)
     backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
     with reaching():
         distributed.init_process_group(
@@ -214,7 +225,7 @@ def device(asked: str = "auto") -> torch.device:
     """The GPU of this process, where there is one, unless `ranker.device` is "cpu"."""
     if asked == "cpu" or not torch.cuda.is_available():
         return torch.device("cpu")
-    return torch.device("cuda", int(os.environ.get("LOCAL_RANK", 0)))
+    return torch.device("cuda", torch.cuda.current_device())
 
 
 def require_device(asked: str) -> None:

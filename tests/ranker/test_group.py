@@ -18,7 +18,7 @@ import torch
 from ranker.__main__ import main
 from ranker.config.arms import ARMS
 from ranker.processes import group, watch
-from ranker.processes.group import LAUNCHED, interface_to
+from ranker.processes.group import ALONE, LAUNCHED, interface_to
 from tests.worlds.forks import ADDRESSES, NAMESPACES, Fork, ip, ranks, two_namespaces, until
 from tests.worlds.small_impressions import SmallWorld, config, small_world, write_run
 
@@ -160,10 +160,10 @@ def test_missing_processes_are_named(world: SmallWorld, tmp_path: Path, monkeypa
     port = free_port()
     with ranks(Process(world, tmp_path / "out", 0, port, {}, count=3)) as (first,):
         code, said = first.end()
-    assert code == 75 and f"ranker: processes 1, 2 did not come within 2 s{AGAIN}\n" in said
+    assert code == 75 and f"ranker: processes 1, 2 did not come within 2 s{AGAIN}{ALONE}\n" in said
     with ranks(Process(world, tmp_path / "out", 1, port, {})) as (second,):
         code, said = second.end()
-    assert code == 75 and f"ranker: process 0 was not to be met at {LOOPBACK}:{port} within 2 s{AGAIN}\n" in said
+    assert code == 75 and f"ranker: process 0 was not to be met at {LOOPBACK}:{port} within 2 s{AGAIN}{ALONE}\n" in said
 
 
 def test_a_port_in_use_is_named(world: SmallWorld, tmp_path: Path) -> None:
@@ -179,6 +179,9 @@ def test_a_port_in_use_is_named(world: SmallWorld, tmp_path: Path) -> None:
     [
         (("1", "1", LOOPBACK, "1"), "RANK=1: expected one below WORLD_SIZE=1"),
         (("one", "2", LOOPBACK, "1"), "RANK='one'"),
+        (("0", "2", LOOPBACK, "65536"), "MASTER_PORT=65536: expected one that is free"),
+        (("0", "2", LOOPBACK, "0"), "MASTER_PORT=0: expected one that is free"),
+        (("0", "2", "0.0.0.0", "1"), "MASTER_ADDR=0.0.0.0: is every address"),
     ],
 )
 def test_an_environment_that_cannot_be_is_refused(
@@ -188,6 +191,20 @@ def test_an_environment_that_cannot_be_is_refused(
         monkeypatch.setenv(name, value)
     assert main(["nowhere.json", "--out", "nowhere"]) == 2
     assert f"ranker: {message}" in capsys.readouterr().err
+
+
+def test_processes_that_do_not_know_of_each_other_do_not_write_into_one_directory(
+    world: SmallWorld, tmp_path: Path
+) -> None:
+    """Each is one of one, as a pod's environment may say: they do not meet, and need no port."""
+    out = tmp_path / "out"
+    with ranks(Process(world, out, 0, 1, LONG, count=1)) as (first,):
+        until(lambda: trains(out), "a validation")
+        with ranks(Process(world, out, 0, 1, LONG, count=1)) as (second,):
+            code, said = second.end()
+        assert code == 75 and f"ranker: {out}: another ranking writes into it; try again later" in said
+        first.signal(signal.SIGINT)
+        assert first.end()[0] == 130
 
 
 def test_the_interface_is_that_which_leads_to_the_first() -> None:

@@ -3,11 +3,12 @@
 import ctypes
 import multiprocessing
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
@@ -16,7 +17,8 @@ import pytest
 
 PATIENCE = 600.0  # seconds: a machine may be busy with other things
 CLONE_NEWNET = 0x40000000  # linux/sched.h
-NAMESPACES = {0: "transra-a", 1: "transra-b"}
+REQUIRED = "TRANSRA_REQUIRE_NAMESPACES"  # in the environment: where none can be made the tests of them fail
+NAMESPACES = {0: f"transra-a-{os.getpid()}", 1: f"transra-b-{os.getpid()}"}  # another process's tests have others
 ADDRESSES = {0: "10.77.0.1", 1: "10.77.0.2"}
 
 
@@ -78,15 +80,14 @@ def until(condition: Callable[[], Any], what: str) -> Any:
 
 @contextmanager
 def two_namespaces() -> Iterator[None]:
-    """Two network namespaces with an address each, joined by a pair of virtual cards; no loopback is up in them. Skips
-    a test where they cannot be made."""
-    made = (
-        subprocess.run(["ip", "netns", "add", NAMESPACES[0]], capture_output=True, text=True)
-        if os.getuid() == 0
-        else None
-    )
-    if made is None or made.returncode:
-        pytest.skip(f"network namespaces cannot be made here ({made.stderr.strip() if made else 'not root'})")
+    """Two network namespaces with an address each, joined by a pair of virtual cards; no loopback is up in them.
+
+    Skips where they cannot be made, or fails if the environment says that they are required.
+    """
+    if why := _refused(("netns", "add", NAMESPACES[0])):
+        if os.environ.get(REQUIRED):
+            pytest.fail(f"{REQUIRED} is set, but network namespaces cannot be made ({why}); root and iproute2 can")
+        pytest.skip(f"network namespaces cannot be made here ({why})")
     try:
         ip("netns", "add", NAMESPACES[1])
         cards = [("transra-0", "netns", NAMESPACES[0]), ("transra-1", "netns", NAMESPACES[1])]
@@ -98,6 +99,14 @@ def two_namespaces() -> Iterator[None]:
     finally:
         for name in NAMESPACES.values():
             subprocess.run(["ip", "netns", "del", name], capture_output=True)
+
+
+def _refused(words: Sequence[str]) -> str:
+    """What `ip` has against it; nothing where it does it."""
+    if os.getuid() != 0 or shutil.which("ip") is None:
+        return "not root, or no ip"
+    done = subprocess.run(["ip", *words], capture_output=True, text=True)
+    return (done.stderr.strip() or f"exit code {done.returncode}") if done.returncode else ""
 
 
 def ip(*words: str) -> None:
