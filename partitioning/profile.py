@@ -198,7 +198,7 @@ def _sampled(engine: Engine, name: str, source: SourceConfig, files: Files) -> s
 
 def _require_header(files: Files, format: str, columns: Sequence[str] | dict[str, str]) -> None:
     """Raises DataError for a text whose first line can only be data."""
-    odd = next((name for name in columns if not name.strip() or _is_number(name)), None)
+    odd = next((name for name in columns if _is_number(name)), None)
     if format in ("csv", "tsv") and odd is not None:
         raise DataError(f"{next(iter(files))}, line 1: {odd!r} is no name of a column; expected a header")
 

@@ -35,7 +35,8 @@ class Use:
         return any(folded == name.casefold() for expression in self.expressions for name in expression.columns)
 
     def columns(self, known: list[str], source: str) -> list[str]:
-        """Every column of the source that is used. Raises ConfigError for one that an expression does not find."""
+        """Every column of the source that is used; one without a name is none, such as the index of a table that pandas
+        wrote. Raises ConfigError for one that an expression does not find."""
         named = []
         for expression in self.expressions:
             columns = resolve(expression, known, source)
@@ -44,7 +45,7 @@ class Use:
                     f"{expression.path}: column '{ids[0]}' holds ids, of which graph.ids leaves pseudonyms only"
                 )
             named += columns
-        queried = [c for c in known if self.queried is None or c.casefold() in self.queried]
+        queried = [c for c in known if c and (self.queried is None or c.casefold() in self.queried)]
         return list(dict.fromkeys([*self.roles, *named, *self.checked, *queried]))
 
 

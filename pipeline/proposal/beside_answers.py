@@ -63,6 +63,14 @@ def times(log: Log) -> list[str]:
     return [one for one in (log.columns.time, *log.columns.other_times) if one]
 
 
+def permits(log: Log) -> list[str]:
+    """Of a table of people, the columns of yes and no whose names may say that something is allowed."""
+    if log.columns.person is None or len(log.columns.ids) != 1:
+        return []
+    columns = log.profile.columns.items()
+    return [name for name, column in columns if one_of(name, words.PERMITS) and yes_or_no(column)]
+
+
 def unexplained(log: Log, taken: Collection[str]) -> list[str]:
     """The other columns that may say that an answer does not hold, or what it is about."""
     names = (*log.profile.columns, *log.profile.unread)
@@ -86,7 +94,7 @@ def says_nothing(log: Log, name: str) -> bool:
     if one_of(name, harmless) and _known(name, harmless | _SAID):
         repeated = one_of(name, words.HOW) and _people_repeat(log) and column.distinct > 1
         return not repeated and ("version" in words.words(name) or not yes_or_no(column))
-    return _is_of_people(log.name) and not _speaks(log, name)
+    return _is_of_people(log.said) and not _speaks(log, name)
 
 
 def _speaks(log: Log, name: str) -> bool:

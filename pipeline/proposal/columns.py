@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from pipeline.proposal import words
-from pipeline.proposal.words import one_of, plain, singular, stem_of
+from pipeline.proposal.words import one_of, singular, stem_of, type_name
 
 if TYPE_CHECKING:
     from partitioning import Column
@@ -47,9 +47,9 @@ def columns_of(source: str, found: Mapping[str, "Column"], stems: Collection[str
     action = next((name for name, column in found.items() if name not in ids and _is_action(column)), None)
     labels = [name for name, column in found.items() if _is_label(column)]
     groups = {
-        name: plain(name)
+        name: type_name(name)
         for name, column in found.items()
-        if name not in {*ids, action, *labels} and _is_group(column) and plain(name)
+        if name not in {*ids, action, *labels} and _is_group(column) and type_name(name)
     }
     taken = {*ids, *times, action, *labels, *groups}
     return Columns(
@@ -76,7 +76,7 @@ def _type(source: str, column: "Column", stems: Collection[str]) -> str | None:
     first, _, rest = stem.partition("_")
     if first in words.OTHER_OF_A_TYPE and rest in stems:
         stem = rest
-    return plain(stem) or plain(singular(source.rpartition("_")[2]))
+    return type_name(stem) or type_name(singular(source.rpartition("_")[2]))
 
 
 def _can_be_id(column: "Column") -> bool:

@@ -5,9 +5,9 @@ from dataclasses import replace
 
 from pipeline.proposal import words
 from pipeline.proposal.columns import MOST_ACTIONS
-from pipeline.proposal.log import Log, Notes, Relation, Side, listed
+from pipeline.proposal.log import NO_PEOPLE, Log, Notes, Relation, Side, listed
 from pipeline.proposal.sql import all_of, equals, filled, is_in, name_of, true
-from pipeline.proposal.words import one_of, plain, says_user, singular
+from pipeline.proposal.words import is_readable, one_of, plain, says_user, singular
 
 OWN = 0.95  # share of rows with a value of their own, from which on a column numbers the events
 
@@ -77,6 +77,9 @@ def with_siblings(events: Mapping[str, list[Relation]], logs: Iterable[Log], not
         offsite.setdefault(group[name], []).extend(_said(one) for one in found if one.domain == "offsite")
     for name, beside in offsite.items():
         here = [one for log, found in events.items() if group[log] == name for one in found]
+        if not beside and (odd := list(dict.fromkeys(_said(one) for one in here if _is_odd(one)))):
+            notes.add(None, f"{name}: whether {listed(odd)} happens on your own site is not known; where it does not, "
+                            'domain: "offsite" and graph.consent are yours to write')  # fmt: skip
         if beside and (unknown := list(dict.fromkeys(_said(one) for one in here if _is_unknown(one)))):
             known = listed(list(dict.fromkeys(beside)))
             notes.add(None, f"{name}: {listed(unknown)} may happen off the site, as {known} does, and needs consent, "
@@ -98,6 +101,15 @@ def _is_unknown(relation: Relation) -> bool:
     return relation.domain == "onsite" and not (said and all(word in known or singular(word) in known for word in said))
 
 
+def _is_odd(relation: Relation) -> bool:
+    """Whether no list has a word of what happened: of an action, or of a log that is named in another script."""
+    said = _said(relation)
+    if relation.action is None:
+        return not is_readable(said)
+    known = words.ONSITE | words.NEGATIVE | words.SHOWN | words.NEUTRAL
+    return not said.isdecimal() and not (is_readable(said) and all(one_of(word, known) for word in words.words(said)))
+
+
 def side_relations(log: Log, events: Sequence[Relation], assumed: bool, notes: Notes) -> list[Relation]:
     """What the rows of a log say of the things themselves: rows that need no consent, unless it is `assumed`."""
     head = _head(log)
@@ -114,9 +126,7 @@ def side_relations(log: Log, events: Sequence[Relation], assumed: bool, notes: N
             domain="side",
             weight="1",
             remark=f"each {tail} has one {column}; repeats are summed into one edge",
-            left_out="its rows need consent, and it joins no people who could give it"
-            if offsite and not onsite
-            else None,
+            left_out=NO_PEOPLE if offsite and not onsite else None,
         )
         for tail, column, type in attributes_of(log, _tails(log, head, Notes()))
     ]
@@ -182,7 +192,7 @@ def _event(log: Log, name: str, head: str, tail: str, conditions: tuple[str, ...
         lhs=Side(ids[head], head),
         rhs=Side(ids[tail], tail),
         conditions=conditions,
-        domain="offsite" if one_of(name, words.OFFSITE) or one_of(log.name, words.OFFSITE) else "onsite",
+        domain="offsite" if one_of(name, words.OFFSITE) or one_of(log.said, words.OFFSITE) else "onsite",
         anchor=not one_of(name, words.NEGATIVE),
         rows=rows,
         remark="not an anchor: what people turn away from" if one_of(name, words.NEGATIVE) else None,

@@ -10,6 +10,7 @@ from pipeline.proposal.sources import Found
 if TYPE_CHECKING:
     from partitioning import Profile
 
+NO_PEOPLE = "its rows need consent, and it joins no people who could give it"
 REPEATS = 10  # rows in which an id must occur again before it is believed that it determines another
 
 
@@ -24,6 +25,11 @@ class Log:
     @property
     def name(self) -> str:
         return self.found.name
+
+    @property
+    def said(self) -> str:
+        """What its files are called: the name that words are looked for in."""
+        return self.found.said
 
     def determines(self, column: str, other: str) -> bool:
         """Whether each value of a column goes with one of another, as far as repeated ones tell."""

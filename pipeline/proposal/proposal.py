@@ -6,15 +6,19 @@ from typing import Any
 
 from artifacts.errors import DataError
 from pipeline.proposal.columns import is_person
-from pipeline.proposal.consent import consent_of, is_consent, people_of
+from pipeline.proposal.consent import Consent, consent_of, is_consent, people_of
 from pipeline.proposal.events import events_of, is_log, side_relations, with_siblings
 from pipeline.proposal.log import Log, Notes, Relation, listed
 from pipeline.proposal.people import of_known_people
 from pipeline.proposal.split import split_of
 from pipeline.proposal.tables import sides_of
-from pipeline.proposal.words import FORGET, one_of, stem_of
+from pipeline.proposal.words import FORGET, is_made_up, one_of, stem_of
 
 NO_CONSENT = "what people do off the site needs graph.consent, which says who opted in (or --assume-consent WHY)"
+_WAYS = (
+    "LOGS need a source of who opted in, such as consent.csv with user_id and opted_in; where all agreed, or all of it "
+    'happens on your own site, say so: --assume-consent "..."'
+)
 _ODD_IDS = r"(?i)(null|none|nan|nil|n/?a|undefined|unknown|-|-1|\s.*|.*\s|-?\d+\.0*)"
 
 
@@ -25,6 +29,7 @@ class Proposal:
     logs: dict[str, Log]
     relations: tuple[Relation, ...]
     consent: dict[str, Any] | None
+    doubted: dict[str, Any] | None  # a section `consent` that stands in a comment
     split: dict[str, Any]
     notes: tuple[str, ...]
 
@@ -56,7 +61,8 @@ def propose(logs: Sequence[Log], assumed: str | None, notes: Notes) -> Proposal:
     """Raises DataError where no relation can be proposed, with what was seen in each source. Adds to `notes`."""
     logs = of_known_people(logs, notes)
     remembered = [log for log in logs if not _is_list_to_forget(log, notes)]
-    consent = {"assumed": assumed} if assumed else consent_of(remembered, notes)
+    answers = Consent({"assumed": assumed}) if assumed else consent_of(remembered, notes)
+    consent = answers.taken
     kept = [log for log in remembered if not is_consent(log)]
     for log in kept:
         _note_odd_ids(log, notes)
@@ -64,10 +70,10 @@ def propose(logs: Sequence[Log], assumed: str | None, notes: Notes) -> Proposal:
     events = with_siblings(events, kept, notes)
     sides = _once([one for log in kept for one in _sides(log, events, assumed is not None, notes)], events, notes)
     found = _named([*_joined([one for many in events.values() for one in many], kept), *sides])
-    if not any(relation.domain != "side" and not relation.left_out for relation in found):
+    if not any(relation.domain != "side" for relation in found):
         found = [replace(one, domain="onsite", anchor=True) if one.domain == "side" else one for one in found]
     found = [_with_consent(relation, consent) for relation in found]
-    if not [relation for relation in found if not relation.left_out]:
+    if not [relation for relation in found if relation.domain != "side" and not relation.left_out]:
         raise DataError(*_why_nothing(found, notes))
     _note_left_out(found, notes)
     _note_people(kept, notes)
@@ -75,7 +81,11 @@ def propose(logs: Sequence[Log], assumed: str | None, notes: Notes) -> Proposal:
     used = {name: by_name[name] for one in found if one.domain != "side" and not one.left_out for name in one.sources}
     rows = sum(relation.rows for relation in found if not relation.left_out)
     split = split_of(list(used.values()), rows, notes)
-    proposal = Proposal(by_name, tuple(found), consent if _needs(consent, found) else None, split, ())
+    taken, doubted = (one if _needs(one, found) else None for one in (consent, answers.doubted))
+    if doubted:
+        notes.add(None, f"graph.consent as {doubted['source']} alone would say it stands in a comment: if that is "
+                        "right, uncomment it, its source and the relations that need it")  # fmt: skip
+    proposal = Proposal(by_name, tuple(found), taken, doubted, split, ())
     if unread := [name for name in by_name if name not in proposal.sources]:
         notes.add(None, f"no part of the config reads {listed(unread, most=len(unread))}")
     return replace(proposal, notes=tuple(notes.lines))
@@ -90,7 +100,12 @@ def _needs(consent: dict[str, Any] | None, relations: Iterable[Relation]) -> boo
 
 
 def _note_odd_ids(log: Log, notes: Notes) -> None:
-    """Columns that are named as ids are and hold what is none, or writes one in another way than other logs may."""
+    """Columns that are named as ids are and hold what is none, or writes one in another way than other logs may; types
+    whose name says nothing."""
+    for name, type in log.columns.ids.items():
+        if is_made_up(type):
+            notes.add(log, f"{name} is taken for ids of a type {type}: what they are of is not known, and the name of "
+                           "a type has letters from a to z; any other will do")  # fmt: skip
     for name in log.columns.ids:
         if (odd := log.profile.example(name, _ODD_IDS)) is not None:
             notes.add(log, f"{name} has ids such as '{odd}', which are taken as they are: a `where` is yours to write")
@@ -102,7 +117,7 @@ def _note_odd_ids(log: Log, notes: Notes) -> None:
 
 def _is_list_to_forget(log: Log, notes: Notes) -> bool:
     """Whether a source's name says so, or a column of a source of people; in a log of events it only gets its note."""
-    named = one_of(log.name, FORGET)
+    named = one_of(log.said, FORGET)
     columns = [column for column in log.profile.columns if one_of(column, FORGET)] if log.columns.person else []
     if not named and not columns:
         return False
@@ -128,7 +143,7 @@ def _without_impressions(
 def _sides(log: Log, events: dict[str, list[Relation]], assumed: bool, notes: Notes) -> list[Relation]:
     if log.name in events:
         return side_relations(log, events[log.name], assumed, notes) if events[log.name] else []
-    return [] if is_log(log) else sides_of(log, notes)
+    return [] if is_log(log) else sides_of(log, assumed, notes)
 
 
 def _once(sides: Sequence[Relation], logs: Collection[str], notes: Notes) -> list[Relation]:
@@ -196,10 +211,15 @@ def _note_left_out(relations: Iterable[Relation], notes: Notes) -> None:
         notes.add(None, f"{listed(names)}: in a comment only; {reason}")
 
 
-def _why_nothing(relations: Iterable[Relation], notes: Notes) -> list[str]:
-    left = [f"relation {one.name} is left out: {one.left_out}" for one in relations if one.left_out]
-    return ["init: no relation can be proposed; expected a log with a column of who acts, such as user_id, and one "
-            "of what they act on, such as ad_id", *left, *notes.lines]  # fmt: skip
+def _why_nothing(relations: Sequence[Relation], notes: Notes) -> list[str]:
+    if not any(one.left_out for one in relations):
+        return ["init: no relation can be proposed; expected a log with a column of who acts, such as user_id, and "
+                "one of what they act on, such as ad_id", *notes.lines]  # fmt: skip
+    told = notes.lines[:]
+    _note_left_out(relations, notes)
+    why = [line.replace(": in a comment only; ", ": ") for line in notes.lines[len(told) :]]
+    asked = any(one.left_out == NO_CONSENT for one in relations)
+    return ["init: all that people do in these logs would be left out", *why, *([_WAYS] if asked else []), *told]
 
 
 def _note_people(logs: Iterable[Log], notes: Notes) -> None:

@@ -3,9 +3,10 @@
 import os
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby
 from pathlib import Path
+from unicodedata import normalize
 
 from artifacts.errors import DataError
 from artifacts.source_files import Files, find_files
@@ -20,9 +21,11 @@ _NUMBERS = re.compile(r"(^|[-_.])(part|chunk|shard|day|hour|date)?[-_.=]?(?P<num
 
 @dataclass(frozen=True)
 class Found:
-    """Files that are read as one source: its name, the paths that a config gives, and the split that the name says."""
+    """Files that are read as one source: its name, what the files are called without numbers, the paths that a config
+    gives, and the split that the name says."""
 
     name: str
+    said: str
     paths: tuple[str, ...]
     files: Files
     split: str | None = None
@@ -36,14 +39,25 @@ def find_sources(given: Iterable[Path], root: Path) -> list[Found]:
         for name, pattern in _patterns(path):
             if pattern not in named.setdefault(name, []):
                 named[name].append(pattern)
-    found = [_found(name, paths, root) for name, paths in named.items()]
+    names = _names(named)
+    found = [_found(names[said], said, paths, root) for said, paths in named.items()]
     if not found:
         raise DataError(f"{', '.join(map(str, given))}: no files that end with {', '.join(SUFFIXES)}")
     return _with_splits(found)
 
 
+def _names(said: Iterable[str]) -> dict[str, str]:
+    """A name for each: what a name cannot hold (`!`) may be all that tells two apart."""
+    names: dict[str, str] = {}
+    for one in said:
+        base = plain(one) or "log"
+        tried = (base, *(f"{base}_{number}" for number in range(2, len(names) + 2)))
+        names[one] = next(name for name in tried if name not in names.values())
+    return names
+
+
 def _patterns(path: Path) -> Iterator[tuple[str, Path]]:
-    """Names of sources, and the files or directories of each."""
+    """What sources are called, and the files or directories of each."""
     if not path.exists():
         raise DataError(f"{path}: is not there; expected a directory of logs, or files")
     if not path.is_dir():
@@ -63,7 +77,7 @@ def _patterns(path: Path) -> Iterator[tuple[str, Path]]:
 def _of_directory(parent: Path, path: Path) -> tuple[str, Path]:
     """A directory is one source; `day=2026-01-01` is a part of its parent's, whose pattern makes the key a column."""
     keyed = "=" in path.name
-    return plain((parent if keyed else path).resolve().name) or "log", parent / "*=*" if keyed else path
+    return normalize("NFC", (parent if keyed else path).resolve().name), parent / "*=*" if keyed else path
 
 
 def _holds_data(path: Path) -> bool:
@@ -83,12 +97,12 @@ def _stem(path: Path) -> str:
 
 def _name(path: Path) -> str:
     stem = _stem(path)
-    return plain(_NUMBERS.sub("", stem)) or plain(path.resolve().parent.name) or "log"
+    return normalize("NFC", _NUMBERS.sub("", stem) or path.resolve().parent.name)
 
 
-def _found(name: str, paths: list[Path], root: Path) -> Found:
+def _found(name: str, said: str, paths: list[Path], root: Path) -> Found:
     files = find_files(Path(), map(str, paths), ENDINGS).files
-    return Found(name, tuple(_written(path, root) for path in _shortest(paths, files)), files)
+    return Found(name, said, tuple(_written(path, root) for path in _shortest(paths, files)), files)
 
 
 def _shortest(paths: list[Path], files: Files) -> list[Path]:
@@ -134,7 +148,4 @@ def _with_splits(found: list[Found]) -> list[Found]:
         group: [*names] for group, names in groupby(sorted(ends), lambda name: name.removesuffix(f"_{ends[name]}"))
     }
     joined = {name: group for group, names in groups.items() if len(names) > 1 for name in names}
-    return [
-        Found(one.name, one.paths, one.files, ends[one.name], joined[one.name]) if one.name in joined else one
-        for one in found
-    ]
+    return [replace(one, split=ends[one.name], group=joined[one.name]) if one.name in joined else one for one in found]

@@ -1,15 +1,18 @@
 """Side relations of tables: what an ad belongs to, which items go together."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 from pipeline.proposal.columns import is_person
 from pipeline.proposal.events import side_name
-from pipeline.proposal.log import Log, Notes, Relation, Side, listed
+from pipeline.proposal.log import NO_PEOPLE, Log, Notes, Relation, Side, listed
 from pipeline.proposal.sql import all_of, filled
+from pipeline.proposal.words import OFFSITE, one_of
 
 
-def sides_of(log: Log, notes: Notes) -> list[Relation]:
-    """The relations of a table, from the ids that it is about to all others."""
+def sides_of(log: Log, assumed: bool, notes: Notes) -> list[Relation]:
+    """The relations of a table, from the ids that it is about to all others. The rows of a table of orders, or the
+    like, are what people did off the site, unless consent is `assumed`."""
     columns = log.columns
     key = next((column for column in columns.ids if log.is_key(column)), next(iter(columns.ids), None))
     if key is None:
@@ -18,7 +21,8 @@ def sides_of(log: Log, notes: Notes) -> list[Relation]:
     if is_person(columns.ids[key]) and len(columns.ids) == 1:
         notes.add(log, "holds attributes of people, which are left out; a side relation would bring one in")
         return []
-    found = list(_relations(log, key))
+    done = not assumed and any(one_of(type, OFFSITE) for type in columns.ids.values())
+    found = [replace(one, left_out=NO_PEOPLE) if done else one for one in _relations(log, key)]
     if not found:
         notes.add(log, f"nothing beside {key} that joins it to others; the source is left out")
     if unused := [column for column in columns.groups if column not in {one.rhs.column for one in found}]:

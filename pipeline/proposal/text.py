@@ -39,7 +39,9 @@ def _graph(proposal: Proposal) -> Iterator[str]:
     yield "graph: {"
     yield "  sources: {"
     for name, log in proposal.sources.items():
-        yield f"    {_key(name)}: {_value(_source(log, proposal))},"
+        yield f"    {_key(name)}: {_value(_source(log, proposal, proposal.consent or {}))},"
+    if proposal.doubted and (name := proposal.doubted["source"]) not in proposal.sources:
+        yield f"    // {_key(name)}: {_value(_source(proposal.logs[name], proposal, proposal.doubted))},"
     yield "  },"
     types = [f"{_key(type)}: {{}}" for type in proposal.types]
     yield from _wrapped("  entities: { ", types, " },")
@@ -50,6 +52,9 @@ def _graph(proposal: Proposal) -> Iterator[str]:
     if proposal.consent:
         yield '  // Events of `domain: "offsite"` count only for people who opted in.'
         yield f"  consent: {_value(proposal.consent)},"
+    elif proposal.doubted:
+        yield "  // Not taken: something beside it may say otherwise (see above)."
+        yield f"  // consent: {_value(proposal.doubted)},"
     if proposal.split:
         yield f"  // {_of_split(proposal)}"
         yield f"  split: {_value(proposal.split)},"
@@ -57,9 +62,9 @@ def _graph(proposal: Proposal) -> Iterator[str]:
     yield ""
 
 
-def _source(log: Log, proposal: Proposal) -> dict[str, Any]:
+def _source(log: Log, proposal: Proposal, consent: Mapping[str, Any]) -> dict[str, Any]:
     """A source's section. Times are of events; those of consent are named by it, and have their unit here."""
-    paths, consent = log.found.paths, proposal.consent or {}
+    paths = log.found.paths
     source: dict[str, Any] = {"path": paths[0] if len(paths) == 1 else list(paths)}
     if log.columns.time and any(log.name in relation.sources for relation in proposal.events):
         unit = log.columns.time_unit

@@ -2,6 +2,8 @@
 
 import re
 from collections.abc import Collection
+from unicodedata import combining, normalize
+from zlib import crc32
 
 PEOPLE = {
     *("user", "person", "people", "customer", "visitor", "member", "household", "account", "client", "consumer"),
@@ -73,11 +75,23 @@ NEGATIVE = {
 }
 CONSENT = {"consent", "consented", "opted", "opt", "optin", "optedin", "agreed", "permission", "gdpr", "agreement"}
 CONTRARY = {"optout", "optedout", "unconsented", "nonconsent", "noconsent", "unsubscribed", "dnt"}  # also says consent
+ENDS = {  # an agreement, also as an action in a log, where other things are removed and cancelled
+    *("withdraw", "withdrawn", "withdrawal", "withdrew", "revoke", "revoked", "revocation", "objection", "objected"),
+    *("unsubscribe", "unsubscribed"),
+}
 WITHDRAWN = {
-    *("withdrawn", "withdrawal", "withdrew", "revoked", "revocation", "declined", "refused", "denied", "rejected"),
-    *("suppressed", "suppression", "blocked", "cancelled", "canceled", "expired", "expires", "expiry", "expiration"),
-    *("objection", "objected", "unsubscribe", "unsubscribed", "blocklist", "blacklist", "removed", "removal"),
-    *("inactive", "churned", "ended", "till", "invalid"),
+    *("declined", "refused", "denied", "rejected", "suppressed", "suppression", "blocked", "cancelled", "canceled"),
+    *("expired", "expires", "expiry", "expiration", "blocklist", "blacklist", "removed", "removal"),
+    *("inactive", "churned", "ended", "till", "invalid", *ENDS),
+}
+TRADE = {  # what is cancelled, declined and expires without a word of consent
+    *("order", "booking", "reservation", "payment", "transaction", "purchase", "checkout", "sale", "cart", "basket"),
+    *("shipment", "delivery", "invoice"),
+}
+PERMITS = {  # what somebody says yes or no to, which may be what consent is asked for
+    *("allow", "allowed", "permit", "permitted", "accept", "accepted", "ok", "okay", "tracking", "tracked", "ads"),
+    *("marketing", "personalization", "personalisation", "personalized", "personalised", "targeting"),
+    *("targeted", "profiling", "privacy", "cookie", "ccpa", "lgpd", "tcf", "sharing"),
 }
 SAYS_SO = {"consent", "consented", "optin", "optedin", "in", "agree", "agreed"}  # of AGREED; `in` of `opted in`
 AGREED = {  # what may stand in a name that says consent and not its opposite
@@ -120,7 +134,18 @@ LISTS = {
     "interval",
     "period",
 }
+RECORDS = {  # what is kept of people beside LISTS, none of which says whether they agreed
+    *("login", "logon", "session", "visit", "view", "pageview", "page", "click", "save", "like", "play", "search"),
+    *("query", "review", "rating", "signup", "registration", "device", "address", "location", "activity", "crm"),
+    *("contact", "demographic", "attribute", "feature", "score", "loyalty", "point", *TRADE),
+}
 FORGET = {"forget", "forgotten", "erase", "erasure", "erased", "delete", "deleted", "deletion", "rtbf", "dsar"}
+NEUTRAL = {  # of actions: what people do with things, wherever they do it
+    *("view", "viewed", "page", "pageview", "screen", "item", "product", "search", "searched", "play"),
+    *("played", "open", "opened", "read", "watch", "watched", "listen", "stream", "scroll", "hover", "rate", "rated"),
+    *("rating", "review", "start", "started", "end", "ended", "finish", "finished", "complete", "completed"),
+    *("session", "login", "logout"),
+}
 COUNTS = {"n", "num", "number", "count", "total", "avg", "mean", "max", "min", "is", "has", "per"}
 YES = {"yes", "y", "true", "t", "1", "granted", "given", "in", "opted_in", "optin", "accepted", "agreed", "allow"}
 NO = {
@@ -139,6 +164,7 @@ NO = {
     "revoked",
 }
 SINCE = ("since", "from", "begin", "begins", "start", "granted")
+_MADE_UP = "type_"
 UNTIL = ("until", "to", "end", "ends", "withdrawn", "expired", "expires", "expiry")
 
 
@@ -156,12 +182,32 @@ def singular(word: str) -> str:
     """An English noun without its plural, as far as column names go."""
     if word.endswith("ies") and len(word) > 4:
         return f"{word[:-3]}y"
+    if word.endswith(("ches", "shes", "sses", "xes")):
+        return word[:-2]
     return word[:-1] if word.endswith("s") and not word.endswith(("ss", "us", "is")) else word
 
 
 def plain(text: str) -> str:
-    """A text as a name of letters, digits and single underscores, "" where nothing of it is left."""
-    return re.sub(r"[^a-z0-9]+", "_", text.lower()).strip("_")
+    """A text as a name of letters, of any script, digits and single underscores, "" where nothing of it is left."""
+    return re.sub(r"[\W_]+", "_", normalize("NFC", text).lower()).strip("_")
+
+
+def type_name(text: str) -> str:
+    """The same as a name of an entity type, which has ASCII letters only: accents go, and what is written in another
+    script has a name of its own, since two types must not become one; "" where nothing is left."""
+    bare = plain("".join(one for one in normalize("NFKD", text) if not combining(one)))
+    return bare if bare.isascii() else f"{_MADE_UP}{crc32(plain(text).encode()):08x}"
+
+
+def is_made_up(type: str) -> bool:
+    """Whether a type's name says nothing of what it is."""
+    return type.startswith(_MADE_UP)
+
+
+def is_readable(name: str) -> bool:
+    """Whether a name is of ASCII letters, digits and what stands between words: a `!`, or a word of another script, may
+    be a `not`."""
+    return re.fullmatch(r"[A-Za-z0-9_\s.()-]*", name) is not None
 
 
 def stem_of(column: str) -> str | None:
