@@ -5,7 +5,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ranker.kernels.library import Library, library
+from ranker.kernels.library import compiled
 
 
 class BagMeans(torch.autograd.Function):
@@ -19,18 +19,12 @@ class BagMeans(torch.autograd.Function):
         vectors, places, sizes = vectors.contiguous(), places.contiguous(), sizes.contiguous()
         means, ctx.rows = vectors.new_empty(len(sizes), vectors.shape[1]), len(vectors)
         ctx.save_for_backward(places, sizes)
-        _compiled().call("bag_means", [vectors, places, sizes, means], means.shape)
+        compiled().call("bag_means", [vectors, places, sizes, means], means.shape)
         return means
 
     @staticmethod
     def backward(ctx: Any, by_means: Tensor) -> tuple[Tensor | None, ...]:
         by_vectors = by_means.new_zeros(ctx.rows, by_means.shape[1])
         given = [by_means.contiguous(), *ctx.saved_tensors, by_vectors]
-        _compiled().call("bag_means_backward", given, by_means.shape)
+        compiled().call("bag_means_backward", given, by_means.shape)
         return by_vectors, None, None
-
-
-def _compiled() -> Library:
-    found = library()
-    assert found is not None, "asked for only where it is there"
-    return found

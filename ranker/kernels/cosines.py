@@ -2,7 +2,7 @@
 
 from torch import Tensor
 
-from ranker.kernels.library import library
+from ranker.kernels.library import compiled
 
 
 def cosines(heads: Tensor, translation: Tensor | None, tails: Tensor, kinds: Tensor, shortest: float) -> Tensor:
@@ -10,8 +10,6 @@ def cosines(heads: Tensor, translation: Tensor | None, tails: Tensor, kinds: Ten
 
     A head shorter than `shortest` counts as of that length. There are no gradients.
     """
-    compiled = library()
-    assert compiled is not None, "asked for only where it is there"
     heads, out = heads.contiguous(), heads.new_empty(len(heads))
-    compiled.call("cosines", [heads, translation, tails.contiguous(), kinds, out], (*heads.shape, shortest))
+    compiled().call("cosines", [heads, translation, tails.contiguous(), kinds, out], (*heads.shape, shortest))
     return out

@@ -5,7 +5,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ranker.kernels.library import Library, library
+from ranker.kernels.library import compiled
 
 WHOLE = 16  # numbers that are whole vectors at every level
 
@@ -19,7 +19,7 @@ class CrossLayers(torch.autograd.Function):
         (rows, width), (layers, rank, _) = x.shape, down.shape
         crossed, lowered = torch.empty_like(given[0]), x.new_empty(layers, rows, -(-rank // WHOLE) * WHOLE)
         ctx.sizes = (rows, width, layers, rank)
-        _compiled().call("cross", [*given, crossed, lowered], ctx.sizes)
+        compiled().call("cross", [*given, crossed, lowered], ctx.sizes)
         ctx.save_for_backward(*given, lowered)
         return crossed
 
@@ -27,11 +27,5 @@ class CrossLayers(torch.autograd.Function):
     def backward(ctx: Any, by_crossed: Tensor) -> tuple[Tensor, ...]:
         *given, lowered = ctx.saved_tensors
         found = [torch.empty_like(one) for one in given]
-        _compiled().call("cross_backward", [*given, lowered, by_crossed.contiguous(), *found], ctx.sizes)
+        compiled().call("cross_backward", [*given, lowered, by_crossed.contiguous(), *found], ctx.sizes)
         return tuple(found)
-
-
-def _compiled() -> Library:
-    found = library()
-    assert found is not None, "asked for only where it is there"
-    return found

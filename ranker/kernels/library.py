@@ -82,6 +82,13 @@ def library() -> Library | None:
     return _library(chosen(possible_levels()))
 
 
+def compiled() -> Library:
+    """Kernels that are there: asked for where `computes` says so."""
+    found = library()
+    assert found is not None, "no kernels"
+    return found
+
+
 def computes(*tensors: Tensor) -> bool:
     """Whether kernels take these: of one type, on a CPU, and not while a graph is traced."""
     if torch.compiler.is_exporting() or any(tensor.is_cuda for tensor in tensors):

@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from ranker.kernels.library import Library, library
+from ranker.kernels.library import compiled
 
 
 class ListInputs(NamedTuple):
@@ -42,7 +42,7 @@ class HeldAgainst(torch.autograd.Function):
         total, weights = query.new_empty(rows, heads, dimension), query.new_empty(rows, heads, 1 + length)
         cosines, sums = query.new_empty(rows, length, ads), query.new_empty(rows, units)
         ctx.sizes = (rows, length, heads, dimension, ads, units)
-        _compiled().call("lists", [*_given(parameters, inputs), total, weights, cosines, sums], ctx.sizes)
+        compiled().call("lists", [*_given(parameters, inputs), total, weights, cosines, sums], ctx.sizes)
         ctx.inputs, ctx.timed = inputs, by_age is not None
         ctx.save_for_backward(*parameters, weights, cosines)
         return total, weights, sums
@@ -54,7 +54,7 @@ class HeldAgainst(torch.autograd.Function):
         found += [] if ctx.timed else [None]
         by_scores = by_weights.contiguous().clone()  # is used up
         given = [weights, cosines, by_total.contiguous(), by_scores, by_sums.contiguous()]
-        _compiled().call("lists_backward", [*_given(parameters, ctx.inputs), *given, *found], ctx.sizes)
+        compiled().call("lists_backward", [*_given(parameters, ctx.inputs), *given, *found], ctx.sizes)
         return (*found, None)
 
 
@@ -62,9 +62,3 @@ def _given(parameters: list[Tensor], inputs: ListInputs) -> list[Tensor | None]:
     query, empty, weight, by_place, *by_age = parameters
     aged = by_age[0] if by_age else None
     return [inputs.vectors, inputs.places, inputs.kinds, inputs.ages, query, empty, inputs.ads, weight, by_place, aged]
-
-
-def _compiled() -> Library:
-    found = library()
-    assert found is not None, "asked for only where it is there"
-    return found

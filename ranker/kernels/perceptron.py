@@ -5,7 +5,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ranker.kernels.library import Library, library
+from ranker.kernels.library import compiled
 
 
 class PerceptronLayers(torch.autograd.Function):
@@ -22,7 +22,7 @@ class PerceptronLayers(torch.autograd.Function):
         widths = torch.tensor([x.shape[1], *(len(one) for one in parameters[layers:])])
         answers = x.new_empty(rows * len(biases))
         ctx.sizes = (rows, layers, 0 if draws is None else hidden)
-        _compiled().call("perceptron", [x, weights, biases, draws, widths, answers], ctx.sizes)
+        compiled().call("perceptron", [x, weights, biases, draws, widths, answers], ctx.sizes)
         ctx.save_for_backward(x, weights, biases, widths, answers)
         out = len(parameters[-1])
         return answers[answers.numel() - rows * out :].view(rows, out)
@@ -32,15 +32,9 @@ class PerceptronLayers(torch.autograd.Function):
         x, weights, biases, widths, answers = ctx.saved_tensors
         by_x, by_weights, by_biases = torch.empty_like(x), torch.empty_like(weights), torch.zeros_like(biases)
         given = [x, weights, widths, answers, by_answer.contiguous()]
-        _compiled().call("perceptron_backward", [*given, by_x, by_weights, by_biases], ctx.sizes)
+        compiled().call("perceptron_backward", [*given, by_x, by_weights, by_biases], ctx.sizes)
         outs = widths[1:].tolist()
         sizes = [(out, size) for size, out in zip(widths.tolist(), outs, strict=False)]
         of_weights = by_weights.split([out * size for out, size in sizes])
         matrices = [one.view(*size) for one, size in zip(of_weights, sizes, strict=True)]
         return (by_x, None, None, *matrices, *by_biases.split(outs))
-
-
-def _compiled() -> Library:
-    found = library()
-    assert found is not None, "asked for only where it is there"
-    return found

@@ -5,7 +5,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ranker.kernels.library import Library, library
+from ranker.kernels.library import compiled
 
 
 class RowTokens(torch.autograd.Function):
@@ -25,7 +25,7 @@ class RowTokens(torch.autograd.Function):
         weights, pooled = own.new_empty(rows, heads, owned + slots), own.new_empty(rows, heads, width)
         products, squares = own.new_empty(rows, users, slots, groups), own.new_empty(rows, users)
         ctx.sizes = (rows, owned, slots, heads, width, users, groups)
-        _compiled().call("tokens", [own, ads, kinds, asked, weights, pooled, products, squares], ctx.sizes)
+        compiled().call("tokens", [own, ads, kinds, asked, weights, pooled, products, squares], ctx.sizes)
         ctx.save_for_backward(own, ads, kinds, asked, weights)
         return weights, pooled, products, squares
 
@@ -34,11 +34,5 @@ class RowTokens(torch.autograd.Function):
         own, ads, kinds, asked, weights = ctx.saved_tensors
         found = [torch.zeros_like(own), torch.zeros_like(ads), torch.empty_like(asked)]
         gradients = [one.contiguous() for one in given]
-        _compiled().call("tokens_backward", [own, ads, kinds, asked, weights, *gradients, *found], ctx.sizes)
+        compiled().call("tokens_backward", [own, ads, kinds, asked, weights, *gradients, *found], ctx.sizes)
         return (*found, None, None, None)
-
-
-def _compiled() -> Library:
-    found = library()
-    assert found is not None, "asked for only where it is there"
-    return found

@@ -290,6 +290,8 @@ def test_a_gpu_that_is_asked_for_is_there_or_refused(
     with pytest.raises(ConfigError, match="ranker.device: 'cuda': torch .* sees no GPU here; expected 'cpu' or 'auto'"):
         Training(model, settings, 0, 0, tmp_path)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "current_device", lambda: 0)
+    monkeypatch.setenv("LOCAL_RANK", "3")  # of a launcher that this process is not of
     assert group.device("cuda") == group.device("auto") == torch.device("cuda", 0)
     assert group.device("cpu") == torch.device("cpu")
 
