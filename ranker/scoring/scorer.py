@@ -20,7 +20,7 @@ from ranker.scoring.manifest import PREDICTIONS, Manifest, export_path, fitted_o
 from ranker.scoring.network import Network
 from ranker.scoring.tables import LEAST, Tables
 
-BATCH = 1024  # rows that go through the network together, as in training's predictions
+BATCH = 1024  # rows that go through the network together: what stays in the cache
 
 Predictions = dict[str, NDArray[np.float64]]
 

@@ -92,19 +92,18 @@ class Training:
         return self.progress
 
     def _calibrate(self, train: Split, valid: Split | None) -> None:
-        """Sets the intercept of the weights that are kept; of the model itself where nothing was validated."""
+        """Sets the intercept of the model, or, where there was validation, of the weights that its task is told by."""
         if valid is None:
             calibrate_(self.model, train, self.export, self.seed)
             return
-        tasks_of: dict[int, list[str]] = {}
-        for task, (step, _) in from_first(lambda: self.progress.best).items():  # by then the first has written them
-            tasks_of.setdefault(step, []).append(task)
-        for tasks in tasks_of.values():
-            paths = [best_of(self.directory, task) for task in tasks]
-            load_(self.model, paths[0], self.device)
-            calibrate_(self.model, train, self.export, self.seed)
-            for path in paths if group.place() == 0 else ():
-                set_intercept(path, self.model)
+        task = self.model.heads.calibrated
+        if task not in from_first(lambda: self.progress.best):  # by then the first has written them
+            return
+        path = best_of(self.directory, task)
+        load_(self.model, path, self.device)
+        calibrate_(self.model, train, self.export, self.seed)
+        if group.place() == 0:
+            set_intercept(path, self.model)
 
     def _last_seen(self) -> int:
         """The step of the last validation, -1 before the first."""
