@@ -53,8 +53,10 @@ class Plan:
 
 @dataclass(frozen=True)
 class ArmSize:
-    """Bytes of an arm's tables, with their row sums and twice while they are made, of its network, and of a row of a
-    batch on its way through it."""
+    """Bytes of an arm's tables with their row sums, of its network, and of a row of a batch on its way through it.
+
+    Tables are made in their place, and files of them are mapped: those pages are given back where memory is short.
+    """
 
     tables: int
     network: int
@@ -77,8 +79,8 @@ def plan_rows(config: RankerConfig, rows: int, exports: Sequence[Embeddings]) ->
     largest = max(arm.tables + STATES * arm.network + min(batch, rows) * arm.row for arm in arms)
     trained = largest + BUFFERS * record * min(training.buffer_rows, rows)
     judged = int(rows * (config.split.test or TEST_SHARE)) * (JUDGED + JUDGED_SEED * len(training.seeds))
-    states = max(arm.tables // 2 + (STATES - 1) * arm.network for arm in arms)
-    left = sum(arm.tables // 2 + arm.network for arm in arms)
+    states = max(arm.tables + (STATES - 1) * arm.network for arm in arms)
+    left = sum(arm.tables + arm.network for arm in arms)
     trainings = len(training.seeds) * len(config.labels.tasks) * max(len(exports), 1)
     prepared = record + COUNTED * len(config.counts)
     return Plan(
@@ -98,11 +100,11 @@ def _counting(counts: int, rows: int) -> int:
 def _arm(config: RankerConfig, name: str, exports: Sequence[Embeddings]) -> ArmSize:
     arm, layout, ids = config.arms[name], Layout.of(config), config.ids
     dimension = max((export.dimension for export in exports), default=0)
-    tables = 2 * ids.rows * (ids.dim + 1) * FLOAT if arm.ids else 0
+    tables = ids.rows * (ids.dim + 1) * FLOAT if arm.ids else 0
     if arm.vectors != "none" and arm.finetune:
         types = {slot.type for slot in layout.graph()}
         counts = (sum(export.count(type) for type in types if type) for export in exports)
-        tables += 2 * max(counts, default=0) * (dimension + 1) * FLOAT
+        tables += max(counts, default=0) * (dimension + 1) * FLOAT
     width = (TABULAR_DIM * len(config.categoricals)) + 2 * (len(config.numerics) + len(config.count_features))
     width += LIST_DIM * sum(slot.is_list for slot in layout.slots)
     width += ids.dim * len(layout.slots) if arm.ids else 0

@@ -26,7 +26,7 @@ def block_of(columns: Columns, wanted: Mapping[str, str]) -> LogBlock:
         arrays = {name: _array(name, columns[name]) for name in wanted}
         _require_one_length({name: len(array) for name, array in arrays.items()})
         table = pa.table(arrays)
-    require_kinds(COLUMNS, types_of(table.schema), wanted)
+    require_kinds(COLUMNS, table.column_names, types_of(table.schema), wanted)
     return LogBlock(COLUMNS, 0, table)
 
 
@@ -50,9 +50,9 @@ def _require_one_length(lengths: Mapping[str, int]) -> None:
             raise DataError(f"{COLUMNS}: column {name} has {length} rows, but {first} has {lengths[first]}")
 
 
-def require_kinds(part: str, types: Mapping[str, pa.DataType], wanted: Mapping[str, str]) -> None:
-    """Raises DataError unless the columns are there, of the kinds that training read."""
-    require_there(part, list(types), wanted)
+def require_kinds(part: str, names: Sequence[str], types: Mapping[str, pa.DataType], wanted: Mapping[str, str]) -> None:
+    """Raises DataError unless the columns are there once, among all `names`, of the kinds that training read."""
+    require_there(part, names, wanted)
     for name, kind in wanted.items():
         found = kind_of(types[name], as_number=kind.removeprefix(LIST) in ("a number", "a timestamp"))
         if not fits(found, kind) or not is_known(types[name]):

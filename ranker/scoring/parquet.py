@@ -38,7 +38,7 @@ def score_files(
     if any(out.resolve() == Path(part.name).resolve() for part in parts):
         raise ConfigError(f"{out}: is also read; expected another file for the predictions")
     for part in parts:
-        require_kinds(part.name, _types(part), scorer.columns)
+        require_kinds(part.name, part.columns, part.types, scorer.columns)
     keys, total, done = key_columns(scorer.manifest, parts), max(sum(part.rows for part in parts), 1), 0
     with replaced(out) as file, pq.ParquetWriter(file, _schema(scorer.manifest, keys)) as writer:
         for block in _blocks(parts, [*dict.fromkeys([*scorer.columns, *keys])]):
@@ -60,7 +60,7 @@ def require_export(directory: Path, export: Path | None) -> None:
 
 def key_columns(manifest: Manifest, parts: list[FilePart]) -> dict[str, pa.DataType]:
     """What tells rows apart: ids that are no lists, and the time where there is one, with their types in the files."""
-    types = _types(parts[0])
+    types = parts[0].types
     names = [name for name, slot in manifest.slots.items() if slot.cap is None]
     names += [manifest.time_column] if all(manifest.time_column in part.columns for part in parts) else []
     for part in parts:
@@ -77,10 +77,6 @@ def _parts(source: str) -> list[FilePart]:
     if missing:
         raise DataError(f"{source}: no Parquet files")
     return filled([FilePart(path, keys) for path, keys in files.items()])
-
-
-def _types(part: FilePart) -> dict[str, pa.DataType]:
-    return {name: part.types[name] for name in part.columns}
 
 
 def _blocks(parts: list[FilePart], columns: list[str]) -> Iterator[LogBlock]:

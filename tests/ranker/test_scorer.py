@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import torch
 
@@ -173,6 +174,15 @@ def test_a_missing_column_is_named(scorer: "ranker.Scorer", world: SmallWorld, n
     without = {other: values for other, values in rows(world, 0, 3).items() if other != name}
     refused(scorer, without, f"no column '{name}', in training ")
     refused(scorer, pa.table(without), f"no column '{name}', in training ")
+
+
+def test_a_column_that_a_file_has_twice_is_named(models: Models, world: SmallWorld, tmp_path: Path) -> None:
+    table = pa.table(rows(world, 0, 3))
+    pq.write_table(table.append_column("age", table["user_id"]), path := tmp_path / "twice.parquet")
+    with pytest.raises(DataError, match="twice.parquet: has two columns 'age'; rename one"):
+        ranker.score_parquet(
+            models("attention")[0], str(path), tmp_path / "out.parquet", world.export, None, lambda done: None
+        )
 
 
 def refused(scorer: "ranker.Scorer", columns: Mapping[str, Any] | pa.Table, message: str) -> None:
