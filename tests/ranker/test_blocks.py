@@ -11,10 +11,7 @@ from torch import Tensor
 
 from artifacts.embeddings import Embeddings
 from ranker.config.arms import ARMS
-from ranker.data.log import ImpressionLog
-from ranker.data.prepare import prepare
 from ranker.data.records import Split, Summary
-from ranker.data.windows import Windows
 from ranker.model.ranker_model import RankerModel
 from ranker.model.table import Table, drawn
 from ranker.processes import blocks, group
@@ -22,7 +19,7 @@ from ranker.processes.blocks import block_of, whole
 from ranker.training.rowwise_adagrad import RowwiseAdagrad
 from ranker.training.trainer import Training
 from tests.worlds.processes import in_processes
-from tests.worlds.small_impressions import SmallWorld, config, small_world
+from tests.worlds.small_impressions import SmallWorld, config, prepared, small_world
 
 ARMS_WITH_TABLES = ("init_finetune", "attention")
 
@@ -110,9 +107,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> SmallWorld:
 
 @pytest.fixture(scope="module")
 def summary(world: SmallWorld) -> Summary:
-    log = ImpressionLog(config(), world.root)
-    exports = {"base": Embeddings(world.export)}
-    return prepare(log, Windows.of(log), exports, "key", world.root / "prepared", lambda text, done: None)
+    return prepared(world)
 
 
 class _Killed(Exception):

@@ -10,16 +10,13 @@ import torch
 from artifacts.embeddings import Embeddings
 from ranker.config.sections import RankerConfig
 from ranker.data.batch import Batch
-from ranker.data.log import ImpressionLog
-from ranker.data.prepare import prepare
 from ranker.data.records import SPLITS, Split, Summary
-from ranker.data.windows import Windows
 from ranker.evaluation.predictions import logits_of
 from ranker.model.ranker_model import RankerModel
 from ranker.training import calibration
 from ranker.training.calibration import calibrate_, intercept, kept_negatives
 from ranker.training.trainer import Training
-from tests.worlds.small_impressions import SmallWorld, config, small_world
+from tests.worlds.small_impressions import SmallWorld, config, prepared, small_world
 
 SETTINGS = {
     "backbone": {"hidden": [32], "cross_rank": 8, "dropout": 0.7},
@@ -39,9 +36,7 @@ def world(tmp_path: Path) -> SmallWorld:
 
 
 def splits(world: SmallWorld, settings: RankerConfig) -> tuple[Summary, list[Split]]:
-    log = ImpressionLog(settings, world.root)
-    exports = {"e": Embeddings(world.export)}
-    summary = prepare(log, Windows.of(log), exports, "", world.root / "prepared", lambda step, done: None)
+    summary = prepared(world, settings)
     return summary, [Split.of(world.root / "prepared", name, summary) for name in SPLITS]
 
 

@@ -14,7 +14,7 @@ import torch
 from ranker.__main__ import main
 from ranker.config.arms import ARMS
 from tests.worlds.processes import in_processes
-from tests.worlds.small_impressions import SmallWorld, config, small_world, write_run
+from tests.worlds.small_impressions import SmallWorld, config, world_with_run
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 SEED = 1  # with others a gradient of one weight is rounding alone, which a step of Adam makes as large as any
@@ -23,10 +23,7 @@ LEARNING = ("init_finetune", "attention")  # both kinds of tables with sparse gr
 
 @pytest.fixture(scope="module")
 def world(tmp_path_factory: pytest.TempPathFactory) -> SmallWorld:
-    torch.set_num_threads(1)
-    world = small_world(tmp_path_factory.mktemp("processes"), rows=3000)
-    write_run(world.root / "run", world.export)
-    return world
+    return world_with_run(tmp_path_factory.mktemp("processes"))
 
 
 def arguments(world: SmallWorld, out: Path, **changes: Any) -> list[str]:

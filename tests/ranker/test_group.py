@@ -20,7 +20,7 @@ from ranker.config.arms import ARMS
 from ranker.processes import group, watch
 from ranker.processes.group import ALONE, LAUNCHED, interface_to
 from tests.worlds.forks import ADDRESSES, NAMESPACES, Fork, ip, ranks, two_namespaces, until
-from tests.worlds.small_impressions import SmallWorld, config, small_world, write_run
+from tests.worlds.small_impressions import SmallWorld, config, world_with_run
 
 LOOPBACK = "127.0.0.1"
 HOST = socket.gethostname()
@@ -30,10 +30,7 @@ LONG = {"batch_size": 8, "epochs": 1000, "patience": 10_000, "eval_every": 20, "
 
 @pytest.fixture(scope="module")
 def world(tmp_path_factory: pytest.TempPathFactory) -> SmallWorld:
-    torch.set_num_threads(1)
-    world = small_world(tmp_path_factory.mktemp("group"), rows=3000)
-    write_run(world.root / "run", world.export)
-    return world
+    return world_with_run(tmp_path_factory.mktemp("group"))
 
 
 @pytest.fixture
@@ -130,8 +127,7 @@ def test_another_config_is_refused_by_name_on_both_sides(world: SmallWorld, tmp_
 def test_other_data_is_refused_by_name(
     world: SmallWorld, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
-    other = small_world(tmp_path_factory.mktemp("other"), rows=3000, seed=1)
-    write_run(other.root / "run", other.export)
+    other = world_with_run(tmp_path_factory.mktemp("other"), seed=1)
     port = free_port()
     with ranks(
         *(Process(root, tmp_path / "out", place, port, {}) for place, root in enumerate((world, other)))

@@ -16,11 +16,8 @@ from artifacts.section import Problem
 from ranker.config.arms import ARMS
 from ranker.config.sections import IdsConfig, RankerConfig
 from ranker.data.batch import Batch
-from ranker.data.log import ImpressionLog
-from ranker.data.prepare import prepare
 from ranker.data.records import Split, Summary
 from ranker.data.slots import Layout
-from ranker.data.windows import Windows
 from ranker.evaluation.attention import ROWS, mean_attention
 from ranker.model.attention import ListAttention
 from ranker.model.dropout import Dropout
@@ -32,7 +29,17 @@ from ranker.processes import group
 from ranker.training.losses import losses
 from ranker.training.rowwise_adagrad import RowwiseAdagrad
 from ranker.training.trainer import Training
-from tests.worlds.small_impressions import DIMENSION, PINS, SLOTS, USERS, SmallWorld, config, small_world, write_export
+from tests.worlds.small_impressions import (
+    DIMENSION,
+    PINS,
+    SLOTS,
+    USERS,
+    SmallWorld,
+    config,
+    prepared,
+    small_world,
+    write_export,
+)
 
 
 @pytest.fixture(scope="module")
@@ -47,10 +54,8 @@ def export(world: SmallWorld) -> Embeddings:
 
 
 @pytest.fixture(scope="module")
-def summary(world: SmallWorld, export: Embeddings) -> Summary:
-    log = ImpressionLog(config(), world.root)
-    directory = world.root / "prepared"
-    return prepare(log, Windows.of(log), {"base": export}, "key", directory, lambda text, done: None)
+def summary(world: SmallWorld) -> Summary:
+    return prepared(world)
 
 
 @pytest.fixture(scope="module")

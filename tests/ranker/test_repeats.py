@@ -15,17 +15,14 @@ from artifacts.kernel_levels import VARIABLE
 from ranker.config.arms import ARMS, ArmConfig
 from ranker.data.batch import Batch
 from ranker.data.id_bags import MULTIPLIERS, id_means, salts_of, table_rows
-from ranker.data.log import ImpressionLog
-from ranker.data.prepare import prepare
 from ranker.data.records import Split, Summary
 from ranker.data.slots import Layout
-from ranker.data.windows import Windows
 from ranker.model import repeats
 from ranker.model.attention import ContextAttention
 from ranker.model.ranker_model import RankerModel
 from ranker.model.repeats import Distinct, by_length, in_order
 from ranker.training.losses import losses
-from tests.worlds.small_impressions import SmallWorld, config, small_world
+from tests.worlds.small_impressions import SmallWorld, config, prepared, small_world
 
 ROWS = 1500  # enough for groups of lists
 ATTENDING = {name: arm for name, arm in ARMS.items() if arm.vectors == "attention"}
@@ -39,10 +36,9 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> SmallWorld:
 
 
 @pytest.fixture(scope="module")
-def prepared(world: SmallWorld) -> tuple[Summary, Embeddings, Batch]:
-    log, export, directory = ImpressionLog(config(), world.root), Embeddings(world.export), world.root / "prepared"
-    summary = prepare(log, Windows.of(log), {"base": export}, "key", directory, lambda text, done: None)
-    batch = Batch.of(Split.of(directory, "train", summary).read(0, ROWS), 0)
+def encoded(world: SmallWorld) -> tuple[Summary, Embeddings, Batch]:
+    summary, export = prepared(world), Embeddings(world.export)
+    batch = Batch.of(Split.of(world.root / "prepared", "train", summary).read(0, ROWS), 0)
     batch.rows[:40, 6] = -1  # ads that the graph does not know
     batch.rows[:200, 3] = -1  # gaps in lists
     batch.rows[300:340, 1:6] = -1  # and lists of which it knows nothing
@@ -65,9 +61,9 @@ def answers(model: RankerModel, batch: Batch) -> tuple[dict[str, Tensor], dict[s
 
 
 def test_means_of_lists_are_those_of_torch(
-    prepared: tuple[Summary, Embeddings, Batch], monkeypatch: pytest.MonkeyPatch
+    encoded: tuple[Summary, Embeddings, Batch], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    summary, export, batch = prepared
+    summary, export, batch = encoded
     concat = RankerModel(config(), ARMS["frozen_concat"], summary, export).concat
     assert concat is not None
     found = concat(batch)
@@ -78,9 +74,9 @@ def test_means_of_lists_are_those_of_torch(
 
 @pytest.mark.parametrize("arm", ATTENDING)
 def test_answers_and_gradients_are_those_of_every_row_by_itself(
-    prepared: tuple[Summary, Embeddings, Batch], arm: str, straightforward: pytest.MonkeyPatch
+    encoded: tuple[Summary, Embeddings, Batch], arm: str, straightforward: pytest.MonkeyPatch
 ) -> None:
-    summary, export, batch = prepared
+    summary, export, batch = encoded
     torch.manual_seed(0)
     model = RankerModel(config(), ATTENDING[arm], summary, export).eval()
     assert model.attention is not None
@@ -99,10 +95,10 @@ def test_answers_and_gradients_are_those_of_every_row_by_itself(
         assert torch.allclose(weights[name], weight, atol=1e-5), name
 
 
-def test_ads_differ_where_any_id_does(prepared: tuple[Summary, Embeddings, Batch]) -> None:
+def test_ads_differ_where_any_id_does(encoded: tuple[Summary, Embeddings, Batch]) -> None:
     """Also where only the hash, or only the row in the export, is another."""
     ads = [slot for slot in Layout.of(config()).graph(lists=False) if slot.side == "ad"]
-    same = {name: values[:1].repeat(6, *[1] * (values.dim() - 1)) for name, values in vars(prepared[2]).items()}
+    same = {name: values[:1].repeat(6, *[1] * (values.dim() - 1)) for name, values in vars(encoded[2]).items()}
     batch = Batch(**same)
     batch.rows[:, ads[0].first] = 5
     batch.hashes[2:4, ads[0].first] = (1 << 32) - 1

@@ -9,10 +9,15 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+import torch
 
-from artifacts.embeddings import EmbeddingsWriter, ExportedRelation
+from artifacts.embeddings import Embeddings, EmbeddingsWriter, ExportedRelation
 from artifacts.graph import EntityType, Graph, Relation, save_graph
 from ranker import RankerConfig
+from ranker.data.log import ImpressionLog
+from ranker.data.prepare import prepare
+from ranker.data.records import Summary
+from ranker.data.windows import Windows
 
 START = 1_767_225_600  # 2026-01-01
 DAY = 86_400
@@ -102,6 +107,20 @@ def small_world(root: Path, rows: int = 12_000, seed: int = 0) -> SmallWorld:
     world = SmallWorld(root, export, columns)
     world.write()
     return world
+
+
+def world_with_run(root: Path, seed: int = 0) -> SmallWorld:
+    """A small one, and what `transra` would leave of its graph in `run`."""
+    torch.set_num_threads(1)
+    world = small_world(root, 3000, seed)
+    write_run(root / "run", world.export)
+    return world
+
+
+def prepared(world: SmallWorld, settings: RankerConfig | None = None) -> Summary:
+    """Encodes the log, with the export, into `prepared`."""
+    log, directory = ImpressionLog(settings or config(), world.root), world.root / "prepared"
+    return prepare(log, Windows.of(log), {"base": Embeddings(world.export)}, "key", directory, lambda text, done: None)
 
 
 def poisson(rows: int) -> np.ndarray:
