@@ -11,6 +11,7 @@ from artifacts.expressions.engine import translated
 from artifacts.frame import Frame
 from artifacts.resources import cpu_count
 from artifacts.source_files import Files
+from artifacts.unchanged import unchanged
 from partitioning.backend import Backend, OpenBackend
 from partitioning.buckets.bucket_edges import WrongWeight
 from partitioning.buckets.graph_files import write_graph_files
@@ -32,7 +33,6 @@ from partitioning.report import GraphReport
 from partitioning.scan import Progress, Scan
 from partitioning.sources.files import source_files
 from partitioning.sources.frames import source_frames
-from partitioning.sources.unchanged import unchanged
 from partitioning.thinning.thin import thin
 
 

@@ -1,7 +1,7 @@
 """The log of impressions: streamed block by block, and what its columns must be."""
 
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -14,6 +14,7 @@ from artifacts.errors import ConfigError, DataError
 from artifacts.frame import Frame, arrow_table
 from artifacts.moment import YEAR_1990, YEAR_2200, epoch_seconds
 from artifacts.source_files import Files
+from artifacts.unchanged import states, unchanged_since
 from ranker.config.columns import DAY
 from ranker.config.sections import RankerConfig
 from ranker.data.bad_rows import BadRows, Mask
@@ -21,7 +22,7 @@ from ranker.data.block import LogBlock, with_lists, with_pseudonyms
 from ranker.data.forgotten import Forgotten
 from ranker.data.lists import Ages, wrong_ages
 from ranker.data.named_columns import named_columns
-from ranker.data.parts import FRAME, FramePart, Part, file_parts
+from ranker.data.parts import FRAME, FilePart, FramePart, Part, file_parts
 from ranker.data.schemas import plain, require_counted, require_schemas
 from ranker.data.times import checked_ages, epoch_seconds_of, impression_times, list_ages
 from ranker.data.where import Where
@@ -62,6 +63,7 @@ class ImpressionLog:
         self.parts: list[Part] = (
             file_parts(config, root, files) if frame is None else [FramePart(arrow_table(FRAME, frame))]
         )
+        self._opened = states(Path(part.name) for part in self.parts if isinstance(part, FilePart))
         self._where = Where.of(config, self.parts, pseudonyms=id_key is not None)
         require_counted(self.parts, config.stored_counts)
         times = {config.time_column, config.labels.conversion_time, *config.list_times.values()}
@@ -70,6 +72,11 @@ class ImpressionLog:
     def _columns(self) -> dict[str, str]:
         """Every column that is read, and the config path that names it."""
         return {**dict.fromkeys(self._where.types if self._where else (), "where"), **named_columns(self.config)}
+
+    def unchanged(self) -> AbstractContextManager[None]:
+        """Raises DataError, after its block or instead of its error, for files that are not what they were when the
+        log was opened: it is read several times."""
+        return unchanged_since(self._opened)
 
     @property
     def has_pseudonyms(self) -> bool:

@@ -206,16 +206,18 @@ def prepare(
 ) -> Summary:
     """Makes the records of a log in `directory`, unless they are there already.
 
-    Raises DataError for bad rows, and where one of the `splits` is empty or has labels of one class.
+    Raises DataError for bad rows, for files that change meanwhile, and where one of the `splits` is empty or has labels
+    of one class.
     """
     if (summary := Summary.load(directory, key)) is not None:
         return summary
     directory.mkdir(parents=True, exist_ok=True)
     remove(directory)
-    counts = Counts.of(log, directory, progress) if log.config.counts else None
-    preparation = Preparation(log, windows, exports, counts)
-    preparation.fit(progress)
-    preparation.encode(directory, progress)
+    with log.unchanged():
+        counts = Counts.of(log, directory, progress) if log.config.counts else None
+        preparation = Preparation(log, windows, exports, counts)
+        preparation.fit(progress)
+        preparation.encode(directory, progress)
     write_json(directory / TRANSFORMS, asdict(preparation.fitted))
     summary = preparation.summary(key, splits)
     summary.save(directory)

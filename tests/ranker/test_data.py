@@ -1,5 +1,7 @@
 """From the log to records: streaming, joins, transforms and labels, and what is refused."""
 
+import os
+import shutil
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -520,6 +522,32 @@ def test_types_that_mean_the_same_are_prepared_alike(tmp_path: Path) -> None:
         prepare(log, Windows.of(log), {"base": Embeddings(world.export)}, "key", tmp_path / str(at), lambda *_: None)
         found.append((tmp_path / str(at) / "train.bin").read_bytes())
     assert set(found) == {found[0]} and found[0]
+
+
+@pytest.mark.parametrize("change", ["is replaced", "is written anew", "vanishes"])
+@pytest.mark.parametrize("after", ["opening", "fit"])
+def test_a_log_that_changes_while_it_is_read_is_refused(tmp_path: Path, change: str, after: str) -> None:
+    """Transforms, counts and records are made by a pass each: of two logs they would be a third."""
+    world = small_world(tmp_path, 500)
+    path = tmp_path / "log" / "part-0.parquet"
+
+    def meddle(step: str) -> None:
+        if step != after:
+            return
+        if change == "vanishes":
+            path.unlink()
+        elif change == "is replaced":
+            shutil.copy(path, tmp_path / "other")
+            os.replace(tmp_path / "other", path)
+        else:
+            world.write(position=[6 - value for value in world.columns["position"]])
+
+    log = ImpressionLog(config(), world.root)
+    windows, exports = Windows.of(log), {"base": Embeddings(world.export)}
+    meddle("opening")
+    with pytest.raises(DataError, match="part-0.parquet: changed while it was read; run again"):
+        prepare(log, windows, exports, "key", tmp_path / "made", lambda step, done: meddle(step))
+    assert Summary.load(tmp_path / "made", "key") is None
 
 
 def test_a_file_without_a_list_has_empty_ones(tmp_path: Path) -> None:

@@ -1,6 +1,6 @@
-"""Sources must hold still while they are read: their size, time and identity before and after must agree."""
+"""Files must hold still while they are read: their size, time and identity before and after must agree."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -11,7 +11,18 @@ from artifacts.inputs import FileState
 @contextmanager
 def unchanged(paths: Iterable[Path]) -> Iterator[None]:
     """Raises DataError that names the files that changed while the block ran, also instead of its own error."""
-    before = {path: _state(path) for path in paths}
+    with unchanged_since(states(paths)):
+        yield
+
+
+def states(paths: Iterable[Path]) -> dict[Path, FileState | None]:
+    """What files are now; None for one that is not there."""
+    return {path: _state(path) for path in paths}
+
+
+@contextmanager
+def unchanged_since(before: Mapping[Path, FileState | None]) -> Iterator[None]:
+    """As `unchanged`, of files that were read before the block, too."""
     try:
         yield
     except TransraError as error:
@@ -27,7 +38,7 @@ def _state(path: Path) -> FileState | None:
         return None
 
 
-def _compare(before: dict[Path, FileState | None], cause: TransraError | None) -> None:
+def _compare(before: Mapping[Path, FileState | None], cause: TransraError | None) -> None:
     changed = [str(path) for path, state in before.items() if _state(path) != state]
     if changed:
         more = f" and {len(changed) - 1} more" if len(changed) > 1 else ""
