@@ -63,7 +63,7 @@ def write_features(
     windows = Windows.of(log)
     windows.check({name: one.window_end for name, one in export.items()})
     (opened,) = open_exports(export, config).values()
-    with _aside(out) as (directory, partial):
+    with _aside(out) as (directory, partial), log.unchanged():
         made = FeatureRows(root, log, windows, opened, _counts(log, directory, progress))
         schema = made.schema()
         require_disk(out.parent, log.rows * 4 * len(schema), "the file of features")

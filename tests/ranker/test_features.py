@@ -198,6 +198,14 @@ def test_a_graph_that_has_seen_the_labels_is_refused(world: SmallWorld) -> None:
     assert not (world.root / "o.parquet").exists()
 
 
+def test_a_log_that_changes_while_it_is_read_is_refused(world: SmallWorld) -> None:
+    """Counts are made by an earlier pass than rows."""
+    chosen, export = settings(counts=[["pin_id"]]), {"base": Export(world.export, START - 1)}
+    with pytest.raises(DataError, match="part-0.parquet: changed while it was read"):
+        write_features(chosen, world.root, export, world.root / "o.parquet", lambda step, done: world.write())
+    assert not (world.root / "o.parquet").exists()
+
+
 def test_names_that_clash_are_refused(world: SmallWorld) -> None:
     world.columns["split"] = world.columns["campaign"]
     world.write()
