@@ -67,7 +67,7 @@ class Profile:
 
     def _column(self, name: str, kind: str) -> Column:
         column, is_text = quoted(name), kind == "VARCHAR"
-        tried = f"TRY_CAST({column} AS BIGINT)" if is_text or kind in _WHOLE else "NULL"
+        tried = f"TRY_CAST({column} AS HUGEINT)" if is_text else column if kind in _WHOLE else "NULL"
         number = f"TRY_CAST({column} AS DOUBLE)" if is_text else "NULL"
         moment = f"TRY_CAST({column} AS TIMESTAMP WITH TIME ZONE)" if is_text else "NULL"
         epoch = _finite(column) if needs_unit(kind) and kind not in _WHOLE else tried

@@ -19,6 +19,7 @@ _WAYS = (
     "LOGS need a source of who opted in, such as consent.csv with user_id and opted_in; where all agreed, or all of it "
     'happens on your own site, say so: --assume-consent "..."'
 )
+_NO_IDS = ("DOUBLE", "FLOAT", "DECIMAL", "BLOB")  # types
 _ODD_IDS = r"(?i)(null|none|nan|nil|n/?a|undefined|unknown|-|-1|\s.*|.*\s|-?\d+\.0*)"
 
 
@@ -109,8 +110,8 @@ def _note_odd_ids(log: Log, notes: Notes) -> None:
     for name in log.columns.ids:
         if (odd := log.profile.example(name, _ODD_IDS)) is not None:
             notes.add(log, f"{name} has ids such as '{odd}', which are taken as they are: a `where` is yours to write")
-    floats = {name: column.type for name, column in log.profile.columns.items() if column.type in ("DOUBLE", "FLOAT")}
-    for name, kind in (floats | log.profile.unread).items():
+    odd_types = {name: one.type for name, one in log.profile.columns.items() if one.type.startswith(_NO_IDS)}
+    for name, kind in (odd_types | log.profile.unread).items():
         if stem_of(name) is not None:
             notes.add(log, f"{name} is {kind}, and ids are text or whole numbers; it is not taken for one")
 

@@ -996,14 +996,25 @@ def test_ids_that_may_be_none_are_said(tmp_path: Path, capsys: pytest.CaptureFix
     )
 
 
+@pytest.mark.parametrize("name", ["log.parquet", "log.csv"])
+def test_ids_beyond_signed_64_bits_are_ids(tmp_path: Path, name: str) -> None:
+    """Hashes often are; graphs take them."""
+    log = events(60, ["view"])
+    log["user"] = pd.Series([2**64 - 8 + row % 7 for row in range(60)], dtype="uint64")
+    log.to_parquet(tmp_path / name) if name.endswith("parquet") else log.to_csv(tmp_path / name, index=False)
+    (view,) = (one for one in proposed(tmp_path, tmp_path / name).graph.relations if one.name == "view")
+    assert (view.lhs.column, view.rhs.column) == ("user", "ad")
+
+
 def test_ids_that_are_floats_and_empty_files_are_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     log = events(60, ["view"])
-    log["campaign_id"] = 1.5
+    log["campaign_id"], log["shop_id"] = 1.5, [Decimal(7)] * len(log)
     log.to_parquet(tmp_path / "log.parquet")
     (tmp_path / "quiet.csv").touch()
     (tmp_path / "header.csv").write_text("user,ad\n")
     found = undecided(capsys, tmp_path, tmp_path)
     assert "log: campaign_id is DOUBLE, and ids are text or whole numbers; it is not taken for one" in found
+    assert any(line.startswith("log: shop_id is DECIMAL(") for line in found)
     assert "quiet: holds nothing; the source is left out" in found
     assert any(line.startswith("header: no column of ids") for line in found)
 
