@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 import duckdb
 
 from artifacts.errors import ConfigError
+from artifacts.expressions.column_types import FLOATS
 from artifacts.expressions.constants import check_constants, is_number, is_text_constant
 from artifacts.expressions.engine import Engine, quoted
 from artifacts.expressions.expression import FUNCTION_OF_THE_ROW, Expression, Node, nodes_of, one_line
@@ -88,13 +89,15 @@ def _condition(path: str, typed: Typed, source: str, declarable: bool) -> None:
     for node, kind in typed:
         if kind.startswith(_TEXTS) and node["class"] == "COLUMN_REF":
             raise ConfigError(_text_column(path, node, "used as a condition", "BOOLEAN", source, declarable))
+        if kind in FLOATS:
+            raise ConfigError(f"{path}: {_shown(node)} is {kind}, of which NaN would be true; write what it is, as = 1")
         if kind not in ("BOOLEAN", '"NULL"') and not is_number(kind):
             raise ConfigError(f"{path}: {_shown(node)} is {kind}; expected a condition, true or false")
 
 
 def _cast(path: str, typed: Typed, source: str, declarable: bool) -> None:
-    """Raises ConfigError for text made a boolean, unless nothing but a CAST can do it."""
-    if declarable and any(kind.startswith(_TEXTS) for _, kind in typed):
+    """Raises ConfigError for what is made a boolean: text, unless nothing but a CAST can do it, and floats."""
+    if any(kind in FLOATS or (declarable and kind.startswith(_TEXTS)) for _, kind in typed):
         _condition(path, typed, source, declarable)
 
 

@@ -126,7 +126,7 @@ def _found(config: GraphConfig, events: list[Events], type: str) -> str:
     part = f"CAST(hash % {config.partitions_of(type)} AS USMALLINT) AS part"
     ids = _distinct(events, type)
     if config.forget:
-        ids += f" ANTI JOIN ({forgotten_ids(type)}) USING (id)"
+        ids = f"SELECT id FROM ({ids}) ANTI JOIN ({forgotten_ids(type)}) USING (id)"
     return f"SELECT id, hash, {part} FROM (SELECT id, {HASH} AS hash FROM ({ids}))"
 
 

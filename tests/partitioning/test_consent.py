@@ -222,6 +222,17 @@ def forgetting(root: Path, rows: list[tuple], format: str = "csv", **changes) ->
     return {**raw, "forget": {"source": "gone"}}
 
 
+@pytest.mark.parametrize("listed", [2, "2"])
+def test_ids_of_one_column_of_numbers_are_forgotten(tmp_path: Path, listed: int | str) -> None:
+    """They are told apart before they are text, and forgotten as text."""
+    write(tmp_path, "log", ["user", "pin", "ts"], [(user, "p", 1) for user in (1, 2, 2, 3)])
+    sources = {**config()["sources"], "gone": {"path": write(tmp_path, "gone", ["type", "id"], [("user", listed)])}}
+    for name, previous in (("first", None), ("second", "first")):
+        report = build(tmp_path, config(sources=sources, forget={"source": "gone"}), name, previous)
+        assert report.forgotten == {"user": {"found": 1, "not_found": 0}}
+        assert held(tmp_path, name) == {"1", "3", "p"}
+
+
 @pytest.mark.parametrize("format", FORMATS)
 def test_a_list_says_what_it_found(tmp_path: Path, format: str) -> None:
     raw = forgetting(tmp_path, [("user", "a"), ("user", "a"), ("user", "nobody"), ("pin", "p")], format)

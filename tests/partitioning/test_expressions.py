@@ -108,6 +108,8 @@ def test_what_is_no_function_of_the_row(tmp_path, monkeypatch, sql, key):
         ({"where": "pin > 5"}, "column 'pin' of 'log' is text, compared with INTEGER"),
         ({"where": "user = pin"}, "write CAST(pin AS DOUBLE)"),
         ({"where": "pin"}, "used as a condition"),
+        ({"where": "agreed"}, "column 'agreed' is DOUBLE, of which NaN would be true; write what it is, as = 1"),
+        ({"where": "agreed IS TRUE OR user = 1"}, "is DOUBLE, of which NaN would be true"),
         ({"where": "to_timestamp(ts)"}, "expected a condition, true or false"),
         ({"where": "regexp_matches(pin, '(')"}, "missing )"),
         ({"weight": "pin"}, "used as a number"),
@@ -115,7 +117,7 @@ def test_what_is_no_function_of_the_row(tmp_path, monkeypatch, sql, key):
     ],
 )
 def test_types_are_not_guessed(tmp_path, changes, message):
-    log().to_parquet(tmp_path / "log.parquet")
+    log(agreed=[1.0, 0.0, 1.0]).to_parquet(tmp_path / "log.parquet")
     check(failure(tmp_path, config(relations=[relation(**changes)])), ConfigError, "graph.relations[0].", message)
 
 
