@@ -3,7 +3,9 @@
 from dataclasses import dataclass
 
 from artifacts.errors import DataError
+from artifacts.expressions.column_types import FLOATS
 from artifacts.expressions.engine import Engine, literal, quoted, text
+from artifacts.expressions.expression import parse
 from artifacts.moment import YEAR_2200
 from partitioning.config.sections import ConsentConfig, GraphConfig
 from partitioning.events.intervals import opted_in, within
@@ -113,7 +115,13 @@ class Answers:
         consent = self._consent
         if consent.answer:
             return f"({text(consent.answer)} IN ({', '.join(map(literal, consent.yes))}))"
-        return f"coalesce(CAST(({consent.where}) AS BOOLEAN), false)" if consent.where else "true"
+        if not consent.where:
+            return "true"
+        # A NaN stands for no answer, as a null does, and DuckDB says that it is more than any number.
+        named = {name.casefold() for name in parse(self._engine, consent.where, f"{self._path}.where").columns}
+        floats = [name for name, type in self._source.types.items() if type in FLOATS and name.casefold() in named]
+        missing = "".join(f" AND NOT coalesce(isnan({quoted(name)}), false)" for name in floats)
+        return f"(coalesce(CAST(({consent.where}) AS BOOLEAN), false){missing})"
 
     def _people(self, condition: str) -> str:
         return f"SELECT id FROM ({self.rows}) GROUP BY id HAVING {condition}"

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import math
 from pathlib import Path
 
 import pyarrow as pa
@@ -220,6 +221,15 @@ def forgetting(root: Path, rows: list[tuple], format: str = "csv", **changes) ->
     raw = consented(root, [(person, "yes", "") for person in "abcd"], LISTS, **changes)
     raw["sources"]["gone"] = {"path": write(root, "gone", ["type", "id"], rows, format)}
     return {**raw, "forget": {"source": "gone"}}
+
+
+@pytest.mark.parametrize(
+    "where", ["answer > 0.5", "ANSWER <> 0", "answer = 1", "NOT answer = 0", "answer = 2 OR person < 'c'"]
+)
+def test_an_answer_that_is_nan_is_none(tmp_path: Path, where: str) -> None:
+    """DuckDB says that it is more than any number."""
+    people = [("a", 1.0, ""), ("b", math.nan, ""), ("c", 0.0, "x")]
+    assert buyers(tmp_path, consented(tmp_path, people, {**PEOPLE, "where": where})) == {"a"}
 
 
 @pytest.mark.parametrize("listed", [2, "2"])
