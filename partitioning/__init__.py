@@ -34,6 +34,7 @@ __all__ = [
     "GraphReport",
     "SourceConfig",
     "build_graph",
+    "check_schemas",
     "check_problems",
     "events_config",
     "expect_build",
@@ -58,6 +59,17 @@ def plan_graph(config: GraphConfig, root: Path, files: SourceFiles | None = None
     from partitioning import plan
 
     return plan.plan_graph(config, source_files(config, root) if files is None else files, {})
+
+
+def check_schemas(config: GraphConfig, files: SourceFiles, checks: Sequence[CheckConfig] = ()) -> list[str]:
+    """Looks up in the schemas of `files` what the config, and `checks` of its data, read; no row is read.
+
+    Returns the sources whose schemas only a build knows (JSON lines, databases). Raises what the build would say: of a
+    column that is not there or is of another type, and of a condition that DuckDB does not accept, all at once.
+    """
+    from partitioning import schemas
+
+    return schemas.check_schemas(config, files, checks)
 
 
 def expect_build(config: GraphConfig, files: SourceFiles, plan: "Plan") -> "Expected":

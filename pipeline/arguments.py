@@ -39,6 +39,7 @@ def parser() -> argparse.ArgumentParser:
     root = argparse.ArgumentParser(
         prog="transra", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
+    root.add_argument("--version", action=Version)
     subparsers = root.add_subparsers(dest="command", required=True, metavar="COMMAND")
     common = common_options()
     for name, text in STAGE_HELP.items():
@@ -97,6 +98,19 @@ def parser() -> argparse.ArgumentParser:
     return root
 
 
+class Version(argparse.Action):
+    """Says which version is installed; who does not ask does not wait for the package's metadata."""
+
+    def __init__(self, option_strings: Sequence[str], dest: str) -> None:
+        super().__init__(option_strings, dest, nargs=0, default=argparse.SUPPRESS, help="the version that is installed")
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: Any) -> None:
+        from importlib.metadata import version
+
+        print(f"transra {version('transra')}")
+        parser.exit()
+
+
 def completed(root: argparse.ArgumentParser) -> argparse.ArgumentParser:
     """The parser, unless a shell asks what may follow on its line: then that is answered, and the process ends."""
     if "_ARGCOMPLETE" in os.environ:
@@ -109,7 +123,7 @@ def completed(root: argparse.ArgumentParser) -> argparse.ArgumentParser:
 def require_command_first(root: argparse.ArgumentParser, arguments: Sequence[str]) -> None:
     """Ends with a usage error where an option stands before the command: argparse takes its value for the command."""
     first = arguments[0]
-    if first.startswith("-") and first != "-h" and not "--help".startswith(first):
+    if first.startswith("-") and first != "-h" and not any(one.startswith(first) for one in ("--help", "--version")):
         root.error(f"{first!a} stands before the command; options go after it: transra run CONFIG --root DIR")
 
 

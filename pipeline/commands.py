@@ -272,14 +272,18 @@ def serve_published(options: argparse.Namespace) -> dict[str, Any]:
 
 def show_config(options: argparse.Namespace) -> dict[str, Any]:
     from pipeline.stages import STAGES
-    from pipeline.stages.names import check_names
+    from pipeline.stages.names import check_columns, check_names
 
     context = context_of(options)
     if options.kind == "show":
         whole = context.config.model_dump(mode="json", by_alias=True)
         context.console.say(json.dumps(whole, indent=2))
         return {"config": whole}
-    notes = [*check_names(context), *(note for stage in STAGES.values() for note in stage.check(context))]
+    notes = [
+        *check_names(context),
+        *check_columns(context),
+        *(note for stage in STAGES.values() for note in stage.check(context)),
+    ]
     unchecked = list(dict.fromkeys(notes))  # rank and fit read the same log
     context.console.say(f"{options.config}: good" + "".join(f", but not checked: {note}" for note in unchecked))
     return {"config": context.resolved, "unchecked": unchecked}

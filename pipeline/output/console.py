@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from shutil import get_terminal_size
 from textwrap import wrap
+from time import monotonic
 from typing import TYPE_CHECKING, Any, TextIO
 
 from artifacts.printable import one_line, printable
@@ -16,6 +17,7 @@ from artifacts.printable import one_line, printable
 if TYPE_CHECKING:
     from tqdm import tqdm
 
+SILENT = 30  # seconds after which work without a bar says how far it is
 STYLES = {"bold": "1", "red": "31", "green": "32", "yellow": "33"}
 # Of a stage whose steps have no common unit: the share done, the time since it began and the time left.
 STEPS = "{desc}: {percentage:3.0f}%|{bar:20}| {elapsed}<{remaining}{postfix}"
@@ -77,11 +79,24 @@ class Console:
         ) as bar:
             yield bar
 
+    def lines(self, stage: str) -> Callable[[str, float], None]:
+        """Is told the name of the step and the fraction done, and says them every half minute where no bar is seen: a
+        file that hours of work write to stays short, and is never silent for long."""
+        said = monotonic()
+
+        def tell(step: str, fraction: float) -> None:
+            nonlocal said
+            if self.hidden and monotonic() - said >= SILENT:
+                said = monotonic()
+                self.say(f"{stage}: {one_line(step)}, {fraction:.0%} done")
+
+        return tell
+
     @contextmanager
     def steps(self, stage: str) -> Iterator[Callable[[str, float], None]]:
-        """A progress bar that is told the name of the step and the fraction done; silent where nobody watches."""
+        """A progress bar that is told the name of the step and the fraction done; where none is seen, `lines`."""
         if self.hidden:
-            yield lambda step, fraction: None
+            yield self.lines(stage)
             return
         with self.bar(stage, "", total=1.0) as bar:
 

@@ -46,11 +46,13 @@ class Partition(Stage):
         return {"disk_bytes": plan.disk_bytes, "memory_bytes": plan.memory_bytes}
 
     def expect(self, context: Context, run: Run | None) -> dict[str, int]:
-        """Of a full build: what a ledger saves is not known before it is read."""
-        from partitioning import expect_build, plan_graph
+        """Of a full build: what a ledger saves is not known before it is read. Raises what its schemas say of the
+        config."""
+        from partitioning import check_schemas, expect_build, plan_graph
 
         if "memory_bytes" not in (bounds := self.plan(context, run)):
             return bounds
+        check_schemas(context.config.graph, context.source_files, context.config.checks)
         plan = plan_graph(context.config.graph, context.root, context.source_files)
         expected = expect_build(context.config.graph, context.source_files, plan)
         return {

@@ -112,7 +112,8 @@ class Train(Stage):
                 f"{self.name}: nothing to validate: the valid split has no edges; the last epoch is the model"
             )
         scalars = run.path / "tensorboard" if model.tensorboard else None
-        with context.console.bar(self.name, " edges") as bar, train_events(bar, scalars) as to:
+        bars, tell = context.console.bar(self.name, " edges"), context.console.lines(self.name)
+        with bars as bar, train_events(bar, tell, scalars) as to:
 
             def validated(done: "ValidationDone") -> None:
                 to.validation(done)

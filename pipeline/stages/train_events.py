@@ -1,6 +1,6 @@
 """What a training tells on its way: the progress bar, log.jsonl and, where the config asks for it, TensorBoard."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -16,14 +16,16 @@ from pipeline.output.scalars import Scalars
 class TrainEvents:
     """Takes the events of one training as they come, the progress from a thread of its own."""
 
-    def __init__(self, bar: tqdm, scalars: Scalars | None) -> None:
-        self._bar, self._scalars = bar, scalars
+    def __init__(self, bar: tqdm, tell: Callable[[str, float], None], scalars: Scalars | None) -> None:
+        self._bar, self._tell, self._scalars = bar, tell, scalars
         self._validated: dict[str, str] = {}
 
     def progress(self, now: TrainProgress) -> None:
         self._bar.total = now.total_edges
         self._bar.set_postfix(loss=f"{now.loss:.4f}", **self._validated, refresh=False)
         self._bar.update(now.edges - self._bar.n)
+        validated = "".join(f", {metric} {score}" for metric, score in self._validated.items())
+        self._tell(f"loss {now.loss:.4f}{validated}", now.edges / max(now.total_edges, 1))
 
     def bucket(self, done: BucketDone) -> None:
         memory = tree_memory()
@@ -40,11 +42,12 @@ class TrainEvents:
 
 
 @contextmanager
-def train_events(bar: tqdm, tensorboard: Path | None) -> Iterator[TrainEvents]:
-    """`tensorboard`: the directory of its scalars, if any are wanted."""
+def train_events(bar: tqdm, tell: Callable[[str, float], None], tensorboard: Path | None) -> Iterator[TrainEvents]:
+    """`tell`: what says how far it is where no bar is seen; `tensorboard`: the directory of its scalars, if any are
+    wanted."""
     scalars = Scalars(tensorboard) if tensorboard else None
     try:
-        yield TrainEvents(bar, scalars)
+        yield TrainEvents(bar, tell, scalars)
     finally:
         if scalars is not None:
             scalars.close()

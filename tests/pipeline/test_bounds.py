@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -158,6 +159,13 @@ def test_help_stands_before_the_command(help: str, capsys: pytest.CaptureFixture
         main([help])
     assert caught.value.code == 0
     assert "COMMAND" in capsys.readouterr().out
+
+
+def test_the_version_is_that_of_the_package(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        main(["--version"])
+    assert caught.value.code == 0
+    assert capsys.readouterr().out == f"transra {version('transra')}\n"
 
 
 @pytest.mark.parametrize("asked", [["user", "\udcff"], ["\udcff", "1"], ["user", "1", "--to", "\udcff"]])

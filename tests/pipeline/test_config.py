@@ -288,3 +288,28 @@ def test_names_that_come_from_the_data_are_looked_up_there(
     assert check(tmp_path, names_from_data(tmp_path, "old", suffix), capsys)[0] == 2, "no edge has that name"
     code, text = check(tmp_path, names_from_data(tmp_path, "like", suffix), capsys)
     assert (code, text) == (0, f"{tmp_path / 'c.json'}: good\n")
+
+
+@pytest.mark.parametrize("suffix", ["parquet", "csv", "jsonl"])
+@pytest.mark.parametrize("command", [["config", "check"], ["partition", "--dry-run"]])
+def test_columns_that_logs_lack_are_said_before_a_row_is_read(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], suffix: str, command: list[str]
+) -> None:
+    log = pd.DataFrame({"user": [1, 2, 3], "p": [4, 5, 6], "kind": ["like", "hate", "old"]})
+    writers = {"csv": log.to_csv, "parquet": log.to_parquet}
+    log.to_json(tmp_path / "log.jsonl", orient="records", lines=True)
+    if suffix in writers:
+        writers[suffix](tmp_path / f"log.{suffix}")
+    config = good()
+    config["graph"]["sources"]["log"]["path"] = f"log.{suffix}"
+    config["graph"]["relations"][0] |= {"where": "knd = 'like'"}
+    (tmp_path / "c.json").write_text(json.dumps(config))
+    code = main([*command, str(tmp_path / "c.json"), "--root", str(tmp_path)])
+    captured = capsys.readouterr()
+    if suffix == "jsonl":  # whose columns only a build reads
+        assert code == 0
+        assert ("not checked: the columns of log" in captured.out) == (command[0] == "config")
+    else:
+        assert code == 2
+        assert "source 'log' has no column 'knd', did you mean 'kind'?" in captured.err
+        assert "source 'log' has no column 'u'" in captured.err

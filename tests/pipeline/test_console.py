@@ -38,6 +38,21 @@ def test_nobody_is_shown_anything_who_does_not_watch(monkeypatch: pytest.MonkeyP
     assert terminal.getvalue() == ""
 
 
+def test_work_without_a_bar_says_every_half_minute_how_far_it_is(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    now = iter([0.0, 29.0, 30.0, 30.0, 31.0, 61.0, 61.0])
+    monkeypatch.setattr("pipeline.output.console.monotonic", lambda: next(now))
+    with Console().steps("fit") as progress:
+        for step, fraction in (("a", 0.1), ("b\n", 0.2), ("c", 0.3), ("d", 0.4)):
+            progress(step, fraction)
+    assert capsys.readouterr().out.splitlines() == ["fit: b\\n, 20% done", "fit: d, 40% done"]
+    now = iter([0.0, 99.0, 99.0])
+    with Console(quiet=True).steps("fit") as progress:
+        progress("e", 0.5)
+    assert capsys.readouterr().out == ""
+
+
 def test_a_bar_says_how_long_it_took_and_takes(monkeypatch: pytest.MonkeyPatch) -> None:
     terminal = Terminal()
     monkeypatch.setattr("sys.stderr", terminal)

@@ -26,10 +26,10 @@ def curve(directory: Path, name: str) -> list[tuple[int, float]]:
 def test_scalars_of_a_training_that_was_killed_and_went_on(tmp_path: Path) -> None:
     directory = tmp_path / "tensorboard"
     with tqdm(disable=True) as bar:
-        with train_events(bar, directory) as events:
+        with train_events(bar, print, directory) as events:
             for number in (1, 2, 3):
                 events.bucket(bucket(1000 * number, 4.0 - number))
-        with train_events(bar, directory) as events:  # from the snapshot after the second bucket
+        with train_events(bar, print, directory) as events:  # from the snapshot after the second bucket
             events.bucket(bucket(3000, 0.5))
             events.validation(ValidationDone(1, "mrr", 0.25, 1, 9.0, 3000))
     assert curve(directory, "train/loss") == [(1000, 3.0), (2000, 2.0), (3000, 0.5)]
@@ -41,7 +41,7 @@ def test_scalars_of_a_training_that_was_killed_and_went_on(tmp_path: Path) -> No
 
 
 def test_without_the_option_nothing_is_written(tmp_path: Path) -> None:
-    with tqdm(disable=True) as bar, train_events(bar, None) as events:
+    with tqdm(disable=True) as bar, train_events(bar, print, None) as events:
         events.bucket(bucket(1000, 3.0))
     assert not list(tmp_path.iterdir())
 
