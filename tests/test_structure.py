@@ -54,6 +54,7 @@ DUCKDB_MODULES = {
     "partitioning.forgetting",
     "partitioning.labels",
     "partitioning.names",
+    "partitioning.schemas",
     "partitioning.profile",
     "partitioning.entities.forgotten",
     "partitioning.entities.id_table",
