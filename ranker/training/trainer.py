@@ -21,7 +21,7 @@ from ranker.training.calibration import calibrate_
 from ranker.training.early_stopping import Progress
 from ranker.training.losses import losses
 from ranker.training.reports import Metrics
-from ranker.training.rowwise_adagrad import RowwiseAdagrad
+from ranker.training.optimizers import AdamW, Optimizer, RowwiseAdagrad
 from ranker.training.weights import STATE, Trained, best_of, load_, set_intercept
 
 LEAST_DECAY = 0.01  # the number of steps is an estimate where negatives are down-sampled
@@ -56,8 +56,8 @@ class Training:
         sparse = {id(table.parameter) for table in self.tables}
         self.dense = [parameter for parameter in model.parameters() if id(parameter) not in sparse]
         take_first_(self.dense)
-        optimizers: list[torch.optim.Optimizer] = [
-            torch.optim.AdamW(self.dense, training.lr, weight_decay=training.weight_decay, fused=True),
+        optimizers: list[Optimizer] = [
+            AdamW(self.dense, training.lr, training.weight_decay),
             *(
                 RowwiseAdagrad([table.parameter for table in found], getattr(config, name).lr)
                 for name, found in tables.items()
@@ -65,7 +65,7 @@ class Training:
             ),
         ]
         self.trained = Trained(model, optimizers)
-        self.rates = [optimizer.param_groups[0]["lr"] for optimizer in optimizers]
+        self.rates = [optimizer.lr for optimizer in optimizers]
         self.progress = Progress()
 
     def run(
@@ -144,8 +144,7 @@ class Training:
         torch.manual_seed(step_seed(self.seed, self.progress.step))
         for optimizer, lr in zip(self.trained.optimizers, self.rates, strict=True):
             optimizer.zero_grad()
-            for parameters in optimizer.param_groups:
-                parameters["lr"] = lr * max(decay, LEAST_DECAY)
+            optimizer.lr = lr * max(decay, LEAST_DECAY)
         part, weight = share(records)
         total = weight * self._loss(Batch.of(part, self.export).to(self.device))
         total.backward()

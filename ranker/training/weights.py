@@ -13,6 +13,7 @@ from artifacts.checked_stream import CheckedStream
 from ranker.model.ranker_model import RankerModel
 from ranker.processes import group
 from ranker.processes.blocks import block_of, whole
+from ranker.training.optimizers import Optimizer
 
 SUM = "sum"  # of a table's optimiser: a number a row
 STATE = "state.pt"
@@ -23,7 +24,7 @@ class Trained(NamedTuple):
     """A model and its optimisers, the first of which has no table."""
 
     model: RankerModel
-    optimizers: Sequence[torch.optim.Optimizer]
+    optimizers: Sequence[Optimizer]
 
     def save(self, directory: Path, kept: Sequence[str], progress: dict[str, Any]) -> None:
         """Writes best_<task>.pt of the `kept` tasks, then what `resume_` goes on from. Raises OSError.
@@ -53,17 +54,16 @@ class Trained(NamedTuple):
         for optimizer, saved in zip(self.optimizers, state["optimizers"], strict=True):
             for each in saved["state"].values():
                 if SUM in each:
-                    each[SUM] = _own(each[SUM]).clone()  # what is mapped would be saved whole
+                    each[SUM] = _own(each[SUM])
             optimizer.load_state_dict(saved)
         progress: dict[str, Any] = state["progress"]
         return progress
 
-    def _state(self, optimizer: torch.optim.Optimizer, found: dict[str, Tensor]) -> dict[str, Any]:
+    def _state(self, optimizer: Optimizer, found: dict[str, Tensor]) -> dict[str, Any]:
         """The state of an optimiser, with whole tables."""
         state = optimizer.state_dict()
         names = {id(parameter): name for name, (_, parameter) in _tables(self.model).items()}
-        parameters = [parameter for part in optimizer.param_groups for parameter in part["params"]]
-        for index, parameter in enumerate(parameters):
+        for index, parameter in enumerate(optimizer.parameters):
             if SUM in state["state"].get(index, {}):
                 of_table = found[f"{names[id(parameter)]}.{SUM}"]
                 state["state"][index] = {**state["state"][index], SUM: of_table}

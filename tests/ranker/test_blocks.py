@@ -16,7 +16,7 @@ from ranker.model.ranker_model import RankerModel
 from ranker.model.table import Table, drawn
 from ranker.processes import blocks, group
 from ranker.processes.blocks import block_of, whole
-from ranker.training.rowwise_adagrad import RowwiseAdagrad
+from ranker.training.optimizers import RowwiseAdagrad
 from ranker.training.trainer import Training
 from tests.worlds.processes import in_processes
 from tests.worlds.small_impressions import SmallWorld, config, prepared, small_world

@@ -222,6 +222,19 @@ def test_a_killed_run_goes_on_as_if_nothing_had_happened(world: SmallWorld, tmp_
     assert not list(killed.rglob("state.pt"))
 
 
+def test_a_ranking_does_not_import_torchs_compiler(tmp_path: Path) -> None:
+    """The first torch.optim.Optimizer of a process imports it, which took longer than to train a small log."""
+    code = (
+        "import sys; from pathlib import Path; from tests.ranker.test_experiment import run\n"
+        "from tests.worlds.small_impressions import small_world\n"
+        "run(small_world(Path(), rows=600), Path("out"), ["attention"])\n"
+        "print('torch' in sys.modules, 'torch._dynamo' in sys.modules)"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=environment, capture_output=True, text=True)
+    assert done.stdout.split() == ["True", "False"], done.stderr
+
+
 def test_a_change_and_back_trains_nothing_again(world: SmallWorld, tmp_path: Path) -> None:
     out = tmp_path / "out"
     first = run(world, out, arms=("none",))

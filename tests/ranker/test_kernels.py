@@ -21,7 +21,7 @@ from ranker.kernels.lists import HeldAgainst, ListInputs
 from ranker.kernels.perceptron import PerceptronLayers
 from ranker.kernels.tokens import RowTokens
 from ranker.model.backbone import CrossNetwork, Perceptron
-from ranker.training.rowwise_adagrad import RowwiseAdagrad
+from ranker.training.optimizers import RowwiseAdagrad
 
 COMPILED = [level for level in possible_levels() if level != "torch"]
 ROWS, LENGTH, HEADS, WIDTH, ADS, KINDS, UNITS, BUCKETS = 5, 4, 2, 6, 3, 2, 7, 3

@@ -27,7 +27,7 @@ from ranker.model.ranker_model import Hiding, RankerModel
 from ranker.model.tabular import KNOTS, RAMPS, Tabular
 from ranker.processes import group
 from ranker.training.losses import losses
-from ranker.training.rowwise_adagrad import RowwiseAdagrad
+from ranker.training.optimizers import AdamW, RowwiseAdagrad
 from ranker.training.trainer import Training
 from tests.worlds.small_impressions import (
     DIMENSION,
@@ -243,6 +243,25 @@ def test_dropout_hides_its_share_and_keeps_the_mean(share: float) -> None:
         assert both == pytest.approx(share**2, abs=0.003)
     torch.manual_seed(0)
     assert torch.equal(layer(ones), found) and layer.eval()(ones) is ones
+
+
+def test_adamw_is_torchs_and_goes_on_where_it_stood() -> None:
+    torch.manual_seed(0)
+    ours, theirs = ([torch.nn.Parameter(torch.ones(size)) for size in ((4, 3), (5,), ())] for _ in range(2))
+    optimizer, expected = AdamW(ours, 0.1, 0.3), torch.optim.AdamW(theirs, 0.1, weight_decay=0.3, fused=True)
+    for step in range(6):
+        for one, other in zip(ours[step % 2 :], theirs[step % 2 :], strict=True):  # the first has a gradient at times
+            one.grad = torch.randn_like(one)
+            other.grad = one.grad.clone()
+        optimizer.lr = expected.param_groups[0]["lr"] = 0.1 / (1 + step)
+        optimizer.step()
+        expected.step()
+        optimizer.zero_grad()
+        expected.zero_grad()
+        saved, optimizer = optimizer.state_dict(), AdamW(ours, 0.1, 0.3)
+        optimizer.load_state_dict(saved)
+    assert all(torch.equal(one, other) for one, other in zip(ours, theirs, strict=True))
+    assert optimizer.state_dict()["state"].keys() == expected.state_dict()["state"].keys() == {0, 1, 2}
 
 
 def test_row_wise_adagrad_is_its_formula_and_leaves_other_rows() -> None:
