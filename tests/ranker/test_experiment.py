@@ -227,7 +227,7 @@ def test_a_ranking_does_not_import_torchs_compiler(tmp_path: Path) -> None:
     code = (
         "import sys; from pathlib import Path; from tests.ranker.test_experiment import run\n"
         "from tests.worlds.small_impressions import small_world\n"
-        "run(small_world(Path(), rows=600), Path("out"), ["attention"])\n"
+        "run(small_world(Path(), rows=600), Path('out'), ['attention'])\n"
         "print('torch' in sys.modules, 'torch._dynamo' in sys.modules)"
     )
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
