@@ -1,7 +1,7 @@
 """AdamW for a network, and a row-wise Adagrad for tables of which a batch touches a few rows.
 
-No torch.optim.Optimizer: the first of those that a process makes imports torch._dynamo, which takes longer than to train
-a small log.
+No torch.optim.Optimizer: the first of those that a process makes imports torch._dynamo, which takes longer than to
+train on a small log.
 """
 
 from abc import ABC, abstractmethod
@@ -64,9 +64,7 @@ class AdamW(Optimizer):
                     "exp_avg_sq": torch.zeros_like(one),
                 }
         gradients = [parameter.grad for parameter in moved if parameter.grad is not None]
-        means, squares, steps = (
-            [self.state[one][name] for one in moved] for name in ("exp_avg", "exp_avg_sq", "step")
-        )
+        means, squares, steps = ([self.state[one][name] for one in moved] for name in ("exp_avg", "exp_avg_sq", "step"))
         adamw(
             moved,
             gradients,

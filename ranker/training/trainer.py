@@ -20,8 +20,8 @@ from ranker.processes.messages import from_first, mean_, take_first_
 from ranker.training.calibration import calibrate_
 from ranker.training.early_stopping import Progress
 from ranker.training.losses import losses
-from ranker.training.reports import Metrics
 from ranker.training.optimizers import AdamW, Optimizer, RowwiseAdagrad
+from ranker.training.reports import Metrics
 from ranker.training.weights import STATE, Trained, best_of, load_, set_intercept
 
 LEAST_DECAY = 0.01  # the number of steps is an estimate where negatives are down-sampled
