@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from artifacts.errors import ConfigError
+from artifacts.errors import ConfigError, DataError
 from artifacts.run import EMBEDDINGS, EXPORT
 from artifacts.source_files import Files
 from pipeline.stages.compared_runs import compared_runs, expecting, keep_trainings, require_exports_intact
@@ -46,6 +46,8 @@ class Rank(Stage):
         from ranker import check_columns, check_where, require_device
 
         require_device(config)
+        if self.applies(context) and (lines := self.section(context).unjudged()):  # before a graph is trained for it
+            raise DataError(*lines)
         pseudonyms = context.config.graph.ids is not None
         notes = [] if config.where is None else check_where(config, context.root, pseudonyms)
         return [*notes, *check_columns(config, context.root)]

@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from artifacts.moment import epoch_seconds, iso
 from artifacts.section import Problem, Section, did_you_mean
 from artifacts.stores import url_problem
 from ranker.config.arms import ALL, ARMS, CHEAP, ArmConfig, named
@@ -202,6 +203,21 @@ class RankerConfig(Section):
         "(needs `pip install '.[tensorboard]'`)",
     )
     bootstrap: int = Field(200, ge=20, le=1_000_000, description="Resamples of users behind each interval.")
+
+    def unjudged(self) -> list[str]:
+        """A line for each window that begins when no conversion of its impressions can be known."""
+        until, days = self.labels.observed_until, self.labels.attribution_days
+        if until is None or days is None:
+            return []
+        last = epoch_seconds(until) - int(days * 86_400)
+        starts = {"valid_from": self.split.valid_from, "test_from": self.split.test_from}
+        return [
+            f"ranker.split.{name}: {start}: of no impression from then on is it known whether it converted, since with "
+            f"attribution_days {days:g} the last that is known of is of {iso(last)} (ranker.labels.observed_until); "
+            "expected an earlier time"
+            for name, start in starts.items()
+            if start is not None and epoch_seconds(start) > last
+        ]
 
     def of_compared(self) -> "RankerConfig":
         """The same with no other arms than those that are compared."""

@@ -117,3 +117,21 @@ def test_rows_left_out_are_told_and_another_condition_is_another_ranking(
     assert transra(root, "rank", where="n > 1e9") == 65
     (line,) = capsys.readouterr().err.splitlines()
     assert line == f"transra: ranker.where: {ROWS} of {ROWS} rows left out, and no impression is left"
+
+
+@pytest.mark.parametrize("command", [["run"], ["config", "check"]])
+@pytest.mark.parametrize(("test_from", "code"), [("2026-01-08", 0), ("2026-01-09", 65)])
+def test_test_days_of_which_no_conversion_can_be_known_end_a_command_before_it_works(
+    root: Path, capsys: pytest.CaptureFixture[str], command: list[str], test_from: str, code: int
+) -> None:
+    """They did so when the graph was trained."""
+    labels = {"conversion": "click", "attribution_days": 7, "observed_until": "2026-01-15"}
+    split = {"valid_from": "2026-01-07", "test_from": test_from}
+    if code or command[0] == "config":
+        assert transra(root, *command, labels=labels, split=split) == code
+    if code:
+        error = capsys.readouterr().err
+        assert error.startswith(
+            "transra: ranker.split.test_from: 2026-01-09: of no impression from then on is it known"
+        )
+        assert not list(root.glob("runs/c/2*")), "not even a graph"
