@@ -22,7 +22,7 @@ ALLOWED = {
 FLOORS = {
     "partitioning": ["config", "sources", "events", "entities", "edges", "ledger", "buckets", "thinning", "spark"],
     "pbg_transra": [
-        *("config", "seeds", "reports", "degrees"),
+        *("config", "seeds", "reports", "degrees", "known"),
         *("pbg", "backends", "ranks", "evaluation", "start", "training", "export", "planning"),
     ],
     "ranker": [

@@ -4,7 +4,8 @@
     /entities/<type>/degrees          (N, K) int32, optional: training edges of each entity by relation and side;
                                       attribute `names` (JSON list) says which column counts what
     /entities/<type>/trained          (N,) uint8, optional: 0 where no training edge ever told where the entity belongs;
-                                      its vector is zeros, and `Embeddings` takes it as unknown; absent: all are trained
+                                      its vector is zeros (but for the constant of a type in `bias_against`), and
+                                      `Embeddings` takes it as unknown; absent: all are trained
     /entities/<type>/ids/bytes        (bytes,) uint8: the UTF-8 of all ids, one after the other
     /entities/<type>/ids/offsets      (N + 1,) int64: id i is bytes[offsets[i]:offsets[i + 1]]
     /entities/<type>/ids/hash_sorted  (N,) uint64: the lower half of every id's md5, ascending

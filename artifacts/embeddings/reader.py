@@ -193,7 +193,8 @@ class Embeddings:
 
     def trained(self, entity_type: str) -> NDArray[np.bool_]:
         """Returns which rows of a type have a vector that means something, (N,): a training edge, of this run or of one
-        that it began from, told where the entity belongs. The others are zeros, and unknown to all that asks by id."""
+        that it began from, told where the entity belongs. The others are zeros (of a type in `bias_against` but for the
+        constant, so that they ask for what is popular), and unknown to all that asks by id."""
         if entity_type not in self._trained:
             stored = self._arrays(entity_type).get("trained")
             found = np.ones(self.count(entity_type), bool) if stored is None else stored.astype(bool)

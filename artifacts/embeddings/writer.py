@@ -70,13 +70,11 @@ class TypeWriter:
     ) -> None:
         """Writes the next entities: `vectors` (B, D), `degrees` (B, K) and B `labels`, in the order of the B `ids`.
 
-        `trained` (B,) bool: whose vectors mean something, None for all; the others are written as zeros. Raises OSError
-        when the disk is full.
+        `trained` (B,) bool: whose vectors say what training told, None for all. Raises OSError when the disk is full.
         """
         rows = slice(self._rows, self._rows + len(ids))
-        kept = np.ones(len(ids), bool) if trained is None else trained
-        self._vectors[rows] = np.where(kept[:, None], vectors, np.zeros((), vectors.dtype))
-        self._trained[rows] = kept
+        self._vectors[rows] = vectors
+        self._trained[rows] = np.ones(len(ids), bool) if trained is None else trained
         if self._degrees is not None:
             self._degrees[rows] = degrees
         self._ids.append(ids)

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
@@ -73,19 +73,23 @@ class Evaluation:
     def ranks(self, views: dict[int, Views] | None, progress: Progress, drawn: int | None = None) -> Answered:
         """Returns the ranks of all T test triples, through `views` or, without, by plain similarity.
 
-        `drawn`: among so many candidates of a type, if it has more.
+        `drawn`: among so many candidates of a type, if it has more. Plain similarity is of exported vectors.
         """
+        asked = self if views is not None else self._of_exported()
         found = Answered(self._unranked(), self._unranked())
         what = "anchor retrieval" if views is None else "evaluate"
         with workers() as pool:
             for direction, known in self.questions.directions:
                 tell = partial(progress, f"{what}: {direction.entity_type} as {direction.side}")
-                groups = list(pool.map(lambda make: make(), self._groups(direction, known, views)))
-                ranks = self._ranked(direction, known, groups, pool, tell, drawn)
+                groups = list(pool.map(lambda make: make(), asked._groups(direction, known, views)))
+                ranks = asked._ranked(direction, known, groups, pool, tell, drawn)
                 found.ranks[direction.side].put_(direction.triples, ranks)
                 allowed = own_entity_allowed(ranks, known, groups)
                 found.own_entity_allowed[direction.side].put_(direction.triples, allowed)
         return found
+
+    def _of_exported(self) -> "Evaluation":
+        return replace(self, entities=self.entities.exported(self.model, self.questions.degrees))
 
     def _unranked(self) -> dict[Side, Ranks]:
         count = len(self.questions.test.relation)

@@ -14,16 +14,15 @@ from artifacts.errors import DataError
 from artifacts.graph import EntityType, Graph, ids_path, labels_path
 from pbg_transra.config import ExportConfig
 from pbg_transra.degrees import have_edges, training_degrees
+from pbg_transra.known import ask_for_what_is_popular_, trained_rows
 from pbg_transra.pbg.checkpoint import Checkpoint, require_finite
-from pbg_transra.start.known import trained_rows
 
 BLOCK_ROWS = 1 << 16
 
 
 class Block(NamedTuple):
     """Consecutive entities of a type: B ids, (B, D) vectors in the export's dtype, (B, K) degrees, who was ever
-    trained, (B,) bool: the vectors of the others are what they began as, moved away from others as negatives; and B
-    labels, None of a type without."""
+    trained, (B,) bool: the vectors of the others say nothing (`entity_blocks`); and B labels, or None."""
 
     ids: pa.Array
     vectors: NDArray[Any]
@@ -40,9 +39,13 @@ class Block(NamedTuple):
 
 
 def entity_blocks(
-    graph_dir: Path, graph: Graph, entity_type: EntityType, checkpoint: Checkpoint, export: ExportConfig
+    graph_dir: Path, graph: Graph, entity_type: EntityType, checkpoint: Checkpoint, export: ExportConfig, constant: bool
 ) -> Iterator[Block]:
-    """Yields the entities of a type in row order: partition by partition, offset by offset."""
+    """Yields the entities of a type in row order: partition by partition, offset by offset.
+
+    The vectors of those never trained, which are what they began as, moved away from others as negatives, are replaced
+    by zeros; but for the constant of a `constant` type (`tail_bias`).
+    """
     for partition, count in enumerate(entity_type.counts):
         path, offset = ids_path(graph_dir, entity_type.name, partition), 0
         degrees, with_edges = _of_edges(graph_dir, graph, entity_type, partition, export.degrees)
@@ -55,6 +58,10 @@ def entity_blocks(
                 vectors = dataset[offset : offset + len(batch)]
                 require_finite(vectors, graph_dir, entity_type, partition, offset)
                 rows = slice(offset, offset + len(batch))
+                if constant:
+                    ask_for_what_is_popular_(vectors, trained[rows])
+                else:
+                    vectors[~trained[rows]] = 0
                 part = None if degrees is None else degrees[rows]
                 converted = _converted(vectors, export.dtype, entity_type.name)
                 named = None if labels is None else labels[rows]

@@ -46,7 +46,8 @@ def export_embeddings(
     graph, checkpoint = load_graph(graph_dir), Checkpoint(model_dir)
     checkpoint.require_fits(graph, model.dimension)
     fields = {name: getattr(model, name) for name in ("anchors", "operator", "dimension", "similarity", "scale")}
-    fields["bias_against"] = sorted(constant_types(graph.relations, model))
+    constant = constant_types(graph.relations, model)
+    fields["bias_against"] = sorted(constant)
     done, untrained, moment = 0, 0, event_time(graph)
     with EmbeddingsWriter(destination / "embeddings.h5", {**attributes, **fields}) as writer:
         _write_relations(writer, graph, checkpoint, model)
@@ -54,7 +55,7 @@ def export_embeddings(
             names = degree_names(graph, kind) if export.degrees else ()
             texts = id_bytes(graph_dir, kind), label_bytes(graph_dir, kind)
             table = writer.entities(kind.name, kind.count, texts[0], export.dtype, names, texts[1])
-            blocks = entity_blocks(graph_dir, graph, kind, checkpoint, export)
+            blocks = entity_blocks(graph_dir, graph, kind, checkpoint, export, kind.name in constant)
             for block in _write_type(kind.name, blocks, table, destination, model.dimension, export, moment):
                 done += len(block.ids)
                 untrained += int((~block.trained).sum())

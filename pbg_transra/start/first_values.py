@@ -19,8 +19,8 @@ from artifacts.hdf5 import open_hdf5
 from artifacts.json_file import read_json
 from artifacts.publish import write_json
 from pbg_transra.backends.backend import RelationState
+from pbg_transra.known import known_before
 from pbg_transra.pbg.checkpoint_format import read_relations, read_row_sums, vectors_in
-from pbg_transra.start.known import known_before
 
 DIRECTORY = "start"  # in a training's directory
 WHAT = "the first values of a training"

@@ -31,6 +31,7 @@ from artifacts.errors import DataError
 from artifacts.graph import EntityType, Graph, Relation, ids_path, load_graph
 from artifacts.json_file import read_json
 from pbg_transra.config import ModelConfig
+from pbg_transra.known import keep_known
 from pbg_transra.pbg.checkpoint import Checkpoint, require_finite
 from pbg_transra.pbg.checkpoint_format import PREFIX
 from pbg_transra.pbg.embedder import TransRAEmbedder, make_embedder
@@ -45,7 +46,6 @@ from pbg_transra.pbg.stock import (
     require_same_model,
 )
 from pbg_transra.reports import Adoption
-from pbg_transra.start.known import keep_known
 
 DISTANCES = ("l2", "squared_l2")
 MATRIX, VECTOR = "linear_transformation", "translation"  # PBG's names

@@ -24,6 +24,7 @@ from artifacts.hdf5 import BROKEN, open_hdf5
 from pbg_transra.backends.tail_bias import constant_types
 from pbg_transra.config import FreezeConfig, ModelConfig
 from pbg_transra.degrees import have_edges
+from pbg_transra.known import keep_known, known_rows, trained_rows
 from pbg_transra.pbg.checkpoint import Checkpoint, require_finite
 from pbg_transra.pbg.checkpoint_format import PREFIX, read_relations, read_row_sums, vectors_in
 from pbg_transra.pbg.embedder import make_embedder
@@ -31,7 +32,6 @@ from pbg_transra.pbg.stock import START, StartWriter
 from pbg_transra.reports import WarmStart
 from pbg_transra.start.first_values import keep_start
 from pbg_transra.start.initial import random_initial
-from pbg_transra.start.known import keep_known, known_rows, trained_rows
 from pbg_transra.start.new_entities import ROUNDS, NewEntities, Typical, fitted
 from pbg_transra.start.published import PublishedModel
 

@@ -10,7 +10,7 @@ from pipeline.workspace.workspace import Run
 
 
 class Evaluate(Stage):
-    name, version, upstream, adds_to_published = "evaluate", 3, "train", True
+    name, version, upstream, adds_to_published = "evaluate", 4, "train", True
     reads: ClassVar = {"partition": ("graph.json", "edges/"), "train": ("",)}
 
     def applies(self, context: Context) -> bool:

@@ -14,7 +14,7 @@ from pipeline.workspace.workspace import Run
 
 
 class Export(Stage):
-    name, version, upstream = "export", 4, "train"
+    name, version, upstream = "export", 5, "train"
     reads: ClassVar = {"partition": ("graph.json", "edges/train/", "entities/", "labels/"), "train": ("",)}
 
     def applies(self, context: Context) -> bool:

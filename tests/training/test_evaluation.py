@@ -296,6 +296,26 @@ def test_retrieval_is_the_brute_force_without_projection(tmp_path: Path, similar
     expect(found["pairs"]["user->user"], [r for r in rows if r[0] == 2], "recall")
 
 
+def test_with_biases_retrieval_is_of_heads_as_they_are_exported(tmp_path: Path) -> None:
+    """Those that training never met ask for what is popular, and only where plain vectors are asked."""
+    world = make_world("transra", "dot")
+    world.vectors["user"][:, 0] = 1
+    paths = write(tmp_path, world, 2)
+    plain = run(paths, world)
+    world.model = world.model.model_copy(update={"tail_bias": True})
+    found = run(paths, world)
+    assert found["mrr"] == plain["mrr"]
+    met = {(h, t)[e] for h, r, t in world.triples["train"] for e in (0, 1) if ENDS[r][e] == "user"}
+    never = np.setdiff1d(np.arange(COUNTS["user"]), list(met))
+    assert {head for head, relation, _ in world.triples["test"] if relation < 2} & set(never.tolist())
+    world.vectors["user"][never, 1:] = 0
+    rows = reference_ranks(world, "test", plain=True)
+    for index, name in enumerate(RELATIONS):
+        asked = [row for row in rows if row[:2] == (index, "rhs")]
+        expect(found["anchor_retrieval"]["relations"][name]["rhs"], asked, "recall")
+    assert found["anchor_retrieval"] != plain["anchor_retrieval"]
+
+
 @pytest.mark.parametrize("similarity", ["cos", "squared_l2"])
 def test_partitions_and_tiles_change_nothing(tmp_path: Path, similarity: str, monkeypatch: pytest.MonkeyPatch) -> None:
     world = make_world("transra_untied", similarity)

@@ -23,10 +23,10 @@ from artifacts.neighbors import neighbors
 from pbg_transra.config import ExportConfig, ModelConfig
 from pbg_transra.export import blocks as module
 from pbg_transra.export.export import export_embeddings
+from pbg_transra.known import keep_known
 from pbg_transra.pbg.checkpoint import Checkpoint
 from pbg_transra.pbg.operators import TiedOperator
 from pbg_transra.reports import ExportReport
-from pbg_transra.start.known import keep_known
 
 D = 4
 IDS = {"user": [["u0", "tab\there", "🙂"], ["u3", "back\\slash"]], "pin": [["p0", "", "p2", "p3"]]}
@@ -234,7 +234,7 @@ def test_a_nan_is_named_by_type_and_id(tmp_path: Path, vectors: dict[str, list[N
 
 def test_a_component_too_large_for_float16_is_refused(tmp_path: Path, vectors: dict[str, list[NDArray[Any]]]) -> None:
     with h5py.File(tmp_path / "model" / "embeddings_pin_0.v1.h5", "r+") as file:
-        file["embeddings"][0, 0] = 1e6
+        file["embeddings"][1, 0] = 1e6
     with pytest.raises(DataError, match="'pin': a component exceeds float16"):
         run(tmp_path, ExportConfig(dtype="float16"))
 
@@ -285,6 +285,16 @@ def test_who_was_known_before_keeps_a_vector_without_an_edge(
     assert run(tmp_path).untrained == 3
     file = Embeddings(tmp_path / "out" / "embeddings.h5")
     np.testing.assert_array_equal(file.vectors("user")[file.rows("user", ["u3"])[0]], vectors["user"][1][0])
+
+
+def test_heads_without_an_edge_ask_by_their_constant(tmp_path: Path, vectors: dict[str, list[NDArray[Any]]]) -> None:
+    run(tmp_path, model=MODEL.model_copy(update={"similarity": "dot", "tail_bias": True}))
+    file = Embeddings(tmp_path / "out" / "embeddings.h5")
+    expected = exported(vectors)
+    expected["user"][:, 0] = np.concatenate(vectors["user"])[:, 0]
+    for name in IDS:
+        np.testing.assert_array_equal(file.vectors(name), expected[name])
+        np.testing.assert_array_equal(file.trained(name), np.concatenate(TRAINED[name]))
 
 
 def test_neighbors_of_unknown_names(tmp_path: Path, vectors: dict[str, list[NDArray[Any]]]) -> None:

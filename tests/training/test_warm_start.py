@@ -14,10 +14,10 @@ from artifacts.errors import ConfigError
 from artifacts.graph import edge_path
 from pbg_transra.config import EvaluateConfig, ModelConfig
 from pbg_transra.evaluation.report import evaluate
+from pbg_transra.known import keep_known
 from pbg_transra.pbg.checkpoint import Checkpoint, as_matrices
 from pbg_transra.start.first_values import DIRECTORY
 from pbg_transra.start.from_run import SUMS_KEPT, adopt_run
-from pbg_transra.start.known import keep_known
 from pbg_transra.start.published import PublishedModel
 from tests.worlds.small_graphs import Triples, write_graph
 from tests.worlds.warm_world import CONFIG, GROUPS, PINS, USERS, WARM, by_id, night, trained

@@ -4,6 +4,7 @@ known/<type>_<part>.npy in a model's directory: (n,) bool. A training that began
 """
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -45,6 +46,14 @@ def trained_rows(model_dir: Path, entity: str, partition: int, have_edges: NDArr
     if not _path(model_dir, entity, partition).exists():
         return have_edges
     return have_edges | known_before(model_dir, entity, partition)
+
+
+def ask_for_what_is_popular_(vectors: NDArray[Any], trained: NDArray[np.bool_]) -> None:
+    """Leaves of a block (B, D) of a constant type (`tail_bias`) the constant alone where training told nothing.
+
+    `trained` (B,). Such a head then ranks tails by their biases. What else training leaves in its row is random.
+    """
+    vectors[~trained, 1:] = 0
 
 
 def _path(model_dir: Path, entity: str, partition: int) -> Path:
