@@ -16,7 +16,7 @@ import torch
 # then, the group outlives destroy_process_group, and gloo's threads abort the process while the interpreter goes down.
 import torch.distributed.nn.functional
 from torch import distributed
-from torch.distributed import PrefixStore, Store, TCPStore  # type: ignore[attr-defined]  # documented, yet not re-exported
+from torch.distributed import PrefixStore, Store, TCPStore
 
 from artifacts.errors import ConfigError, PeerError, TransraError
 from ranker.processes.watch import AGAIN, BEAT, Watch

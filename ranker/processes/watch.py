@@ -5,7 +5,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 
-from torch.distributed import Store  # type: ignore[attr-defined]  # documented, yet not re-exported
+from torch.distributed import Store
 
 from artifacts.errors import PeerError
 

@@ -1,18 +1,17 @@
 """A headless Chromium of Debian's, that a test drives through selenium; it keeps nothing and is to ask no network."""
 
 import json
-import os
 import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-import pytest
 from selenium import webdriver
 from selenium.webdriver.chrome.options import Options
 from selenium.webdriver.chrome.service import Service
 
-REQUIRED = "TRANSRA_REQUIRE_CHROMIUM"  # in the environment: a machine without a browser fails the tests of it
+from tests.worlds.required import lacks
+
 ARGUMENTS = (
     *("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-dev-shm-usage"),
     *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
@@ -21,12 +20,9 @@ ARGUMENTS = (
 
 @contextmanager
 def chromium() -> Iterator[webdriver.Chrome]:
-    """Skips where there is no browser, or fails if the environment says that it is required."""
     browser, driver = shutil.which("chromium"), shutil.which("chromedriver")
     if browser is None or driver is None:
-        if os.environ.get(REQUIRED):
-            pytest.fail(f"{REQUIRED} is set, but there is no browser; apt-get install chromium chromium-driver")
-        pytest.skip("no chromium and chromedriver")
+        lacks("CHROMIUM", "there is no chromium with its chromedriver; apt-get install chromium chromium-driver")
     options = Options()
     options.binary_location = browser
     options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})

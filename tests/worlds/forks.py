@@ -13,11 +13,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
-import pytest
+from tests.worlds.required import lacks
 
 PATIENCE = 600.0  # seconds: a machine may be busy with other things
 CLONE_NEWNET = 0x40000000  # linux/sched.h
-REQUIRED = "TRANSRA_REQUIRE_NAMESPACES"  # in the environment: where none can be made the tests of them fail
 NAMESPACES = {0: f"transra-a-{os.getpid()}", 1: f"transra-b-{os.getpid()}"}  # another process's tests have others
 ADDRESSES = {0: "10.77.0.1", 1: "10.77.0.2"}
 
@@ -80,14 +79,9 @@ def until(condition: Callable[[], Any], what: str) -> Any:
 
 @contextmanager
 def two_namespaces() -> Iterator[None]:
-    """Two network namespaces with an address each, joined by a pair of virtual cards; no loopback is up in them.
-
-    Skips where they cannot be made, or fails if the environment says that they are required.
-    """
+    """Two network namespaces with an address each, joined by a pair of virtual cards; no loopback is up in them."""
     if why := _refused(("netns", "add", NAMESPACES[0])):
-        if os.environ.get(REQUIRED):
-            pytest.fail(f"{REQUIRED} is set, but network namespaces cannot be made ({why}); root and iproute2 can")
-        pytest.skip(f"network namespaces cannot be made here ({why})")
+        lacks("NAMESPACES", f"network namespaces cannot be made ({why}); root can, with iproute2")
     try:
         ip("netns", "add", NAMESPACES[1])
         cards = [("transra-0", "netns", NAMESPACES[0]), ("transra-1", "netns", NAMESPACES[1])]

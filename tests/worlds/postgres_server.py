@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any
 
 import psycopg
-import pytest
 
-REQUIRED = "TRANSRA_REQUIRE_POSTGRES"  # in the environment: a machine without a server fails the tests of it
+from tests.worlds.required import lacks
+
 PASSWORD = "open sesame/@:%"
 ENCODED = "open%20sesame%2F%40%3A%25"
 
@@ -47,12 +47,9 @@ class PostgresServer:
 
 @contextmanager
 def postgres_server() -> Iterator[PostgresServer]:
-    """Skips where there are no binaries, or fails if the environment says that they are required."""
     binaries = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
     if not binaries:
-        if os.environ.get(REQUIRED):
-            pytest.fail(f"{REQUIRED} is set, but /usr/lib/postgresql has no server; apt-get install postgresql")
-        pytest.skip("no PostgreSQL server below /usr/lib/postgresql")
+        lacks("POSTGRES", "/usr/lib/postgresql has no server; apt-get install postgresql")
     # Not below pytest's directory, into which only its owner may go: a server does not run as root.
     directory = Path(tempfile.mkdtemp(prefix="transra-postgres-", dir="/tmp"))
     try:

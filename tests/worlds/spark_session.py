@@ -6,10 +6,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from unittest import mock
 
-import pytest
-
 from artifacts.errors import ConfigError
 from partitioning.config.sections import SparkConfig
+from tests.worlds.required import lacks
 
 _DEFAULTS = """
 spark.driver.extraJavaOptions -XX:TieredStopAtLevel=1 -XX:+UseSerialGC
@@ -33,9 +32,7 @@ def spark_of_tests(directory: Path) -> Iterator[None]:
             session = spark_session(SparkConfig(master="local[2, 4]"), directory)
             session.__enter__()
         except ConfigError as error:
-            if "TRANSRA_REQUIRE_SPARK" in os.environ:
-                raise
-            pytest.skip(str(error))
+            lacks("SPARK", str(error))
         try:
             yield
         finally:
