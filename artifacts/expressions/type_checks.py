@@ -33,6 +33,16 @@ def check_types(
             check_constants(engine, expression.path, typed)
 
 
+def floats(
+    engine: Engine, expression: Expression, types: dict[str, str], source: str, declarable: bool
+) -> Iterator[str]:
+    """The parts of an expression that may be NaN, as SQL: columns of floats, fields, and what is computed or cast."""
+    nodes = [node for node in nodes_of(expression.tree) if node["class"] not in ("CONSTANT", "TYPE")]
+    kinds = _kinds(engine, expression, nodes, types, source, declarable)
+    for node in (node for node, kind in zip(nodes, kinds, strict=True) if kind in FLOATS):
+        yield _select(engine, [node]).removeprefix("SELECT ")
+
+
 Typed = list[tuple[Node, str]]  # parts of an expression, each with its type
 Check = Callable[[str, Typed, str, bool], None]
 
@@ -67,18 +77,23 @@ def _kinds(
 ) -> list[str]:
     """The type of each part of an expression, as DuckDB finds it."""
     columns = ", ".join(f"CAST(NULL AS {kind}) AS {quoted(name)}" for name, kind in types.items()) or "1"
-    serialized = json.loads(engine.row("SELECT json_serialize_sql('SELECT 1')")[0])
-    serialized["statements"][0]["node"]["select_list"] = nodes
-    connection = engine.connection
     try:
-        (select,) = connection.execute("SELECT json_deserialize_sql(?)", [json.dumps(serialized)]).fetchall()[0]
-        return [row[1] for row in connection.execute(f"DESCRIBE {select} FROM (SELECT {columns})").fetchall()]
+        described = engine.connection.execute(f"DESCRIBE {_select(engine, nodes)} FROM (SELECT {columns})")
+        return [row[1] for row in described.fetchall()]
     except duckdb.Error as error:  # also of a constant that is none: a pattern, a format
         texts = [name for name, kind in types.items() if kind == "VARCHAR" and _mentions(expression, name)]
         hint = f"; or {_declare(source, texts[0], 'DOUBLE')}" if texts and declarable else ""
         raise ConfigError(
             f"{expression.path}: {one_line(str(error))}; {FUNCTION_OF_THE_ROW} of '{source}'{hint}"
         ) from error
+
+
+def _select(engine: Engine, nodes: list[Node]) -> str:
+    """SQL of a SELECT of these, without a FROM."""
+    serialized = json.loads(engine.row("SELECT json_serialize_sql('SELECT 1')")[0])
+    serialized["statements"][0]["node"]["select_list"] = nodes
+    found = engine.connection.execute("SELECT json_deserialize_sql(?)", [json.dumps(serialized)]).fetchall()
+    return str(found[0][0])
 
 
 def _mentions(expression: Expression, column: str) -> bool:

@@ -1,17 +1,16 @@
 """Consent is a history of answers, of which each person's latest counts, or intervals in which people had opted in."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from artifacts.errors import DataError
-from artifacts.expressions.column_types import FLOATS
 from artifacts.expressions.engine import Engine, literal, quoted, text
-from artifacts.expressions.expression import parse
 from artifacts.moment import YEAR_2200
 from partitioning.config.sections import ConsentConfig, GraphConfig
 from partitioning.events.intervals import opted_in, within
 from partitioning.sources.diagnosis import row_of
 from partitioning.sources.epochs import epoch_of
-from partitioning.sources.table import Source, check_expression
+from partitioning.sources.table import Source, check_expression, floats_of
 
 
 @dataclass(frozen=True)
@@ -112,16 +111,19 @@ class Answers:
             self._check_times(self._time)
 
     def _says_yes(self) -> str:
-        consent = self._consent
+        consent, yes = self._consent, "true"
         if consent.answer:
-            return f"({text(consent.answer)} IN ({', '.join(map(literal, consent.yes))}))"
-        if not consent.where:
-            return "true"
-        # A NaN stands for no answer, as a null does, and DuckDB says that it is more than any number.
-        named = {name.casefold() for name in parse(self._engine, consent.where, f"{self._path}.where").columns}
-        floats = [name for name, type in self._source.types.items() if type in FLOATS and name.casefold() in named]
-        missing = "".join(f" AND NOT coalesce(isnan({quoted(name)}), false)" for name in floats)
-        return f"(coalesce(CAST(({consent.where}) AS BOOLEAN), false){missing})"
+            yes = f"{text(consent.answer)} IN ({', '.join(map(literal, consent.yes))})"
+        elif consent.where:
+            yes = f"coalesce(CAST(({consent.where}) AS BOOLEAN), false)"
+        return f"({' AND '.join([yes, *self._no_nan()])})"
+
+    def _no_nan(self) -> Iterator[str]:
+        """Conditions that no number that was asked for is NaN: it stands for no answer, as a null does, and DuckDB says
+        that it is more than any number. What only one branch of a CASE can compute has no value beside it (TRY)."""
+        for key, sql in (("where", self._consent.where), ("about", self._consent.about)):
+            for number in floats_of(self._engine, self._source, sql, f"{self._path}.{key}") if sql else ():
+                yield f"NOT coalesce(isnan(TRY({number})), false)"
 
     def _people(self, condition: str) -> str:
         return f"SELECT id FROM ({self.rows}) GROUP BY id HAVING {condition}"

@@ -8,7 +8,7 @@ from artifacts.errors import ConfigError, DataError
 from artifacts.expressions.column_types import INTEGERS, NO_TYPE, UNSIGNED
 from artifacts.expressions.engine import Engine, quoted
 from artifacts.expressions.expression import parse
-from artifacts.expressions.type_checks import check_types
+from artifacts.expressions.type_checks import check_types, floats
 from artifacts.source_files import Files
 from partitioning.config.data_checks import CheckConfig
 from partitioning.config.sections import Format, GraphConfig, SourceConfig
@@ -115,6 +115,11 @@ def has_rows(engine: Engine, source: Source) -> bool:
 def check_expression(engine: Engine, source: Source, sql: str, path: str, wanted: str) -> None:
     """Raises ConfigError unless `sql` is a boolean or a number over the source's columns, without guessing types."""
     check_types(engine, parse(engine, sql, path), source.types, wanted, source.name, source.declarable)
+
+
+def floats_of(engine: Engine, source: Source, sql: str, path: str) -> list[str]:
+    """The parts of `sql` that may be NaN in a row of the source, as SQL."""
+    return [*dict.fromkeys(floats(engine, parse(engine, sql, path), source.types, source.name, source.declarable))]
 
 
 def _open(

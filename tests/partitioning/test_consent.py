@@ -232,6 +232,26 @@ def test_an_answer_that_is_nan_is_none(tmp_path: Path, where: str) -> None:
     assert buyers(tmp_path, consented(tmp_path, people, {**PEOPLE, "where": where})) == {"a"}
 
 
+@pytest.mark.parametrize(
+    ("answers", "where"),
+    [
+        (["1", "nan", "0"], "CAST(answer AS DOUBLE) > 0.5"),
+        (["1", "nan", "other"], "CASE WHEN answer = 'other' THEN false ELSE CAST(answer AS DOUBLE) > 0.5 END"),
+        ([{"score": 1.0}, {"score": math.nan}, {"score": 0.0}], "answer.score > 0.5"),
+        ([[1.0], [math.nan], [0.0]], "answer[1] > 0.5"),
+        ([[1, 1], [0, 0], [0, 1]], "answer[1] / answer[2] > 0.5"),
+    ],
+)
+def test_an_answer_that_is_computed_as_nan_is_none(tmp_path: Path, answers: list, where: str) -> None:
+    people = [(person, answer, "") for person, answer in zip("abc", answers, strict=True)]
+    assert buyers(tmp_path, consented(tmp_path, people, {**PEOPLE, "where": where})) == {"a"}
+
+
+def test_an_answer_is_none_where_nan_says_what_it_is_about(tmp_path: Path) -> None:
+    people = [("a", "yes", 2.0), ("b", "yes", math.nan), ("c", "yes", 1.0)]
+    assert buyers(tmp_path, consented(tmp_path, people, {**LISTS, "about": '"at" >= 2'})) == {"a"}
+
+
 @pytest.mark.parametrize("listed", [2, "2"])
 def test_ids_of_one_column_of_numbers_are_forgotten(tmp_path: Path, listed: int | str) -> None:
     """They are told apart before they are text, and forgotten as text."""
