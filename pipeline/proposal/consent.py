@@ -86,9 +86,14 @@ def _may_withdraw(log: Log) -> bool:
         return True
     if any(mentions(action) or one_of(action, words.ENDS) for action in _actions(log)) or (alone and _ended(log)):
         return True
+    return alone and not _names_people(log.said) and not any(one_of(name, words.OF_WHOM) for name in names)
+
+
+def _names_people(name: str) -> bool:
+    """Whether a name says that a source is of people, or what it keeps of them, and no more: a word that no list has
+    may say in any language that they refused."""
     known = words.PEOPLE | words.LISTS | words.RECORDS
-    named = is_readable(log.said) and all(one_of(word, known) for word in words.words(log.said))
-    return alone and not named and not any(one_of(name, words.OF_WHOM) for name in names)
+    return is_readable(name) and all(word.isdecimal() or one_of(word, known) for word in words.words(name))
 
 
 def _of_trade(name: str) -> bool:
@@ -121,7 +126,7 @@ def _answers(log: Log) -> dict[str, Any]:
     section = {**about, **_yes_and_no(log, column), **({"time_column": time} if time else {})}
     if others := unexplained(log, {person, column}):
         raise _Unclear(f"{listed(others)} may say otherwise than {column}, or to what", section)
-    if not (mentions(log.said) or is_readable(log.said)):
+    if not (mentions(log.said) or _names_people(log.said)):
         raise _Unclear(f"the name {log.said} may say otherwise than {column}", section)
     return section
 

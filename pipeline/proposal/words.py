@@ -92,6 +92,7 @@ PERMITS = {  # what somebody says yes or no to, which may be what consent is ask
     *("allow", "allowed", "permit", "permitted", "accept", "accepted", "ok", "okay", "tracking", "tracked", "ads"),
     *("marketing", "personalization", "personalisation", "personalized", "personalised", "targeting"),
     *("targeted", "profiling", "privacy", "cookie", "ccpa", "lgpd", "tcf", "sharing"),
+    *("gpc", "lmt", "dns", "sell", "coppa", "minor", "child", "underage"),  # signals of browsers, and who cannot agree
 }
 SAYS_SO = {"consent", "consented", "optin", "optedin", "in", "agree", "agreed"}  # of AGREED; `in` of `opted in`
 AGREED = {  # what may stand in a name that says consent and not its opposite
@@ -138,6 +139,7 @@ RECORDS = {  # what is kept of people beside LISTS, none of which says whether t
     *("login", "logon", "session", "visit", "view", "pageview", "page", "click", "save", "like", "play", "search"),
     *("query", "review", "rating", "signup", "registration", "device", "address", "location", "activity", "crm"),
     *("contact", "demographic", "attribute", "feature", "score", "loyalty", "point", *TRADE),
+    *("preference", "setting", "attribution", "dim"),
 }
 FORGET = {"forget", "forgotten", "erase", "erasure", "erased", "delete", "deleted", "deletion", "rtbf", "dsar"}
 NEUTRAL = {  # of actions: what people do with things, wherever they do it

@@ -580,7 +580,7 @@ def test_a_name_of_a_source_keeps_what_may_be_a_not(tmp_path: Path, source: str)
     assert found is None and f"the name {source} may say consent or its opposite" in str(notes)
 
 
-@pytest.mark.parametrize("source", ["не_согласие", "!users"])
+@pytest.mark.parametrize("source", ["не_согласие", "!users", "einwilligung_verweigert", "consentless"])
 def test_consent_that_only_a_doubt_stands_against_is_one_decision_away(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], source: str
 ) -> None:
@@ -691,7 +691,7 @@ def test_consent_beside_a_list_that_may_say_otherwise_is_left_to_a_person(
         ("crm", {"user": PEOPLE, "stage": ["lead", "opted out", "lost"] * 3}, True),
         *(
             ("users", {"user": PEOPLE, name: YES_AND_NO["boolean"]}, None)
-            for name in ("tracking_allowed", "marketing_ok", "accepts_marketing")
+            for name in ("tracking_allowed", "marketing_ok", "accepts_marketing", "gpc", "is_minor")
         ),
         *(
             ("users", {"user": PEOPLE, name: YES_AND_NO["boolean"]}, False)
