@@ -75,7 +75,7 @@ def plan_rows(config: RankerConfig, rows: int, exports: Sequence[Embeddings]) ->
     record = record_type(*columns, layout.width, layout.ages, len(exports)).itemsize
     arms = [_arm(config, name, exports) for name in config.arms]
     block = max(min(BLOCK_ROWS, rows) * (record + TOKEN * layout.width), _counting(len(config.counts), rows))
-    batch = training.batch_size or training.chosen_batch_size(rows)
+    batch = max(training.batch_size or training.chosen_batch_size(rows), layout.predicted_rows)
     largest = max(arm.tables + STATES * arm.network + min(batch, rows) * arm.row for arm in arms)
     trained = largest + BUFFERS * record * min(training.buffer_rows, rows)
     judged = int(rows * (config.split.test or TEST_SHARE)) * (JUDGED + JUDGED_SEED * len(training.seeds))

@@ -6,6 +6,10 @@ from dataclasses import dataclass
 from ranker.config.columns import SlotConfig
 from ranker.config.sections import RankerConfig
 
+# Of 64 to 8192 rows the fastest a row with up to a hundred ids, for arms with vectors; vectors of a thousand ids would
+# take gigabytes.
+PREDICTED_ROWS, PREDICTED_IDS = 4096, 1 << 18
+
 
 @dataclass(frozen=True)
 class Slot:
@@ -66,6 +70,11 @@ class Layout:
     @property
     def width(self) -> int:
         return sum(slot.width for slot in self.slots)
+
+    @property
+    def predicted_rows(self) -> int:
+        """How many rows are predicted together."""
+        return max(min(PREDICTED_ROWS, PREDICTED_IDS // self.width), 1)
 
     def slot(self, name: str) -> Slot:
         return next(slot for slot in self.slots if slot.name == name)

@@ -15,7 +15,6 @@ from ranker.model.ranker_model import RankerModel
 from ranker.processes import group
 from ranker.processes.messages import from_first, gathered
 
-BATCH = 4096  # of 512 to 8192 the fastest a row, for arms with vectors
 READ = 1 << 16  # rows of which only labels are kept
 
 Logits = dict[str, NDArray[np.float32]]
@@ -53,18 +52,19 @@ def logits_of(model: RankerModel, records: Records, export: int) -> Logits:
 
 def _scored(model: RankerModel, split: Split, export: int) -> Iterator[tuple[Records, Logits]]:
     """A split in rounds of a batch for each process: the round's records, and everyone's logits of them."""
-    for records in split.batches(round_size()):
+    for records in split.batches(round_size(model)):
         yield records, of_round(model, records, export)
 
 
-def round_size() -> int:
+def round_size(model: RankerModel) -> int:
     """Rows of a round: a batch for each process."""
-    return BATCH * group.count()
+    return model.predicted_rows * group.count()
 
 
 def of_round(model: RankerModel, records: Records, export: int) -> Logits:
     """Everyone's logits (R,) of the R records of a round, which all processes are given."""
-    own = records[group.place() * BATCH :][:BATCH]
+    size = model.predicted_rows
+    own = records[group.place() * size :][:size]
     logits = logits_of(model, own if len(own) else records[:1], export)  # all look up together
     columns = np.stack([values[: len(own)] for values in logits.values()], axis=1)
     found = gathered(torch.from_numpy(columns)).numpy()

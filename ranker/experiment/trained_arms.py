@@ -15,7 +15,7 @@ from ranker.data.log import ImpressionLog
 from ranker.data.prepare import Preparation, Progress, prepare
 from ranker.data.records import Records
 from ranker.data.windows import Windows
-from ranker.evaluation.predictions import BATCH, logits_of
+from ranker.evaluation.predictions import logits_of
 from ranker.experiment.ranking import KEPT_PREPARED, line_up, threads
 from ranker.experiment.reuse import kept_place, log_identity, prepared_identity
 from ranker.experiment.trials import Contestant, Trials
@@ -96,6 +96,7 @@ def _loaded(trials: Trials, contestant: Contestant, seed: int) -> RankerModel:
 
 
 def _rates(model: RankerModel, records: Records, export: int) -> Rates:
-    batches = (records[first : first + BATCH] for first in range(0, len(records), BATCH))
+    size = model.predicted_rows
+    batches = (records[first : first + size] for first in range(0, len(records), size))
     logits = np.concatenate([logits_of(model, batch, export)["ctr"] for batch in batches])
     return np.asarray(1 / (1 + np.exp(-logits.astype(np.float64))))

@@ -59,6 +59,7 @@ class RankerModel(nn.Module):
     def __init__(self, config: RankerConfig, arm: ArmConfig, summary: Summary, export: Embeddings | None) -> None:
         super().__init__()
         layout = Layout.of(config)
+        self.predicted_rows = layout.predicted_rows
         self.hiding = Hiding(layout, config.ids.dropout)
         self.tabular = Tabular(summary.vocabularies, summary.missing)
         self.ids = IdEmbedding(config.ids, layout) if arm.ids else None

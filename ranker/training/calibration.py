@@ -31,7 +31,8 @@ def calibrate_(model: RankerModel, train: Split, export: int, seed: int) -> None
     torch.manual_seed(seed + group.place())
     parts, rows = [], 0
     for records in train.shuffled(np.random.default_rng(seed), READ_ROWS, keep):
-        rounds = (records[first : first + round_size()] for first in range(0, len(records), round_size()))
+        size = round_size(model)
+        rounds = (records[first : first + size] for first in range(0, len(records), size))
         parts += [_predicted(model, one, export, keep) for one in rounds]
         rows += len(records)
         if rows >= ROWS:

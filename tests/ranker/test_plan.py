@@ -7,6 +7,7 @@ import pytest
 from artifacts.embeddings import Embeddings
 from ranker.config.arms import ARMS
 from ranker.data.log import BLOCK_ROWS
+from ranker.data.slots import Layout
 from ranker.plan import BUFFERS, JUDGED, JUDGED_SEED, PROCESS, TOKEN, plan_rows
 from tests.worlds.small_impressions import SLOTS, config, small_world
 
@@ -58,6 +59,19 @@ def test_a_larger_batch_costs_every_arm(exports, arm: str) -> None:
         memory(exports, arm=arm, training={"batch_size": 1 << power, "buffer_rows": 1 << 19}) for power in (16, 17, 18)
     ]
     assert sizes[2] - sizes[1] == 2 * (sizes[1] - sizes[0]) > 0
+
+
+@pytest.mark.parametrize("cap", [5, 200])
+def test_a_small_batch_costs_what_is_predicted_together(exports, cap: int) -> None:
+    """Long lists are predicted with fewer rows, or their vectors would take more than those of any training."""
+    settings = config(slots=slots(cap))
+    rows = Layout.of(settings).predicted_rows
+    assert rows * (cap + 3) <= 1 << 18
+    one, same, larger = (
+        memory(exports, arm="attention", slots=slots(cap), training={"batch_size": size, "buffer_rows": 1 << 19})
+        for size in (1, rows, 2 * rows)
+    )
+    assert one == same < larger
 
 
 @pytest.mark.parametrize(
