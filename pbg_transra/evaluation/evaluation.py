@@ -77,10 +77,10 @@ class Evaluation:
         """
         asked = self if views is not None else self._of_exported()
         found = Answered(self._unranked(), self._unranked())
-        what = "anchor retrieval" if views is None else "evaluate"
+        what = "anchor retrieval" if views is None else "link prediction"
         with workers() as pool:
             for direction, known in self.questions.directions:
-                tell = partial(progress, f"{what}: {direction.entity_type} as {direction.side}")
+                tell = partial(progress, f"{what}, {direction.entity_type} as {direction.side}")
                 groups = list(pool.map(lambda make: make(), asked._groups(direction, known, views)))
                 ranks = asked._ranked(direction, known, groups, pool, tell, drawn)
                 found.ranks[direction.side].put_(direction.triples, ranks)

@@ -137,10 +137,11 @@ def rank_direction(
             group, start = item
             return _better(group, known, first + start, block[start : start + CANDIDATES])
 
-        for (group, _), (more_above, more_ties) in zip(work, pool.map(count_one, work), strict=True):
+        counted = zip(work, pool.map(count_one, work), strict=True)
+        for done, ((group, _), (more_above, more_ties)) in enumerate(counted, 1):
             above[group.index] += more_above
             ties[group.index] += more_ties
-        progress((first + len(block)) / count)
+            progress((first + len(block) * done / len(work)) / count)
     return Ranks(above, ties, count - known.counts(triples))
 
 

@@ -59,7 +59,7 @@ def export_embeddings(
             for block in _write_type(kind.name, blocks, table, destination, model.dimension, export, moment):
                 done += len(block.ids)
                 untrained += int((~block.trained).sum())
-                progress(f"export {kind.name}", done / graph.entities)
+                progress(f"vectors of {kind.name}", done / graph.entities)
     if "tsv" in export.formats:
         write_relations_tsv(destination / "relations.tsv", graph, checkpoint, model)
     indexes = write_indexes(destination, progress) if "faiss" in export.formats else {}

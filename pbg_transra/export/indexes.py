@@ -19,7 +19,7 @@ def write_indexes(directory: Path, progress: Callable[[str, float], None]) -> di
     export = Embeddings(directory / "embeddings.h5")
     queries, found = _queries(export), {}
     for number, name in enumerate(export.types):
-        progress(f"index {name}", number / len(export.types))
+        progress(f"index of {name}", number / len(export.types))
         vectors, similarity = export.vectors(name), export.attributes["similarity"]
         path = index_path(directory, name)
         found[name] = build_index(vectors, export.hashes(name), similarity, export.trained(name), queries, path)

@@ -6,7 +6,7 @@ import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from shutil import get_terminal_size
 from textwrap import wrap
 from time import monotonic
@@ -23,17 +23,19 @@ STYLES = {"bold": "1", "red": "31", "green": "32", "yellow": "33"}
 STEPS = "{desc}: {percentage:3.0f}%|{bar:20}| {elapsed}<{remaining}{postfix}"
 
 
-@dataclass(frozen=True)
+@dataclass
 class Console:
     """`quiet` prints only failures; `as_json` keeps stdout for one JSON object."""
 
     quiet: bool = False
     as_json: bool = False
+    said: float = field(default_factory=lambda: monotonic(), init=False, compare=False)  # when a line was last printed
 
     def say(self, text: str, style: str | None = None) -> None:
         """Prints a text, in one of STYLES on a terminal. What it repeats of data has gone through `one_line`: line
         breaks are the caller's own."""
         if not self.quiet and not self.as_json:
+            self.said = monotonic()
             write(text, sys.stdout, style)
 
     def note(self, text: str) -> None:
@@ -80,14 +82,11 @@ class Console:
             yield bar
 
     def lines(self, stage: str) -> Callable[[str, float], None]:
-        """Is told the name of the step and the fraction done, and says them every half minute where no bar is seen: a
-        file that hours of work write to stays short, and is never silent for long."""
-        said = monotonic()
+        """Is told the name of the step and the fraction done, and says them where no bar is seen and nothing was said
+        for half a minute: a file that hours of work write to stays short, and is never silent for long."""
 
         def tell(step: str, fraction: float) -> None:
-            nonlocal said
-            if self.hidden and monotonic() - said >= SILENT:
-                said = monotonic()
+            if self.hidden and monotonic() - self.said >= SILENT:
                 self.say(f"{stage}: {one_line(step)}, {fraction:.0%} done")
 
         return tell

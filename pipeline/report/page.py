@@ -1,6 +1,7 @@
 """Puts the sections together: one file that needs nothing else, with the plotting library and its data inside."""
 
 import json
+from collections.abc import Callable
 from datetime import datetime, timezone
 from html import escape
 from importlib.resources import files
@@ -21,9 +22,12 @@ from pipeline.report.training import training
 SECTIONS = (overview, graph, training, evaluation, ranking, drift, space, examples)
 
 
-def page(facts: Facts, digest: str) -> str:
+def page(facts: Facts, digest: str, progress: Callable[[str, float], None]) -> str:
     """The page of a run. `digest`: of what it is made from. Raises DataError for a record or file that is broken."""
-    sections = [section(facts) for section in SECTIONS]
+    sections = []
+    for index, section in enumerate(SECTIONS):
+        progress(section.__name__, index / len(SECTIONS))
+        sections.append(section(facts))
     state, why = verdict(facts)
     title = f"{facts.workspace.path.name}, run {facts.run.id}"
     links = "".join(f'<li><a href="#{one.id}">{escape(one.title)}</a></li>' for one in sections)

@@ -35,7 +35,8 @@ def refresh_report(context: Context, run: Run) -> Path | None:
     from pipeline.report.facts import Facts
     from pipeline.report.page import page
 
-    write_text(path, page(Facts(context.workspace, run), digest))
+    with context.console.steps("report") as progress:
+        write_text(path, page(Facts(context.workspace, run), digest, progress))
     context.console.say(f"report: {path}")
     return path
 

@@ -37,7 +37,7 @@ from ranker.processes import group
 from ranker.processes.messages import from_first, require_same
 from ranker.training.reports import ImpressionsPrepared, Report
 
-PREPARED_SHARE = 0.1  # of the whole time, for the progress bar
+PREPARED_SHARE, JUDGED_SHARE = 0.1, 0.05  # of the whole time, for the progress bar
 KEPT_PREPARED = 2  # logs, as they were encoded for some columns and exports, that stay beside each other
 
 
@@ -85,11 +85,14 @@ def rank_arms(
     total = len(contestants) * len(config.training.seeds)
     with threads(config.threads):
         for index, (contestant, seed) in enumerate((c, s) for c in contestants for s in config.training.seeds):
-            share = (1 - PREPARED_SHARE) / total
+            share = (1 - PREPARED_SHARE - JUDGED_SHARE) / total
             trials.run(contestant, seed, progress, PREPARED_SHARE + index * share, share)
-    progress("intervals", 1.0)
     description = described(summary, opened, exports)
-    return from_first(lambda: concluded(trials, contestants, description, destination))
+
+    def watch_judging(step: str, fraction: float) -> None:
+        progress(step, 1 - JUDGED_SHARE * (1 - fraction))
+
+    return from_first(lambda: concluded(trials, contestants, watch_judging, description, destination))
 
 
 def compared(config: RankerConfig, log: ImpressionLog, opened: Mapping[str, Embeddings]) -> dict[str, Any]:
@@ -101,10 +104,14 @@ def compared(config: RankerConfig, log: ImpressionLog, opened: Mapping[str, Embe
 
 
 def concluded(
-    trials: Trials, contestants: Sequence[Contestant], description: dict[str, Any], destination: Path
+    trials: Trials,
+    contestants: Sequence[Contestant],
+    progress: Progress,
+    description: dict[str, Any],
+    destination: Path,
 ) -> dict[str, Any]:
     """Judges what was trained, and keeps the report."""
-    report = trials.judge(contestants) | description
+    report = trials.judge(contestants, progress) | description
     write_json(destination / "report.json", report)
     return report
 

@@ -129,7 +129,7 @@ class Trials:
                 by_step[step] = predict(model, test, export)
         return {task: by_step[step][task] for task, (step, _) in best.items()}
 
-    def judge(self, contestants: Sequence[Contestant]) -> dict[str, Any]:
+    def judge(self, contestants: Sequence[Contestant], progress: Progress) -> dict[str, Any]:
         """The tree of metrics: `arms` and `comparisons`."""
         truth = Truth.of(Split.of(self.prepared, "test", self.summary))
         judge = Judge(truth, list(self.config.segments), self.config.bootstrap)
@@ -147,8 +147,13 @@ class Trials:
             if attention := records[seeds[0]].get("attention"):  # trainings of earlier versions have none
                 arms[contestant.name]["attention"] = attention
         comparisons = {}
-        for task in self.config.labels.tasks:
-            judged = {c.name: judge.task(task, {seed: self._logits(c, seed) for seed in seeds}) for c in contestants}
+        tasks = self.config.labels.tasks
+        for at, task in enumerate(tasks):
+            judged = {}
+            for index, c in enumerate(contestants):
+                done = (at * len(contestants) + index) / (len(tasks) * len(contestants))
+                progress(f"intervals of {c.name} {task}", done)
+                judged[c.name] = judge.task(task, {seed: self._logits(c, seed) for seed in seeds})
             comparisons[task] = compare(judged)
             for name, one in judged.items():
                 arms[name][task] = one.tree

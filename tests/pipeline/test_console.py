@@ -38,17 +38,23 @@ def test_nobody_is_shown_anything_who_does_not_watch(monkeypatch: pytest.MonkeyP
     assert terminal.getvalue() == ""
 
 
-def test_work_without_a_bar_says_every_half_minute_how_far_it_is(
+def test_work_without_a_bar_says_how_far_it_is_after_half_a_minute_of_silence(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    now = iter([0.0, 29.0, 30.0, 30.0, 31.0, 61.0, 61.0])
-    monkeypatch.setattr("pipeline.output.console.monotonic", lambda: next(now))
-    with Console().steps("fit") as progress:
-        for step, fraction in (("a", 0.1), ("b\n", 0.2), ("c", 0.3), ("d", 0.4)):
+    clock = [0.0]
+    monkeypatch.setattr("pipeline.output.console.monotonic", lambda: clock[0])
+    console = Console()
+    with console.steps("fit") as progress:
+        for clock[0], step, fraction in ((29.0, "a", 0.1), (30.0, "b\n", 0.2), (31.0, "c", 0.3), (61.0, "d", 0.4)):
             progress(step, fraction)
-    assert capsys.readouterr().out.splitlines() == ["fit: b\\n, 20% done", "fit: d, 40% done"]
-    now = iter([0.0, 99.0, 99.0])
+        clock[0] = 80.0
+        console.say("a line of its own")
+        for clock[0], step, fraction in ((95.0, "e", 0.5), (110.0, "f", 0.6)):
+            progress(step, fraction)
+    said = capsys.readouterr().out.splitlines()
+    assert said == ["fit: b\\n, 20% done", "fit: d, 40% done", "a line of its own", "fit: f, 60% done"]
     with Console(quiet=True).steps("fit") as progress:
+        clock[0] = 999.0
         progress("e", 0.5)
     assert capsys.readouterr().out == ""
 

@@ -49,13 +49,14 @@ def run(
     arms: Sequence[str] = tuple(ARMS),
     exports: Sequence[str] = ("base",),
     tell: Callable[[Report], None] = lambda report: None,
+    progress: Callable[[str, float], None] = lambda step, done: None,
     **changes: Any,
 ) -> dict[str, Any]:
     """Ranks with some of the arms; the exports are one file under several names."""
     out.mkdir(exist_ok=True)
     settings = config(arms={name: ARMS[name] for name in arms}, compare=["all"], **changes)
     found = {name: Export(world.export, START - 1) for name in exports}
-    return rank(settings, world.root, found, out, lambda text, done: None, out / "tensorboard", tell=tell)
+    return rank(settings, world.root, found, out, progress, out / "tensorboard", tell=tell)
 
 
 @pytest.fixture(scope="module")
@@ -156,9 +157,12 @@ def test_a_large_log_gets_a_thousand_steps_an_epoch(
     world: SmallWorld, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("ranker.config.sections.STEPS", 20)
-    run(world, tmp_path / "out", arms=("none",), training={})
+    told: list[tuple[str, float]] = []
+    run(world, tmp_path / "out", arms=("none",), training={}, progress=lambda *now: told.append(now))
     (path,) = tmp_path.rglob("training.json")
     assert json.loads(path.read_text())["steps"] == pytest.approx(20, abs=1)
+    assert told[-1][1] < 1, "it is not done while intervals are drawn"
+    assert [step for step, _ in told[-2:]] == ["intervals of none ctr", "intervals of none cvr"]
 
 
 def test_one_epoch_is_validated_every_n_steps_and_told_with_its_auc(world: SmallWorld, tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """Evaluation against a brute force that shares no code with it: ties, filters, partitions and every operator."""
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, get_args
@@ -211,8 +212,13 @@ def expect(found: dict[str, Any], rows: list[tuple[int, str, float, float, bool]
     assert {key: found[key] for key in expected} == pytest.approx(expected, abs=1e-9)
 
 
-def run(paths: tuple[Path, Path], world: World, config: EvaluateConfig = CONFIG) -> dict[str, Any]:
-    return evaluate(*paths, world.model, config, lambda label, fraction: None, torch.float64)
+def run(
+    paths: tuple[Path, Path],
+    world: World,
+    config: EvaluateConfig = CONFIG,
+    tell: Callable[[str, float], None] = lambda label, fraction: None,
+) -> dict[str, Any]:
+    return evaluate(*paths, world.model, config, tell, torch.float64)
 
 
 @pytest.mark.parametrize("similarity", ["dot", "cos", "l2", "squared_l2"])
@@ -325,7 +331,11 @@ def test_partitions_and_tiles_change_nothing(tmp_path: Path, similarity: str, mo
     monkeypatch.setattr(ranking, "CANDIDATES", 4)
     monkeypatch.setattr(ranking, "QUERIES", 2)
     monkeypatch.setattr("pbg_transra.evaluation.evaluation.CANDIDATES", 4)
-    assert run(write(tmp_path / "4", world, 4), world) == whole
+    told: list[tuple[str, float]] = []
+    assert run(write(tmp_path / "4", world, 4), world, tell=lambda *now: told.append(now)) == whole
+    of_users = [fraction for label, fraction in told if label == "link prediction, user as lhs"]
+    assert of_users == sorted({*of_users}) and of_users[-1] == 1
+    assert len(of_users) > COUNTS["user"] / 4, "a large block is not silent"
 
 
 def test_equal_vectors_tie_exactly_in_single_precision(tmp_path: Path) -> None:
