@@ -14,7 +14,7 @@ from artifacts.errors import ConfigError, DataError
 from artifacts.frame import Frame, arrow_table
 from artifacts.moment import YEAR_1990, YEAR_2200, epoch_seconds
 from artifacts.source_files import Files
-from artifacts.unchanged import states, unchanged_since
+from artifacts.unchanged import unchanged_since
 from ranker.config.columns import DAY
 from ranker.config.sections import RankerConfig
 from ranker.data.bad_rows import BadRows, Mask
@@ -63,7 +63,8 @@ class ImpressionLog:
         self.parts: list[Part] = (
             file_parts(config, root, files) if frame is None else [FramePart(arrow_table(FRAME, frame))]
         )
-        self._opened = states(Path(part.name) for part in self.parts if isinstance(part, FilePart))
+        files_of_parts = [part for part in self.parts if isinstance(part, FilePart)]
+        self._opened = {path: state for part in files_of_parts for path, state in part.state.items()}
         self._where = Where.of(config, self.parts, pseudonyms=id_key is not None)
         require_counted(self.parts, config.stored_counts)
         times = {config.time_column, config.labels.conversion_time, *config.list_times.values()}

@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 from artifacts.errors import DataError
 from artifacts.intact import file_digest
 from artifacts.source_files import Files, Keys
+from artifacts.unchanged import states
 from ranker.config.sections import RankerConfig
 from ranker.data.files import impression_files
 from ranker.data.schemas import require_same_key, types_of
@@ -37,11 +38,15 @@ class Part(Protocol):
 
 
 class FilePart:
-    """A Parquet file, streamed row group by row group; what its directories name are columns, too."""
+    """A Parquet file, streamed row group by row group; what its directories name are columns, too.
+
+    `state` is what the file was when it was opened.
+    """
 
     def __init__(self, path: Path, keys: Keys) -> None:
         """Raises DataError for a file that is not whole."""
         self.name, self._path, self._keys = str(path), path, keys
+        self.state = states([path])  # before its rows are counted
         try:
             with pq.ParquetFile(path) as file:
                 schema, self.rows = file.schema_arrow, file.metadata.num_rows

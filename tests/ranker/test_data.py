@@ -19,6 +19,7 @@ from artifacts.json_file import read_json
 from ranker import rank
 from ranker.data.exports import Export, open_exports
 from ranker.data.log import UNKNOWN, ImpressionLog
+from ranker.data.parts import Part, file_parts
 from ranker.data.prepare import prepare
 from ranker.data.records import SPLITS, Records, Split, Summary
 from ranker.data.windows import Windows
@@ -525,8 +526,10 @@ def test_types_that_mean_the_same_are_prepared_alike(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("change", ["is replaced", "is written anew", "vanishes"])
-@pytest.mark.parametrize("after", ["opening", "fit"])
-def test_a_log_that_changes_while_it_is_read_is_refused(tmp_path: Path, change: str, after: str) -> None:
+@pytest.mark.parametrize("after", ["footers", "opening", "fit"])
+def test_a_log_that_changes_while_it_is_read_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, change: str, after: str
+) -> None:
     """Transforms, counts and records are made by a pass each: of two logs they would be a third."""
     world = small_world(tmp_path, 500)
     path = tmp_path / "log" / "part-0.parquet"
@@ -542,10 +545,18 @@ def test_a_log_that_changes_while_it_is_read_is_refused(tmp_path: Path, change: 
         else:
             world.write(position=[6 - value for value in world.columns["position"]])
 
-    log = ImpressionLog(config(), world.root)
-    windows, exports = Windows.of(log), {"base": Embeddings(world.export)}
-    meddle("opening")
-    with pytest.raises(DataError, match="part-0.parquet: changed while it was read; run again"):
+    def opened(*given: Any) -> list[Part]:
+        parts = file_parts(*given)
+        meddle("footers")
+        return parts
+
+    monkeypatch.setattr("ranker.data.log.file_parts", opened)
+    gone = after == "footers" and change == "vanishes"  # the windows read it at once
+    said = "cannot be read" if gone else "changed while it was read; run again"
+    with pytest.raises(DataError, match=f"part-0.parquet: {said}"):
+        log = ImpressionLog(config(), world.root)
+        windows, exports = Windows.of(log), {"base": Embeddings(world.export)}
+        meddle("opening")
         prepare(log, windows, exports, "key", tmp_path / "made", lambda step, done: meddle(step))
     assert Summary.load(tmp_path / "made", "key") is None
 
