@@ -202,12 +202,19 @@ class Embeddings:
             self._trained[entity_type] = found
         return self._trained[entity_type]
 
+    def sample(self, entity_type: str, about: int) -> NDArray[np.float32]:
+        """Returns vectors of a type, (M, D), from `about` so many rows, evenly spread, without those never trained."""
+        vectors = self.vectors(entity_type)
+        step = max(len(vectors) // about, 1)
+        return np.asarray(vectors[::step], np.float32)[self.trained(entity_type)[::step]]
+
     def frame(self, entity_type: str) -> "pd.DataFrame":
         """Returns the vectors of a type as a pandas DataFrame (N, D), read-only, indexed by `id`.
 
-        Who was never trained has zeros. Vectors are not copied: they stay mapped, so memory holds the pages that are
-        touched. Of the ids pandas 3 makes Arrow strings, as long as they are, and pandas 2 a Python object each, about
-        60 bytes; a look-up by id also builds pandas' own hash table. For a few ids of many, `rows` reads less.
+        Who was never trained has what `trained` says. Vectors are not copied: they stay mapped, so memory holds the
+        pages that are touched. Of the ids pandas 3 makes Arrow strings, as long as they are, and pandas 2 a Python
+        object each, about 60 bytes; a look-up by id also builds pandas' own hash table. For a few ids of many, `rows`
+        reads less.
         """
         import pandas as pd
 

@@ -152,6 +152,4 @@ class _Inference:
     def _typical(self, entity: str) -> Typical:
         if entity not in self.vectors.types:
             return Typical(0.0, 0.0)
-        vectors = self.vectors.vectors(entity)
-        drawn = np.asarray(vectors[:: max(1, len(vectors) // SAMPLE)], np.float32)
-        return Typical.of(drawn[drawn.any(axis=1)], self.published.model)  # what was never trained is zero
+        return Typical.of(self.vectors.sample(entity, SAMPLE), self.published.model)

@@ -26,7 +26,7 @@ class KgeTable(nn.Module):
     def __init__(self, export: Embeddings, types: Iterable[str], finetune: bool) -> None:
         super().__init__()
         self.dimension, self.finetune = export.dimension, finetune
-        self.scales = {name: _scale(export.vectors(name)) for name in types}
+        self.scales = {name: _scale(export.sample(name, NORM_SAMPLE)) for name in types}
         self._frozen = {} if finetune else {name: mapped(export.vectors(name)) for name in types}
         self._copies: dict[tuple[str, torch.device], Tensor] = {}
         self.tuned = {name: _table(export.vectors(name)) for name in types} if finetune else {}
@@ -81,9 +81,6 @@ def mapped(vectors: np.ndarray) -> Tensor:
         return torch.from_numpy(vectors)
 
 
-def _scale(vectors: np.ndarray) -> float:
-    """What brings the components of a type's vectors (N, D) to a root mean square of 1."""
-    step = max(len(vectors) // NORM_SAMPLE, 1)
-    sample = np.asarray(vectors[::step], np.float32)
-    sample = sample[sample.any(axis=1)]  # zeros are of entities that were never trained
+def _scale(sample: np.ndarray) -> float:
+    """What brings the components of vectors (M, D) to a root mean square of 1."""
     return float(1 / max(np.sqrt(np.square(sample).mean()), 1e-12)) if len(sample) else 1.0

@@ -119,7 +119,12 @@ def test_who_only_judged_the_published_run_is_inferred(tmp_path: Path) -> None:
     assert list(Embeddings.open(latest_of(tmp_path).path).rows("user", ["late"])) == [-1]
     pd.DataFrame({"user": ["late", "u1"], "pin": ["p1", "p2"], "ts": [5, 5]}).to_parquet(tmp_path / "events.parquet")
     assert infer(tmp_path) == 0
-    assert pq.read_table(tmp_path / "out.parquet")["id"].to_pylist() == ["late"]
+    found = pq.read_table(tmp_path / "out.parquet")
+    assert found["id"].to_pylist() == ["late"]
+    # as long as people are who were trained: in the export, late has the constant of all users and nothing more
+    users = Embeddings.open(latest_of(tmp_path).path)
+    lengths = np.linalg.norm(users.vectors("user")[users.trained("user"), 1:], axis=1)
+    assert np.linalg.norm(found["vector"][0].as_py()[1:]) == pytest.approx(lengths.mean(), rel=1e-4)
 
 
 NO_COLUMN = "misses a column of every source that relations read ('pin' of graph.sources.log); has user, item"

@@ -1,9 +1,11 @@
 """The parts of the model: gradients, hashing, tables, attention, and the losses against closed forms."""
 
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import h5py
 import numpy as np
 import pytest
 import torch
@@ -292,6 +294,18 @@ def test_fine_tuning_keeps_the_vectors_of_cold_entities(
     assert set(np.flatnonzero(moved)) == set(seen[seen >= 0])
     cold = KgeTable(export, ["user"], finetune=True)("user", torch.tensor([-1]))
     assert (cold == 0).all()
+
+
+def test_a_scale_is_of_trained_vectors_alone(export: Embeddings, tmp_path: Path) -> None:
+    """The others need not be zeros: with biases, heads of anchors ask for what is popular."""
+    path = tmp_path / "embeddings.h5"
+    shutil.copy(export.path, path)
+    with h5py.File(path, "r+") as file:
+        rows = file["entities/user"]
+        rows["trained"][::2], rows["vectors"][::2] = 0, np.eye(1, rows["vectors"].shape[1])
+    vectors = export.vectors("user")[1::2]
+    scale = KgeTable(Embeddings(path), ["user"], finetune=False).scales["user"]
+    assert scale == pytest.approx(1 / np.sqrt(np.square(vectors).mean()))
 
 
 @pytest.mark.parametrize("room", [True, False])
