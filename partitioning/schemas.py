@@ -44,12 +44,14 @@ def _require(engine: Engine, config: GraphConfig, uses: dict[str, Use], files: d
     errors: list[TransraError] = []
     for name, use in uses.items():
         as_it_is = replace(use, hashed=set())  # pseudonyms would be made of all rows
-        for tried in (as_it_is, replace(as_it_is, expressions=[])):  # a wrong condition hides a wrong column
-            try:
-                sources |= open_used(engine, config, {name: tried}, files, {}, staged=False)
-                break
-            except TransraError as error:
-                errors.append(error)
+        try:
+            sources |= open_used(engine, config, {name: as_it_is}, files, {}, staged=False)
+        except TransraError as error:
+            errors.append(error)
+            try:  # a wrong condition hides a wrong column; without its columns, none can be looked at
+                open_used(engine, config, {name: replace(as_it_is, expressions=[])}, files, {}, staged=False)
+            except TransraError as other:
+                errors.append(other)
     for index, relation in enumerate(config.relations):
         for name in (name for name in relation.sources if name in sources):
             try:

@@ -313,3 +313,16 @@ def test_columns_that_logs_lack_are_said_before_a_row_is_read(
         assert code == 2
         assert "source 'log' has no column 'knd', did you mean 'kind'?" in captured.err
         assert "source 'log' has no column 'u'" in captured.err
+
+
+def test_of_several_conditions_the_wrong_one_alone_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    pd.DataFrame({"u": [1, 2], "p": [4, 5], "kind": ["like", "hate"]}).to_csv(tmp_path / "log.csv", index=False)
+    config = good()
+    config["graph"]["sources"]["log"]["path"] = "log.csv"
+    (relation,) = config["graph"]["relations"]
+    others = {"where": "knd = 'hate'", "name": "other"}
+    config["graph"]["relations"] = [relation | {"where": "kind = 'like'"}, relation | others]
+    (tmp_path / "c.json").write_text(json.dumps(config))
+    code, said = check(tmp_path, tmp_path / "c.json", capsys)
+    line = "transra: graph.relations[1].where: source 'log' has no column 'knd', did you mean 'kind'?\n"
+    assert (code, said) == (2, line)
