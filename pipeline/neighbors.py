@@ -6,10 +6,10 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from artifacts.embeddings import Embeddings, Neighbor
-from artifacts.printable import columns_of, fitted, one_line
+from artifacts.printable import one_line
 from artifacts.pseudonyms import pseudonym
 from partitioning import id_key
-from pipeline.lookup.explained_text import WIDTH
+from pipeline.lookup.explained_text import with_label
 from pipeline.running.status import published_vectors
 from pipeline.workspace.context import Context
 
@@ -66,5 +66,4 @@ def _say(context: Context, question: Question, id: str | None, near: Sequence[di
     for one in near:
         kind = f"  {one['type']:<12}" if len(question.to) > 1 else ""
         line = f"{indent}{one['similarity']:10.4f}{kind}  {one_line(one['id'])}"
-        label = one_line(f"  {one['label']}") if "label" in one else ""
-        context.console.say(line + fitted(label, WIDTH - sum(map(columns_of, line))))
+        context.console.say(with_label(line, one))

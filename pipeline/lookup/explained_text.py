@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import Any
 
-from artifacts.printable import fitted, one_line
+from artifacts.printable import columns_of, fitted, one_line
 
 WIDTH = 80
 MOST_WEIGHTS = 5  # of each attention
@@ -12,13 +12,19 @@ MOST_WEIGHTS = 5  # of each attention
 def explanation(found: dict[str, Any]) -> str:
     """The text of what `explained` returns, and of `ranker` where that was asked."""
     sections = (_head, _scores, _edges, _ranker)
-    return "\n".join(fitted(one_line(line), WIDTH) for section in sections for line in section(found))
+    return "\n".join(one_line(line) for section in sections for line in section(found))
+
+
+def with_label(line: str, one: dict[str, Any]) -> str:
+    """A line that ends with an id, and what fits of its label: ids are never cut."""
+    label = one_line(f"  {one['label']}") if "label" in one else ""
+    return line + fitted(label, WIDTH - sum(map(columns_of, line)))
 
 
 def _head(found: dict[str, Any]) -> Iterator[str]:
     user, ad = found["user"], found["ad"]
     yield f"{user['type']} {user['id']} and {ad['type']} {ad['id']}, by run {found['run']}"
-    yield from (f"{one['id']}: {one['label']}" for one in (user, ad) if "label" in one)
+    yield from (with_label(one_line(one["id"]), one) for one in (user, ad) if "label" in one)
 
 
 def _scores(found: dict[str, Any]) -> Iterator[str]:
@@ -45,8 +51,8 @@ def _edges(found: dict[str, Any]) -> Iterator[str]:
     yield f"what {user} has training edges with, nearest to {ad} first ({_of_how_many(found)})"
     yield f"{'similarity':>10}  {'relation':<16}  {'type':<12}  id"
     for one in near:
-        label = f"  {one['label']}" if "label" in one else ""
-        yield f"{one['similarity']:>10.4f}  {one['relation']:<16}  {one['type']:<12}  {one['id']}{label}"
+        line = f"{one['similarity']:>10.4f}  {one['relation']:<16}  {one['type']:<12}  {one_line(one['id'])}"
+        yield with_label(line, one)
 
 
 def _of_how_many(found: dict[str, Any]) -> str:
@@ -66,5 +72,6 @@ def _ranker(found: dict[str, Any]) -> Iterator[str]:
     for task, one in ranker["predictions"].items():
         yield f"  {task:<12} {one['graph']:.5f}   {one['no_graph']:.5f} if the graph knew none of the ids"
     for name, weights in ranker["attention"].items():
-        shown = ", ".join(f"{one['name']} {one['weight']:.2f}" for one in weights[:MOST_WEIGHTS])
-        yield f"  attends in {name}: {shown}"
+        shown = [f"{one_line(one['name'])} {one['weight']:.2f}" for one in weights[:MOST_WEIGHTS]]
+        lines = [f"  attends in {name}: {', '.join(shown[:count])}" for count in range(len(shown), 0, -1)]
+        yield next((line for line in lines if fitted(line, WIDTH) == line), lines[-1])

@@ -84,7 +84,8 @@ def dry_run(context: Context, name: str) -> dict[str, Any]:
         context.console.say(f"{name}: stale ({'; '.join(why[:3])}); its plan is known once {stage.upstream} is done")
         return {"stage": name, "state": "stale", "why": why}
     expected = stage.expect(context, upstream)
-    context.console.say(f"{name}: stale ({'; '.join(why[:3])}); expected {told(expected)}")
+    takes = f"; expected {told(expected)}" if expected else ""
+    context.console.say(f"{name}: stale ({'; '.join(why[:3])}){takes}")
     return {"stage": name, "state": "stale", "why": why, "expected": expected}
 
 

@@ -11,6 +11,7 @@ import pytest
 
 import ranker
 from artifacts.embeddings import Embeddings
+from pipeline.lookup.explained_text import explanation
 from tests.worlds.lookup_world import SIDES, write_world
 from tests.worlds.night_world import copy_of, latest_of, transra
 
@@ -201,6 +202,37 @@ def test_the_text_fits_a_terminal(root: Path, capsys: pytest.CaptureFixture[str]
     assert max(map(len, text.splitlines())) <= 80
     for said in ("near in the anchor space", "score by click", "training edges", "if the graph knew none of the ids"):
         assert said in text
+
+
+def test_no_line_ends_within_an_id_or_a_weight() -> None:
+    """Titles are cut where a terminal of 80 columns ends, and of an attention fewer weights are shown."""
+    rank, ids = {"value": 0.5, "rank": 1, "among": 2}, ["x" * 100, *(f"{number:012d}" for number in range(4))]
+    found = {
+        "user": {"type": "user", "id": ids[0]},
+        "ad": {"type": "pin", "id": ids[1], "label": "t" * 100},
+        "run": "r",
+        "similarity": rank,
+        "scores": [],
+        "not_scored": [],
+        "edges": 1,
+        "edges_counted": True,
+        "supporting": [{"type": "pin", "id": id, "label": "t" * 100, "relation": "r", "similarity": 0.1} for id in ids],
+        "ranker": {
+            "arm": "attention",
+            "row": "made",
+            "predictions": {},
+            "attention": {
+                "few": [{"name": id, "weight": 0.25} for id in ids[1:] * 2],
+                "long": [{"name": id, "weight": 0.25} for id in ids],
+            },
+        },
+    }
+    lines = explanation(found).splitlines()
+    supporting = [line.split()[3] for line in lines if line.startswith("    0.1000")]
+    assert supporting == ids
+    few, long = (line.split(": ")[1].split(", ") for line in lines if "attends in" in line)
+    assert few == [f"{id} 0.25" for id in ids[1:4]] and long == [f"{ids[0]} 0.25"]
+    assert all(len(line) <= 80 for line in lines if ids[0] not in line)
 
 
 @pytest.mark.parametrize(

@@ -83,6 +83,15 @@ def test_again_is_up_to_date(world: Path, published: Path, capsys: pytest.Captur
     assert sorted(path.name for path in published.iterdir()) == before
 
 
+def test_a_dry_run_says_what_is_stale_also_of_a_stage_without_a_plan(
+    world: Path, published: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    capsys.readouterr()
+    assert transra("evaluate", world, published, "--dry-run", "--set", "evaluate.ks=[1]") == 0
+    text = capsys.readouterr().out
+    assert text.startswith("evaluate: stale (") and text.endswith(")\n") and "expected" not in text
+
+
 def test_up_to_date_needs_neither_torch_nor_duckdb(world: Path, published: Path) -> None:
     script = (
         "import sys; from pipeline.cli import main; code = main(sys.argv[1:]); "
