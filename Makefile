@@ -30,7 +30,7 @@ help:  ## This list
 venv: $(VENV)/installed  ## The virtual environment, with what a run needs
 
 # torch comes first and alone: a looser request could pull gigabytes of CUDA.
-$(VENV)/installed: setup.cfg setup.py constraints.txt $(wildcard pbg_transra/backends/fused/*.[ch]pp ranker/kernels/*.[ch]pp artifacts/*.hpp)
+$(VENV)/installed: setup.cfg setup.py constraints.txt $(wildcard pbg_transra/backends/fused/*.[ch]pp ranker/kernels/*.[ch]pp artifacts/kernels/*.hpp)
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --constraint constraints.txt torch
 	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[report,faiss,serve]'

@@ -6,7 +6,7 @@ from pathlib import Path
 from setuptools import Extension, setup
 
 KERNELS = (Path("pbg_transra/backends/fused"), Path("ranker/kernels"))
-SHARED = Path("artifacts")  # what both include
+SHARED = Path("artifacts/kernels")  # what both include
 # No fast-math: NaN must pass through. What is left out (errno, traps) keeps loops from being vectorised.
 FLAGS = ["-O3", "-std=c++17", "-fopenmp-simd", "-fno-math-errno", "-fno-trapping-math"]
 # A copy per instruction set, and levels.py picks one, so that a wheel runs on any processor of its kind.

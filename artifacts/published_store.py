@@ -22,12 +22,12 @@ from uuid import uuid4
 from pydantic import BaseModel
 
 from artifacts.errors import DataError, ResourceError, TransraError
-from artifacts.file_systems import asking, file_system, info_of
-from artifacts.intact import require_intact
-from artifacts.json_file import parse_json, read_json
-from artifacts.publish import sync, sync_files
-from artifacts.reader_schema import SCHEMA_VERSION, require_known
-from artifacts.run import EXPORT, MANIFEST
+from artifacts.files.intact import require_intact
+from artifacts.files.json_file import parse_json, read_json
+from artifacts.files.publish import sync, sync_files
+from artifacts.formats.reader_schema import SCHEMA_VERSION, require_known
+from artifacts.formats.run import EXPORT, MANIFEST
+from artifacts.sources.file_systems import asking, file_system, info_of
 
 POINTER = "latest.json"
 _NAME = re.compile(r"[0-9A-Za-z_-][0-9A-Za-z_.-]{0,254}")  # of a run, and of what lies in an export

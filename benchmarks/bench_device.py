@@ -20,7 +20,7 @@ from unittest.mock import patch
 import torch
 
 import pbg_transra.training.train
-from artifacts.graph import load_graph
+from artifacts.formats.graph import load_graph
 from benchmarks.bench_rank_speed import Arm, prepared
 from benchmarks.device_limits import SIZES, Sizes, limits, wait
 from benchmarks.device_rates import WORLDS, Cell, World, rate

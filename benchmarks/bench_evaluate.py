@@ -22,7 +22,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from artifacts.resources import cpu_count
+from artifacts.machine.resources import cpu_count
 from benchmarks.bench_import_scale import DISK_PER_EDGE, REPOSITORY, command
 from benchmarks.environment import save, surroundings, timed_process
 

@@ -21,7 +21,7 @@ from typing import Any
 
 import numpy as np
 
-from artifacts.publish import write_json
+from artifacts.files.publish import write_json
 from benchmarks.environment import OUT, machine, save, surroundings, timed_process
 from benchmarks.ranking.data import ARMS, DATA_SETS, ROOT, ranker_config, write_config
 from benchmarks.ranking.rows import prepared_rows

@@ -20,8 +20,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from artifacts.embeddings import EmbeddingsWriter
-from artifacts.graph import EntityType, Graph, save_graph
-from artifacts.run import EMBEDDINGS, EXPORT, GRAPH
+from artifacts.formats.graph import EntityType, Graph, save_graph
+from artifacts.formats.run import EMBEDDINGS, EXPORT, GRAPH
 from benchmarks.environment import save, surroundings, timed_process
 from ranker.config.arms import ARMS
 

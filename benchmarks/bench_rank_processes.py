@@ -29,7 +29,7 @@ from typing import Any, NamedTuple
 
 import psutil
 
-from artifacts.resources import cpu_count
+from artifacts.machine.resources import cpu_count
 from benchmarks.bench_rank_memory import REPOSITORY, config, write_log, write_run
 from benchmarks.environment import save, surroundings
 

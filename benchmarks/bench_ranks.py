@@ -28,7 +28,7 @@ import psutil
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from artifacts.resources import cpu_count
+from artifacts.machine.resources import cpu_count
 from benchmarks.bench_import_scale import REPOSITORY, command
 from benchmarks.environment import save, surroundings
 

@@ -20,8 +20,8 @@ from typing import Any
 import numpy as np
 
 import ranker
-from artifacts.json_file import read_json
-from artifacts.run import EMBEDDINGS, EXPORT
+from artifacts.files.json_file import read_json
+from artifacts.formats.run import EMBEDDINGS, EXPORT
 from benchmarks.bench_rank_memory import REPOSITORY, START, config, write_log, write_run
 from benchmarks.environment import save, surroundings
 from ranker.config.arms import ARMS

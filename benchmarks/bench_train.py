@@ -20,8 +20,8 @@ from typing import Any
 import h5py
 import numpy as np
 
-from artifacts.graph import Graph, edge_path, load_graph
-from artifacts.resources import cpu_count
+from artifacts.formats.graph import Graph, edge_path, load_graph
+from artifacts.machine.resources import cpu_count
 from benchmarks.environment import OUT, save, surroundings
 from benchmarks.train_limits import multiply_adds_per_edge
 from benchmarks.train_sides import BATCH, NEGATIVES, Rate

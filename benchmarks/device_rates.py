@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import torch
 
-from artifacts.graph import EntityType, Graph, Relation
+from artifacts.formats.graph import EntityType, Graph, Relation
 from benchmarks.train_limits import multiply_adds_per_edge
 from pbg_transra import ModelConfig
 from pbg_transra.backends.backend import SEGMENT, Capacity, Rates, Resident, Segment, opened

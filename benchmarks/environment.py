@@ -14,7 +14,7 @@ from typing import Any
 
 import psutil
 
-from artifacts.resources import Meter, cpu_count
+from artifacts.machine.resources import Meter, cpu_count
 
 OUT = Path(__file__).resolve().parent / "out"
 

@@ -19,7 +19,7 @@ import psutil
 import torchbiggraph.train
 from torchbiggraph.config import ConfigSchema, EntitySchema, RelationSchema
 
-from artifacts.graph import edge_path, load_graph
+from artifacts.formats.graph import edge_path, load_graph
 from benchmarks.train_limits import gather_rate, peak
 from pbg_transra import ModelConfig, chosen_level, train
 

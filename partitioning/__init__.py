@@ -10,7 +10,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from artifacts.source_files import Files
+from artifacts.sources.source_files import Files
 from partitioning.config.checks import graph_problems
 from partitioning.config.data_checks import CheckConfig, check_problems
 from partitioning.config.new_events import events_config, source_of
@@ -19,7 +19,7 @@ from partitioning.report import GraphReport
 from partitioning.sources.files import source_files
 
 if TYPE_CHECKING:
-    from artifacts.frame import Frame
+    from artifacts.sources.frame import Frame
     from partitioning.backend import OpenBackend
     from partitioning.expectation import Expected
     from partitioning.plan import Plan
@@ -161,8 +161,8 @@ def build_graph(
     the graph is that of a Parquet file of the same table; an index of pandas is a column if it has a name, as in such a
     file. They stay in memory, and what the graph needs of them is copied within `graph.memory_limit`, or spilled.
     `files` are those of `source_files`; without them they are looked up. What `checks` ask of the sources is measured
-    on the rows that this build reads. `states` are those of `artifacts.inputs.file_state` that a ledger is to know the
-    files by, where that is not their present one: in which the same content was seen before.
+    on the rows that this build reads. `states` are those of `artifacts.sources.inputs.file_state` that a ledger is to
+    know the files by, where that is not their present one: in which the same content was seen before.
 
     Raises ConfigError for a condition that DuckDB does not accept or an unknown source, DataError for bad input (naming
     file and row, or `source '<name>', row <n>`) and ResourceError for too little memory or disk.

@@ -8,10 +8,10 @@ from types import MappingProxyType
 from typing import Any
 
 from artifacts.expressions.engine import translated
-from artifacts.frame import Frame
-from artifacts.resources import cpu_count
-from artifacts.source_files import Files
-from artifacts.unchanged import unchanged
+from artifacts.machine.resources import cpu_count
+from artifacts.sources.frame import Frame
+from artifacts.sources.source_files import Files
+from artifacts.sources.unchanged import unchanged
 from partitioning.backend import Backend, OpenBackend
 from partitioning.buckets.bucket_edges import WrongWeight
 from partitioning.buckets.graph_files import write_graph_files

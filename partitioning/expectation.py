@@ -17,11 +17,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from artifacts.bucket_file import narrowest
 from artifacts.expressions.engine import Engine, file_list, quoted
-from artifacts.graph import SPLITS, Side
-from artifacts.resources import cpu_count
-from artifacts.source_files import Files
+from artifacts.formats.bucket_file import narrowest
+from artifacts.formats.graph import SPLITS, Side
+from artifacts.machine.resources import cpu_count
+from artifacts.sources.source_files import Files
 from partitioning import build
 from partitioning.buckets.counts import FLAGS_SHARE
 from partitioning.config.sections import GraphConfig

@@ -4,8 +4,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from artifacts.expressions.engine import Engine
-from artifacts.resources import cpu_count
-from artifacts.source_files import Files
+from artifacts.machine.resources import cpu_count
+from artifacts.sources.source_files import Files
 from partitioning.config.sections import GraphConfig
 from partitioning.events.forget import TABLE, read_forgotten
 from partitioning.sources.pseudonyms import forget_key, know_key

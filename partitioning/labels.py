@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from artifacts.expressions.engine import Engine, literal, quoted, text
-from artifacts.resources import cpu_count
-from artifacts.source_files import Files
+from artifacts.machine.resources import cpu_count
+from artifacts.sources.source_files import Files
 from partitioning.config.sections import GraphConfig, LabelConfig
 from partitioning.entities.entity_map import EntityMap
 from partitioning.entities.id_files import write_labels

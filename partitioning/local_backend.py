@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from artifacts.resources import cpu_count
+from artifacts.machine.resources import cpu_count
 from partitioning.backend import Bucketed
 from partitioning.buckets.buckets import write_buckets
 from partitioning.buckets.counts import FLAGS_SHARE, Counts

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 
 from artifacts.errors import DataError
-from artifacts.graph import SPLITS
+from artifacts.formats.graph import SPLITS
 from partitioning.buckets.counts import GraphCounts
 from partitioning.buckets.statistics import balanced
 from partitioning.config.sections import GraphConfig

@@ -7,9 +7,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from artifacts.errors import ResourceError
-from artifacts.graph import SPLITS, Side
-from artifacts.resources import GIB, cpu_count, require_disk, require_memory
-from artifacts.source_files import Files
+from artifacts.formats.graph import SPLITS, Side
+from artifacts.machine.resources import GIB, cpu_count, require_disk, require_memory
+from artifacts.sources.source_files import Files
 from partitioning.config.sections import LEAST_MEMORY, Format, GraphConfig, SourceConfig
 from partitioning.sources.compressed import plain
 from partitioning.sources.files import COMPRESSED, check_file, damaged, file_format

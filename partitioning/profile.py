@@ -13,9 +13,9 @@ from tempfile import TemporaryDirectory
 from artifacts.errors import DataError
 from artifacts.expressions.column_types import INTEGERS, UNSIGNED
 from artifacts.expressions.engine import Engine, file_list, literal, quoted, text
+from artifacts.machine.resources import cpu_count
 from artifacts.moment import YEAR_1990
-from artifacts.resources import cpu_count
-from artifacts.source_files import Files
+from artifacts.sources.source_files import Files
 from partitioning.config.sections import SourceConfig, TimeUnit
 from partitioning.sources.epochs import epoch_of, needs_unit
 from partitioning.sources.files import check_file, file_format

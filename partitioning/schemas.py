@@ -11,8 +11,8 @@ from tempfile import TemporaryDirectory
 
 from artifacts.errors import ConfigError, TransraError
 from artifacts.expressions.engine import Engine
-from artifacts.resources import cpu_count
-from artifacts.source_files import Files
+from artifacts.machine.resources import cpu_count
+from artifacts.sources.source_files import Files
 from partitioning.config.data_checks import CheckConfig
 from partitioning.config.sections import GraphConfig
 from partitioning.events.events import check_relation

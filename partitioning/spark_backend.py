@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from artifacts.errors import ConfigError
-from artifacts.graph import Side
+from artifacts.formats.graph import Side
 from partitioning.backend import Bucketed
 from partitioning.buckets.bucket_edges import WrongWeight
 from partitioning.buckets.buckets import make_edge_paths

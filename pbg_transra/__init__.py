@@ -9,7 +9,7 @@ from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from artifacts.graph import Relation
+from artifacts.formats.graph import Relation
 from pbg_transra.backends.fused.levels import chosen_level
 from pbg_transra.backends.tail_bias import types_on_both_sides
 from pbg_transra.config import EvaluateConfig, ExportConfig, FreezeConfig, ModelConfig
@@ -125,7 +125,7 @@ def require_device(config: ModelConfig) -> None:
 
 def tail_bias_fits(graph_dir: Path, config: ModelConfig) -> bool:
     """Whether the anchors of a graph can have `tail_bias`: no type is on both their sides."""
-    from artifacts.graph import load_graph
+    from artifacts.formats.graph import load_graph
 
     biased = config.model_copy(update={"tail_bias": True})
     possible = bool(config.anchors) and config.start_from is None

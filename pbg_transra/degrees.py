@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from artifacts.bucket_file import BucketFile
-from artifacts.graph import EntityType, Graph, Side, bucket_path
+from artifacts.formats.bucket_file import BucketFile
+from artifacts.formats.graph import EntityType, Graph, Side, bucket_path
 
 MOST = 32  # columns; a type in more relations has its degree on each side only
 CHUNK = 1 << 20  # edges in hand at once

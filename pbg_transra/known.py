@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from artifacts.graph import EntityType, Graph, ids_path
+from artifacts.formats.graph import EntityType, Graph, ids_path
 
 
 def known_rows(graph_dir: Path, kind: EntityType, before_dir: Path, before: Graph) -> list[NDArray[np.int64]]:

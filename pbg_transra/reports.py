@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from artifacts.errors import DataError
-from artifacts.graph import Bucket
+from artifacts.formats.graph import Bucket
 
 
 class Diverged(DataError):

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from artifacts.errors import ConfigError
-from artifacts.interrupts import interruptible, silence
+from artifacts.machine.interrupts import interruptible, silence
 from artifacts.printable import one_line
 from pipeline.output.console import Console, open_streams, write
 from pipeline.output.exit_codes import INTERNAL, Failure, failure_of

@@ -290,7 +290,7 @@ def show_config(options: argparse.Namespace) -> dict[str, Any]:
 
 
 def show_pbg_config(options: argparse.Namespace) -> dict[str, Any]:
-    from artifacts.publish import write_text
+    from artifacts.files.publish import write_text
     from pbg_transra import ModelConfig, config_module, names_note
     from pipeline.running.status import trained_run
     from pipeline.workspace.owner import require_own
@@ -312,7 +312,7 @@ def show_pbg_config(options: argparse.Namespace) -> dict[str, Any]:
 
 
 def show_card(options: argparse.Namespace) -> dict[str, Any]:
-    from artifacts.publish import write_text
+    from artifacts.files.publish import write_text
     from pipeline.running.model_card import model_card
     from pipeline.running.published_facts import published_facts
 

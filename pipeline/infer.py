@@ -10,11 +10,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from artifacts.errors import ConfigError, DataError, ResourceError
-from artifacts.intact import require_intact
+from artifacts.files.intact import require_intact
+from artifacts.files.publish import require_replaceable
+from artifacts.formats.run import EMBEDDINGS
 from artifacts.printable import one_line
-from artifacts.publish import require_replaceable
-from artifacts.run import EMBEDDINGS
-from artifacts.source_files import find_files
+from artifacts.sources.source_files import find_files
 from partitioning import build_graph, events_config, source_of
 from pbg_transra import ModelConfig, PublishedModel, infer_entities
 from pipeline.stages.compared_runs import require_exports_intact

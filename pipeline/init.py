@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from artifacts.errors import ConfigError, TransraError
+from artifacts.files.publish import write_text
 from artifacts.printable import one_line
-from artifacts.publish import write_text
 from partitioning import SourceConfig, profile_of
 from pipeline.config.loading import parsed, validate
 from pipeline.output.console import Console

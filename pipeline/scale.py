@@ -9,8 +9,8 @@ from typing import Any, NamedTuple
 import psutil
 
 from artifacts.errors import ConfigError
-from artifacts.graph import SPLITS, Relation, Side, load_graph
-from artifacts.resources import GIB, cpu_count
+from artifacts.formats.graph import SPLITS, Relation, Side, load_graph
+from artifacts.machine.resources import GIB, cpu_count
 from pipeline.running.expected import told
 from pipeline.workspace.context import Context
 

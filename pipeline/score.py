@@ -4,8 +4,8 @@ from pathlib import Path
 from typing import Any
 
 from artifacts.errors import ConfigError
-from artifacts.intact import require_intact
-from artifacts.run import EMBEDDINGS, EXPORT
+from artifacts.files.intact import require_intact
+from artifacts.formats.run import EMBEDDINGS, EXPORT
 from pipeline.stages.compared_runs import compared_runs, require_exports_intact
 from pipeline.workspace.context import Context
 

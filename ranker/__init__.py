@@ -9,14 +9,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from artifacts.errors import ConfigError
-from artifacts.source_files import Files
+from artifacts.sources.source_files import Files
 from ranker.config.arms import chosen
 from ranker.config.sections import RankerConfig
 from ranker.data.files import impression_files
 from ranker.training.reports import ImpressionsPrepared, Report, TrialBegan, TrialEnded, TrialValidated
 
 if TYPE_CHECKING:
-    from artifacts.frame import Frame
+    from artifacts.sources.frame import Frame
     from ranker.data.exports import Export
     from ranker.experiment.trained_arms import TrainedArms
     from ranker.plan import Plan

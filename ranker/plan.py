@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from artifacts.embeddings import Embeddings
-from artifacts.resources import require_disk, require_memory
-from artifacts.source_files import Files
+from artifacts.machine.resources import require_disk, require_memory
+from artifacts.sources.source_files import Files
 from ranker.config.sections import RankerConfig
 from ranker.data.count_table import ROW_BYTES
 from ranker.data.counts import COLLECTED, LEAST_RUN

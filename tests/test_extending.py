@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 import pbg_transra.training.train
-from artifacts.graph import load_graph
+from artifacts.formats.graph import load_graph
 from tests.worlds.pages import BLOCK, REPOSITORY
 from tests.worlds.small_graphs import block_graph
 

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from artifacts import memory_limits
-from artifacts.memory_limits import bytes_left
-from artifacts.resources import available_memory
+from artifacts.machine import memory_limits
+from artifacts.machine.memory_limits import bytes_left
+from artifacts.machine.resources import available_memory
 
 
 @pytest.fixture
@@ -48,7 +48,7 @@ def test_no_limit(cgroups: Path) -> None:
 
 
 def test_ulimit() -> None:
-    script = "import artifacts.resources as r; print(r.available_memory())"
+    script = "import artifacts.machine.resources as r; print(r.available_memory())"
     command = f"ulimit -v 2000000; exec {sys.executable} -c '{script}'"
     found = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=True)
     assert 0 < int(found.stdout) < 2_000_000 * 1024

@@ -10,8 +10,8 @@ import pytest
 
 from artifacts.embeddings import Embeddings
 from artifacts.errors import DataError
-from artifacts.publish import point
-from artifacts.run import EMBEDDINGS, EXPORT
+from artifacts.files.publish import point
+from artifacts.formats.run import EMBEDDINGS, EXPORT
 from tests.training.test_embeddings_file import DIMENSION, write
 
 

@@ -14,10 +14,10 @@ import pytest
 
 from artifacts.embeddings import Embeddings
 from artifacts.errors import DataError, ResourceError
-from artifacts.publish import write_json
+from artifacts.files.publish import write_json
+from artifacts.formats.reader_schema import SCHEMA_VERSION
+from artifacts.formats.run import EMBEDDINGS, EXPORT, MANIFEST
 from artifacts.published_store import POINTER, PublishedStore, fetch
-from artifacts.reader_schema import SCHEMA_VERSION
-from artifacts.run import EMBEDDINGS, EXPORT, MANIFEST
 from tests.training.test_embeddings_file import DIMENSION, write
 from tests.worlds.s3_server import S3Server
 

@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from artifacts.errors import DataError
-from artifacts.source_files import find_files
+from artifacts.sources.source_files import find_files
 
 
 def tree(root: Path, *names: str) -> Path:

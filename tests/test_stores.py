@@ -16,9 +16,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from artifacts.errors import ConfigError, DataError, ResourceError
-from artifacts.inputs import FileState
-from artifacts.source_files import find_files
-from artifacts.stores import Stores, url_problem
+from artifacts.sources.inputs import FileState
+from artifacts.sources.source_files import find_files
+from artifacts.sources.stores import Stores, url_problem
 from tests.worlds.s3_server import S3Server, set_environment
 
 TREE = (

@@ -18,8 +18,11 @@ ALLOWED = {
     "ranker": {"artifacts"},
     "pipeline": {"artifacts", "partitioning", "pbg_transra", "ranker"},
 }
-# The floors of a stage, from the ground up: a room imports rooms below it alone. What lies beside them is the top.
+# The floors of a folder, from the ground up: a room imports rooms below it alone. What lies beside them is the top.
 FLOORS = {
+    "artifacts": [
+        *("errors", "section", "machine", "files", "formats", "sources", "expressions", "kernels", "embeddings"),
+    ],
     "partitioning": ["config", "sources", "events", "entities", "edges", "ledger", "buckets", "thinning", "spark"],
     "pbg_transra": [
         *("config", "seeds", "reports", "degrees", "known"),

@@ -19,8 +19,8 @@ from numpy.typing import NDArray
 
 from artifacts.embeddings.similarity import nearest_rows, similarities
 from artifacts.errors import ConfigError, DataError
-from artifacts.json_file import read_json
-from artifacts.publish import write_json
+from artifacts.files.json_file import read_json
+from artifacts.files.publish import write_json
 
 MANIFEST = "faiss.json"
 VERSION = 1

@@ -30,13 +30,13 @@ from artifacts.embeddings.format import (
 from artifacts.embeddings.index import Index, open_index
 from artifacts.embeddings.similarity import Neighbor, nearest_rows
 from artifacts.errors import ConfigError, DataError
-from artifacts.graph import Graph
-from artifacts.hdf5 import BROKEN, dataset_in, group_in
-from artifacts.held import hold
-from artifacts.json_file import parse_json
-from artifacts.reader_schema import require_readable
-from artifacts.regular import open_regular
-from artifacts.run import EMBEDDINGS, EXPORT
+from artifacts.files.hdf5 import BROKEN, dataset_in, group_in
+from artifacts.files.held import hold
+from artifacts.files.json_file import parse_json
+from artifacts.files.regular import open_regular
+from artifacts.formats.graph import Graph
+from artifacts.formats.reader_schema import require_readable
+from artifacts.formats.run import EMBEDDINGS, EXPORT
 from artifacts.section import did_you_mean
 
 if TYPE_CHECKING:

@@ -22,7 +22,7 @@ from artifacts.embeddings.format import (
     ExportedRelation,
     hash_ids,
 )
-from artifacts.hdf5 import NewFile
+from artifacts.files.hdf5 import NewFile
 
 ALIGNMENT = 64  # bytes; a mapped array that starts elsewhere is slower to read
 HASH_BLOCK = 1 << 20  # rows of the sorted hashes written at a time

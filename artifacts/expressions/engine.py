@@ -10,9 +10,9 @@ import duckdb
 import pyarrow as pa
 
 from artifacts.errors import DataError, ResourceError, TransraError
-from artifacts.exhausted import exhausted, first_line, is_full
-from artifacts.interrupts import asked
-from artifacts.patterns import MAGIC
+from artifacts.machine.exhausted import exhausted, first_line, is_full
+from artifacts.machine.interrupts import asked
+from artifacts.sources.patterns import MAGIC
 
 _CSV_LINE = re.compile(r"CSV Error on Line: (\d+)")
 _CSV_COLUMNS = re.compile(r"Expected Number of Columns: (?P<expected>\d+) Found: (?P<found>\d+)")

@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from artifacts.errors import TransraError
-from artifacts.publish import write_json
+from artifacts.files.publish import write_json
 from benchmarks.environment import OUT, surroundings
 from benchmarks.experiments.harness import Harness
 from benchmarks.experiments.plan import ROOT, Plan, load_plan, require_known

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from artifacts.errors import DataError, TransraError
-from artifacts.publish import write_json
+from artifacts.files.publish import write_json
 from benchmarks.experiments.plan import ROOT, Training
 
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h

@@ -6,7 +6,7 @@ from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any
 
-from artifacts.publish import write_json
+from artifacts.files.publish import write_json
 
 DONE, OVER_BUDGET, DIVERGED = "done", "over budget", "diverged"
 

@@ -7,8 +7,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from artifacts.bucket_file import EdgeColumns
-from artifacts.graph import SPLITS, Bucket
+from artifacts.formats.bucket_file import EdgeColumns
+from artifacts.formats.graph import SPLITS, Bucket
 from artifacts.ordered import contains
 from partitioning.edges.key import Indices, Keys, scramble_, unscramble_
 from partitioning.edges.spill import EdgeSpill, SpilledEdges

@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from artifacts.bucket_file import COLUMNS, FORMAT_VERSION, WEIGHT
 from artifacts.expressions.engine import translated
-from artifacts.graph import SPLITS, Bucket, bucket_path, edge_path
-from artifacts.hdf5 import new_file
-from artifacts.publish import sync
+from artifacts.files.hdf5 import new_file
+from artifacts.files.publish import sync
+from artifacts.formats.bucket_file import COLUMNS, FORMAT_VERSION, WEIGHT
+from artifacts.formats.graph import SPLITS, Bucket, bucket_path, edge_path
 from partitioning.buckets.bucket_edges import BucketEdges, take_bucket
 from partitioning.buckets.counts import Counts
 from partitioning.edges.spill import EdgeSpill

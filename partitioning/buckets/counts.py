@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from artifacts.graph import SPLITS, Bucket, Side
+from artifacts.formats.graph import SPLITS, Bucket, Side
 from partitioning.buckets.ends import open_ends
 from partitioning.edges.grid import Grid
 from partitioning.edges.key import Indices, Keys

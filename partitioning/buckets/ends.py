@@ -11,7 +11,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from artifacts.graph import Side
+from artifacts.formats.graph import Side
 from artifacts.ordered import contains, merged, unique
 from partitioning.edges.grid import Grid
 from partitioning.edges.key import Indices

@@ -4,8 +4,8 @@ import json
 from pathlib import Path
 from typing import Any
 
-from artifacts.graph import SPLITS, EntityType, Graph, Relation, save_graph
-from artifacts.publish import write_json
+from artifacts.files.publish import write_json
+from artifacts.formats.graph import SPLITS, EntityType, Graph, Relation, save_graph
 from partitioning.buckets.counts import GraphCounts
 from partitioning.config.sections import GraphConfig
 from partitioning.edges.stream import Window

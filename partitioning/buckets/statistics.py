@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from artifacts.graph import SPLITS, Side
+from artifacts.formats.graph import SPLITS, Side
 from partitioning.buckets.counts import GraphCounts
 from partitioning.edges.key import Indices
 from partitioning.entities.entity_map import EntityMap

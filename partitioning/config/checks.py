@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from artifacts.moment import epoch_seconds
 from artifacts.section import Problem, did_you_mean
-from artifacts.stores import is_url, url_problem
+from artifacts.sources.stores import is_url, url_problem
 from partitioning.config.append_only import append_only_problems
 from partitioning.config.consent_checks import Path, consent_problems, offsite_problems, unknown
 from partitioning.config.label_checks import label_problems

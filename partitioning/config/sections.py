@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, model_validator
 
-from artifacts.graph import TYPE_NAME_PATTERN, Side
+from artifacts.formats.graph import TYPE_NAME_PATTERN, Side
 from artifacts.moment import Moment
 from artifacts.section import Section
 from partitioning.config.benchmark import benchmark_graph

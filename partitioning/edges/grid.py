@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from artifacts.graph import Bucket, Side
+from artifacts.formats.graph import Bucket, Side
 from partitioning.edges.key import KeyLayout
 from partitioning.entities.entity_map import EntityMap
 from partitioning.events.relations import NamedRelation

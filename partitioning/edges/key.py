@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from artifacts.bucket_file import EdgeColumns, narrowest
 from artifacts.errors import ResourceError
-from artifacts.graph import Side
+from artifacts.formats.bucket_file import EdgeColumns, narrowest
+from artifacts.formats.graph import Side
 
 Keys = NDArray[np.uint64]
 Indices = NDArray[np.int64]

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from artifacts.graph import Side
+from artifacts.formats.graph import Side
 from partitioning.edges.key import Indices
 from partitioning.entities.entity_map import EntityMap
 from partitioning.events.relations import NamedRelation

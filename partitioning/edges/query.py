@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 
 from artifacts.errors import DataError
 from artifacts.expressions.engine import Engine, text
-from artifacts.graph import Side
+from artifacts.formats.graph import Side
 from partitioning.config.sections import GraphConfig
 from partitioning.edges.edge_hash import split_by_hash
 from partitioning.edges.grid import Grid

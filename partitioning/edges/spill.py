@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from artifacts.graph import SPLITS, Bucket
+from artifacts.formats.graph import SPLITS, Bucket
 from partitioning.edges.grid import Grid
 from partitioning.edges.key import Indices, Keys
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from artifacts.errors import DataError
 from artifacts.expressions.engine import Engine, literal, quoted
-from artifacts.graph import load_graph
+from artifacts.formats.graph import load_graph
 from partitioning.config.sections import GraphConfig
 from partitioning.entities.id_table import occurring
 from partitioning.entities.published_ids import published_rows

@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from artifacts.expressions.engine import translated
-from artifacts.graph import ids_path, labels_path
+from artifacts.formats.graph import ids_path, labels_path
 from partitioning.entities.entity_map import EntityMap
 
 _ROW_GROUP = 1 << 20

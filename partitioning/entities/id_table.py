@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from artifacts.expressions.engine import Engine, quoted, text
-from artifacts.graph import load_graph
+from artifacts.formats.graph import load_graph
 from partitioning.config.sections import GraphConfig
 from partitioning.entities.entity_map import EntityMap
 from partitioning.entities.published_ids import PublishedIds, published_ids

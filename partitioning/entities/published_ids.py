@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from artifacts.errors import DataError
 from artifacts.expressions.engine import Engine, file_list, quoted
-from artifacts.graph import ids_path, load_graph
+from artifacts.formats.graph import ids_path, load_graph
 
 
 class PublishedIds(NamedTuple):

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from artifacts.expressions.engine import Engine, quoted, text
-from artifacts.graph import SPLITS, Side
+from artifacts.formats.graph import SPLITS, Side
 from artifacts.moment import epoch_seconds
 from partitioning.config.sections import ConsentConfig, GraphConfig, RelationConfig
 from partitioning.events.consent import Agreed, Consented, agreeing

@@ -16,7 +16,7 @@ NO_MOMENT = -1
 class SplitByTime:
     """Events from `valid_from` on are valid, from `test_from` on test, both in epoch seconds; earlier ones are train.
 
-    Codes are positions in `artifacts.graph.SPLITS`.
+    Codes are positions in `artifacts.formats.graph.SPLITS`.
     """
 
     valid_from: int

@@ -6,7 +6,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from artifacts.graph import SPLITS, Bucket, Side
+from artifacts.formats.graph import SPLITS, Bucket, Side
 
 
 def units_name(bucket: Bucket) -> str:

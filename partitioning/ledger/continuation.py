@@ -8,7 +8,7 @@ from typing import Any
 from artifacts.differences import differences
 from artifacts.errors import ConfigError, DataError
 from artifacts.expressions.column_types import NO_TYPE
-from artifacts.source_files import Files
+from artifacts.sources.source_files import Files
 from partitioning.config.sections import GraphConfig
 from partitioning.events.relations import NamedRelation
 from partitioning.ledger.ledger import (

@@ -6,7 +6,7 @@ from itertools import product
 import numpy as np
 
 from artifacts.expressions.engine import translated
-from artifacts.graph import SPLITS, Bucket
+from artifacts.formats.graph import SPLITS, Bucket
 from partitioning.config.sections import GraphConfig
 from partitioning.edges.key import Indices
 from partitioning.edges.spill import EdgeSpill

@@ -6,8 +6,8 @@ from typing import NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from artifacts.bucket_file import EdgeColumns
-from artifacts.graph import Bucket, Side
+from artifacts.formats.bucket_file import EdgeColumns
+from artifacts.formats.graph import Bucket, Side
 from partitioning.edges.grid import Grid
 from partitioning.edges.key import Indices
 from partitioning.edges.stream import Window

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from artifacts.bucket_file import EdgeColumns
+from artifacts.formats.bucket_file import EdgeColumns
 from partitioning.edges.key import Indices, KeyLayout, Keys, scramble_
 from partitioning.events.weights import INVALID, MOST_UNITS
 

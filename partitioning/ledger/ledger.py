@@ -16,10 +16,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from artifacts.inputs import file_state
-from artifacts.json_file import read_json
+from artifacts.files.json_file import read_json
+from artifacts.files.publish import write_json
 from artifacts.moment import epoch_seconds
-from artifacts.publish import write_json
+from artifacts.sources.inputs import file_state
 from partitioning.config.sections import GraphConfig
 
 FORMAT = 3  # raised, too, when the same files would be counted otherwise

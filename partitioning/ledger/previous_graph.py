@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from artifacts.bucket_file import BucketFile, EdgeColumns
-from artifacts.graph import SPLITS, Bucket, Side, bucket_path, load_graph
+from artifacts.formats.bucket_file import BucketFile, EdgeColumns
+from artifacts.formats.graph import SPLITS, Bucket, Side, bucket_path, load_graph
 from partitioning.edges.grid import Grid
 from partitioning.edges.key import Indices, KeyLayout
 from partitioning.edges.stream import Window

@@ -11,8 +11,8 @@ from typing import NamedTuple
 import pyarrow as pa
 
 from artifacts.errors import DataError
-from artifacts.exhausted import first_line
-from artifacts.inputs import FileState
+from artifacts.machine.exhausted import first_line
+from artifacts.sources.inputs import FileState
 
 _CODECS = {".gz": "gzip", ".zst": "zstd"}
 _BLOCK = START_BYTES = 1 << 20

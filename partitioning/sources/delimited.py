@@ -8,7 +8,7 @@ from pathlib import Path
 from artifacts.errors import ConfigError, DataError
 from artifacts.expressions.engine import Engine, file_list, literal
 from artifacts.section import did_you_mean
-from artifacts.source_files import Files
+from artifacts.sources.source_files import Files
 from partitioning.config.sections import Format, SourceConfig
 from partitioning.sources.compressed import BYTE_ORDER_MARK, START_BYTES, start_of_text
 from partitioning.sources.layout import Opened, require_column

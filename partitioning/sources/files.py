@@ -5,8 +5,8 @@ from pathlib import Path
 
 from artifacts.errors import DataError
 from artifacts.section import did_you_mean
-from artifacts.source_files import Files, find_files
-from artifacts.stores import Stores, is_url
+from artifacts.sources.source_files import Files, find_files
+from artifacts.sources.stores import Stores, is_url
 from partitioning.config.sections import Format, GraphConfig, SourceConfig
 
 _FORMATS: dict[str, Format] = {

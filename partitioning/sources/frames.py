@@ -7,8 +7,8 @@ import pyarrow as pa
 
 from artifacts.errors import ConfigError
 from artifacts.expressions.engine import Engine, literal, quoted, translated
-from artifacts.frame import Frame, arrow_table
 from artifacts.section import did_you_mean
+from artifacts.sources.frame import Frame, arrow_table
 from partitioning.config.sections import GraphConfig
 from partitioning.sources.layout import Opened, free_names, require_column
 from partitioning.sources.pseudonyms import replaced

@@ -7,7 +7,7 @@ from pathlib import Path
 from artifacts.errors import ConfigError, DataError
 from artifacts.expressions.column_types import NO_TYPE
 from artifacts.expressions.engine import Engine, file_list, literal, quoted
-from artifacts.source_files import Files
+from artifacts.sources.source_files import Files
 from partitioning.config.sections import SourceConfig
 from partitioning.sources.compressed import has_mark, start_of_text
 from partitioning.sources.layout import Opened, key_of, require_column

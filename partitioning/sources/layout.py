@@ -7,7 +7,7 @@ from pathlib import Path
 from artifacts.errors import DataError
 from artifacts.expressions.engine import Engine, literal, quoted
 from artifacts.section import did_you_mean
-from artifacts.source_files import Files
+from artifacts.sources.source_files import Files
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from pyarrow.lib import ArrowException
 from artifacts.errors import DataError
 from artifacts.expressions.column_types import FLOATS, NO_TYPE, wider
 from artifacts.expressions.engine import Engine, file_list, literal, quoted
-from artifacts.source_files import Files
+from artifacts.sources.source_files import Files
 from partitioning.sources.files import damaged
 from partitioning.sources.layout import (
     Opened,

@@ -15,7 +15,7 @@ import pyarrow as pa
 from artifacts.errors import ConfigError, DataError
 from artifacts.expressions.column_types import NO_TYPE
 from artifacts.expressions.engine import Engine, literal, quoted, translated
-from artifacts.source_files import Files
+from artifacts.sources.source_files import Files
 from partitioning.config.sections import SourceConfig
 from partitioning.sources.layout import Opened, free_names, require_column
 from partitioning.sources.pseudonyms import replaced

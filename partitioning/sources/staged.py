@@ -6,7 +6,7 @@ from pathlib import Path
 
 from artifacts.errors import DataError
 from artifacts.expressions.engine import Engine, literal, quoted
-from artifacts.source_files import Files
+from artifacts.sources.source_files import Files
 from partitioning.config.sections import SourceConfig
 from partitioning.sources.layout import Opened, file_of, free_names, key_of, require_same_key
 from partitioning.sources.pseudonyms import pseudonym_of

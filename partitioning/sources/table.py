@@ -9,7 +9,7 @@ from artifacts.expressions.column_types import INTEGERS, NO_TYPE, UNSIGNED
 from artifacts.expressions.engine import Engine, quoted
 from artifacts.expressions.expression import parse
 from artifacts.expressions.type_checks import check_types, floats
-from artifacts.source_files import Files
+from artifacts.sources.source_files import Files
 from partitioning.config.data_checks import CheckConfig
 from partitioning.config.sections import Format, GraphConfig, SourceConfig
 from partitioning.sources.delimited import open_delimited

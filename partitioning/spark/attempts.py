@@ -8,7 +8,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from uuid import uuid4
 
-from artifacts.publish import sync
+from artifacts.files.publish import sync
 
 
 def scratch() -> "TemporaryDirectory[str]":

@@ -9,9 +9,9 @@ from typing import NamedTuple
 import numpy as np
 import pyarrow as pa
 
-from artifacts.bucket_file import BucketFile
-from artifacts.graph import SPLITS, Bucket, Side, bucket_path
-from artifacts.publish import sync
+from artifacts.files.publish import sync
+from artifacts.formats.bucket_file import BucketFile
+from artifacts.formats.graph import SPLITS, Bucket, Side, bucket_path
 from partitioning.buckets.bucket_edges import WrongWeight
 from partitioning.buckets.buckets import make_edge_paths, write_splits
 from partitioning.buckets.counts import FLAGS_SHARE, Counts, TypeCounts

@@ -9,7 +9,7 @@ import numpy as np
 from pyspark.sql import functions as F
 
 from artifacts.errors import DataError
-from artifacts.graph import Side
+from artifacts.formats.graph import Side
 from partitioning.edges.grid import Grid
 from partitioning.edges.query import extra_columns
 from partitioning.edges.spill import EdgeSpill

@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 
 from artifacts.expressions.engine import Engine, file_list, literal
-from artifacts.graph import ids_path
+from artifacts.formats.graph import ids_path
 from partitioning.config.sections import GraphConfig
 from partitioning.entities.id_files import write_partition
 from partitioning.entities.id_table import HASH, order_ids

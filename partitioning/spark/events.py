@@ -13,9 +13,9 @@ from pyspark.sql import functions as F
 
 from artifacts.errors import ConfigError, TransraError
 from artifacts.expressions.engine import Engine, literal, quoted
-from artifacts.graph import Side
+from artifacts.formats.graph import Side
 from artifacts.moment import epoch_seconds
-from artifacts.source_files import Files
+from artifacts.sources.source_files import Files
 from partitioning.config.sections import ConsentConfig, GraphConfig
 from partitioning.config.spark import FORMATS
 from partitioning.edges.query import wrong_weight

@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from artifacts.errors import TransraError
 from artifacts.expressions.engine import Engine, NoValue, text
-from artifacts.source_files import Files
+from artifacts.sources.source_files import Files
 from partitioning.config.sections import GraphConfig
 from partitioning.edges.query import event_columns
 from partitioning.events.events import Events, events_of

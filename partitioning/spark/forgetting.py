@@ -10,7 +10,7 @@ import pyarrow as pa
 from pyspark.sql import functions as F
 
 from artifacts.expressions.engine import Engine
-from artifacts.graph import load_graph
+from artifacts.formats.graph import load_graph
 from partitioning.config.sections import GraphConfig
 from partitioning.entities.forgotten import THERE, forgotten_counts, refuse_mistaken
 from partitioning.events.forget import TABLE, read_forgotten

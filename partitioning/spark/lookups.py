@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from pyspark.sql import functions as F
 
 from artifacts.expressions.engine import Engine, quoted, text
-from artifacts.graph import Side
+from artifacts.formats.graph import Side
 from partitioning.config.sections import ConsentConfig, GraphConfig, JoinConfig
 from partitioning.events.consent import Answers
 from partitioning.sources.table import Source

@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from artifacts.graph import Side
+from artifacts.formats.graph import Side
 from partitioning.config.sections import GraphConfig
 from partitioning.edges.edge_hash import edge_hash, inverses
 from partitioning.edges.entity_hashes import EntityHashes

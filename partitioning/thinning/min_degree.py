@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from artifacts.errors import DataError
-from artifacts.graph import SPLITS, Bucket, Side
+from artifacts.formats.graph import SPLITS, Bucket, Side
 from partitioning.config.sections import GraphConfig
 from partitioning.edges.edge_hash import inverses
 from partitioning.edges.key import Indices, Keys

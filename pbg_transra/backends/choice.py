@@ -3,8 +3,8 @@
 import torch
 
 from artifacts.errors import ConfigError, ResourceError
-from artifacts.graph import Graph
-from artifacts.resources import GIB
+from artifacts.formats.graph import Graph
+from artifacts.machine.resources import GIB
 from pbg_transra.backends.backend import Backend
 from pbg_transra.backends.cpu import CPUBackend
 from pbg_transra.backends.device.backend import DeviceBackend

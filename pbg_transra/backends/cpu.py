@@ -9,7 +9,7 @@ from unittest.mock import patch
 import torch
 from torch import Tensor
 
-from artifacts.graph import Graph
+from artifacts.formats.graph import Graph
 from pbg_transra.backends.backend import Capacity, Pending, RelationState, Resident, Segment
 from pbg_transra.backends.edges import Edges
 from pbg_transra.backends.fused.processor import FusedProcessor

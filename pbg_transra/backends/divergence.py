@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 from torch import Tensor
 
-from artifacts.graph import Bucket
+from artifacts.formats.graph import Bucket
 from pbg_transra.reports import Diverged
 
 

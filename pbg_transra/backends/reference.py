@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor, nn
 
-from artifacts.graph import Side
+from artifacts.formats.graph import Side
 from pbg_transra.backends.adagrad import HogwildRowAdagrad
 from pbg_transra.backends.backend import Rates, Resident, Trained
 from pbg_transra.backends.divergence import bad_loss

@@ -7,7 +7,7 @@ from math import prod
 import torch
 from torch import Tensor
 
-from artifacts.graph import EntityType
+from artifacts.formats.graph import EntityType
 from pbg_transra.backends.backend import Resident, Segment
 from pbg_transra.backends.edges import Edges
 

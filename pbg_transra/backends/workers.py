@@ -18,7 +18,7 @@ import torch
 from torch.multiprocessing import get_context
 
 from artifacts.errors import TransraError
-from artifacts.interrupts import blocked, unblock
+from artifacts.machine.interrupts import blocked, unblock
 from pbg_transra.backends.backend import Segment, Trained
 from pbg_transra.backends.edges import Edges
 from pbg_transra.backends.processor import Processor

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from artifacts.graph import Side
+from artifacts.formats.graph import Side
 from pbg_transra.evaluation.global_edges import Rows
 from pbg_transra.evaluation.metrics import Metrics, Sides, joined, metrics
 

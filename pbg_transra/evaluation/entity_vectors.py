@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from artifacts.graph import Graph
+from artifacts.formats.graph import Graph
 from pbg_transra.backends.tail_bias import constant_types
 from pbg_transra.config import ModelConfig
 from pbg_transra.evaluation.global_edges import Rows

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from artifacts.graph import Side
+from artifacts.formats.graph import Side
 from pbg_transra.config import EvaluateConfig, ModelConfig
 from pbg_transra.evaluation.entity_vectors import Entities
 from pbg_transra.evaluation.known_answers import Direction, KnownAnswers

@@ -10,9 +10,9 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from artifacts.bucket_file import BucketFile
 from artifacts.errors import DataError
-from artifacts.graph import Bucket, Graph, Side, bucket_path, edge_path
+from artifacts.formats.bucket_file import BucketFile
+from artifacts.formats.graph import Bucket, Graph, Side, bucket_path, edge_path
 
 BLOCK_EDGES = 1 << 20
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from artifacts.graph import Graph, Side
+from artifacts.formats.graph import Graph, Side
 from pbg_transra.evaluation.global_edges import Edges, Rows
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from artifacts.graph import Side
+from artifacts.formats.graph import Side
 from pbg_transra.evaluation.ranking import Index, Ranks
 
 Sides = Mapping[Side, Ranks]

@@ -8,7 +8,7 @@ from math import fsum
 
 import numpy as np
 
-from artifacts.graph import Graph, Side
+from artifacts.formats.graph import Graph, Side
 from pbg_transra.evaluation.global_edges import Edges, Rows
 from pbg_transra.evaluation.metrics import Metrics, Sides
 from pbg_transra.evaluation.ranking import Ranks

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from artifacts.errors import DataError
-from artifacts.graph import SPLITS, Graph, Side
+from artifacts.formats.graph import SPLITS, Graph, Side
 from pbg_transra.config import EvaluateConfig
 from pbg_transra.evaluation.global_edges import Edges, Rows, edge_blocks, load_edges
 from pbg_transra.evaluation.known_answers import Direction, KnownAnswers, KnownAnswersBuilder, directions

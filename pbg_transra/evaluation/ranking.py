@@ -16,7 +16,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from artifacts.resources import cpu_count
+from artifacts.machine.resources import cpu_count
 from pbg_transra.config import Similarity
 from pbg_transra.evaluation.global_edges import Rows
 from pbg_transra.evaluation.known_answers import KnownAnswers

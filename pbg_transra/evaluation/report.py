@@ -26,7 +26,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from artifacts.graph import Side, load_graph
+from artifacts.formats.graph import Side, load_graph
 from pbg_transra.config import EvaluateConfig, ModelConfig
 from pbg_transra.evaluation.bands import by_degree
 from pbg_transra.evaluation.entity_vectors import open_entities

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from artifacts.graph import Graph, Side
+from artifacts.formats.graph import Graph, Side
 from pbg_transra.evaluation.global_edges import Edges
 from pbg_transra.evaluation.metrics import Metrics, Sides, joined, metrics
 from pbg_transra.evaluation.ranking import Ranks

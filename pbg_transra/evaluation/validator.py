@@ -5,7 +5,7 @@ from pathlib import Path
 
 import torch
 
-from artifacts.graph import Graph, Side, load_graph
+from artifacts.formats.graph import Graph, Side, load_graph
 from pbg_transra.config import EvaluateConfig, ModelConfig
 from pbg_transra.evaluation.entity_vectors import open_entities
 from pbg_transra.evaluation.evaluation import Evaluation

@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from artifacts.errors import DataError
-from artifacts.graph import Graph, Side
+from artifacts.formats.graph import Graph, Side
 from pbg_transra.config import ModelConfig, Similarity
 from pbg_transra.pbg.checkpoint import Checkpoint
 from pbg_transra.pbg.operators import operator_name

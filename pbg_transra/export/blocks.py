@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from artifacts.errors import DataError
-from artifacts.graph import EntityType, Graph, ids_path, labels_path
+from artifacts.formats.graph import EntityType, Graph, ids_path, labels_path
 from pbg_transra.config import ExportConfig
 from pbg_transra.degrees import have_edges, training_degrees
 from pbg_transra.known import ask_for_what_is_popular_, trained_rows

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from artifacts.embeddings import EmbeddingsWriter, ExportedRelation, TypeWriter
-from artifacts.graph import Graph, load_graph
+from artifacts.formats.graph import Graph, load_graph
 from pbg_transra.backends.tail_bias import constant_types
 from pbg_transra.config import ExportConfig, ModelConfig
 from pbg_transra.degrees import degree_names

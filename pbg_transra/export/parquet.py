@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from artifacts.graph import Graph
+from artifacts.formats.graph import Graph
 from pbg_transra.export.blocks import Block
 
 TIMESTAMP = "event_timestamp"

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from artifacts.embeddings.index import index_bytes
-from artifacts.graph import Graph, load_graph
+from artifacts.formats.graph import Graph, load_graph
 from pbg_transra.config import ExportConfig, ModelConfig
 from pbg_transra.degrees import degree_names
 from pbg_transra.export.blocks import label_bytes

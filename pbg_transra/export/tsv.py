@@ -8,7 +8,7 @@ break or backslash in a name is written as \\t, \\n, \\r, \\\\.
 from pathlib import Path
 from typing import TextIO
 
-from artifacts.graph import Graph
+from artifacts.formats.graph import Graph
 from pbg_transra.config import ModelConfig
 from pbg_transra.export.blocks import Block
 from pbg_transra.pbg.checkpoint import Checkpoint

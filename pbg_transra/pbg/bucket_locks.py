@@ -11,7 +11,7 @@ from torchbiggraph.bucket_scheduling import BucketStats, LockServer
 from torchbiggraph.stats import Stats
 from torchbiggraph.types import Bucket as PBGBucket
 
-from artifacts.graph import Bucket
+from artifacts.formats.graph import Bucket
 
 logging.getLogger("torchbiggraph").setLevel(logging.WARNING)  # it tells of every bucket, which log.jsonl does, too
 

@@ -5,7 +5,7 @@ import random
 from torchbiggraph.bucket_scheduling import create_ordered_buckets
 from torchbiggraph.config import BucketOrder
 
-from artifacts.graph import Bucket
+from artifacts.formats.graph import Bucket
 
 
 def inside_out(lhs_partitions: int, rhs_partitions: int, seed: int) -> list[Bucket]:

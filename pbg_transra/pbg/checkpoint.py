@@ -20,9 +20,9 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from artifacts.errors import DataError
-from artifacts.graph import EntityType, Graph, ids_path
-from artifacts.hdf5 import BROKEN, dataset_in, open_hdf5
-from artifacts.json_file import read_json
+from artifacts.files.hdf5 import BROKEN, dataset_in, open_hdf5
+from artifacts.files.json_file import read_json
+from artifacts.formats.graph import EntityType, Graph, ids_path
 from pbg_transra.pbg.committed import committed_version
 
 Parameters = dict[str, NDArray[Any]]

@@ -23,7 +23,7 @@ from torchbiggraph.checkpoint_storage import (
     save_optimizer_state_dict,
 )
 
-from artifacts.hdf5 import dataset_in
+from artifacts.files.hdf5 import dataset_in
 from pbg_transra.pbg.compat import deserialize_optim_state
 
 Key = tuple[int, str]  # a relation's index, and the name of a parameter of its operator

@@ -8,7 +8,7 @@ torchbiggraph_export_to_tsv pbg.py --entities-output entities.tsv --relation-typ
 from pathlib import Path
 from pprint import pformat
 
-from artifacts.graph import edge_path, load_graph
+from artifacts.formats.graph import edge_path, load_graph
 from pbg_transra.config import ModelConfig
 from pbg_transra.pbg.operators import operator_name
 from pbg_transra.pbg.schema import pbg_config

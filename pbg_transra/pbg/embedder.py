@@ -12,7 +12,7 @@ from torchbiggraph.model import (
 )
 from torchbiggraph.types import Side as PBGSide
 
-from artifacts.graph import Graph, Side
+from artifacts.formats.graph import Graph, Side
 from pbg_transra.config import ModelConfig
 from pbg_transra.pbg.comparators import make_comparator
 from pbg_transra.pbg.operators import TwoSidedOperator

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 from torchbiggraph.model import OPERATORS, AbstractOperator
 
-from artifacts.graph import Relation
+from artifacts.formats.graph import Relation
 from pbg_transra.config import ModelConfig
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import h5py
 from torchbiggraph.checkpoint_storage import FORMAT_VERSION, FORMAT_VERSION_ATTR
 
-from artifacts.hdf5 import new_file
+from artifacts.files.hdf5 import new_file
 
 
 @contextmanager

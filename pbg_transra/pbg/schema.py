@@ -5,7 +5,7 @@ from pathlib import Path
 
 from torchbiggraph.config import ConfigSchema, EntitySchema, RelationSchema
 
-from artifacts.graph import Graph, edge_path
+from artifacts.formats.graph import Graph, edge_path
 from pbg_transra.config import ModelConfig
 from pbg_transra.pbg.operators import operator_name
 

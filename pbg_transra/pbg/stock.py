@@ -18,10 +18,10 @@ from torchbiggraph.util import CouldNotLoadData
 
 import pbg_transra.pbg.compat  # noqa: F401  PBG reads configs through it
 from artifacts.errors import DataError
-from artifacts.exhausted import first_line
-from artifacts.hdf5 import BROKEN
-from artifacts.json_file import read_json
-from artifacts.regular import open_regular
+from artifacts.files.hdf5 import BROKEN
+from artifacts.files.json_file import read_json
+from artifacts.files.regular import open_regular
+from artifacts.machine.exhausted import first_line
 from pbg_transra.config import ModelConfig
 from pbg_transra.pbg.checkpoint_format import PREFIX, key_of, write_partition, write_relations
 from pbg_transra.pbg.committed import committed_files

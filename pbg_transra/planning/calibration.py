@@ -17,7 +17,7 @@ from tempfile import TemporaryDirectory
 import torch
 from torch import Tensor
 
-from artifacts.graph import Bucket, EntityType, Graph, Side
+from artifacts.formats.graph import Bucket, EntityType, Graph, Side
 from pbg_transra.backends.backend import Capacity, Rates, Segment, opened
 from pbg_transra.backends.choice import CPU, make_backend
 from pbg_transra.backends.edges import Edges

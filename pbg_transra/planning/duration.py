@@ -1,7 +1,7 @@
 """How long a training will take, from what was measured on this machine."""
 
-from artifacts.graph import Graph
-from artifacts.resources import cpu_count
+from artifacts.formats.graph import Graph
+from artifacts.machine.resources import cpu_count
 from pbg_transra.config import ModelConfig
 from pbg_transra.planning.calibration import Speed
 from pbg_transra.seeds import seed_of

@@ -4,8 +4,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from artifacts.errors import DataError
-from artifacts.graph import Graph
-from artifacts.resources import require_disk, require_memory, require_shared_memory
+from artifacts.formats.graph import Graph
+from artifacts.machine.resources import require_disk, require_memory, require_shared_memory
 from artifacts.section import did_you_mean
 from pbg_transra.backends.backend import SEGMENT
 from pbg_transra.backends.tail_bias import types_on_both_sides

@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from artifacts.graph import load_graph
-from artifacts.resources import cpu_count
+from artifacts.formats.graph import load_graph
+from artifacts.machine.resources import cpu_count
 from pbg_transra.backends.choice import chosen_device
 from pbg_transra.backends.device.room import device_bytes
 from pbg_transra.config import ModelConfig

@@ -9,10 +9,10 @@ from tempfile import TemporaryDirectory
 import h5py
 import numpy as np
 
-from artifacts.bucket_file import COLUMNS
 from artifacts.errors import ResourceError
-from artifacts.graph import Bucket, EntityType, Graph, Relation, Side, bucket_path, edge_path
-from artifacts.resources import GIB, cpu_count
+from artifacts.formats.bucket_file import COLUMNS
+from artifacts.formats.graph import Bucket, EntityType, Graph, Relation, Side, bucket_path, edge_path
+from artifacts.machine.resources import GIB, cpu_count
 from pbg_transra.config import ExportConfig, ModelConfig
 from pbg_transra.export.size import size_of
 from pbg_transra.planning.calibration import EDGES, TABLE_BYTES, Speed, measure

@@ -10,7 +10,7 @@ from typing import Protocol
 import numpy as np
 
 from artifacts.errors import PeerError
-from artifacts.graph import Bucket
+from artifacts.formats.graph import Bucket
 from pbg_transra.pbg.bucket_locks import BucketLocks
 from pbg_transra.ranks.wire import NO_FLOATS, Floats
 

@@ -9,8 +9,8 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from artifacts.json_file import read_json
-from artifacts.publish import write_text
+from artifacts.files.json_file import read_json
+from artifacts.files.publish import write_text
 
 OWN_ONLY = 0o600
 

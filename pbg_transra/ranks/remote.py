@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from artifacts.errors import ConfigError, PeerError
-from artifacts.graph import Bucket
+from artifacts.formats.graph import Bucket
 from pbg_transra.ranks.coordinator import AGAIN, BucketReport, Stamps, Turn
 from pbg_transra.ranks.meeting import found
 from pbg_transra.ranks.place import Place

@@ -9,7 +9,7 @@ from typing import Any
 
 from artifacts.differences import differences
 from artifacts.errors import PeerError
-from artifacts.graph import Bucket
+from artifacts.formats.graph import Bucket
 from artifacts.printable import one_line
 from pbg_transra.ranks.coordinator import AGAIN, BucketReport, Coordinator
 from pbg_transra.ranks.wire import NO_FLOATS, Floats, Message, Wire

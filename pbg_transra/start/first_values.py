@@ -14,10 +14,10 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from artifacts.graph import Graph
-from artifacts.hdf5 import open_hdf5
-from artifacts.json_file import read_json
-from artifacts.publish import write_json
+from artifacts.files.hdf5 import open_hdf5
+from artifacts.files.json_file import read_json
+from artifacts.files.publish import write_json
+from artifacts.formats.graph import Graph
 from pbg_transra.backends.backend import RelationState
 from pbg_transra.known import known_before
 from pbg_transra.pbg.checkpoint_format import read_relations, read_row_sums, vectors_in

@@ -28,8 +28,8 @@ import torch
 from torch import Tensor
 
 from artifacts.errors import DataError
-from artifacts.graph import EntityType, Graph, Relation, ids_path, load_graph
-from artifacts.json_file import read_json
+from artifacts.files.json_file import read_json
+from artifacts.formats.graph import EntityType, Graph, Relation, ids_path, load_graph
 from pbg_transra.config import ModelConfig
 from pbg_transra.known import keep_known
 from pbg_transra.pbg.checkpoint import Checkpoint, require_finite

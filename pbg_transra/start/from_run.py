@@ -19,8 +19,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from artifacts.errors import DataError
-from artifacts.graph import EntityType, Graph, load_graph
-from artifacts.hdf5 import BROKEN, open_hdf5
+from artifacts.files.hdf5 import BROKEN, open_hdf5
+from artifacts.formats.graph import EntityType, Graph, load_graph
 from pbg_transra.backends.tail_bias import constant_types
 from pbg_transra.config import FreezeConfig, ModelConfig
 from pbg_transra.degrees import have_edges

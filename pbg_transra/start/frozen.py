@@ -12,7 +12,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from artifacts.graph import Graph
+from artifacts.formats.graph import Graph
 from pbg_transra.backends.backend import RelationState
 from pbg_transra.config import ModelConfig
 from pbg_transra.start.first_values import FirstValues, first_values

@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 
 from artifacts.embeddings import Embeddings
 from artifacts.errors import DataError
-from artifacts.graph import EntityType, Graph, ids_path, load_graph
-from artifacts.replaced import replaced
+from artifacts.files.replaced import replaced
+from artifacts.formats.graph import EntityType, Graph, ids_path, load_graph
 from pbg_transra.backends.tail_bias import constant_types
 from pbg_transra.reports import Inferred
 from pbg_transra.start.from_run import Former

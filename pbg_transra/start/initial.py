@@ -6,7 +6,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from artifacts.graph import Graph
+from artifacts.formats.graph import Graph
 from pbg_transra.backends.tail_bias import CONSTANT, constant_types
 from pbg_transra.config import ModelConfig
 from pbg_transra.seeds import seed_of
@@ -16,7 +16,7 @@ class Initial(Protocol):
     """Asked once for each partition that no checkpoint of the training holds yet, in any order, by any thread.
 
     Row i belongs to the entity at offset i of the partition; whoever takes values of another graph must find them by
-    the entity's id (`artifacts.graph.ids_path`), since offsets differ between graphs.
+    the entity's id (`artifacts.formats.graph.ids_path`), since offsets differ between graphs.
     """
 
     def fill(self, entity: str, partition: int, vectors: Tensor, sums: Tensor) -> None:

@@ -27,8 +27,8 @@ import torch
 from numpy.typing import NDArray
 from torch.nn.functional import embedding_bag
 
-from artifacts.bucket_file import BucketFile
-from artifacts.graph import Bucket, EntityType, Graph, Side, bucket_path
+from artifacts.formats.bucket_file import BucketFile
+from artifacts.formats.graph import Bucket, EntityType, Graph, Side, bucket_path
 from pbg_transra.backends.tail_bias import CONSTANT
 from pbg_transra.config import ModelConfig
 from pbg_transra.pbg.operators import operator_name

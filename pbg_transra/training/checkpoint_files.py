@@ -25,10 +25,10 @@ from pydantic import BaseModel, Field
 from torch import Tensor
 
 from artifacts.errors import DataError
-from artifacts.exhausted import first_line
-from artifacts.hdf5 import BROKEN, open_hdf5
-from artifacts.json_file import read_json
-from artifacts.publish import write_json, write_text
+from artifacts.files.hdf5 import BROKEN, open_hdf5
+from artifacts.files.json_file import read_json
+from artifacts.files.publish import write_json, write_text
+from artifacts.machine.exhausted import first_line
 from pbg_transra.backends.backend import RelationState
 from pbg_transra.backends.divergence import require_finite
 from pbg_transra.pbg.checkpoint_format import (

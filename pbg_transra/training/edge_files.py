@@ -5,8 +5,8 @@ from pathlib import Path
 
 import torch
 
-from artifacts.bucket_file import COLUMNS, BucketFile
-from artifacts.graph import Bucket, Graph, bucket_path
+from artifacts.formats.bucket_file import COLUMNS, BucketFile
+from artifacts.formats.graph import Bucket, Graph, bucket_path
 from pbg_transra.backends.edges import Edges
 from pbg_transra.training.regularization import DegreeDecays
 

@@ -3,8 +3,8 @@
 from collections.abc import Callable
 from pathlib import Path
 
-from artifacts.graph import load_graph
-from artifacts.resources import cpu_count
+from artifacts.formats.graph import load_graph
+from artifacts.machine.resources import cpu_count
 from pbg_transra.config import ModelConfig
 from pbg_transra.pbg.schema import config_text
 from pbg_transra.ranks.coordinator import Agreement

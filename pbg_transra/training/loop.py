@@ -5,7 +5,7 @@ from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 
-from artifacts.graph import Bucket, Graph, Side
+from artifacts.formats.graph import Bucket, Graph, Side
 from pbg_transra.backends.backend import Backend, Capacity, Pending, Rates, Segment, Trained
 from pbg_transra.backends.divergence import located, require_finite
 from pbg_transra.backends.processor import leave_out_

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from artifacts.graph import Bucket, EntityType, Graph, Side
+from artifacts.formats.graph import Bucket, EntityType, Graph, Side
 from pbg_transra.degrees import training_degrees
 
 

@@ -5,7 +5,7 @@ from threading import Lock
 
 from torch import Tensor
 
-from artifacts.graph import Bucket, Graph, Side
+from artifacts.formats.graph import Bucket, Graph, Side
 from pbg_transra.backends.backend import Backend, Resident
 from pbg_transra.start.drift import DriftBound
 from pbg_transra.start.frozen import NOTHING, Frozen

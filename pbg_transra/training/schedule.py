@@ -3,7 +3,7 @@
 from collections import deque
 from typing import ClassVar, Protocol
 
-from artifacts.graph import Bucket, Graph, Side
+from artifacts.formats.graph import Bucket, Graph, Side
 from pbg_transra.backends.backend import SEGMENT
 from pbg_transra.pbg.bucket_order import inside_out
 from pbg_transra.ranks.coordinator import BucketReport

@@ -14,7 +14,7 @@ import h5py
 from torch import Tensor
 
 from artifacts.errors import DataError
-from artifacts.hdf5 import open_hdf5
+from artifacts.files.hdf5 import open_hdf5
 from pbg_transra.pbg.replaced import replaced
 from pbg_transra.ranks.coordinator import Stamps
 from pbg_transra.training.checkpoint_files import CheckpointFiles, Position

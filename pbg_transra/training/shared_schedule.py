@@ -5,7 +5,7 @@ from threading import Lock
 from typing import ClassVar
 
 from artifacts.errors import DataError
-from artifacts.graph import Bucket, Graph, Side
+from artifacts.formats.graph import Bucket, Graph, Side
 from pbg_transra.backends.backend import Backend
 from pbg_transra.backends.processor import read_counters
 from pbg_transra.ranks.coordinator import Agreement, BucketReport, Coordinator, Turn

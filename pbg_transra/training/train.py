@@ -7,8 +7,8 @@ from pathlib import Path
 
 from torch import Tensor
 
-from artifacts.graph import Graph, load_graph
-from artifacts.resources import cpu_count
+from artifacts.formats.graph import Graph, load_graph
+from artifacts.machine.resources import cpu_count
 from pbg_transra.backends.backend import Backend, opened
 from pbg_transra.backends.choice import chosen_device, make_backend
 from pbg_transra.backends.device.room import device_bytes

@@ -13,8 +13,8 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from artifacts.json_file import read_json
-from artifacts.publish import write_json
+from artifacts.files.json_file import read_json
+from artifacts.files.publish import write_json
 from pbg_transra.config import ModelConfig
 from pbg_transra.training.checkpoint_files import CheckpointFiles
 

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from pydantic import Field
 
 from artifacts.section import Problem, Section
-from artifacts.stores import is_url, url_problem
+from artifacts.sources.stores import is_url, url_problem
 
 OF_RANKER = ("auc", "ne", "match")  # keys of the gate that are about what `rank` measures
 

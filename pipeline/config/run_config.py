@@ -7,7 +7,7 @@ from pydantic import Field
 
 from artifacts.errors import ConfigError
 from artifacts.section import Problem, Section, did_you_mean
-from artifacts.stores import is_url
+from artifacts.sources.stores import is_url
 from partitioning import CheckConfig, GraphConfig, check_problems, graph_problems
 from pbg_transra import EvaluateConfig, ExportConfig, FreezeConfig, ModelConfig, types_on_both_sides, with_defaults
 from pipeline.config.publication import GateConfig, KeepConfig, PublishConfig

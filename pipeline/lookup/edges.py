@@ -5,8 +5,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from artifacts.bucket_file import BucketFile
-from artifacts.graph import Bucket, Graph, Relation, Side, bucket_path
+from artifacts.formats.bucket_file import BucketFile
+from artifacts.formats.graph import Bucket, Graph, Relation, Side, bucket_path
 from pipeline.lookup.published import Published, place_of, row_of
 
 BLOCK = 1 << 20  # edges looked at together

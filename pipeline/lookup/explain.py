@@ -4,8 +4,8 @@ from dataclasses import asdict
 from typing import Any
 
 from artifacts.errors import ConfigError
-from artifacts.graph import Relation
-from artifacts.intact import require_intact
+from artifacts.files.intact import require_intact
+from artifacts.formats.graph import Relation
 from artifacts.section import did_you_mean
 from pipeline.lookup.edges import edges_of
 from pipeline.lookup.pairs import Pair, between, relation_scores, similarity_of, supporting

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from artifacts.embeddings import Embeddings
 from artifacts.errors import ConfigError, DataError
-from artifacts.graph import EntityType, Graph, load_graph
+from artifacts.formats.graph import EntityType, Graph, load_graph
 from artifacts.pseudonyms import pseudonym
 from artifacts.section import did_you_mean
 from partitioning import id_key

@@ -4,8 +4,8 @@ import errno
 from typing import NamedTuple
 
 from artifacts.errors import BusyError, ConfigError, DataError, ResourceError, TransraError
-from artifacts.exhausted import exhausted
-from artifacts.interrupts import asked
+from artifacts.machine.exhausted import exhausted
+from artifacts.machine.interrupts import asked
 
 INTERNAL, INTERRUPTED = TransraError.exit_code, 130
 EXIT_CODES = {

@@ -6,7 +6,7 @@ They lie beside the stages, in <run>/tensorboard, where a running TensorBoard fi
 it; they are no part of the model, so of no digest.
 """
 
-from artifacts.resources import GIB
+from artifacts.machine.resources import GIB
 from artifacts.scalars import ScalarWriter
 from pbg_transra import BucketDone, ValidationDone
 

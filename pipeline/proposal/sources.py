@@ -9,7 +9,7 @@ from pathlib import Path
 from unicodedata import normalize
 
 from artifacts.errors import DataError
-from artifacts.source_files import Files, find_files
+from artifacts.sources.source_files import Files, find_files
 from pipeline.proposal.words import plain
 
 SUFFIXES = (".parquet", ".pq", ".csv", ".tsv", ".jsonl", ".ndjson")

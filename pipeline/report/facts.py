@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from artifacts.embeddings import Embeddings
-from artifacts.graph import Graph, load_graph
-from artifacts.json_file import read_json
-from artifacts.run import EMBEDDINGS
+from artifacts.files.json_file import read_json
+from artifacts.formats.graph import Graph, load_graph
+from artifacts.formats.run import EMBEDDINGS
 from pipeline.workspace.workspace import DIRECTORIES, Run, Workspace
 
 MOST_NIGHTS = 60  # earlier runs that are looked at

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from artifacts.embeddings import Embeddings
-from artifacts.graph import SPLITS
+from artifacts.formats.graph import SPLITS
 from pipeline.report import charts
 from pipeline.report.charts import Series
 from pipeline.report.facts import Facts

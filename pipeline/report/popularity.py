@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from artifacts.bucket_file import BucketFile
-from artifacts.graph import SPLITS, Graph, Side, bucket_path
+from artifacts.formats.bucket_file import BucketFile
+from artifacts.formats.graph import SPLITS, Graph, Side, bucket_path
 
 MOST_EDGES = 30_000_000  # training edges of a graph that is read for it: some seconds
 MOST_HEADS = 2000  # of a relation

@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from artifacts.errors import ConfigError
-from artifacts.interrupts import asked
-from artifacts.publish import write_text
+from artifacts.files.publish import write_text
+from artifacts.machine.interrupts import asked
 from pipeline.output.exit_codes import failure_of
 from pipeline.output.log import logged, logger
 from pipeline.workspace.context import Context

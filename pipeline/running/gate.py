@@ -3,8 +3,8 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from artifacts.graph import Graph, load_graph
-from artifacts.run import EMBEDDINGS
+from artifacts.formats.graph import Graph, load_graph
+from artifacts.formats.run import EMBEDDINGS
 from pipeline.config.publication import GateConfig
 from pipeline.workspace.context import Context
 from pipeline.workspace.workspace import Run

@@ -13,7 +13,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import IO
 
-from artifacts.interrupts import SIGNALS
+from artifacts.machine.interrupts import SIGNALS
 from artifacts.printable import one_line
 from pipeline.output.console import Console
 

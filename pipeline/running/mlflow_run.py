@@ -5,8 +5,8 @@ import re
 from typing import Any
 
 from artifacts.errors import ConfigError, ResourceError
-from artifacts.exhausted import first_line
-from artifacts.run import MANIFEST
+from artifacts.formats.run import MANIFEST
+from artifacts.machine.exhausted import first_line
 from pipeline.running.published_facts import Facts, numbers
 from pipeline.workspace.workspace import METRICS
 

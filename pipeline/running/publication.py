@@ -12,11 +12,11 @@ from datetime import datetime, timezone
 from typing import Any
 
 from artifacts.errors import ConfigError, DataError
-from artifacts.held import is_held
-from artifacts.interrupts import finish
-from artifacts.json_file import read_json
-from artifacts.publish import write_json
-from artifacts.run import EMBEDDINGS
+from artifacts.files.held import is_held
+from artifacts.files.json_file import read_json
+from artifacts.files.publish import write_json
+from artifacts.formats.run import EMBEDDINGS
+from artifacts.machine.interrupts import finish
 from pipeline.running.gate import reasons
 from pipeline.running.purge import remove, remove_purged
 from pipeline.stages.compared_runs import require_exports_intact

@@ -5,9 +5,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from artifacts.errors import ConfigError
-from artifacts.json_file import read_json
-from artifacts.reader_schema import require_readable
-from artifacts.run import MANIFEST
+from artifacts.files.json_file import read_json
+from artifacts.formats.reader_schema import require_readable
+from artifacts.formats.run import MANIFEST
 from pipeline.workspace.context import Context
 from pipeline.workspace.workspace import METRICS
 

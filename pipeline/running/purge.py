@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from artifacts.errors import ConfigError
-from artifacts.publish import sync
+from artifacts.files.publish import sync
 from pipeline.running.store import leave_latest
 from pipeline.stages import STAGES
 from pipeline.stages.people import made_with_present_lists

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from artifacts.errors import TransraError
-from artifacts.interrupts import finish
-from artifacts.publish import write_text
+from artifacts.files.publish import write_text
+from artifacts.machine.interrupts import finish
 from pipeline.output.exit_codes import INTERRUPTED, Failure, failure_of
 from pipeline.output.log import log_event, logged
 from pipeline.output.prometheus import Sample, exposition, samples_of

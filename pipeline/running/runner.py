@@ -11,11 +11,11 @@ from typing import Any
 
 from artifacts.differences import differences
 from artifacts.errors import ConfigError, DataError
-from artifacts.intact import file_digest, require_intact
-from artifacts.interrupts import asked
-from artifacts.json_file import read_json
-from artifacts.publish import publish, sync_files, write_json
-from artifacts.resources import Meter
+from artifacts.files.intact import file_digest, require_intact
+from artifacts.files.json_file import read_json
+from artifacts.files.publish import publish, sync_files, write_json
+from artifacts.machine.interrupts import asked
+from artifacts.machine.resources import Meter
 from pipeline.output.log import log_event, logged, logger
 from pipeline.running.expected import told
 from pipeline.running.publication import publish as publish_past_gate

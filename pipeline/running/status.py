@@ -3,8 +3,8 @@
 from typing import TYPE_CHECKING, Any
 
 from artifacts.errors import ConfigError
-from artifacts.graph import load_graph
-from artifacts.run import EMBEDDINGS
+from artifacts.formats.graph import load_graph
+from artifacts.formats.run import EMBEDDINGS
 from pipeline.running.expected import told
 from pipeline.running.runner import find_done, find_upstream, targets, why_stale
 from pipeline.stages import STAGES

@@ -1,8 +1,8 @@
 """What readers elsewhere are led to follows `latest`: the config's store, `publish.url`."""
 
 from artifacts.errors import ConfigError, ResourceError
+from artifacts.formats.run import EXPORT, MANIFEST
 from artifacts.published_store import PublishedStore
-from artifacts.run import EXPORT, MANIFEST
 from pipeline.stages.compared_runs import require_exports_intact
 from pipeline.workspace.context import Context
 from pipeline.workspace.workspace import METRICS

@@ -7,7 +7,7 @@ from typing import Any
 import uvicorn
 
 from artifacts.errors import ConfigError, ResourceError
-from artifacts.interrupts import finish
+from artifacts.machine.interrupts import finish
 from pipeline.serving.app import application
 from pipeline.serving.following import Following
 from pipeline.workspace.context import Context

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from artifacts.errors import ConfigError, DataError
-from artifacts.publish import require_replaceable
+from artifacts.files.publish import require_replaceable
 from demo_world.requests import CANDIDATES
 from demo_world.sampling import Doubles
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from artifacts.errors import ConfigError, DataError
-from artifacts.publish import write_json
+from artifacts.files.publish import write_json
 from demo_world.generation import existing_world
 from demo_world.requests import CANDIDATES
 from demo_world.simulation import ORACLE

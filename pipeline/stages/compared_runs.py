@@ -3,9 +3,9 @@
 from pathlib import Path
 
 from artifacts.errors import ConfigError
-from artifacts.intact import require_intact
-from artifacts.publish import link_tree
-from artifacts.run import EMBEDDINGS, EXPORT
+from artifacts.files.intact import require_intact
+from artifacts.files.publish import link_tree
+from artifacts.formats.run import EMBEDDINGS, EXPORT
 from pipeline.workspace.context import Context
 from pipeline.workspace.workspace import Run
 from ranker import RankerConfig

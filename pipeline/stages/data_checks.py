@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from artifacts.errors import DataError
-from artifacts.graph import load_graph
+from artifacts.formats.graph import load_graph
 from partitioning import CheckConfig
 from pipeline.workspace.context import Context
 from pipeline.workspace.workspace import Run

@@ -5,8 +5,8 @@ The published run's own list of ids is the map, so what an abandoned run has see
 
 from pathlib import Path
 
-from artifacts.graph import load_graph
-from artifacts.intact import require_intact
+from artifacts.files.intact import require_intact
+from artifacts.formats.graph import load_graph
 from artifacts.pseudonyms import key_mark
 from partitioning import GraphConfig, id_key
 from pipeline.workspace.context import Context

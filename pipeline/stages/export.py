@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from artifacts.errors import DataError
-from artifacts.run import EMBEDDINGS, EXPORT
+from artifacts.formats.run import EMBEDDINGS, EXPORT
 from artifacts.section import Section
 from pipeline.stages.compared_runs import require_exports_intact
 from pipeline.stages.stage import Stage
@@ -35,7 +35,7 @@ class Export(Stage):
         return []
 
     def plan(self, context: Context, run: Run | None) -> dict[str, int]:
-        from artifacts.resources import require_disk, require_memory
+        from artifacts.machine.resources import require_disk, require_memory
         from pbg_transra import export_bytes, export_memory
 
         if run is None:

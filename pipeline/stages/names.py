@@ -1,7 +1,7 @@
 """What only the logs of the graph know, their columns and names of relations, looked up for `config check`."""
 
 from artifacts.errors import ConfigError, DataError
-from artifacts.source_files import Files
+from artifacts.sources.source_files import Files
 from partitioning import check_schemas, relation_names
 from pipeline.config.loading import problem_lines
 from pipeline.workspace.context import Context

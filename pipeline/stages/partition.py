@@ -4,7 +4,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from artifacts.graph import load_graph
+from artifacts.formats.graph import load_graph
 from artifacts.section import Section
 from pipeline.stages.people import forgotten_line, lists_digest, runs_with_other_lists
 from pipeline.stages.split_notes import require_trained, split_notes

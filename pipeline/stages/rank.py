@@ -4,8 +4,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from artifacts.errors import ConfigError, DataError
-from artifacts.run import EMBEDDINGS, EXPORT
-from artifacts.source_files import Files
+from artifacts.formats.run import EMBEDDINGS, EXPORT
+from artifacts.sources.source_files import Files
 from pipeline.stages.compared_runs import compared_runs, expecting, keep_trainings, require_exports_intact
 from pipeline.stages.rank_events import told_by
 from pipeline.workspace.context import Context

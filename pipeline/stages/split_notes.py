@@ -4,7 +4,7 @@ none may do."""
 from collections.abc import Iterator, Sequence
 
 from artifacts.errors import DataError
-from artifacts.graph import Graph
+from artifacts.formats.graph import Graph
 from partitioning import GraphConfig, GraphReport
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from artifacts.errors import ConfigError
-from artifacts.graph import load_graph
+from artifacts.formats.graph import load_graph
 from artifacts.section import Section
 from pipeline.output.log import log_event
 from pipeline.stages.data_checks import require_checks

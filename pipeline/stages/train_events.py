@@ -7,7 +7,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from artifacts.resources import tree_memory
+from artifacts.machine.resources import tree_memory
 from pbg_transra import BucketDone, TrainProgress, ValidationDone
 from pipeline.output.log import log_event
 from pipeline.output.scalars import Scalars

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 from pydantic import ValidationError
 
 from artifacts.errors import ConfigError
-from artifacts.intact import require_intact
+from artifacts.files.intact import require_intact
 from pipeline.workspace.context import Context
 from pipeline.workspace.workspace import Run, Workspace
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from artifacts.errors import ConfigError
-from artifacts.graph import Graph
+from artifacts.formats.graph import Graph
 from pbg_transra import ModelConfig
 
 VERSION = 1  # raised when trials of an earlier space would mean something else

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from artifacts.errors import ConfigError, DataError, ResourceError
-from artifacts.exhausted import first_line
+from artifacts.machine.exhausted import first_line
 from pipeline.tuning.space import Dimension, Space
 
 _AS_IT_IS = "as_it_is"

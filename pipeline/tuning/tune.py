@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from artifacts.errors import ConfigError
-from artifacts.graph import load_graph
+from artifacts.formats.graph import load_graph
 from pbg_transra import ModelConfig, tail_bias_fits
 from pipeline.config.run_config import RunConfig
 from pipeline.running.expected import told

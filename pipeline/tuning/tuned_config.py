@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from artifacts.errors import ConfigError, ResourceError
-from artifacts.publish import write_text
+from artifacts.files.publish import write_text
 from pipeline.config.extends import patched
 from pipeline.config.loading import lineage, read_raw, validate
 from pipeline.config.run_config import RunConfig

@@ -7,8 +7,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from artifacts.source_files import Files
-from artifacts.stores import Stores
+from artifacts.sources.source_files import Files
+from artifacts.sources.stores import Stores
 from pipeline.config.run_config import RunConfig
 from pipeline.output.console import Console
 from pipeline.workspace.fingerprint import digest_of

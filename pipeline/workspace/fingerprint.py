@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from artifacts.intact import file_digests
+from artifacts.files.intact import file_digests
 
 
 def digest_of(value: Any) -> str:

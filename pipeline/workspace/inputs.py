@@ -18,11 +18,11 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from artifacts.inputs import file_state
-from artifacts.intact import file_digests
-from artifacts.json_file import read_json
-from artifacts.publish import write_json
-from artifacts.stores import Stores
+from artifacts.files.intact import file_digests
+from artifacts.files.json_file import read_json
+from artifacts.files.publish import write_json
+from artifacts.sources.inputs import file_state
+from artifacts.sources.stores import Stores
 from pipeline.workspace.workspace import INPUTS
 
 CONTENTS = 8  # of an input that are kept, the newest: a log that is written anew every night has one a night

@@ -5,8 +5,8 @@ import shutil
 from collections.abc import Collection, Iterator
 from pathlib import Path
 
-from artifacts.held import is_held
-from artifacts.publish import REPLACED, restore
+from artifacts.files.held import is_held
+from artifacts.files.publish import REPLACED, restore
 from pipeline.workspace.workspace import BEGUN, DIRECTORIES, IDENTITY, Run, Workspace
 
 ASIDE = ".*.partial"  # files, links and copies of directories that were to replace another

@@ -5,7 +5,7 @@ import os
 from typing import Any
 
 from artifacts.errors import ConfigError
-from artifacts.publish import write_json
+from artifacts.files.publish import write_json
 from partitioning import SourceConfig
 from pipeline.workspace.context import Context
 

@@ -19,10 +19,10 @@ from typing import Any, Literal
 from pydantic import BaseModel
 
 from artifacts.errors import DataError, ResourceError
-from artifacts.json_file import read_json
-from artifacts.publish import link_tree, point, write_json
-from artifacts.reader_schema import SCHEMA_VERSION
-from artifacts.run import EXPORT, GRAPH, MANIFEST
+from artifacts.files.json_file import read_json
+from artifacts.files.publish import link_tree, point, write_json
+from artifacts.formats.reader_schema import SCHEMA_VERSION
+from artifacts.formats.run import EXPORT, GRAPH, MANIFEST
 
 STAMP = "%Y%m%dT%H%M%S.%f"  # of milliseconds, three digits fewer
 RECORD = "stage.json"

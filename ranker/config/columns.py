@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from artifacts.graph import TYPE_NAME_PATTERN
+from artifacts.formats.graph import TYPE_NAME_PATTERN
 from artifacts.moment import Moment, epoch_seconds
 from artifacts.section import Problem, Section
 

@@ -7,7 +7,7 @@ from pydantic import Field
 
 from artifacts.moment import epoch_seconds, iso
 from artifacts.section import Problem, Section, did_you_mean
-from artifacts.stores import url_problem
+from artifacts.sources.stores import url_problem
 from ranker.config.arms import ALL, ARMS, CHEAP, ArmConfig, named
 from ranker.config.columns import LabelsConfig, SegmentConfig, SlotConfig, SplitConfig, Transform
 

@@ -14,11 +14,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from artifacts.bucket_file import BucketFile
 from artifacts.embeddings import Embeddings
 from artifacts.errors import ConfigError
-from artifacts.graph import EntityType, Graph, Side, bucket_path, load_graph
-from artifacts.intact import file_digest
+from artifacts.files.intact import file_digest
+from artifacts.formats.bucket_file import BucketFile
+from artifacts.formats.graph import EntityType, Graph, Side, bucket_path, load_graph
 from artifacts.section import did_you_mean
 from ranker.config.sections import RankerConfig
 from ranker.data.block import LogBlock

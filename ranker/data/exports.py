@@ -8,8 +8,8 @@ import numpy as np
 
 from artifacts.embeddings import Embeddings
 from artifacts.errors import DataError
-from artifacts.graph import load_graph
-from artifacts.run import EMBEDDINGS, EXPORT, GRAPH
+from artifacts.formats.graph import load_graph
+from artifacts.formats.run import EMBEDDINGS, EXPORT, GRAPH
 from ranker.config.sections import ExpectedExport, RankerConfig
 
 CHECK_ROWS = 1 << 16  # vectors looked at together

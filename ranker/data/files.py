@@ -3,8 +3,8 @@
 from pathlib import Path
 
 from artifacts.errors import DataError
-from artifacts.source_files import Files, find_files
-from artifacts.stores import Stores, is_url
+from artifacts.sources.source_files import Files, find_files
+from artifacts.sources.stores import Stores, is_url
 from ranker.config.sections import RankerConfig
 
 _SUFFIXES = (".parquet", ".pq")

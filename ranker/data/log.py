@@ -11,10 +11,10 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from artifacts.errors import ConfigError, DataError
-from artifacts.frame import Frame, arrow_table
 from artifacts.moment import YEAR_1990, YEAR_2200, epoch_seconds
-from artifacts.source_files import Files
-from artifacts.unchanged import unchanged_since
+from artifacts.sources.frame import Frame, arrow_table
+from artifacts.sources.source_files import Files
+from artifacts.sources.unchanged import unchanged_since
 from ranker.config.columns import DAY
 from ranker.config.sections import RankerConfig
 from ranker.data.bad_rows import BadRows, Mask

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from artifacts.errors import ConfigError, DataError
 from artifacts.section import did_you_mean
-from artifacts.stores import is_url
+from artifacts.sources.stores import is_url
 from ranker.config.sections import RankerConfig
 from ranker.data.parts import file_parts
 from ranker.data.schemas import require_counted

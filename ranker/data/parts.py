@@ -10,9 +10,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from artifacts.errors import DataError
-from artifacts.intact import file_digest
-from artifacts.source_files import Files, Keys
-from artifacts.unchanged import states
+from artifacts.files.intact import file_digest
+from artifacts.sources.source_files import Files, Keys
+from artifacts.sources.unchanged import states
 from ranker.config.sections import RankerConfig
 from ranker.data.files import impression_files
 from ranker.data.schemas import require_same_key, types_of

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from artifacts.embeddings import Embeddings
 from artifacts.errors import DataError
-from artifacts.publish import write_json
-from artifacts.resources import require_disk
+from artifacts.files.publish import write_json
+from artifacts.machine.resources import require_disk
 from ranker.data.block import LogBlock
 from ranker.data.counts import Counts, days_of, remove
 from ranker.data.join import ABSENT, NO_ID, MatchRate, join_slot

@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from artifacts.errors import DataError
-from artifacts.json_file import read_json
-from artifacts.publish import write_json
+from artifacts.files.json_file import read_json
+from artifacts.files.publish import write_json
 
 SPLITS = ("train", "valid", "test")
 READ_ROWS = 1 << 12  # records read at a time: what a shuffle moves together

@@ -15,7 +15,7 @@ from artifacts.expressions.column_types import NO_TYPE, wider
 from artifacts.expressions.engine import Engine, NoValue, quoted, translated
 from artifacts.expressions.expression import parse, resolve
 from artifacts.expressions.type_checks import check_types
-from artifacts.stores import is_url
+from artifacts.sources.stores import is_url
 from ranker.config.sections import RankerConfig
 from ranker.data.parts import Part, file_parts
 from ranker.data.schemas import filled

@@ -11,9 +11,9 @@ import torch
 from torch import Tensor
 
 from artifacts.embeddings import Embeddings
-from artifacts.intact import file_digest
+from artifacts.files.intact import file_digest
+from artifacts.files.publish import sync_files, write_json
 from artifacts.pseudonyms import key_mark
-from artifacts.publish import sync_files, write_json
 from ranker.config.sections import RankerConfig
 from ranker.data.block import LogBlock
 from ranker.data.counts import Counts, days_of

@@ -11,10 +11,10 @@ import torch
 
 from artifacts.embeddings import Embeddings
 from artifacts.errors import ConfigError
-from artifacts.frame import Frame
+from artifacts.files.publish import write_json
 from artifacts.moment import iso
-from artifacts.publish import write_json
-from artifacts.source_files import Files
+from artifacts.sources.frame import Frame
+from artifacts.sources.source_files import Files
 from ranker.config.sections import RankerConfig
 from ranker.data.attributes import Attributes
 from ranker.data.exports import Export, open_exports

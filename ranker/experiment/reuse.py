@@ -9,9 +9,9 @@ from typing import Any
 
 from artifacts.embeddings import Embeddings
 from artifacts.errors import DataError
-from artifacts.intact import file_digest
-from artifacts.json_file import read_json
-from artifacts.publish import write_json
+from artifacts.files.intact import file_digest
+from artifacts.files.json_file import read_json
+from artifacts.files.publish import write_json
 from ranker.config.sections import RankerConfig
 from ranker.data.log import ImpressionLog
 

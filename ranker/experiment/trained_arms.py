@@ -8,7 +8,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from artifacts.errors import DataError
-from artifacts.source_files import Files
+from artifacts.sources.source_files import Files
 from ranker.config.sections import RankerConfig
 from ranker.data.exports import Export, open_exports
 from ranker.data.log import ImpressionLog

@@ -12,8 +12,8 @@ import numpy as np
 import torch
 
 from artifacts.embeddings import Embeddings
-from artifacts.json_file import read_json
-from artifacts.publish import write_json
+from artifacts.files.json_file import read_json
+from artifacts.files.publish import write_json
 from artifacts.scalars import ScalarWriter
 from ranker.config.arms import ArmConfig
 from ranker.config.sections import RankerConfig

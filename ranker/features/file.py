@@ -11,9 +11,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from artifacts.errors import ConfigError, ResourceError
-from artifacts.publish import sync
-from artifacts.resources import require_disk
-from artifacts.source_files import Files
+from artifacts.files.publish import sync
+from artifacts.machine.resources import require_disk
+from artifacts.sources.source_files import Files
 from ranker.config.sections import RankerConfig
 from ranker.data.attributes import Attributes
 from ranker.data.counts import Counts

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from artifacts.kernel_levels import chosen, copy_in, possible
+from artifacts.kernels.levels import chosen, copy_in, possible
 
 TYPES = {torch.float: "float", torch.double: "double"}
 ARGUMENTS: dict[str, list[Any]] = {  # types of ctypes

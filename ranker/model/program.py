@@ -11,7 +11,7 @@ import torch
 from torch.export import ExportedProgram
 from torch.export.graph_signature import InputKind
 
-from artifacts.publish import sync, write_text
+from artifacts.files.publish import sync, write_text
 from ranker.scoring.network import PROGRAM, WEIGHTS
 
 ATTENTION = "attention."  # begins the name of an output that is no task's

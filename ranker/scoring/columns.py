@@ -7,8 +7,8 @@ import numpy as np
 import pyarrow as pa
 
 from artifacts.errors import DataError
-from artifacts.frame import Frame, arrow_table
 from artifacts.section import did_you_mean
+from artifacts.sources.frame import Frame, arrow_table
 from ranker.data.block import LogBlock
 from ranker.data.schemas import LIST, fits, is_known, kind_of, types_of
 

@@ -11,8 +11,8 @@ vectors_<type>.npy (N, D) float32: the vectors of a type, where the arm fine-tun
 from pathlib import Path
 from typing import Any, Literal
 
-from artifacts.json_file import read_json
-from artifacts.run import EMBEDDINGS
+from artifacts.files.json_file import read_json
+from artifacts.formats.run import EMBEDDINGS
 from artifacts.section import Section
 from ranker.config.columns import SlotConfig
 from ranker.data.transforms import Fitted

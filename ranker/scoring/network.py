@@ -19,8 +19,8 @@ import torch
 from torch import Tensor
 
 from artifacts.errors import DataError
-from artifacts.json_file import read_json
-from artifacts.regular import open_regular
+from artifacts.files.json_file import read_json
+from artifacts.files.regular import open_regular
 from ranker.scoring.inputs import Inputs
 
 PROGRAM, WEIGHTS = "network.json", "network.npz"

@@ -8,9 +8,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from artifacts.errors import ConfigError, DataError
-from artifacts.intact import file_digest
-from artifacts.replaced import replaced
-from artifacts.source_files import find_files
+from artifacts.files.intact import file_digest
+from artifacts.files.replaced import replaced
+from artifacts.sources.source_files import find_files
 from ranker.data.block import LogBlock
 from ranker.data.parts import FilePart
 from ranker.data.schemas import filled

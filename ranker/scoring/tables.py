@@ -12,8 +12,8 @@ from torch.nn import functional as F
 
 from artifacts.embeddings import Embeddings
 from artifacts.errors import DataError
+from artifacts.files.regular import open_regular
 from artifacts.ordered import unique
-from artifacts.regular import open_regular
 from ranker.data.id_bags import MULTIPLIERS, id_means, salts_of
 from ranker.data.slots import Layout
 from ranker.scoring.encoder import Encoded

@@ -9,7 +9,7 @@ from typing import IO, Any, NamedTuple, cast
 import torch
 from torch import Tensor
 
-from artifacts.checked_stream import CheckedStream
+from artifacts.files.checked_stream import CheckedStream
 from ranker.model.ranker_model import RankerModel
 from ranker.processes import group
 from ranker.processes.blocks import block_of, whole

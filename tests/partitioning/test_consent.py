@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from artifacts.errors import ConfigError, DataError
-from artifacts.graph import load_graph
+from artifacts.formats.graph import load_graph
 from partitioning import GraphConfig, GraphReport, build_graph
 from tests.partitioning.test_errors import check, config, failure, problems, relation
 from tests.worlds.partitioning_reference import edges, ids

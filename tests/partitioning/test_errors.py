@@ -8,8 +8,8 @@ import pandas as pd
 import pytest
 from pydantic import ValidationError
 
-from artifacts import resources
 from artifacts.errors import ConfigError, DataError, ResourceError, TransraError
+from artifacts.machine import resources
 from partitioning import GraphConfig, build_graph, graph_problems, source_files
 from partitioning.config.sections import LEAST_MEMORY
 from partitioning.edges.key import KeyLayout

@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 from pyarrow import csv
 
-from artifacts.graph import load_graph
+from artifacts.formats.graph import load_graph
 from partitioning import (
     GraphConfig,
     build_graph,

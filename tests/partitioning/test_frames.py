@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from artifacts.errors import ConfigError, DataError, TransraError
-from artifacts.frame import Frame
+from artifacts.sources.frame import Frame
 from partitioning import GraphConfig, GraphReport, build_graph
 from tests.partitioning.test_errors import check, config, log, relation
 from tests.worlds.ledger_world import assert_same_bytes, ledger_config

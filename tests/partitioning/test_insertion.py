@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from artifacts.bucket_file import EdgeColumns
+from artifacts.formats.bucket_file import EdgeColumns
 from partitioning.edges.key import KeyLayout, scramble_, unscramble_
 from partitioning.ledger import insertion as insertion_module
 from partitioning.ledger.insertion import CountedEdges, insert_edges

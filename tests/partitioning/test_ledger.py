@@ -7,7 +7,7 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from artifacts.graph import load_graph
+from artifacts.formats.graph import load_graph
 from partitioning import GraphConfig, build_graph
 from tests.worlds.ledger_world import (
     EVENTS,

@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from artifacts.errors import DataError
-from artifacts.graph import Graph, load_graph
+from artifacts.formats.graph import Graph, load_graph
 from partitioning import GraphConfig, build_graph
 from partitioning.buckets.statistics import balanced
 from partitioning.thinning import min_degree

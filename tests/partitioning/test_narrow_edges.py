@@ -12,9 +12,9 @@ from torchbiggraph.edgelist import EdgeList
 from torchbiggraph.entitylist import EntityList
 from torchbiggraph.graph_storages import FileEdgeStorage
 
-from artifacts.bucket_file import COLUMNS, BucketFile, narrowest
 from artifacts.errors import DataError
-from artifacts.graph import Bucket, bucket_path, edge_path, load_graph
+from artifacts.formats.bucket_file import COLUMNS, BucketFile, narrowest
+from artifacts.formats.graph import Bucket, bucket_path, edge_path, load_graph
 from partitioning import local_backend
 from partitioning.edges.key import KeyLayout
 from tests.partitioning.test_errors import config, relation

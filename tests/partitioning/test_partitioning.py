@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from torchbiggraph.graph_storages import FileEdgeStorage, FileEntityStorage, FileRelationTypeStorage
 
-from artifacts.graph import SPLITS, Side, edge_path
+from artifacts.formats.graph import SPLITS, Side, edge_path
 from partitioning import GraphConfig, plan_graph
 from partitioning.edges.grid import Grid
 from partitioning.edges.key import KeyLayout, Keys, mix, scramble_, unmix, unscramble_

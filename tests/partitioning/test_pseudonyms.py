@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from artifacts.errors import ConfigError, DataError
 from artifacts.expressions.engine import Engine, literal, quoted
-from artifacts.graph import load_graph
+from artifacts.formats.graph import load_graph
 from artifacts.pseudonyms import key_mark, pseudonym, pseudonyms
 from partitioning import CheckConfig, GraphConfig, build_graph, duckdb_reader, forgotten_ids, source_files
 from partitioning.sources.pseudonyms import know_key, pseudonym_of

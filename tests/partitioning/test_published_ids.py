@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from artifacts.errors import DataError
-from artifacts.graph import Graph, load_graph
+from artifacts.formats.graph import Graph, load_graph
 from partitioning import GraphConfig, build_graph
 from tests.partitioning.test_errors import config
 from tests.worlds.ledger_world import assert_same_bytes

@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 
 from artifacts.errors import ConfigError
-from artifacts.graph import load_graph
+from artifacts.formats.graph import load_graph
 from partitioning import GraphConfig, GraphReport, build_graph
 from tests.partitioning.test_errors import PIN, check, config, failure, problems, relation
 

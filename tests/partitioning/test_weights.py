@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torchbiggraph.graph_storages import FileEdgeStorage
 
-from artifacts.graph import SPLITS, Side, edge_path
+from artifacts.formats.graph import SPLITS, Side, edge_path
 from partitioning.buckets.bucket_edges import sum_repeats
 from partitioning.edges.key import KeyLayout
 from partitioning.events.weights import UNIT

@@ -6,7 +6,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from artifacts.graph import load_graph
+from artifacts.formats.graph import load_graph
 from partitioning import outcome
 from pipeline.cli import main
 from pipeline.workspace.workspace import Run, Workspace

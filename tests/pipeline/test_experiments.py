@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from artifacts.graph import Bucket
+from artifacts.formats.graph import Bucket
 from benchmarks.experiments import __main__ as experiments
 from benchmarks.experiments.cells import Bench
 from benchmarks.experiments.results import Cell, Row, read_cell, table

@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 import torch
 
-from artifacts.exhausted import exhausted
-from artifacts.hdf5 import new_file
+from artifacts.files.hdf5 import new_file
+from artifacts.machine.exhausted import exhausted
 from partitioning import GraphConfig
 from tests.worlds.ledger_world import ledger_config, rows_of, write_day, write_tables
 
@@ -71,7 +71,7 @@ def test_hdf5_never_meets_a_failed_write(tmp_path: Path, kilobytes: int) -> None
 import resource, sys
 from pathlib import Path
 import numpy as np
-from artifacts.hdf5 import new_file
+from artifacts.files.hdf5 import new_file
 resource.setrlimit(resource.RLIMIT_FSIZE, ({kilobytes} * 1000 + 1, {kilobytes} * 1000 + 1))
 try:
     with new_file(Path(sys.argv[1])) as file:

@@ -10,7 +10,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from artifacts.publish import write_json
+from artifacts.files.publish import write_json
 from pipeline.running import publication
 from pipeline.workspace import workspace
 from pipeline.workspace.workspace import Run

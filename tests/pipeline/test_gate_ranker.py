@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from artifacts.publish import write_json
+from artifacts.files.publish import write_json
 from pipeline.cli import main
 from pipeline.workspace.workspace import Run
 from tests.worlds.night_world import latest_of, transra, workspace_of, write_config, write_day

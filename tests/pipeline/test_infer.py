@@ -11,8 +11,8 @@ import pytest
 
 import pipeline.infer
 from artifacts.embeddings import Embeddings
-from artifacts.graph import ids_path, load_graph
-from artifacts.hdf5 import open_hdf5
+from artifacts.files.hdf5 import open_hdf5
+from artifacts.formats.graph import ids_path, load_graph
 from pbg_transra import ModelConfig, PublishedModel, adopt_run
 from pbg_transra.pbg.checkpoint_format import vectors_in
 from pipeline.cli import main

@@ -11,7 +11,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from artifacts.source_files import find_files
+from artifacts.sources.source_files import find_files
 from demo_world import WorldParameters, generate
 from pipeline.cli import main
 from pipeline.config.loading import load_config

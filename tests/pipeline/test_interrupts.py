@@ -15,8 +15,8 @@ from pathlib import Path
 went_on = Path(sys.argv[1])
 signal.signal(signal.SIGINT, signal.default_int_handler)
 from pipeline import cli, commands
-from artifacts import hdf5
-from artifacts.interrupts import called_by_c
+from artifacts.files import hdf5
+from artifacts.machine.interrupts import called_by_c
 
 def ask():
     os.kill(os.getpid(), signal.{signal})

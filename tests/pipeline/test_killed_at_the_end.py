@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from artifacts import publish
+from artifacts.files import publish
 from partitioning import GraphConfig
 from tests.worlds.ledger_world import ledger_config, rows_of, write_day, write_tables
 
@@ -29,7 +29,7 @@ def replaced(*args, **options):
     return done if {after} else real(*args, **options)
 module.{name} = replaced
 if not {exchanges}:
-    importlib.import_module("artifacts.publish").exchange = lambda one, other: False
+    importlib.import_module("artifacts.files.publish").exchange = lambda one, other: False
 sys.exit(main(sys.argv[1:]))
 """
 
@@ -111,8 +111,9 @@ def killed(module: str, name: str, directory: str, after: bool = False, exchange
     ("module", "name", "where", "after", "exchanges"),
     [
         pytest.param("pipeline.running.runner", "publish", "evaluate.partial", False, True, marks=pytest.mark.slow),
-        ("artifacts.publish", "exchange", "evaluate.partial", True, True),  # the old one is still there, under its name
-        ("artifacts.publish", "_aside", "evaluate", True, False),  # a file system that cannot exchange
+        # the old one is still there, under its name
+        ("artifacts.files.publish", "exchange", "evaluate.partial", True, True),
+        ("artifacts.files.publish", "_aside", "evaluate", True, False),  # a file system that cannot exchange
         pytest.param("os", "rename", "evaluate.partial", True, False, marks=pytest.mark.slow),
     ],
 )

@@ -9,7 +9,7 @@ import pytest
 
 from artifacts.embeddings import Embeddings
 from artifacts.errors import DataError
-from artifacts.graph import labels_path
+from artifacts.formats.graph import labels_path
 from partitioning.config.checks import graph_problems
 from partitioning.config.sections import GraphConfig
 from tests.worlds.night_world import latest_of, transra, write_config, write_day

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from artifacts.graph import load_graph
-from artifacts.intact import file_digest
+from artifacts.files.intact import file_digest
+from artifacts.formats.graph import load_graph
 from partitioning import build as build_module
 from pipeline.cli import main
 from pipeline.workspace import inputs

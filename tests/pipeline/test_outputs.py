@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from artifacts.embeddings import Embeddings
-from artifacts.graph import load_graph
+from artifacts.formats.graph import load_graph
 from demo_world import WorldParameters, generate
 from pbg_transra.config import ModelConfig
 from pbg_transra.evaluation.views import relation_views

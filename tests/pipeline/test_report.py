@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from artifacts.bucket_file import BucketFile
-from artifacts.graph import bucket_path, load_graph
+from artifacts.formats.bucket_file import BucketFile
+from artifacts.formats.graph import bucket_path, load_graph
 from pipeline.report import view
 from pipeline.report.popularity import popularity
 from pipeline.report.view import REPORT

@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from artifacts.graph import load_graph
+from artifacts.formats.graph import load_graph
 from pbg_transra.config import ExportConfig, ModelConfig
 from pbg_transra.planning.calibration import Speed
 from pbg_transra.planning.duration import pass_traffic

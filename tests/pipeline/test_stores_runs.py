@@ -8,7 +8,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from artifacts import stores as stores_module
+from artifacts.sources import stores as stores_module
 from pipeline.cli import main
 from pipeline.workspace.workspace import Run, Workspace
 from tests.partitioning.test_errors import config, relation

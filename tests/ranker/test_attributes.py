@@ -13,7 +13,7 @@ import pytest
 
 from artifacts.embeddings import Embeddings
 from artifacts.errors import ConfigError
-from artifacts.graph import Bucket, EntityType, Graph, Relation, bucket_path, save_graph
+from artifacts.formats.graph import Bucket, EntityType, Graph, Relation, bucket_path, save_graph
 from ranker import RankerConfig, Scorer, check_columns, fit, rank, write_features
 from ranker.data.attributes import Attributes, attribute_rows
 from ranker.data.block import LogBlock
@@ -165,7 +165,7 @@ def test_of_several_attributes_one_counts(world: SmallWorld) -> None:
 
 
 def _graph(directory: Path) -> Graph:
-    from artifacts.graph import load_graph
+    from artifacts.formats.graph import load_graph
 
     return load_graph(directory)
 

@@ -15,7 +15,7 @@ import pytest
 
 from artifacts.embeddings import Embeddings, hash_ids
 from artifacts.errors import ConfigError, DataError, TransraError
-from artifacts.json_file import read_json
+from artifacts.files.json_file import read_json
 from ranker import rank
 from ranker.data.exports import Export, open_exports
 from ranker.data.log import UNKNOWN, ImpressionLog

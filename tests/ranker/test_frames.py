@@ -8,7 +8,7 @@ import pyarrow as pa
 import pytest
 
 from artifacts.errors import ConfigError, DataError, TransraError
-from artifacts.frame import Frame
+from artifacts.sources.frame import Frame
 from ranker import rank
 from ranker.config.arms import ARMS
 from ranker.data.exports import Export, open_exports

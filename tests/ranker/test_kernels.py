@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from artifacts.kernel_levels import VARIABLE
+from artifacts.kernels.levels import VARIABLE
 from ranker.config.sections import BackboneConfig
 from ranker.kernels.bags import BagMeans
 from ranker.kernels.cosines import cosines

@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from artifacts.embeddings import Embeddings
-from artifacts.kernel_levels import VARIABLE
+from artifacts.kernels.levels import VARIABLE
 from ranker.config.arms import ARMS, ArmConfig
 from ranker.data.batch import Batch
 from ranker.data.id_bags import MULTIPLIERS, id_means, salts_of, table_rows

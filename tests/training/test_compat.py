@@ -13,7 +13,7 @@ from torch import Tensor
 from torchbiggraph.config import ConfigSchema
 from torchbiggraph.row_adagrad import RowAdagrad
 
-from artifacts.graph import load_graph
+from artifacts.formats.graph import load_graph
 from pbg_transra.backends.adagrad import HogwildAdagrad, HogwildRowAdagrad
 from pbg_transra.config import ModelConfig
 from pbg_transra.pbg.checkpoint import Checkpoint

@@ -13,7 +13,7 @@ from torch import nn
 
 import pbg_transra.training.train
 from artifacts.errors import ConfigError, ResourceError
-from artifacts.graph import load_graph
+from artifacts.formats.graph import load_graph
 from pbg_transra.backends import choice
 from pbg_transra.backends.adagrad import EPSILON, HogwildAdagrad
 from pbg_transra.backends.backend import Capacity, Rates, Resident, Segment

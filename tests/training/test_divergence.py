@@ -6,7 +6,7 @@ import pytest
 import torch
 
 import pbg_transra.backends.cpu
-from artifacts.graph import load_graph
+from artifacts.formats.graph import load_graph
 from pbg_transra.backends.divergence import Diverged, require_finite
 from pbg_transra.config import ModelConfig
 from pbg_transra.pbg.embedder import TransRAEmbedder, make_embedder

@@ -14,7 +14,7 @@ from torchbiggraph.entitylist import EntityList
 from torchbiggraph.model import SimpleEmbedding
 from torchbiggraph.types import Side
 
-from artifacts.graph import EntityType, Graph, Relation
+from artifacts.formats.graph import EntityType, Graph, Relation
 from pbg_transra.backends.edges import Edges
 from pbg_transra.backends.reference import ReferenceProcessor
 from pbg_transra.config import ModelConfig, Operator, Similarity

@@ -11,7 +11,7 @@ import h5py
 import numpy as np
 import pytest
 
-from artifacts.intact import file_digest
+from artifacts.files.intact import file_digest
 from pipeline.cli import main
 
 Config = dict[str, Any]

@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 
 from artifacts.errors import DataError
-from artifacts.graph import SPLITS, EntityType, Graph, Relation, edge_path, ids_path, save_graph
+from artifacts.formats.graph import SPLITS, EntityType, Graph, Relation, edge_path, ids_path, save_graph
 from pbg_transra.config import ANCHORED, EvaluateConfig, ModelConfig, Operator
 from pbg_transra.evaluation import ranking
 from pbg_transra.evaluation.report import evaluate

@@ -18,7 +18,7 @@ from torchbiggraph.config import ConfigSchema
 
 from artifacts.embeddings import Embeddings
 from artifacts.errors import ConfigError, DataError
-from artifacts.graph import EntityType, Graph, Relation, edge_path, ids_path, load_graph, save_graph
+from artifacts.formats.graph import EntityType, Graph, Relation, edge_path, ids_path, load_graph, save_graph
 from artifacts.neighbors import neighbors
 from pbg_transra.config import ExportConfig, ModelConfig
 from pbg_transra.export import blocks as module

@@ -17,7 +17,7 @@ from torchbiggraph.model import MultiRelationEmbedder
 from torchbiggraph.types import Side
 
 from artifacts.errors import DataError
-from artifacts.graph import Graph
+from artifacts.formats.graph import Graph
 from pbg_transra.config import ModelConfig
 from pbg_transra.pbg.embedder import make_embedder
 from pbg_transra.start.from_pbg import SOURCES, adopt_checkpoint, check_start

@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.multiprocessing import get_context
 
 from artifacts.errors import DataError
-from artifacts.graph import EntityType, Graph, Relation
+from artifacts.formats.graph import EntityType, Graph, Relation
 from pbg_transra.backends.backend import Rates, Resident, Trained
 from pbg_transra.backends.cpu import make_processor
 from pbg_transra.backends.edges import Edges

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from artifacts.graph import EntityType, load_graph
+from artifacts.formats.graph import EntityType, load_graph
 from pbg_transra.backends.backend import Rates, Resident, Segment
 from pbg_transra.backends.cpu import make_processor
 from pbg_transra.backends.tables import Table, shared_edges

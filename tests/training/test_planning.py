@@ -10,7 +10,7 @@ from torch import Tensor
 
 import pbg_transra.backends.tables
 from artifacts.errors import TransraError
-from artifacts.graph import Graph, load_graph
+from artifacts.formats.graph import Graph, load_graph
 from pbg_transra.backends.fused.processor import FusedProcessor
 from pbg_transra.config import ModelConfig
 from pbg_transra.planning import step_rate

@@ -20,7 +20,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from artifacts.errors import ConfigError, DataError, PeerError
-from artifacts.graph import Bucket, Side, load_graph
+from artifacts.formats.graph import Bucket, Side, load_graph
 from pbg_transra.backends.backend import Capacity, RelationState
 from pbg_transra.config import MachinesConfig, ModelConfig
 from pbg_transra.pbg.bucket_locks import BucketLocks

@@ -9,7 +9,7 @@ import pytest
 
 from artifacts.embeddings import Embeddings
 from artifacts.errors import DataError
-from artifacts.graph import Graph, load_graph
+from artifacts.formats.graph import Graph, load_graph
 from artifacts.neighbors import neighbors
 from pbg_transra.backends.tables import shared_edges
 from pbg_transra.backends.tail_bias import CONSTANT

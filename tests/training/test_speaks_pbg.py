@@ -17,7 +17,7 @@ from torchbiggraph.config import ConfigSchema
 from torchbiggraph.graph_storages import FileEdgeStorage, FileEntityStorage, FileRelationTypeStorage
 
 from artifacts.embeddings import Embeddings
-from artifacts.graph import edge_path, load_graph
+from artifacts.formats.graph import edge_path, load_graph
 from pbg_transra.config import EvaluateConfig, ModelConfig
 from pbg_transra.evaluation.report import evaluate
 from pbg_transra.start.from_pbg import adopt_checkpoint

@@ -13,7 +13,7 @@ from torchbiggraph.checkpoint_manager import CheckpointManager
 
 import pbg_transra.training.train
 from artifacts.errors import DataError, TransraError
-from artifacts.graph import Bucket, Graph, edge_path, load_graph
+from artifacts.formats.graph import Bucket, Graph, edge_path, load_graph
 from pbg_transra.backends.backend import Capacity, Rates, Segment
 from pbg_transra.backends.edges import Edges
 from pbg_transra.backends.processor import Processor

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 import pbg_transra.training.validation
-from artifacts.graph import load_graph
+from artifacts.formats.graph import load_graph
 from pbg_transra.backends.processor import leave_out_, read_counters
 from pbg_transra.config import ModelConfig
 from pbg_transra.evaluation.validator import Validator, validation

@@ -11,7 +11,7 @@ import torch
 from torchbiggraph.checkpoint_manager import CheckpointManager
 
 from artifacts.errors import ConfigError
-from artifacts.graph import edge_path
+from artifacts.formats.graph import edge_path
 from pbg_transra.config import EvaluateConfig, ModelConfig
 from pbg_transra.evaluation.report import evaluate
 from pbg_transra.known import keep_known
@@ -92,8 +92,8 @@ def test_a_new_entity_solves_what_its_edges_say(tmp_path: Path, operator: Any) -
 
 def train_edges(graph_dir: Path) -> list[tuple[int, np.ndarray, np.ndarray]]:
     """Of each relation, global rows of heads and tails, in a graph of one partition."""
-    from artifacts.bucket_file import BucketFile
-    from artifacts.graph import Bucket, bucket_path
+    from artifacts.formats.bucket_file import BucketFile
+    from artifacts.formats.graph import Bucket, bucket_path
 
     with BucketFile(bucket_path(graph_dir, "train", Bucket(0, 0))) as file:
         columns = file.columns()

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from artifacts.graph import Graph, load_graph
+from artifacts.formats.graph import Graph, load_graph
 from pbg_transra.config import ModelConfig
 from pbg_transra.training.train import train
 from tests.training.test_swapping import vectors_of

@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 import torch
 from torch import Tensor
 
-from artifacts.graph import Graph
+from artifacts.formats.graph import Graph
 from pbg_transra.backends.backend import Capacity, RelationState, Resident, Segment, Trained
 from pbg_transra.backends.cpu import make_processor
 from pbg_transra.backends.device.backend import InThread

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from artifacts.publish import write_json
+from artifacts.files.publish import write_json
 from pipeline.workspace.workspace import Run
 
 HOSTILE = (

@@ -7,8 +7,8 @@ import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
 
-from artifacts.bucket_file import BucketFile
-from artifacts.graph import SPLITS, Graph, bucket_path, ids_path, load_graph
+from artifacts.formats.bucket_file import BucketFile
+from artifacts.formats.graph import SPLITS, Graph, bucket_path, ids_path, load_graph
 from partitioning import GraphConfig, build_graph, graph_problems
 
 Edge = tuple[str, str, str, str]  # split, relation name, lhs id, rhs id

@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from artifacts.graph import Bucket, Side, ids_path, load_graph
+from artifacts.formats.graph import Bucket, Side, ids_path, load_graph
 from partitioning.config.sections import GraphConfig
 from partitioning.edges.edge_hash import split_by_hash
 from partitioning.edges.grid import Grid

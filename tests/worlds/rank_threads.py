@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from artifacts.graph import Graph
+from artifacts.formats.graph import Graph
 from pbg_transra.config import ModelConfig
 from pbg_transra.ranks.host import hosted
 from pbg_transra.ranks.identity import identity

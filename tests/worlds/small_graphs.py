@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from artifacts.graph import SPLITS, EntityType, Graph, Relation, edge_path, ids_path, save_graph
+from artifacts.formats.graph import SPLITS, EntityType, Graph, Relation, edge_path, ids_path, save_graph
 
 
 @dataclass(frozen=True)

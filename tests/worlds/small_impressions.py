@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 import torch
 
 from artifacts.embeddings import Embeddings, EmbeddingsWriter, ExportedRelation
-from artifacts.graph import EntityType, Graph, Relation, save_graph
+from artifacts.formats.graph import EntityType, Graph, Relation, save_graph
 from ranker import RankerConfig
 from ranker.data.log import ImpressionLog
 from ranker.data.prepare import prepare

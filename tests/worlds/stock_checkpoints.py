@@ -11,7 +11,7 @@ from torchbiggraph.config import ConfigSchema
 from torchbiggraph.model import MultiRelationEmbedder, make_model
 from torchbiggraph.row_adagrad import RowAdagrad
 
-from artifacts.graph import Graph, edge_path
+from artifacts.formats.graph import Graph, edge_path
 
 D = 8
 Config = dict[str, Any]

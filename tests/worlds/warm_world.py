@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from torchbiggraph.checkpoint_manager import CheckpointManager
 
-from artifacts.graph import Graph, ids_path, load_graph
+from artifacts.formats.graph import Graph, ids_path, load_graph
 from pbg_transra.config import ModelConfig
 from pbg_transra.training.train import train
 from tests.worlds.small_graphs import Triples, write_graph

@@ -5,7 +5,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 
-from artifacts.bucket_file import COLUMNS
+from artifacts.formats.bucket_file import COLUMNS
 
 
 def widen(graph_dir: Path) -> None:

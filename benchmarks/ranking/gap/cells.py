@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from artifacts.embeddings import Embeddings
-from artifacts.publish import write_json
+from artifacts.files.publish import write_json
 from benchmarks.ranking.gap.draws import KINDS, Array, DrawnExport, Gap, GappedModel, entity_types
 from ranker.config.sections import RankerConfig
 from ranker.data.exports import Export, open_exports

@@ -6,7 +6,7 @@ from concurrent.futures import Future, ThreadPoolExecutor, wait
 import torch
 from torch import Tensor
 
-from artifacts.graph import Graph
+from artifacts.formats.graph import Graph
 from pbg_transra.backends.adagrad import HogwildAdagrad
 from pbg_transra.backends.backend import Capacity, RelationState, Resident, Segment, Trained
 from pbg_transra.backends.device.copies import Copies

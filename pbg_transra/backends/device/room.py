@@ -1,6 +1,6 @@
 """How much of a device's memory a training takes."""
 
-from artifacts.graph import Graph
+from artifacts.formats.graph import Graph
 from pbg_transra.backends.backend import SEGMENT, Capacity
 from pbg_transra.config import ModelConfig
 

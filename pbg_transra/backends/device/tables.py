@@ -6,7 +6,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from artifacts.graph import EntityType
+from artifacts.formats.graph import EntityType
 from pbg_transra.backends.backend import Resident, Segment
 from pbg_transra.backends.tail_bias import RelationTypes
 

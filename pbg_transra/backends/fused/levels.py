@@ -1,9 +1,9 @@
-"""Which copy of the kernels runs (see artifacts/kernel_levels.py)."""
+"""Which copy of the kernels runs (see artifacts/kernels/levels.py)."""
 
 from functools import cache
 from pathlib import Path
 
-from artifacts.kernel_levels import COMPILED, LEVELS, VARIABLE, chosen, copy_in, possible
+from artifacts.kernels.levels import COMPILED, LEVELS, VARIABLE, chosen, copy_in, possible
 
 __all__ = ["COMPILED", "LEVELS", "VARIABLE", "chosen_level", "library_path", "possible_levels"]
 

@@ -11,8 +11,8 @@ from functools import cache
 from pathlib import Path
 
 from artifacts.errors import DataError
-from artifacts.regular import open_regular
-from artifacts.resources import cpu_count
+from artifacts.files.regular import open_regular
+from artifacts.machine.resources import cpu_count
 
 _BLOCK = 1 << 20
 

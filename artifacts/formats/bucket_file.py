@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from artifacts.errors import DataError
-from artifacts.hdf5 import BROKEN, dataset_in, open_hdf5
+from artifacts.files.hdf5 import BROKEN, dataset_in, open_hdf5
 
 COLUMNS = ("lhs", "rhs", "rel")
 WEIGHT = "weight"

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from artifacts.errors import BusyError, ResourceError
-from artifacts.publish import require_replaceable, sync
+from artifacts.files.publish import require_replaceable, sync
 
 
 @contextmanager

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from artifacts.errors import DataError
-from artifacts.json_file import read_json
-from artifacts.run import MANIFEST
+from artifacts.files.json_file import read_json
+from artifacts.formats.run import MANIFEST
 
 SCHEMA_VERSION = "1.2"
 _VERSION = re.compile(r"(\d{1,6})\.\d{1,6}")

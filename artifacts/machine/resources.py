@@ -10,7 +10,7 @@ from types import TracebackType
 import psutil
 
 from artifacts.errors import ResourceError
-from artifacts.memory_limits import bytes_left
+from artifacts.machine.memory_limits import bytes_left
 
 GIB = 1 << 30
 

@@ -6,7 +6,7 @@ from inspect import signature
 from typing import Any
 
 from artifacts.errors import ConfigError, DataError, TransraError
-from artifacts.exhausted import exhausted, first_line
+from artifacts.machine.exhausted import exhausted, first_line
 
 
 def file_system(scheme: str) -> Any:

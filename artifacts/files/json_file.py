@@ -8,7 +8,7 @@ from typing import Any, TypeVar, cast
 from pydantic import TypeAdapter, ValidationError
 
 from artifacts.errors import DataError
-from artifacts.regular import open_regular
+from artifacts.files.regular import open_regular
 
 MOST_BYTES = 1 << 28
 

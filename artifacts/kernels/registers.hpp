@@ -1,5 +1,5 @@
 // The vector registers of the instruction set that a copy is compiled for. Whatever the compiler's flags allow is used:
-// setup.py builds a copy of each kernels.cpp for each level, and kernel_levels.py picks one of them.
+// setup.py builds a copy of each kernels.cpp for each level, and levels.py picks one of them.
 
 #pragma once
 

@@ -12,9 +12,9 @@ from typing import Any
 import h5py
 import numpy as np
 
-from artifacts.checked_stream import CheckedStream
 from artifacts.errors import DataError
-from artifacts.regular import open_regular
+from artifacts.files.checked_stream import CheckedStream
+from artifacts.files.regular import open_regular
 
 # What h5py raises for a damaged or hostile file, by the place where it stumbles.
 BROKEN = (OSError, LookupError, ValueError, TypeError, AttributeError, RuntimeError, ArithmeticError, MemoryError)

@@ -22,8 +22,8 @@ from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
 from artifacts.errors import DataError
-from artifacts.json_file import read_json
-from artifacts.publish import write_json
+from artifacts.files.json_file import read_json
+from artifacts.files.publish import write_json
 
 FORMAT = 1
 SPLITS = ("train", "valid", "test")

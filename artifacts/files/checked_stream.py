@@ -7,7 +7,7 @@ once the library has come to its end.
 import os
 from pathlib import Path
 
-from artifacts.interrupts import called_by_c
+from artifacts.machine.interrupts import called_by_c
 
 
 class CheckedStream:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from artifacts.errors import ResourceError
-from artifacts.exchange import exchange
+from artifacts.files.exchange import exchange
 
 REPLACED = ".replaced"  # ends the name of a directory that makes room for its successor
 

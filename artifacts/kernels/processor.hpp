@@ -1,4 +1,4 @@
-// Whether this processor, and the system on it, has what a level of kernels needs (kernel_levels.py asks the baseline's
+// Whether this processor, and the system on it, has what a level of kernels needs (levels.py asks the baseline's
 // copy, which runs anywhere). Part of each kernels.cpp, so each library exports these functions.
 #pragma once
 

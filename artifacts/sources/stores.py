@@ -19,9 +19,9 @@ from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 from artifacts.errors import DataError
-from artifacts.file_systems import asking, file_system, info_of
-from artifacts.patterns import is_magic, names_file
-from artifacts.resources import require_disk
+from artifacts.machine.resources import require_disk
+from artifacts.sources.file_systems import asking, file_system, info_of
+from artifacts.sources.patterns import is_magic, names_file
 
 _URL = re.compile(r"[a-z][a-z0-9+.-]*://")
 _WEB = ("http", "https")

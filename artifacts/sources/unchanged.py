@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from artifacts.errors import DataError, TransraError
-from artifacts.inputs import FileState
+from artifacts.sources.inputs import FileState
 
 
 @contextmanager

@@ -17,8 +17,8 @@ from typing import NamedTuple
 from urllib.parse import unquote
 
 from artifacts.errors import ConfigError, DataError
-from artifacts.patterns import fits, is_data, is_magic
-from artifacts.stores import Stores, is_url
+from artifacts.sources.patterns import fits, is_data, is_magic
+from artifacts.sources.stores import Stores, is_url
 
 Keys = dict[str, str | None]  # columns that the directories of a file name, as text; None is Hive's name for no value
 Files = dict[Path, Keys]
