@@ -99,24 +99,24 @@ schema: venv  ## configs/schema.json, from the config classes
 	$(TRANSRA) config schema > configs/schema.json
 
 real-impressions: venv  ## Impressions for the ranker, from the real data sets beside the checkout
-	$(BIN)/python -m benchmarks.complete_journey_impressions
-	$(BIN)/python -m benchmarks.globo_impressions
+	$(BIN)/python -m benchmarks.ranking.complete_journey_impressions
+	$(BIN)/python -m benchmarks.ranking.globo_impressions
 
 bench-rank-memory: venv  ## Memory of the ranker on 1 and 20 million impressions
-	$(BIN)/python -m benchmarks.bench_rank_memory $(ARGS)
+	$(BIN)/python -m benchmarks.ranking.bench_rank_memory $(ARGS)
 
 bench-rank-processes: venv  ## One, two and four processes that train one ranker: examples/s, processor time, memory of each; some minutes
-	$(BIN)/python -m benchmarks.bench_rank_processes $(ARGS)
+	$(BIN)/python -m benchmarks.ranking.bench_rank_processes $(ARGS)
 
 bench-rank-speed: venv $(DEMO_DATA)  ## Training speed of the ranker's arms, examples a second of processor time
 	$(BIN)/transra run configs/demo_rank.json --until export
-	$(BIN)/python -m benchmarks.bench_rank_speed $(ARGS)
+	$(BIN)/python -m benchmarks.ranking.bench_rank_speed $(ARGS)
 
 bench-score: venv  ## Scoring 100 candidates for one user by a published model of 10 M ids
-	$(BIN)/python -m benchmarks.bench_score $(ARGS)
+	$(BIN)/python -m benchmarks.ranking.bench_score $(ARGS)
 
 bench-device: venv  ## Training on a GPU: edges/s, shares of what the card can do, MRR beside the processors'; some minutes
-	$(BIN)/python -m benchmarks.bench_device $(ARGS)
+	$(BIN)/python -m benchmarks.device.bench_device $(ARGS)
 
 # The peers have requirements of their own (FuxiCTR an old polars), so each gets an environment of its own. LightGBM is
 # to see the project's packages, too: its features are made from the log as the ranker reads it.
@@ -136,32 +136,32 @@ $(RANK_PEERS)/fuxictr/installed:
 
 # demo_large is made by hand (configs/demo_large.json says how), then: make bench-rank ARGS='--data demo_large'
 bench-rank: venv $(DEMO_DATA) real-impressions $(RANK_PEERS)/lightgbm/installed $(RANK_PEERS)/fuxictr/installed  ## The ranker beside LightGBM and FuxiCTR: quality, speed, memory
-	$(BIN)/python -m benchmarks.bench_rank $(ARGS)
+	$(BIN)/python -m benchmarks.ranking.bench_rank $(ARGS)
 
 bench-gap: venv $(DEMO_DATA)  ## The ranker's arms on vectors that are rotated, rescaled, shifted, noised, missing or old
 	$(BIN)/python -m benchmarks.ranking.gap $(ARGS)
 
 bench-import: venv  ## Graph construction against PyTorch-BigGraph's importer and raw DuckDB, and its growth to 100 M edges
-	$(BIN)/python -m benchmarks.bench_import
-	$(BIN)/python -m benchmarks.bench_import_scale $(ARGS)
+	$(BIN)/python -m benchmarks.graph.bench_import
+	$(BIN)/python -m benchmarks.graph.bench_import_scale $(ARGS)
 
 bench-spark: venv  ## The same graph by DuckDB and by Spark on local[2]: seconds, processor time, memory; ARGS='--millions 1 5'
-	$(BIN)/python -m benchmarks.bench_spark $(ARGS)
+	$(BIN)/python -m benchmarks.graph.bench_spark $(ARGS)
 
 bench-billion: venv  ## A billion edges from the log to a neighbour query, each stage beside its plan; ARGS='--edges 100e6', and it resumes
 	$(BIN)/python -m benchmarks.bench_billion $(ARGS)
 
 bench-evaluate: venv  ## Evaluation of 10,000 test edges among 3 M entities: seconds and memory
-	$(BIN)/python -m benchmarks.bench_evaluate $(ARGS)
+	$(BIN)/python -m benchmarks.retrieval.bench_evaluate $(ARGS)
 
 bench-neighbors: venv  ## Neighbours among a million entities: by the index, by a scan, and the index's recall
-	$(BIN)/python -m benchmarks.bench_neighbors $(ARGS)
+	$(BIN)/python -m benchmarks.retrieval.bench_neighbors $(ARGS)
 
 bench-swap: venv  ## Training of 100 M edges in 16 partitions: waiting for files, memory, and the plan of both
-	$(BIN)/python -m benchmarks.bench_swap $(ARGS)
+	$(BIN)/python -m benchmarks.training.bench_swap $(ARGS)
 
 bench-ranks: venv  ## Two and four ranks beside one, each with one core: edges/s, processor time, MRR and recall; some minutes
-	$(BIN)/python -m benchmarks.bench_ranks $(ARGS)
+	$(BIN)/python -m benchmarks.training.bench_ranks $(ARGS)
 
 faults: venv  ## Kills, full disks and more at random moments of every stage, some minutes; what they leave must be whole
 	$(BIN)/python -m benchmarks.faults $(ARGS)
@@ -173,13 +173,13 @@ byte-rail: venv  ## Digests of what three runs make, to hold a change of structu
 	$(BIN)/python -m benchmarks.byte_rail $(ARGS)
 
 bench-append: venv  ## A night that adds 1 % to append-only logs against a full build
-	$(BIN)/python -m benchmarks.bench_append $(ARGS)
+	$(BIN)/python -m benchmarks.nights.bench_append $(ARGS)
 
 bench-warm: venv  ## Ten nights of a demo world, warm beside cold: quality, seconds, new users, drift, yesterday's ranker
-	$(BIN)/python -m benchmarks.bench_warm benchmarks/out/warm $(ARGS)
+	$(BIN)/python -m benchmarks.nights.bench_warm benchmarks/out/warm $(ARGS)
 
 bench-infer: venv  ## Vectors for 100,000 new users by `transra infer`: seconds, and the closed form alone
-	$(BIN)/python -m benchmarks.bench_infer benchmarks/out/infer $(ARGS)
+	$(BIN)/python -m benchmarks.nights.bench_infer benchmarks/out/infer $(ARGS)
 
 # PyKEEN has requirements of its own, so it gets an environment of its own; torch first, as above.
 PYKEEN := benchmarks/out/pykeen
@@ -191,7 +191,7 @@ $(PYKEEN)/installed:
 	touch $@
 
 bench-train: venv $(DEMO_DATA) $(PYKEEN)/installed  ## Training against PyTorch-BigGraph and the machine's peak, at each level of the kernels
-	$(BIN)/python -m benchmarks.bench_train $(ARGS)
+	$(BIN)/python -m benchmarks.training.bench_train $(ARGS)
 
 # The peers have requirements of their own, so they get an environment of their own.
 RETRIEVAL_PEERS := benchmarks/out/retrieval_peers
@@ -202,7 +202,7 @@ $(RETRIEVAL_PEERS)/installed:
 	touch $@
 
 bench-retrieval: venv $(RETRIEVAL_PEERS)/installed  ## Items for users: ours, ALS, item-kNN, SVD and popularity on real data sets
-	$(BIN)/python -m benchmarks.bench_retrieval $(ARGS)
+	$(BIN)/python -m benchmarks.retrieval.bench_retrieval $(ARGS)
 
 EXPERIMENT_WORLD := data/demo_small/world.json
 

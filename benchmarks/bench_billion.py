@@ -23,8 +23,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from benchmarks.bench_import_scale import REPOSITORY, command
-from benchmarks.environment import OUT, save, surroundings
+from benchmarks.environment import OUT, REPOSITORY, save, surroundings
+from benchmarks.synthetic_log import command
 from benchmarks.watched import watched
 
 RELATIONS = [f"kind_{number:02}" for number in range(13)]

@@ -24,10 +24,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from benchmarks.environment import save, surroundings
+from benchmarks.environment import REPOSITORY, save, surroundings
 from pipeline.workspace.workspace import Workspace
 
-REPOSITORY = Path(__file__).resolve().parents[1]
 SHARED = REPOSITORY.parent / "shared"
 DAY = 86_400
 QUICK = ("model.workers=1", "model.epochs=1")

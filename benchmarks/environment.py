@@ -16,7 +16,8 @@ import psutil
 
 from artifacts.machine.resources import Meter, cpu_count
 
-OUT = Path(__file__).resolve().parent / "out"
+REPOSITORY = Path(__file__).resolve().parents[1]
+OUT = REPOSITORY / "benchmarks" / "out"
 
 
 def machine() -> str:

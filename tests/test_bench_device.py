@@ -5,10 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import bench_device, environment
-from benchmarks.bench_device import cells, main
-from benchmarks.device_limits import Sizes
-from benchmarks.device_rates import Cell, World
+from benchmarks import environment
+from benchmarks.device import bench_device
+from benchmarks.device.bench_device import cells, main
+from benchmarks.device.device_limits import Sizes
+from benchmarks.device.device_rates import Cell, World
 from tests.worlds.small_graphs import block_graph
 
 

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import bench_ranks, environment
+from benchmarks import environment
+from benchmarks.training import bench_ranks
 
 
 @pytest.mark.slow

@@ -20,7 +20,7 @@ from benchmarks.environment import OUT, surroundings
 from benchmarks.experiments.harness import Harness
 from benchmarks.experiments.plan import ROOT, Plan, load_plan, require_known
 from benchmarks.experiments.results import as_json, table
-from benchmarks.retrieval_pairs import write_pairs
+from benchmarks.retrieval.retrieval_pairs import write_pairs
 
 CONFIGS = ROOT / "configs" / "experiments"
 PAIRS = OUT / "retrieval" / "data"

@@ -31,7 +31,9 @@ class Experiment(Section):
     asked: tuple[str, ...] = Field((), description="relations whose tails are retrieved by plain similarity")
     minutes: float = Field(gt=0, description="a training with its evaluation is given up after so long")
     arms: tuple[str, ...] = Field((), description="of the ranker, for --rank")
-    pairs: str | None = Field(None, description="graph of benchmarks/retrieval_pairs.py whose files the config reads")
+    pairs: str | None = Field(
+        None, description="graph of benchmarks/retrieval/retrieval_pairs.py whose files the config reads"
+    )
 
 
 @dataclass(frozen=True)

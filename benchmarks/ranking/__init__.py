@@ -1,1 +1,1 @@
-"""The parts of `make bench-rank`: rows that all read, our models and the peers, and what they score."""
+"""The ranker: quality beside LightGBM and FuxiCTR, speed, memory, processes, scoring, and logs to rank."""

@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from artifacts.embeddings import Embeddings
-from benchmarks import complete_journey_impressions
+from benchmarks.ranking import complete_journey_impressions
 from demo_world import WorldParameters, generate
 from pipeline.arguments import parser
 from pipeline.cli import main

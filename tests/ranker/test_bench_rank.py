@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 
 from artifacts.embeddings import Embeddings
-from benchmarks import bench_rank
-from benchmarks.bench_rank import Bench, concluded, even_batch, needs_vectors
-from benchmarks.ranking import data as rank_data
-from benchmarks.ranking.data import DATA_SETS, DataSet, ranker_config, write_config
-from benchmarks.ranking.rows import PADDING, FuxiRows, Vocabulary, prepared_rows
-from benchmarks.ranking.scores import (
+from benchmarks import environment
+from benchmarks.ranking import bench_rank
+from benchmarks.ranking.bench_rank import Bench, concluded, even_batch, needs_vectors
+from benchmarks.ranking.comparison.data import DATA_SETS, DataSet, ranker_config, write_config
+from benchmarks.ranking.comparison.rows import PADDING, FuxiRows, Vocabulary, prepared_rows
+from benchmarks.ranking.comparison.scores import (
     FUXI,
     OURS,
     Judge,
@@ -25,7 +25,7 @@ from benchmarks.ranking.scores import (
     table,
     worst,
 )
-from benchmarks.ranking.speed import rate
+from benchmarks.ranking.comparison.speed import rate
 from ranker.data.join import NO_ID
 from ranker.data.log import ImpressionLog
 from ranker.data.records import Split, Summary, judged
@@ -229,4 +229,4 @@ def test_a_log_cut_to_size_has_whole_users(world: SmallWorld, tmp_path: Path) ->
     assert cut.training.seeds == (3,) and 500 < len(users) < 1300
     whole = list(world.columns["user_id"])
     assert all(whole.count(user) == users.count(user) for user in set(users))
-    assert Path(__file__).resolve().parents[2] == rank_data.ROOT
+    assert Path(__file__).resolve().parents[2] == environment.REPOSITORY

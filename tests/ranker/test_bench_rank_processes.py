@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import bench_rank_processes, environment
+from benchmarks import environment
+from benchmarks.ranking import bench_rank_processes
 
 
 @pytest.mark.slow

@@ -8,7 +8,7 @@ import pytest
 from sklearn.metrics import roc_auc_score
 
 from artifacts.embeddings import Embeddings
-from benchmarks.ranking.features import PRIOR_ROWS, Rows, cosines, counts, earlier, lists
+from benchmarks.ranking.comparison.features import PRIOR_ROWS, Rows, cosines, counts, earlier, lists
 from ranker.data.log import ImpressionLog
 from tests.worlds.small_impressions import DAY, SLOTS, SmallWorld, config, small_world
 

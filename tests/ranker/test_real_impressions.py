@@ -8,8 +8,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from benchmarks import complete_journey_impressions, globo_impressions
-from benchmarks.globo_impressions import CONTEXT, FROM_MS, HOUR_MS, NEGATIVES, RECENT, WINDOW, impressions
+from benchmarks.ranking import complete_journey_impressions, globo_impressions
+from benchmarks.ranking.globo_impressions import CONTEXT, FROM_MS, HOUR_MS, NEGATIVES, RECENT, WINDOW, impressions
 from pipeline.cli import main
 from ranker.__main__ import main as rank_alone
 

@@ -16,8 +16,8 @@ from typing import Any
 
 import torch
 
-from benchmarks.environment import OUT, machine, save, surroundings
-from benchmarks.ranking.data import DATA_SETS, ROOT, ranker_config, write_config
+from benchmarks.environment import OUT, REPOSITORY, machine, save, surroundings
+from benchmarks.ranking.comparison.data import DATA_SETS, ranker_config, write_config
 from benchmarks.ranking.gap.cells import NO_GAP, Cell, Experiment, Graphs, cells
 from benchmarks.ranking.gap.distances import distances
 from benchmarks.ranking.gap.distances import table as distance_table
@@ -45,7 +45,7 @@ def main() -> None:
     arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     arguments.add_argument("--impressions", type=int, default=IMPRESSIONS, help="about so many of the log")
     arguments.add_argument("--seeds", type=int, nargs="+", default=[0, 1], help="of trainings and of draws")
-    arguments.add_argument("--root", type=Path, default=ROOT, help="where relative paths of configs start")
+    arguments.add_argument("--root", type=Path, default=REPOSITORY, help="where relative paths of configs start")
     options = arguments.parse_args()
     torch.set_num_threads(1)
     made = experiment(options)

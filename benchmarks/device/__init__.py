@@ -1,0 +1,1 @@
+"""Training on a GPU: its rate, what the card can do, and its model beside the processors'."""

@@ -1,0 +1,1 @@
+"""Graph construction: beside PyTorch-BigGraph's importer, raw DuckDB and Spark, and as it grows."""

@@ -1,0 +1,1 @@
+"""Nights: what a day more takes, beside everything anew, and what it is worth."""

@@ -1,0 +1,1 @@
+"""Exported vectors asked for entities: items for users, neighbours, held-out edges among all."""
