@@ -12,12 +12,12 @@ from artifacts.errors import ConfigError
 from artifacts.sources.source_files import Files
 from ranker.config.arms import chosen
 from ranker.config.sections import RankerConfig
-from ranker.data.files import impression_files
+from ranker.data.log.files import impression_files
 from ranker.training.reports import ImpressionsPrepared, Report, TrialBegan, TrialEnded, TrialValidated
 
 if TYPE_CHECKING:
     from artifacts.sources.frame import Frame
-    from ranker.data.exports import Export
+    from ranker.data.ids.exports import Export
     from ranker.experiment.trained_arms import TrainedArms
     from ranker.plan import Plan
     from ranker.scoring.scorer import Scorer
@@ -59,7 +59,7 @@ def __getattr__(name: str) -> Any:
 
 def export_of(run: Path) -> "Export":
     """The export of a run, to be ranked with. Raises DataError when it is broken or of another graph than the run's."""
-    from ranker.data.exports import Export
+    from ranker.data.ids.exports import Export
 
     return Export.of_run(run)
 
@@ -69,7 +69,7 @@ def check_where(config: RankerConfig, root: Path, pseudonyms: bool) -> list[str]
 
     `pseudonyms` says whether the graph has them in place of ids. Raises ConfigError for what is no condition on a row.
     """
-    from ranker.data.where import unchecked
+    from ranker.data.log.where import unchecked
 
     return unchecked(config, root, pseudonyms)
 
@@ -79,7 +79,7 @@ def check_columns(config: RankerConfig, root: Path) -> list[str]:
 
     Raises ConfigError for one that no file has, and for one of `counts` that a file lacks or that holds lists.
     """
-    from ranker.data.named_columns import unchecked
+    from ranker.data.log.named_columns import unchecked
 
     return unchecked(config, root)
 
@@ -156,7 +156,7 @@ def rank(
     trains only those; trainings of an arm's last three settings stay. Returns the metrics tree below `rank`. Raises
     ConfigError for a graph that has seen the training labels, DataError for bad input.
     """
-    from ranker.data.forgotten import Forgotten
+    from ranker.data.log.forgotten import Forgotten
     from ranker.experiment.ranking import rank_arms
 
     ids, records = Forgotten.of(forgotten or {}), prepared or destination / "prepared"
@@ -181,9 +181,9 @@ def fit(
     `Scorer` refuses the directory. If a fit is killed, the same call resumes it. Returns what is told of the training.
     Raises as `rank`.
     """
-    from ranker.data.attributes import Attributes
-    from ranker.data.forgotten import Forgotten
-    from ranker.data.log import ImpressionLog
+    from ranker.data.ids.attributes import Attributes
+    from ranker.data.log.forgotten import Forgotten
+    from ranker.data.log.impression_log import ImpressionLog
     from ranker.experiment.fit import fit_arm
 
     ids = Forgotten.of(forgotten or {})
@@ -221,10 +221,10 @@ def explain_pair(
     `predictions` with and without graph vectors, and `attention`; None where the log has neither of them. Raises
     ConfigError where the ranker has no slot of a type, or reads what its log does not have, such as counts.
     """
-    from ranker.data.attributes import Attributes
-    from ranker.data.forgotten import Forgotten
-    from ranker.data.parts import FilePart
-    from ranker.data.where import Where
+    from ranker.data.ids.attributes import Attributes
+    from ranker.data.log.forgotten import Forgotten
+    from ranker.data.log.parts import FilePart
+    from ranker.data.log.where import Where
     from ranker.scoring.explained import explain
     from ranker.scoring.scorer import Scorer
 
@@ -263,7 +263,7 @@ def write_features(
     their ids. Raises ConfigError for a file of somebody else's, names that clash, and a graph that has seen the labels;
     DataError for bad input and for ids of which the export knows too few.
     """
-    from ranker.data.forgotten import Forgotten
+    from ranker.data.log.forgotten import Forgotten
     from ranker.features import file
 
     return file.write_features(config, root, export, out, progress, Forgotten.of(forgotten or {}), id_key, files)

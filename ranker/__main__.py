@@ -22,7 +22,7 @@ from artifacts.errors import BusyError, ConfigError, TransraError
 from artifacts.printable import one_line, printable
 from ranker import RankerConfig, rank
 from ranker.config.arms import chosen
-from ranker.data.exports import Export
+from ranker.data.ids.exports import Export
 from ranker.evaluation.report import table
 from ranker.processes import group
 

@@ -12,12 +12,12 @@ from artifacts.embeddings import Embeddings
 from artifacts.machine.resources import require_disk, require_memory
 from artifacts.sources.source_files import Files
 from ranker.config.sections import RankerConfig
-from ranker.data.count_table import ROW_BYTES
-from ranker.data.counts import COLLECTED, LEAST_RUN
-from ranker.data.log import BLOCK_ROWS, ImpressionLog
+from ranker.data.ids.slots import Layout
+from ranker.data.log.impression_log import BLOCK_ROWS, ImpressionLog
 from ranker.data.records import record_type
-from ranker.data.slots import Layout
-from ranker.data.transforms import VOCABULARY
+from ranker.data.tabular.count_table import ROW_BYTES
+from ranker.data.tabular.counts import COLLECTED, LEAST_RUN
+from ranker.data.tabular.transforms import VOCABULARY
 
 PROCESS = 400 << 20  # bytes: torch, Arrow and what both keep
 FLOAT = 4

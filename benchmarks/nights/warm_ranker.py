@@ -7,11 +7,11 @@ import torch
 
 from pipeline.config.loading import load_config
 from ranker import export_of, rank
-from ranker.data.exports import open_exports
-from ranker.data.log import ImpressionLog
+from ranker.data.ids.exports import open_exports
+from ranker.data.log.impression_log import ImpressionLog
+from ranker.data.log.windows import Windows
 from ranker.data.prepare import prepare
 from ranker.data.records import Split
-from ranker.data.windows import Windows
 from ranker.evaluation.predictions import evaluate
 from ranker.model.ranker_model import RankerModel
 

@@ -23,13 +23,13 @@ from artifacts.embeddings import Embeddings
 from benchmarks.environment import save, surroundings
 from pipeline.config.loading import load_config
 from ranker.config.sections import RankerConfig
-from ranker.data.attributes import Attributes
-from ranker.data.exports import Export, open_exports
-from ranker.data.forgotten import Forgotten
-from ranker.data.log import ImpressionLog
+from ranker.data.ids.attributes import Attributes
+from ranker.data.ids.exports import Export, open_exports
+from ranker.data.log.forgotten import Forgotten
+from ranker.data.log.impression_log import ImpressionLog
+from ranker.data.log.windows import Windows
 from ranker.data.prepare import prepare
 from ranker.data.records import Records, Split, Summary
-from ranker.data.windows import Windows
 from ranker.model.ranker_model import RankerModel
 from ranker.training.trainer import Training
 

@@ -25,7 +25,7 @@ from artifacts.formats.run import EMBEDDINGS, EXPORT
 from benchmarks.environment import REPOSITORY, save, surroundings
 from benchmarks.ranking.bench_rank_memory import START, config, write_log, write_run
 from ranker.config.arms import ARMS
-from ranker.data.exports import Export
+from ranker.data.ids.exports import Export
 
 CANDIDATES, RECENT = 100, 10
 WARM = 20  # requests before the clock starts

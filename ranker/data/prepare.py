@@ -13,15 +13,15 @@ from artifacts.embeddings import Embeddings
 from artifacts.errors import DataError
 from artifacts.files.publish import write_json
 from artifacts.machine.resources import require_disk
-from ranker.data.block import LogBlock
-from ranker.data.counts import Counts, days_of, remove
-from ranker.data.join import ABSENT, NO_ID, MatchRate, join_slot
-from ranker.data.lists import age_buckets
-from ranker.data.log import UNKNOWN, ImpressionLog
+from ranker.data.ids.join import ABSENT, NO_ID, MatchRate, join_slot
+from ranker.data.ids.slots import Layout
+from ranker.data.log.block import LogBlock
+from ranker.data.log.impression_log import UNKNOWN, ImpressionLog
+from ranker.data.log.lists import age_buckets
+from ranker.data.log.windows import Windows
 from ranker.data.records import SPLITS, Records, Summary, judged, record_type
-from ranker.data.slots import Layout
-from ranker.data.transforms import LARGEST, Categorical, Fitted, Numeric, numbers
-from ranker.data.windows import Windows
+from ranker.data.tabular.counts import Counts, days_of, remove
+from ranker.data.tabular.transforms import LARGEST, Categorical, Fitted, Numeric, numbers
 
 TRANSFORMS = "transforms.json"  # beside the records: what the transforms were fitted to
 TRANSFORM_SEED = 0  # of the sample that numerics are fitted on

@@ -11,12 +11,12 @@ from artifacts.embeddings import Embeddings
 from artifacts.errors import ConfigError
 from ranker.config.arms import ArmConfig
 from ranker.config.sections import RankerConfig
-from ranker.data.exports import Export, open_exports
-from ranker.data.join import require_match_rates
-from ranker.data.log import ImpressionLog
+from ranker.data.ids.exports import Export, open_exports
+from ranker.data.ids.join import require_match_rates
+from ranker.data.log.impression_log import ImpressionLog
+from ranker.data.log.windows import Windows
 from ranker.data.prepare import Progress, prepare
 from ranker.data.records import Split, Summary
-from ranker.data.windows import Windows
 from ranker.experiment.model_directory import CHECKED, ModelDirectory, Trained, calibration_of
 from ranker.experiment.ranking import threads
 from ranker.experiment.reuse import digest, export_identity, log_identity

@@ -15,13 +15,13 @@ from artifacts.files.intact import file_digest
 from artifacts.files.publish import sync_files, write_json
 from artifacts.pseudonyms import key_mark
 from ranker.config.sections import RankerConfig
-from ranker.data.block import LogBlock
-from ranker.data.counts import Counts, days_of
-from ranker.data.log import ImpressionLog
+from ranker.data.ids.slots import Layout
+from ranker.data.log.block import LogBlock
+from ranker.data.log.impression_log import ImpressionLog
+from ranker.data.log.schemas import filled, has_values, kind_of
 from ranker.data.prepare import TRANSFORMS as FITTED
 from ranker.data.records import Records, Split, judged
-from ranker.data.schemas import filled, has_values, kind_of
-from ranker.data.slots import Layout
+from ranker.data.tabular.counts import Counts, days_of
 from ranker.evaluation.predictions import logits_of
 from ranker.evaluation.streaming_metrics import StreamingMetrics
 from ranker.model.dense import degree_widths, export_dense, table_of, vector_types

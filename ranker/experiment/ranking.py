@@ -16,14 +16,14 @@ from artifacts.moment import iso
 from artifacts.sources.frame import Frame
 from artifacts.sources.source_files import Files
 from ranker.config.sections import RankerConfig
-from ranker.data.attributes import Attributes
-from ranker.data.exports import Export, open_exports
-from ranker.data.forgotten import Forgotten
-from ranker.data.join import require_match_rates
-from ranker.data.log import ImpressionLog
+from ranker.data.ids.attributes import Attributes
+from ranker.data.ids.exports import Export, open_exports
+from ranker.data.ids.join import require_match_rates
+from ranker.data.log.forgotten import Forgotten
+from ranker.data.log.impression_log import ImpressionLog
+from ranker.data.log.windows import Windows
 from ranker.data.prepare import Progress, prepare
 from ranker.data.records import Summary
-from ranker.data.windows import Windows
 from ranker.experiment.reuse import (
     digest,
     export_identity,

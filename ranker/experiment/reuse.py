@@ -13,7 +13,7 @@ from artifacts.files.intact import file_digest
 from artifacts.files.json_file import read_json
 from artifacts.files.publish import write_json
 from ranker.config.sections import RankerConfig
-from ranker.data.log import ImpressionLog
+from ranker.data.log.impression_log import ImpressionLog
 
 USED = "used.json"  # the names of the directories beside it, the one asked for last first
 NAME = 16  # hexadecimal digits of a digest that name a directory

@@ -10,11 +10,11 @@ from numpy.typing import NDArray
 from artifacts.errors import DataError
 from artifacts.sources.source_files import Files
 from ranker.config.sections import RankerConfig
-from ranker.data.exports import Export, open_exports
-from ranker.data.log import ImpressionLog
+from ranker.data.ids.exports import Export, open_exports
+from ranker.data.log.impression_log import ImpressionLog
+from ranker.data.log.windows import Windows
 from ranker.data.prepare import Preparation, Progress, prepare
 from ranker.data.records import Records
-from ranker.data.windows import Windows
 from ranker.evaluation.predictions import logits_of
 from ranker.experiment.ranking import KEPT_PREPARED, line_up, threads
 from ranker.experiment.reuse import kept_place, log_identity, prepared_identity

@@ -15,14 +15,14 @@ from artifacts.files.publish import sync
 from artifacts.machine.resources import require_disk
 from artifacts.sources.source_files import Files
 from ranker.config.sections import RankerConfig
-from ranker.data.attributes import Attributes
-from ranker.data.counts import Counts
-from ranker.data.exports import Export, open_exports
-from ranker.data.files import impression_files
-from ranker.data.forgotten import Forgotten
-from ranker.data.join import require_match_rates
-from ranker.data.log import ImpressionLog
-from ranker.data.windows import Windows
+from ranker.data.ids.attributes import Attributes
+from ranker.data.ids.exports import Export, open_exports
+from ranker.data.ids.join import require_match_rates
+from ranker.data.log.files import impression_files
+from ranker.data.log.forgotten import Forgotten
+from ranker.data.log.impression_log import ImpressionLog
+from ranker.data.log.windows import Windows
+from ranker.data.tabular.counts import Counts
 from ranker.features.rows import FeatureRows
 
 MARK = b"transra_features"  # in the metadata of the files that are ours: the version of their columns

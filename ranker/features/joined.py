@@ -7,9 +7,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from artifacts.embeddings import Embeddings
-from ranker.data.join import ABSENT, Hashes, Rows
-from ranker.data.lists import Ages
-from ranker.data.slots import Slot
+from ranker.data.ids.join import ABSENT, Hashes, Rows
+from ranker.data.ids.slots import Slot
+from ranker.data.log.lists import Ages
 
 Values = NDArray[np.float64]  # (N,), NaN where nothing is known
 Columns = dict[str, Values]

@@ -3,8 +3,8 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from ranker.data.join import NO_ID
-from ranker.data.slots import Layout, Slot
+from ranker.data.ids.join import NO_ID
+from ranker.data.ids.slots import Layout, Slot
 from ranker.features.joined import Columns, JoinedRows, named, where
 from ranker.features.vectors import LATEST
 

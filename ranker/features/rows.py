@@ -10,15 +10,15 @@ from numpy.typing import NDArray
 
 from artifacts.embeddings import Embeddings
 from artifacts.errors import ConfigError
-from ranker.data.block import LogBlock
-from ranker.data.counts import Counts, days_of
-from ranker.data.join import MatchRate, join_slot
-from ranker.data.log import UNKNOWN, ImpressionLog
+from ranker.data.ids.join import MatchRate, join_slot
+from ranker.data.ids.slots import Layout
+from ranker.data.log.block import LogBlock
+from ranker.data.log.impression_log import UNKNOWN, ImpressionLog
+from ranker.data.log.schemas import filled
+from ranker.data.log.windows import Windows
 from ranker.data.records import SPLITS
-from ranker.data.schemas import filled
-from ranker.data.slots import Layout
-from ranker.data.transforms import numbers
-from ranker.data.windows import Windows
+from ranker.data.tabular.counts import Counts, days_of
+from ranker.data.tabular.transforms import numbers
 from ranker.features.joined import Columns, JoinedRows, named
 from ranker.features.lists import list_columns
 from ranker.features.vectors import chunk_rows, degree_columns, vector_columns

@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from ranker.data.slots import Layout
+from ranker.data.ids.slots import Layout
 from ranker.features.joined import Columns, JoinedRows, named, where
 
 Floats = NDArray[np.float32]

@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 from artifacts.embeddings import Embeddings
 from ranker.data.batch import Batch
-from ranker.data.slots import Layout, Slot
+from ranker.data.ids.slots import Layout, Slot
 from ranker.model.kge_table import mapped
 
 SAMPLE = 10_000  # entities that tell how degrees of a type are distributed

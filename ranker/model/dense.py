@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from ranker.data.batch import Batch
-from ranker.data.slots import Layout
+from ranker.data.ids.slots import Layout
 from ranker.model.kge_table import KgeTable
 from ranker.model.program import ATTENTION, write_program
 from ranker.model.ranker_model import RankerModel

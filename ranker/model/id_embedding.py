@@ -4,8 +4,8 @@ import torch
 from torch import Tensor, nn
 
 from ranker.config.sections import IdsConfig
-from ranker.data.id_bags import MULTIPLIERS, id_means, salts_of, table_rows
-from ranker.data.slots import Layout
+from ranker.data.ids.id_bags import MULTIPLIERS, id_means, salts_of, table_rows
+from ranker.data.ids.slots import Layout
 from ranker.model.table import Table, drawn
 from ranker.processes.blocks import block_of
 

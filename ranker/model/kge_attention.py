@@ -10,7 +10,7 @@ from torch.nn import functional as F
 from artifacts.embeddings import Embeddings
 from ranker.config.sections import AttentionConfig
 from ranker.data.batch import Batch
-from ranker.data.slots import Layout, Slot
+from ranker.data.ids.slots import Layout, Slot
 from ranker.model.attention import Adapter, ContextAttention, ListAttention
 from ranker.model.held_against import Against, Listed, held_against
 from ranker.model.kge_table import KgeTable

@@ -5,9 +5,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ranker.data.batch import Batch
-from ranker.data.join import NO_ID
-from ranker.data.lists import AGE_BUCKETS
-from ranker.data.slots import Layout, Slot
+from ranker.data.ids.join import NO_ID
+from ranker.data.ids.slots import Layout, Slot
+from ranker.data.log.lists import AGE_BUCKETS
 
 LAST = (1, THIRD := 3)  # how many of the latest events are looked at apart, beside the whole list
 STAIRS = 10  # ramps from the youngest age to none

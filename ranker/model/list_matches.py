@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ranker.data.lists import AGE_BUCKETS
+from ranker.data.log.lists import AGE_BUCKETS
 
 UNITS = 16
 SHARP = 4.0  # largest first slope in a cosine: thresholds lie anywhere between 0 and the most alike

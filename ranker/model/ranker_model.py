@@ -9,8 +9,8 @@ from artifacts.embeddings import Embeddings
 from ranker.config.arms import ArmConfig
 from ranker.config.sections import RankerConfig
 from ranker.data.batch import Batch
+from ranker.data.ids.slots import Layout
 from ranker.data.records import Summary
-from ranker.data.slots import Layout
 from ranker.model.backbone import CrossNetwork
 from ranker.model.degrees import Degrees
 from ranker.model.heads import Heads

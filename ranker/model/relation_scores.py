@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from artifacts.embeddings import Embeddings, ExportedRelation
-from ranker.data.slots import Slot
+from ranker.data.ids.slots import Slot
 from ranker.kernels.cosines import cosines
 from ranker.kernels.library import computes
 from ranker.model.repeats import Distinct

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from ranker.data.batch import Batch
-from ranker.data.slots import Slot
+from ranker.data.ids.slots import Slot
 from ranker.kernels.distinct import distinct
 
 GROUPS, GROUP_ROWS = 3, 256  # of rows whose lists are about as long, and how many rows pay for one

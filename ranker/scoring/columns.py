@@ -9,8 +9,8 @@ import pyarrow as pa
 from artifacts.errors import DataError
 from artifacts.section import did_you_mean
 from artifacts.sources.frame import Frame, arrow_table
-from ranker.data.block import LogBlock
-from ranker.data.schemas import LIST, fits, is_known, kind_of, types_of
+from ranker.data.log.block import LogBlock
+from ranker.data.log.schemas import LIST, fits, is_known, kind_of, types_of
 
 COLUMNS = "columns"  # what errors call rows in memory
 

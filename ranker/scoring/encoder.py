@@ -9,13 +9,13 @@ from numpy.typing import NDArray
 from artifacts.embeddings import Embeddings
 from artifacts.errors import DataError
 from artifacts.moment import YEAR_1990, epoch_seconds, iso
-from ranker.data.block import LogBlock
-from ranker.data.forgotten import Forgotten
-from ranker.data.join import ABSENT, NO_ID, join_slot
-from ranker.data.lists import age_buckets
-from ranker.data.slots import Layout, Slot
-from ranker.data.times import checked_ages, impression_times
-from ranker.data.transforms import Categorical, Fitted, Numeric
+from ranker.data.ids.join import ABSENT, NO_ID, join_slot
+from ranker.data.ids.slots import Layout, Slot
+from ranker.data.log.block import LogBlock
+from ranker.data.log.forgotten import Forgotten
+from ranker.data.log.lists import age_buckets
+from ranker.data.log.times import checked_ages, impression_times
+from ranker.data.tabular.transforms import Categorical, Fitted, Numeric
 from ranker.scoring.manifest import Manifest
 
 

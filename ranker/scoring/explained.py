@@ -11,10 +11,10 @@ import pyarrow as pa
 
 from artifacts.errors import ConfigError
 from ranker.config.columns import SlotConfig
-from ranker.data.attributes import Attributes
-from ranker.data.block import LogBlock
-from ranker.data.newest import Row, newest
-from ranker.data.where import Where
+from ranker.data.ids.attributes import Attributes
+from ranker.data.log.block import LogBlock
+from ranker.data.log.newest import Row, newest
+from ranker.data.log.where import Where
 from ranker.scoring.scorer import Scorer
 
 CONTEXT = "context"  # what the model calls attention over all slots

@@ -1,7 +1,7 @@
 """What a directory with a model holds, and where.
 
 manifest.json      class Manifest; written last, so that a directory with one is whole
-transforms.json    what categoricals and numerics were fitted to (ranker.data.transforms.Fitted)
+transforms.json    what categoricals and numerics were fitted to (ranker.data.tabular.transforms.Fitted)
 network.pt2        everything but the tables, by torch.export
 ids.npy            the ID table, (R, D) float32, where the arm has one
 embeddings.h5      the export that the arm reads: ids, vectors and degrees
@@ -15,7 +15,7 @@ from artifacts.files.json_file import read_json
 from artifacts.formats.run import EMBEDDINGS
 from artifacts.section import Section
 from ranker.config.columns import SlotConfig
-from ranker.data.transforms import Fitted
+from ranker.data.tabular.transforms import Fitted
 
 MANIFEST, TRANSFORMS, EXPORTED, IDS = "manifest.json", "transforms.json", "network.pt2", "ids.npy"
 PREDICTIONS = {"ctr": "click", "cvr": "conversion"}  # what a task's probability is called

@@ -11,9 +11,9 @@ from artifacts.errors import ConfigError, DataError
 from artifacts.files.intact import file_digest
 from artifacts.files.replaced import replaced
 from artifacts.sources.source_files import find_files
-from ranker.data.block import LogBlock
-from ranker.data.parts import FilePart
-from ranker.data.schemas import filled
+from ranker.data.log.block import LogBlock
+from ranker.data.log.parts import FilePart
+from ranker.data.log.schemas import filled
 from ranker.scoring.columns import require_kinds, require_there
 from ranker.scoring.manifest import PREDICTIONS, Manifest
 from ranker.scoring.scorer import Predictions, Scorer

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from artifacts.embeddings import Embeddings
 from artifacts.errors import ConfigError
 from artifacts.pseudonyms import key_mark
-from ranker.data.block import LogBlock, with_lists, with_pseudonyms
-from ranker.data.join import ABSENT
+from ranker.data.ids.join import ABSENT
+from ranker.data.log.block import LogBlock, with_lists, with_pseudonyms
 from ranker.scoring.columns import Columns, block_of
 from ranker.scoring.encoder import Encoder
 from ranker.scoring.inputs import Inputs

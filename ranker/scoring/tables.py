@@ -14,8 +14,8 @@ from artifacts.embeddings import Embeddings
 from artifacts.errors import DataError
 from artifacts.files.regular import open_regular
 from artifacts.ordered import unique
-from ranker.data.id_bags import MULTIPLIERS, id_means, salts_of
-from ranker.data.slots import Layout
+from ranker.data.ids.id_bags import MULTIPLIERS, id_means, salts_of
+from ranker.data.ids.slots import Layout
 from ranker.scoring.encoder import Encoded
 from ranker.scoring.inputs import Inputs
 from ranker.scoring.manifest import IDS, Manifest, tuned_path

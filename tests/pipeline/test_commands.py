@@ -16,7 +16,7 @@ from pipeline.arguments import parser
 from pipeline.cli import main
 from pipeline.config.loading import load_config
 from ranker.__main__ import load as load_ranker
-from ranker.data.named_columns import named_columns
+from ranker.data.log.named_columns import named_columns
 from tests.conftest import SHARED_DATA
 
 REPOSITORY = Path(__file__).resolve().parents[2]

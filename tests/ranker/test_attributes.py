@@ -15,14 +15,14 @@ from artifacts.embeddings import Embeddings
 from artifacts.errors import ConfigError
 from artifacts.formats.graph import Bucket, EntityType, Graph, Relation, bucket_path, save_graph
 from ranker import RankerConfig, Scorer, check_columns, fit, rank, write_features
-from ranker.data.attributes import Attributes, attribute_rows
-from ranker.data.block import LogBlock
-from ranker.data.exports import Export
-from ranker.data.forgotten import Forgotten
-from ranker.data.log import ImpressionLog
+from ranker.data.ids.attributes import Attributes, attribute_rows
+from ranker.data.ids.exports import Export
+from ranker.data.log.block import LogBlock
+from ranker.data.log.forgotten import Forgotten
+from ranker.data.log.impression_log import ImpressionLog
+from ranker.data.log.windows import Windows
 from ranker.data.prepare import prepare
 from ranker.data.records import Split
-from ranker.data.windows import Windows
 from ranker.scoring.encoder import Encoded, Encoder
 from tests.worlds.small_impressions import (
     CAP,

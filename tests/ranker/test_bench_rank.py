@@ -26,8 +26,8 @@ from benchmarks.ranking.comparison.scores import (
     worst,
 )
 from benchmarks.ranking.comparison.speed import rate
-from ranker.data.join import NO_ID
-from ranker.data.log import ImpressionLog
+from ranker.data.ids.join import NO_ID
+from ranker.data.log.impression_log import ImpressionLog
 from ranker.data.records import Split, Summary, judged
 from tests.worlds.small_impressions import SLOTS, SmallWorld, config, small_world, write_run
 

@@ -13,10 +13,10 @@ import pytest
 from artifacts.embeddings import Embeddings
 from artifacts.errors import DataError
 from artifacts.moment import epoch_seconds
-from ranker.data.log import UNKNOWN, ImpressionLog
+from ranker.data.log.impression_log import UNKNOWN, ImpressionLog
+from ranker.data.log.windows import Windows
 from ranker.data.prepare import prepare
 from ranker.data.records import SPLITS, Records, Split, Summary
-from ranker.data.windows import Windows
 from ranker.scoring.columns import block_of
 from tests.worlds.small_impressions import DAY, SLOTS, SmallWorld, config, small_world
 

@@ -18,13 +18,13 @@ from artifacts.errors import ConfigError, DataError
 from ranker import check_columns
 from ranker.config.arms import ARMS
 from ranker.config.sections import RankerConfig
-from ranker.data.count_table import CountTable, CountTableWriter
-from ranker.data.counts import PRIOR_ROWS, Counts, days_of
-from ranker.data.forgotten import Forgotten
-from ranker.data.log import ImpressionLog
+from ranker.data.log.forgotten import Forgotten
+from ranker.data.log.impression_log import ImpressionLog
+from ranker.data.log.windows import Windows
 from ranker.data.prepare import prepare
 from ranker.data.records import Split
-from ranker.data.windows import Windows
+from ranker.data.tabular.count_table import CountTable, CountTableWriter
+from ranker.data.tabular.counts import PRIOR_ROWS, Counts, days_of
 from ranker.evaluation.predictions import predict
 from ranker.model.ranker_model import RankerModel
 from ranker.training.trainer import Training
@@ -113,9 +113,9 @@ def test_counts_are_those_of_a_reference(
     columns: dict[str, list[Any]] = {name: [row[name] for row in rows] for name in rows[0]}
     table = pa.table({**columns, "pin_id": ["p"] * len(rows), "position": [1] * len(rows)})
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("ranker.data.counts.COLLECTED", run)
-        patch.setattr("ranker.data.counts.LEAST_RUN", 1)
-        patch.setattr("ranker.data.log.BLOCK_ROWS", block)
+        patch.setattr("ranker.data.tabular.counts.COLLECTED", run)
+        patch.setattr("ranker.data.tabular.counts.LEAST_RUN", 1)
+        patch.setattr("ranker.data.log.impression_log.BLOCK_ROWS", block)
         log = ImpressionLog(counting(labels=labels), Path(), table)
         found = counted(log, tmp_path_factory.mktemp("counts"))
     for by in map(tuple, COUNTS):

@@ -17,12 +17,12 @@ from artifacts.embeddings import Embeddings, hash_ids
 from artifacts.errors import ConfigError, DataError, TransraError
 from artifacts.files.json_file import read_json
 from ranker import rank
-from ranker.data.exports import Export, open_exports
-from ranker.data.log import UNKNOWN, ImpressionLog
-from ranker.data.parts import Part, file_parts
+from ranker.data.ids.exports import Export, open_exports
+from ranker.data.log.impression_log import UNKNOWN, ImpressionLog
+from ranker.data.log.parts import Part, file_parts
+from ranker.data.log.windows import Windows
 from ranker.data.prepare import prepare
 from ranker.data.records import SPLITS, Records, Split, Summary
-from ranker.data.windows import Windows
 from ranker.evaluation.report import match_lines
 from tests.worlds.small_impressions import (
     DAY,
@@ -56,9 +56,9 @@ def prepared(world: SmallWorld, **changes: Any) -> tuple[Summary, dict[str, Reco
 
 def test_streaming_equals_the_whole(world: SmallWorld, monkeypatch: pytest.MonkeyPatch) -> None:
     """Three files read 37 rows at a time give the records that one file read at once gives."""
-    monkeypatch.setattr("ranker.data.log.BLOCK_ROWS", 37)
+    monkeypatch.setattr("ranker.data.log.impression_log.BLOCK_ROWS", 37)
     _, streamed = prepared(world)
-    monkeypatch.setattr("ranker.data.log.BLOCK_ROWS", 1 << 20)
+    monkeypatch.setattr("ranker.data.log.impression_log.BLOCK_ROWS", 1 << 20)
     (world.root / "log" / "part-0.parquet").unlink()
     pq.write_table(pa.table(world.columns), world.root / "log" / "all.parquet", row_group_size=1 << 20)
     (world.root / "prepared" / "summary.json").unlink()
@@ -434,7 +434,7 @@ def spoilt(world: SmallWorld) -> dict[str, Any]:
 
 def test_bad_rows_are_refused_or_dropped(world: SmallWorld, monkeypatch: pytest.MonkeyPatch) -> None:
     """What is left is the log without them; they are counted by what was wrong."""
-    monkeypatch.setattr("ranker.data.log.BLOCK_ROWS", 700)
+    monkeypatch.setattr("ranker.data.log.impression_log.BLOCK_ROWS", 700)
     world.write(**spoilt(world))
     with pytest.raises(DataError):
         prepared(world)
@@ -550,7 +550,7 @@ def test_a_log_that_changes_while_it_is_read_is_refused(
         meddle("footers")
         return parts
 
-    monkeypatch.setattr("ranker.data.log.file_parts", opened)
+    monkeypatch.setattr("ranker.data.log.impression_log.file_parts", opened)
     gone = after == "footers" and change == "vanishes"  # the windows read it at once
     said = "cannot be read" if gone else "changed while it was read; run again"
     with pytest.raises(DataError, match=f"part-0.parquet: {said}"):

@@ -18,7 +18,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from artifacts.errors import ConfigError
 from ranker import ImpressionsPrepared, RankerConfig, Report, TrialEnded, rank
 from ranker.config.arms import ARMS
-from ranker.data.exports import Export
+from ranker.data.ids.exports import Export
 from ranker.evaluation.report import table
 from tests.worlds.small_impressions import START, SmallWorld, config, small_world
 

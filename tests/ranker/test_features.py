@@ -15,7 +15,7 @@ import pytest
 from artifacts.embeddings import Embeddings
 from artifacts.errors import ConfigError, DataError
 from ranker import RankerConfig, write_features
-from ranker.data.exports import Export
+from ranker.data.ids.exports import Export
 from ranker.features.file import MARK
 from tests.worlds.small_impressions import CAP, DAY, SLOTS, START, SmallWorld, config, small_world
 
@@ -104,7 +104,7 @@ def by_hand(world: SmallWorld, row: int) -> dict[str, float | None]:
 
 @pytest.mark.parametrize("block", [1 << 16, 97])
 def test_features_are_those_by_hand(world: SmallWorld, monkeypatch: pytest.MonkeyPatch, block: int) -> None:
-    monkeypatch.setattr("ranker.data.log.BLOCK_ROWS", block)
+    monkeypatch.setattr("ranker.data.log.impression_log.BLOCK_ROWS", block)
     monkeypatch.setattr("ranker.features.rows.CHUNK_BYTES", 5000)
     _, found = written(world, settings())
     named = sum(pin in ids for pin, ids in zip(world.columns["pin_id"], world.columns["recent"], strict=True))
@@ -254,7 +254,7 @@ KILLED = """
 import sys, time
 from pathlib import Path
 from ranker import write_features
-from ranker.data.exports import Export
+from ranker.data.ids.exports import Export
 from tests.ranker.test_features import settings
 from tests.worlds.small_impressions import START
 
@@ -264,8 +264,8 @@ def progress(step, done):
         time.sleep(60)
 
 root = Path(sys.argv[1])
-import ranker.data.log
-ranker.data.log.BLOCK_ROWS = 100
+import ranker.data.log.impression_log
+ranker.data.log.impression_log.BLOCK_ROWS = 100
 write_features(settings(), root, {"base": Export(root / "embeddings.h5", START - 1)}, root / "o.parquet", progress)
 """
 

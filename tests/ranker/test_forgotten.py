@@ -12,12 +12,12 @@ from artifacts.embeddings import hash_ids
 from artifacts.errors import ConfigError, DataError
 from ranker import rank
 from ranker.__main__ import load
-from ranker.data.exports import Export, open_exports
-from ranker.data.forgotten import Forgotten
-from ranker.data.log import ImpressionLog
+from ranker.data.ids.exports import Export, open_exports
+from ranker.data.log.forgotten import Forgotten
+from ranker.data.log.impression_log import ImpressionLog
+from ranker.data.log.windows import Windows
 from ranker.data.prepare import prepare
 from ranker.data.records import SPLITS, Split, Summary
-from ranker.data.windows import Windows
 from tests.worlds.small_impressions import START, SmallWorld, config, small_world
 
 FORGOTTEN = Forgotten.of({"user": ["u3", "u5", "nobody"], "pin": ["p7"]})
@@ -51,7 +51,7 @@ def without(world: SmallWorld, users: set[str], pins: set[str]) -> int:
 
 
 def test_records_are_those_of_a_log_without_them(world: SmallWorld, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ranker.data.log.BLOCK_ROWS", 37)
+    monkeypatch.setattr("ranker.data.log.impression_log.BLOCK_ROWS", 37)
     summary, found = prepared(world, "forgetting", FORGOTTEN)
     hashes = {int(hash) >> 32 for hash in hash_ids(pa.array(["u3", "u5", "p7"], pa.large_string()))}
     gone = without(world, {"u3", "u5"}, {"p7"})

@@ -11,11 +11,11 @@ from artifacts.errors import ConfigError, DataError, TransraError
 from artifacts.sources.frame import Frame
 from ranker import rank
 from ranker.config.arms import ARMS
-from ranker.data.exports import Export, open_exports
-from ranker.data.log import ImpressionLog
+from ranker.data.ids.exports import Export, open_exports
+from ranker.data.log.impression_log import ImpressionLog
+from ranker.data.log.windows import Windows
 from ranker.data.prepare import prepare
 from ranker.data.records import SPLITS
-from ranker.data.windows import Windows
 from ranker.experiment.reuse import log_identity
 from tests.worlds.small_impressions import START, SmallWorld, config, small_world
 
@@ -41,7 +41,7 @@ def records(world: SmallWorld, name: str, frame: Frame | None) -> dict[str, byte
                          ids=["arrow", "pandas", "stream"])  # fmt: skip
 def test_a_frame_gives_the_records_of_its_files(world, monkeypatch, of):
     of_files = records(world, "of_files", None)
-    monkeypatch.setattr("ranker.data.log.BLOCK_ROWS", 37)
+    monkeypatch.setattr("ranker.data.log.impression_log.BLOCK_ROWS", 37)
     for file in (world.root / "log").iterdir():
         file.unlink()  # a frame needs none
     assert records(world, "of_frame", of(table(world))) == of_files and min(map(len, of_files.values())) > 0
@@ -84,7 +84,7 @@ BAD_FRAMES = {
 
 @pytest.mark.parametrize("kind", BAD_FRAMES)
 def test_bad_frames_are_named(world, monkeypatch, kind):
-    monkeypatch.setattr("ranker.data.log.BLOCK_ROWS", 512)
+    monkeypatch.setattr("ranker.data.log.impression_log.BLOCK_ROWS", 512)
     changes, error, message = BAD_FRAMES[kind]
     refused(world, table(world, **changes), error, message)
 

@@ -16,12 +16,12 @@ from artifacts.errors import DataError
 from ranker.config.arms import ARMS
 from ranker.config.sections import RankerConfig
 from ranker.data.batch import Batch
-from ranker.data.lists import AGE_BUCKETS, age_buckets
-from ranker.data.log import ImpressionLog
+from ranker.data.ids.slots import Layout
+from ranker.data.log.impression_log import ImpressionLog
+from ranker.data.log.lists import AGE_BUCKETS, age_buckets
+from ranker.data.log.windows import Windows
 from ranker.data.prepare import prepare
 from ranker.data.records import Records, Split, Summary
-from ranker.data.slots import Layout
-from ranker.data.windows import Windows
 from ranker.evaluation.predictions import predict
 from ranker.model.list_facts import COUNT_SCALE, LAST, LATELY, SPREAD, STAIRS, WINDOWS, ListFacts, event_ages, windows
 from ranker.model.list_matches import UNITS, ListMatches

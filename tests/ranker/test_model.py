@@ -18,8 +18,8 @@ from artifacts.section import Problem
 from ranker.config.arms import ARMS
 from ranker.config.sections import IdsConfig, RankerConfig
 from ranker.data.batch import Batch
+from ranker.data.ids.slots import Layout
 from ranker.data.records import Split, Summary
-from ranker.data.slots import Layout
 from ranker.evaluation.attention import ROWS, mean_attention
 from ranker.model.attention import ListAttention
 from ranker.model.dropout import Dropout

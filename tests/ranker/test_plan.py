@@ -6,8 +6,8 @@ import pytest
 
 from artifacts.embeddings import Embeddings
 from ranker.config.arms import ARMS
-from ranker.data.log import BLOCK_ROWS
-from ranker.data.slots import Layout
+from ranker.data.ids.slots import Layout
+from ranker.data.log.impression_log import BLOCK_ROWS
 from ranker.plan import BUFFERS, JUDGED, JUDGED_SEED, PROCESS, TOKEN, plan_rows
 from tests.worlds.small_impressions import SLOTS, config, small_world
 

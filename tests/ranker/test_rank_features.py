@@ -9,7 +9,7 @@ from sklearn.metrics import roc_auc_score
 
 from artifacts.embeddings import Embeddings
 from benchmarks.ranking.comparison.features import PRIOR_ROWS, Rows, cosines, counts, earlier, lists
-from ranker.data.log import ImpressionLog
+from ranker.data.log.impression_log import ImpressionLog
 from tests.worlds.small_impressions import DAY, SLOTS, SmallWorld, config, small_world
 
 TIMED = {**SLOTS, "recent": {**SLOTS["recent"], "times": "recent_ts"}}

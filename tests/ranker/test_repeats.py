@@ -14,9 +14,9 @@ from artifacts.embeddings import Embeddings
 from artifacts.kernels.levels import VARIABLE
 from ranker.config.arms import ARMS, ArmConfig
 from ranker.data.batch import Batch
-from ranker.data.id_bags import MULTIPLIERS, id_means, salts_of, table_rows
+from ranker.data.ids.id_bags import MULTIPLIERS, id_means, salts_of, table_rows
+from ranker.data.ids.slots import Layout
 from ranker.data.records import Split, Summary
-from ranker.data.slots import Layout
 from ranker.model import repeats
 from ranker.model.attention import ContextAttention
 from ranker.model.ranker_model import RankerModel

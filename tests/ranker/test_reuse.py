@@ -14,7 +14,7 @@ import pytest
 from artifacts.embeddings import Embeddings
 from ranker import rank
 from ranker.config.arms import ARMS
-from ranker.data.exports import Export
+from ranker.data.ids.exports import Export
 from ranker.experiment.reuse import export_identity
 from ranker.training.reports import ImpressionsPrepared, Report, TrialBegan
 from tests.worlds.small_impressions import START, SmallWorld, config, small_world, write_export

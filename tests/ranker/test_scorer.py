@@ -19,7 +19,7 @@ import torch
 
 import ranker
 from artifacts.errors import ConfigError, DataError
-from ranker.data.exports import Export
+from ranker.data.ids.exports import Export
 from ranker.experiment import model_directory
 from ranker.scoring.columns import block_of
 from ranker.scoring.scorer import Predictions

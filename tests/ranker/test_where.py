@@ -14,12 +14,12 @@ from hypothesis import strategies as st
 
 from artifacts.errors import ConfigError, DataError, TransraError
 from ranker import check_where
-from ranker.data.exports import Export, open_exports
-from ranker.data.forgotten import Forgotten
-from ranker.data.log import ImpressionLog
+from ranker.data.ids.exports import Export, open_exports
+from ranker.data.log.forgotten import Forgotten
+from ranker.data.log.impression_log import ImpressionLog
+from ranker.data.log.windows import Windows
 from ranker.data.prepare import prepare
 from ranker.data.records import SPLITS, Split, Summary
-from ranker.data.windows import Windows
 from ranker.evaluation.report import rows_line
 from ranker.experiment.reuse import log_identity
 from tests.worlds.small_impressions import START, SmallWorld, config, small_world
@@ -73,7 +73,7 @@ SCHEMA = pa.schema([("n", pa.int64()), ("x", pa.float64()), ("word", pa.string()
 )
 def test_what_is_left_is_what_pandas_would_leave(world, monkeypatch, rows, where, bound):
     """Also where a block is 7 rows; NULL is not true."""
-    monkeypatch.setattr("ranker.data.log.BLOCK_ROWS", 7)
+    monkeypatch.setattr("ranker.data.log.impression_log.BLOCK_ROWS", 7)
     more = pa.Table.from_pylist(rows, SCHEMA)
     frame = pa.table({name: pa.array(values)[: len(rows)] for name, values in world.columns.items()})
     times = pa.array(START + np.arange(len(rows)))
@@ -87,7 +87,7 @@ def test_what_is_left_is_what_pandas_would_leave(world, monkeypatch, rows, where
 
 def test_records_are_those_of_a_log_without_the_rows(world: SmallWorld, monkeypatch: pytest.MonkeyPatch) -> None:
     """What is left out may hold what would be refused otherwise, and is not bad, forgotten or joined either."""
-    monkeypatch.setattr("ranker.data.log.BLOCK_ROWS", 37)
+    monkeypatch.setattr("ranker.data.log.impression_log.BLOCK_ROWS", 37)
     kept = np.asarray(world.columns["position"]) > 2
     spoilt = {name: pa.array(values).to_pylist() for name, values in world.columns.items()}
     out = np.flatnonzero(~kept)
@@ -117,7 +117,7 @@ def test_what_is_left_out_is_no_bad_row(world: SmallWorld) -> None:
 
 
 def test_rows_keep_their_numbers(world: SmallWorld, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ranker.data.log.BLOCK_ROWS", 100)
+    monkeypatch.setattr("ranker.data.log.impression_log.BLOCK_ROWS", 100)
     click = world.columns["click"].astype(int)
     click[777] = 7
     world.write(click=click, position=np.where(np.arange(1500) % 7 == 0, 3, 1))

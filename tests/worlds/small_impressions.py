@@ -14,10 +14,10 @@ import torch
 from artifacts.embeddings import Embeddings, EmbeddingsWriter, ExportedRelation
 from artifacts.formats.graph import EntityType, Graph, Relation, save_graph
 from ranker import RankerConfig
-from ranker.data.log import ImpressionLog
+from ranker.data.log.impression_log import ImpressionLog
+from ranker.data.log.windows import Windows
 from ranker.data.prepare import prepare
 from ranker.data.records import Summary
-from ranker.data.windows import Windows
 
 START = 1_767_225_600  # 2026-01-01
 DAY = 86_400

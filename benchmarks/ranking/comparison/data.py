@@ -14,8 +14,8 @@ from artifacts.embeddings import hash_ids
 from benchmarks.environment import REPOSITORY
 from pipeline.config.loading import read_raw
 from ranker.config.sections import RankerConfig
-from ranker.data.block import LogBlock
-from ranker.data.log import ImpressionLog
+from ranker.data.log.block import LogBlock
+from ranker.data.log.impression_log import ImpressionLog
 
 ARMS = ("none", "frozen_concat", "attention")
 

@@ -14,12 +14,12 @@ from numpy.typing import NDArray
 from artifacts.embeddings import Embeddings
 from ranker.config.columns import DAY
 from ranker.config.sections import RankerConfig
-from ranker.data.block import LogBlock
-from ranker.data.join import NO_ID, join_slot
-from ranker.data.log import ImpressionLog
-from ranker.data.slots import Layout, Slot
-from ranker.data.times import epoch_seconds_of
-from ranker.data.transforms import numbers
+from ranker.data.ids.join import NO_ID, join_slot
+from ranker.data.ids.slots import Layout, Slot
+from ranker.data.log.block import LogBlock
+from ranker.data.log.impression_log import ImpressionLog
+from ranker.data.log.times import epoch_seconds_of
+from ranker.data.tabular.transforms import numbers
 
 PRIOR_ROWS = 20  # that a smoothed rate counts of the mean
 FUNCTIONAL = 0.99  # share of rows in which an ad's id has its one attribute

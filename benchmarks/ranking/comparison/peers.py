@@ -22,11 +22,11 @@ from artifacts.embeddings import Embeddings
 from benchmarks.ranking.comparison.data import ranker_config
 from benchmarks.ranking.comparison.features import Array, Features, Rows, cosines, counts, lists, plain
 from ranker.config.sections import RankerConfig
-from ranker.data.exports import Export
-from ranker.data.log import ImpressionLog
+from ranker.data.ids.exports import Export
+from ranker.data.ids.slots import Layout
+from ranker.data.log.impression_log import ImpressionLog
+from ranker.data.log.windows import Windows
 from ranker.data.records import SPLITS, judged
-from ranker.data.slots import Layout
-from ranker.data.windows import Windows
 from ranker.evaluation.metrics import summary
 
 KINDS = ("plain", "counts", "lists", "cosines")

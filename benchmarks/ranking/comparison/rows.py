@@ -22,16 +22,16 @@ from numpy.typing import NDArray
 from artifacts.embeddings import Embeddings
 from benchmarks.ranking.comparison.data import ranker_config
 from ranker.config.sections import RankerConfig
-from ranker.data.attributes import Attributes
-from ranker.data.exports import Export, open_exports
-from ranker.data.forgotten import Forgotten
-from ranker.data.join import NO_ID
-from ranker.data.lists import AGE_BUCKETS
-from ranker.data.log import ImpressionLog
+from ranker.data.ids.attributes import Attributes
+from ranker.data.ids.exports import Export, open_exports
+from ranker.data.ids.join import NO_ID
+from ranker.data.ids.slots import Layout, Slot
+from ranker.data.log.forgotten import Forgotten
+from ranker.data.log.impression_log import ImpressionLog
+from ranker.data.log.lists import AGE_BUCKETS
+from ranker.data.log.windows import Windows
 from ranker.data.prepare import prepare
 from ranker.data.records import SPLITS, Records, Split, Summary, judged, positive
-from ranker.data.slots import Layout, Slot
-from ranker.data.windows import Windows
 from ranker.model.kge_table import KgeTable
 
 Array = NDArray[Any]

@@ -20,7 +20,7 @@ from artifacts.embeddings import Embeddings
 from benchmarks.ranking.comparison.data import ranker_config
 from benchmarks.ranking.comparison.rows import prepared_rows
 from ranker.config.sections import RankerConfig
-from ranker.data.exports import Export
+from ranker.data.ids.exports import Export
 from ranker.data.records import Split, Summary
 from ranker.model.ranker_model import RankerModel
 from ranker.training.trainer import Training

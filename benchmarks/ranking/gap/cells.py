@@ -17,11 +17,11 @@ from artifacts.embeddings import Embeddings
 from artifacts.files.publish import write_json
 from benchmarks.ranking.gap.draws import KINDS, Array, DrawnExport, Gap, GappedModel, entity_types
 from ranker.config.sections import RankerConfig
-from ranker.data.exports import Export, open_exports
-from ranker.data.log import ImpressionLog
+from ranker.data.ids.exports import Export, open_exports
+from ranker.data.log.impression_log import ImpressionLog
+from ranker.data.log.windows import Windows
 from ranker.data.prepare import prepare
 from ranker.data.records import Split, Summary
-from ranker.data.windows import Windows
 from ranker.evaluation.comparison import sigmoid
 from ranker.evaluation.predictions import Truth, predict
 from ranker.training.trainer import Training

@@ -14,8 +14,8 @@ from artifacts.embeddings import Embeddings
 from ranker.config.arms import ArmConfig
 from ranker.config.sections import RankerConfig
 from ranker.data.batch import Batch
+from ranker.data.ids.slots import Layout
 from ranker.data.records import Summary
-from ranker.data.slots import Layout
 from ranker.model.ranker_model import RankerModel
 
 Array = NDArray[Any]

@@ -14,8 +14,8 @@ from artifacts.files.intact import file_digest
 from artifacts.sources.source_files import Files, Keys
 from artifacts.sources.unchanged import states
 from ranker.config.sections import RankerConfig
-from ranker.data.files import impression_files
-from ranker.data.schemas import require_same_key, types_of
+from ranker.data.log.files import impression_files
+from ranker.data.log.schemas import require_same_key, types_of
 
 FRAME = "impressions"  # what errors call the table in memory, as they call others by their files
 

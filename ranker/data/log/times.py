@@ -8,8 +8,8 @@ from numpy.typing import NDArray
 from artifacts.errors import DataError
 from artifacts.moment import YEAR_2200
 from ranker.config.columns import SlotConfig
-from ranker.data.block import LogBlock
-from ranker.data.lists import Ages, event_ages, wrong_ages
+from ranker.data.log.block import LogBlock
+from ranker.data.log.lists import Ages, event_ages, wrong_ages
 
 _TIMES = (
     pa.types.is_integer,

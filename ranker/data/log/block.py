@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from artifacts.errors import DataError
 from artifacts.pseudonyms import pseudonyms
 from ranker.config.columns import SlotConfig
-from ranker.data.schemas import as_text, is_id, is_list, is_text, one_text_each, plain
+from ranker.data.log.schemas import as_text, is_id, is_list, is_text, one_text_each, plain
 
 
 @dataclass(frozen=True)

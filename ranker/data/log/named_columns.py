@@ -6,8 +6,8 @@ from artifacts.errors import ConfigError, DataError
 from artifacts.section import did_you_mean
 from artifacts.sources.stores import is_url
 from ranker.config.sections import RankerConfig
-from ranker.data.parts import file_parts
-from ranker.data.schemas import require_counted
+from ranker.data.log.parts import file_parts
+from ranker.data.log.schemas import require_counted
 
 
 def named_columns(config: RankerConfig) -> dict[str, str]:

@@ -11,11 +11,11 @@ from numpy.typing import NDArray
 from artifacts.embeddings import Embeddings, hash_ids
 from artifacts.errors import DataError
 from artifacts.ordered import unique
-from ranker.data.block import LogBlock
-from ranker.data.forgotten import Forgotten
-from ranker.data.lists import unrolled
-from ranker.data.schemas import is_list
-from ranker.data.slots import Slot
+from ranker.data.ids.slots import Slot
+from ranker.data.log.block import LogBlock
+from ranker.data.log.forgotten import Forgotten
+from ranker.data.log.lists import unrolled
+from ranker.data.log.schemas import is_list
 
 ABSENT = -1  # the row of an id that the export does not know, and of no id at all
 NO_ID = 0  # the hash of no id at all

@@ -17,15 +17,15 @@ from artifacts.sources.source_files import Files
 from artifacts.sources.unchanged import unchanged_since
 from ranker.config.columns import DAY
 from ranker.config.sections import RankerConfig
-from ranker.data.bad_rows import BadRows, Mask
-from ranker.data.block import LogBlock, with_lists, with_pseudonyms
-from ranker.data.forgotten import Forgotten
-from ranker.data.lists import Ages, wrong_ages
-from ranker.data.named_columns import named_columns
-from ranker.data.parts import FRAME, FilePart, FramePart, Part, file_parts
-from ranker.data.schemas import plain, require_counted, require_schemas
-from ranker.data.times import checked_ages, epoch_seconds_of, impression_times, list_ages
-from ranker.data.where import Where
+from ranker.data.log.bad_rows import BadRows, Mask
+from ranker.data.log.block import LogBlock, with_lists, with_pseudonyms
+from ranker.data.log.forgotten import Forgotten
+from ranker.data.log.lists import Ages, wrong_ages
+from ranker.data.log.named_columns import named_columns
+from ranker.data.log.parts import FRAME, FilePart, FramePart, Part, file_parts
+from ranker.data.log.schemas import plain, require_counted, require_schemas
+from ranker.data.log.times import checked_ages, epoch_seconds_of, impression_times, list_ages
+from ranker.data.log.where import Where
 
 BLOCK_ROWS = 1 << 16  # rows decoded at a time
 UNKNOWN = -1  # a conversion that may still come, or was never known

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from artifacts.errors import DataError
 from artifacts.moment import YEAR_1990
-from ranker.data.schemas import is_list
+from ranker.data.log.schemas import is_list
 
 AGE_BUCKETS = 20  # up to a year; older events share the last one
 BUCKET_SECONDS = 60  # the first bucket

@@ -21,11 +21,11 @@ from artifacts.formats.bucket_file import BucketFile
 from artifacts.formats.graph import EntityType, Graph, Side, bucket_path, load_graph
 from artifacts.section import did_you_mean
 from ranker.config.sections import RankerConfig
-from ranker.data.block import LogBlock
-from ranker.data.exports import Export
-from ranker.data.forgotten import Forgotten
-from ranker.data.join import ABSENT
-from ranker.data.schemas import is_list
+from ranker.data.ids.exports import Export
+from ranker.data.ids.join import ABSENT
+from ranker.data.log.block import LogBlock
+from ranker.data.log.forgotten import Forgotten
+from ranker.data.log.schemas import is_list
 
 EDGES = 1 << 20  # read at a time
 TRAIN = "train"

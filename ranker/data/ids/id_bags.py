@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from ranker.data.slots import Layout
+from ranker.data.ids.slots import Layout
 from ranker.kernels.bags import BagMeans
 from ranker.kernels.distinct import distinct
 from ranker.kernels.library import computes

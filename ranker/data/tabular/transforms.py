@@ -9,8 +9,8 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from ranker.config.columns import Transform
-from ranker.data.block import LogBlock
-from ranker.data.schemas import is_list
+from ranker.data.log.block import LogBlock
+from ranker.data.log.schemas import is_list
 
 VOCABULARY = 10_000  # distinct values of a categorical that are told apart: the most frequent ones
 SAMPLE = 200_000  # training values that a numeric is fitted on, drawn uniformly

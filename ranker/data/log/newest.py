@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 import pyarrow.dataset as ds
 
 from artifacts.errors import ConfigError, DataError
-from ranker.data.where import Where
+from ranker.data.log.where import Where
 
 Row = dict[str, Any]
 

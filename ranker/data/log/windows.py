@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 
 from artifacts.errors import ConfigError, DataError
 from artifacts.moment import YEAR_1990, YEAR_2200, iso
-from ranker.data.log import ImpressionLog
-from ranker.data.times import UNITS
+from ranker.data.log.impression_log import ImpressionLog
+from ranker.data.log.times import UNITS
 
 
 @dataclass(frozen=True)

@@ -17,8 +17,8 @@ from artifacts.expressions.expression import parse, resolve
 from artifacts.expressions.type_checks import check_types
 from artifacts.sources.stores import is_url
 from ranker.config.sections import RankerConfig
-from ranker.data.parts import Part, file_parts
-from ranker.data.schemas import filled
+from ranker.data.log.parts import Part, file_parts
+from ranker.data.log.schemas import filled
 
 PATH = "ranker.where"
 SOURCE = "impressions"  # what messages call the log

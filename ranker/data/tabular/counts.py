@@ -19,10 +19,10 @@ from numpy.typing import NDArray
 from artifacts.embeddings import hash_ids
 from ranker.config.columns import DAY
 from ranker.config.sections import RankerConfig
-from ranker.data.block import LogBlock
-from ranker.data.count_table import SUMS, Array, CountTable, CountTableWriter, Keys
-from ranker.data.log import ImpressionLog
+from ranker.data.log.block import LogBlock
+from ranker.data.log.impression_log import ImpressionLog
 from ranker.data.records import judged
+from ranker.data.tabular.count_table import SUMS, Array, CountTable, CountTableWriter, Keys
 
 DIRECTORY = "counts"
 COLLECTED = 1 << 20  # rows that all tables together hold in memory before they are sorted and written
