@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import NamedTuple
 
 from artifacts.errors import DataError
 from artifacts.expressions.column_types import INTEGERS, UNSIGNED
@@ -47,6 +48,14 @@ class Column:
     number: bool
     moments: bool
     unit: TimeUnit | None
+
+
+class Strangers(NamedTuple):
+    """Of so many `rows` of an end of time, those with a value that is new there, in `either` column and by column."""
+
+    rows: int
+    either: int
+    by_column: dict[str, int]
 
 
 class Profile:
@@ -163,6 +172,23 @@ class Profile:
         *below, rows = self._engine.row(f"SELECT {counts} FROM (SELECT {epoch} AS t FROM {self._table})")
         ends = [0, *below, rows]
         return [after - before for before, after in zip(ends, ends[1:], strict=False)]
+
+    def strangers(self, columns: Sequence[str], time: str, unit: TimeUnit | None, bounds: tuple[int, int]) -> Strangers:
+        """Of all rows from the second of two epoch seconds on that have both of two columns, which have values that no
+        row before the first has."""
+        epoch = epoch_of(time, unit, self._types[time])
+        names = [quoted(column) for column in columns]
+        timed = f"SELECT {', '.join(names)}, {epoch} AS moment FROM {self._table}"
+        strange = [
+            f"{name} NOT IN (SELECT DISTINCT {name} FROM ({timed}) WHERE moment < {bounds[0]} AND {name} IS NOT NULL)"
+            for name in names
+        ]
+        counts = ", ".join(f"count(*) FILTER ({one})" for one in [*strange, " OR ".join(strange)])
+        filled = " AND ".join(f"{name} IS NOT NULL" for name in names)
+        rows, *mine, either = self._engine.row(
+            f"SELECT count(*), {counts} FROM ({timed}) WHERE moment >= {bounds[1]} AND {filled}"
+        )
+        return Strangers(rows, either, dict(zip(columns, mine, strict=True)))
 
 
 @contextmanager

@@ -77,7 +77,7 @@ def run_stages(options: argparse.Namespace) -> dict[str, Any]:
                     follow(context, rejected)  # which says why
                 raise
             report = None if options.stages else follow(context, outcomes[-1].run)
-    made = {outcome.stage: {"made": outcome.made, "metrics": outcome.metrics} for outcome in outcomes}
+    made = {one.stage: {"made": one.made, "metrics": one.metrics, "odd": one.odd} for one in outcomes}
     return {"run": outcomes[-1].run.id, "stages": made, **({"report": str(report)} if report else {})}
 
 

@@ -38,6 +38,15 @@ class Questions:
             warm[mask] &= self.degrees[name][rows] > 0
         return warm
 
+    def ends(self) -> dict[str, dict[str, int]]:
+        """Returns by type how many ends of the triples are of it, and how many of those have no training edge."""
+        found: dict[str, dict[str, int]] = {}
+        for _, name, mask, rows in _ends(self.graph, self.test):
+            counted = found.setdefault(name, {"ends": 0, "untrained": 0})
+            counted["ends"] += int(mask.sum())
+            counted["untrained"] += int((self.degrees[name][rows] == 0).sum())
+        return {name: counted for name, counted in found.items() if counted["ends"]}
+
     def answer_degrees(self, side: Side) -> Rows:
         """Returns the training edges of the entities asked for, when `side` is missing, (T,)."""
         found = np.zeros(len(self.test.relation), np.int64)

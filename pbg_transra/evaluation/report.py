@@ -8,6 +8,7 @@
     warm, cold                          the same for triples with a training edge at both ends, and for the others
     relations.<name>                    the same for one relation, with the protocol
     entities_without_edges.<type>       entities that no training edge touches
+    ends.<type>                         ends of the triples of that type, and how many of them no training edge touches
     by_degree.<band>                    the same by the training edges of the entity asked for (bands.py)
     sampled                             the same among `evaluate.candidates` drawn ones, and what that flatters
     own_entity_barred                   relations in which the entity asked from is no candidate (known_answers.py)
@@ -69,6 +70,7 @@ def evaluate(
         "split": config.split,
         **_link_prediction(evaluation, progress),
         "untrained_relations": left_out,
+        "ends": questions.ends(),
         "entities_without_edges": {name: int((counts == 0).sum()) for name, counts in questions.degrees.items()},
         "anchor_retrieval": _anchor_retrieval(evaluation, progress),
     }

@@ -10,7 +10,7 @@ from pipeline.proposal.consent import Consent, consent_of, is_consent, people_of
 from pipeline.proposal.events import events_of, is_log, side_relations, with_siblings
 from pipeline.proposal.log import Log, Notes, Relation, listed
 from pipeline.proposal.people import of_known_people
-from pipeline.proposal.split import split_of
+from pipeline.proposal.split import Split, split_of
 from pipeline.proposal.tables import sides_of
 from pipeline.proposal.words import FORGET, is_made_up, one_of, stem_of
 
@@ -31,7 +31,7 @@ class Proposal:
     relations: tuple[Relation, ...]
     consent: dict[str, Any] | None
     doubted: dict[str, Any] | None  # a section `consent` that stands in a comment
-    split: dict[str, Any]
+    split: Split
     notes: tuple[str, ...]
 
     @property
@@ -80,8 +80,8 @@ def propose(logs: Sequence[Log], assumed: str | None, notes: Notes) -> Proposal:
     _note_people(kept, notes)
     by_name = {log.name: log for log in logs}
     used = {name: by_name[name] for one in found if one.domain != "side" and not one.left_out for name in one.sources}
-    rows = sum(relation.rows for relation in found if not relation.left_out)
-    split = split_of(list(used.values()), rows, notes)
+    happened = [one for one in found if one.domain != "side" and not one.left_out]
+    split = split_of(list(used.values()), happened, notes)
     taken, doubted = (one if _needs(one, found) else None for one in (consent, answers.doubted))
     if doubted:
         notes.add(None, f"graph.consent as {doubted['source']} alone would say it stands in a comment: if that is "

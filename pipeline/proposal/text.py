@@ -55,9 +55,9 @@ def _graph(proposal: Proposal) -> Iterator[str]:
     elif proposal.doubted:
         yield "  // Not taken: something beside it may say otherwise (see above)."
         yield f"  // consent: {_value(proposal.doubted)},"
-    if proposal.split:
-        yield f"  // {_of_split(proposal)}"
-        yield f"  split: {_value(proposal.split)},"
+    if proposal.split.section:
+        yield f"  // {proposal.split.remark}"
+        yield f"  split: {_value(proposal.split.section)},"
     yield "},"
     yield ""
 
@@ -93,12 +93,6 @@ def _relation(relation: Relation) -> Iterator[str]:
 
 def _side(side: Side) -> str:
     return _value({"type": side.type, "column": side.column})
-
-
-def _of_split(proposal: Proposal) -> str:
-    if "time" in proposal.split:
-        return "About the last tenth of the events is the test, the tenth before it validation."
-    return "No times to go by: edges are drawn by a hash, so the test knows what came later. Times are better."
 
 
 def _model(proposal: Proposal) -> Iterator[str]:

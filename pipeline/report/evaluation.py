@@ -7,6 +7,7 @@ from pipeline.report.charts import Series
 from pipeline.report.facts import Facts
 from pipeline.report.parts import Panel, Section, Table
 from pipeline.report.popularity import popularity
+from pipeline.stages.odd_numbers import odd_evaluation
 
 
 def evaluation(facts: Facts) -> Section:
@@ -17,7 +18,8 @@ def evaluation(facts: Facts) -> Section:
         return Section("evaluation", "Evaluation", missing=f"{metrics['protocol']}.")
     panels = [_relations(metrics), _bands(metrics), _parts(metrics), _pairs(metrics), _retrieval(facts, metrics)]
     lead = f"Protocol: {metrics['protocol']}."
-    return Section("evaluation", "Evaluation", panels, lead)
+    odd = odd_evaluation(metrics, by_time=facts.config["graph"]["split"]["time"] is not None)
+    return Section("evaluation", "Evaluation", panels, lead, odd=list(odd))
 
 
 def _measures(found: dict[str, Any]) -> list[str]:

@@ -92,6 +92,7 @@ class Section:
     panels: list[Panel] = field(default_factory=list)
     lead: str = ""
     missing: str = ""
+    odd: Sequence[str] = ()  # what a person should hear of the numbers before they are read
     more: str = ""  # HTML after the panels
 
     @property
@@ -105,8 +106,9 @@ class Section:
     def html(self) -> str:
         lead = f"<p>{shown.words(self.lead)}</p>" if self.lead else ""
         missing = f'<p class="missing">{shown.words(self.missing)}</p>' if self.missing else ""
+        odd = "".join(f'<p class="odd"><strong>Warning</strong> {shown.words(line)}</p>' for line in self.odd)
         panels = "".join(panel.html(self._id(index)) for index, panel in enumerate(self.panels))
         return (
             f'<section id="{self.id}" aria-labelledby="{self.id}-heading"><h2 id="{self.id}-heading">'
-            f'{escape(self.title)}</h2>{lead}{missing}<div class="panels">{panels}</div>{self.more}</section>'
+            f'{escape(self.title)}</h2>{odd}{lead}{missing}<div class="panels">{panels}</div>{self.more}</section>'
         )

@@ -6,6 +6,7 @@ from pipeline.report import charts, shown
 from pipeline.report.charts import Series
 from pipeline.report.facts import Facts
 from pipeline.report.parts import Panel, Section, Table
+from pipeline.stages.odd_numbers import odd_ranking
 
 TASKS = {"ctr": "CTR: is it clicked", "cvr": "CVR: is a click converted"}
 
@@ -25,7 +26,8 @@ def ranking(facts: Facts) -> Section:
     ]
     panels += [_matches(metrics), *_attention(metrics), _scorer(facts)]
     rows = ", ".join(f"{split} {found['rows']:,}" for split, found in metrics["rows"].items())
-    return Section("ranker", "Ranker", panels, lead=f"Impressions: {rows}. Intervals are of 95 %, drawn by user.")
+    lead = f"Impressions: {rows}. Intervals are of 95 %, drawn by user."
+    return Section("ranker", "Ranker", panels, lead, odd=list(odd_ranking(metrics)))
 
 
 def _auc(metrics: dict[str, Any], task: str) -> Panel:

@@ -15,7 +15,7 @@ from pipeline.workspace.fingerprint import digest_of
 from pipeline.workspace.workspace import DIRECTORIES, Run, Workspace
 
 REPORT = "report.html"  # in a run, beside its stages
-VERSION = 2  # raised when the same records would give another page
+VERSION = 3  # raised when the same records would give another page
 LIBRARY = "bokeh"
 HEAD = 4096  # characters in which the digest stands
 

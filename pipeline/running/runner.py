@@ -16,6 +16,7 @@ from artifacts.files.json_file import read_json
 from artifacts.files.publish import publish, sync_files, write_json
 from artifacts.machine.interrupts import asked
 from artifacts.machine.resources import Meter
+from artifacts.printable import one_line
 from pipeline.output.log import log_event, logged, logger
 from pipeline.running.expected import told
 from pipeline.running.publication import publish as publish_past_gate
@@ -47,6 +48,7 @@ class Outcome:
     run: Run
     made: bool
     metrics: dict[str, Any]
+    odd: list[str]  # what a person should hear of the metrics
 
 
 def targets(context: Context, stage: Stage) -> list[Target]:
@@ -101,13 +103,15 @@ def bring_up_to_date(context: Context, name: str) -> Outcome:
             context.stores.fetch(path for target in wanted for path in target.files)
             verify(context, run, wanted)
         record = run.record(name) or {}
-        outcome = Outcome(name, run, False, record["metrics"])
+        outcome = Outcome(name, run, False, record["metrics"], stage.odd(context, record["metrics"]))
         if not run.views_are_current():
             run.refresh(context.resolved)
         context.console.say(f"{name}: up to date ({run.path / run.directory(name).name})")
     else:
         require_upstream(context, wanted)
         outcome = make_in_run(context, wanted)
+    for line in outcome.odd:
+        context.console.say(f"{name}: warning: {one_line(line)}", "yellow")
     if name in ("export", publishing_stage(context)):
         if context.workspace.latest != outcome.run:
             publish_run(context, outcome)
@@ -182,14 +186,15 @@ def make_in_run(context: Context, wanted: list[Target]) -> Outcome:
             raise
         metrics = record["metrics"]
         cost = {"seconds": metrics["seconds"], "peak_rss_bytes": metrics["peak_rss_bytes"]}
-        log_event("stage finished", rows=target.stage.rows(metrics), **cost, metrics=metrics)
+        odd = target.stage.odd(context, metrics)
+        log_event("stage finished", rows=target.stage.rows(metrics), **cost, metrics=metrics, odd=odd)
     run.refresh(context.resolved)
     where = run.directory(target.stage.name)
     context.console.say(
         f"{target.stage.name}: {target.stage.summary(record['metrics'])} in {record['metrics']['seconds']:.1f} s, "
         f"peak memory {record['metrics']['peak_rss_bytes'] / (1 << 20):.0f} MiB -> {where}"
     )
-    return Outcome(target.stage.name, run, True, record["metrics"])
+    return Outcome(target.stage.name, run, True, metrics, odd)
 
 
 def require_upstream_intact(context: Context, stage: Stage, run: Run) -> None:

@@ -4,13 +4,14 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from artifacts.section import Section
+from pipeline.stages.odd_numbers import odd_evaluation
 from pipeline.stages.stage import Stage
 from pipeline.workspace.context import Context
 from pipeline.workspace.workspace import Run
 
 
 class Evaluate(Stage):
-    name, version, upstream, adds_to_published = "evaluate", 4, "train", True
+    name, version, upstream, adds_to_published = "evaluate", 5, "train", True
     reads: ClassVar = {"partition": ("graph.json", "edges/"), "train": ("",)}
 
     def applies(self, context: Context) -> bool:
@@ -34,6 +35,9 @@ class Evaluate(Stage):
         with context.console.steps(self.name) as progress:
             graph_dir, model_dir = run.directory("partition"), run.directory("train")
             return evaluate(graph_dir, model_dir, config.trained, config.evaluate, progress)
+
+    def odd(self, context: Context, metrics: dict[str, Any]) -> list[str]:
+        return list(odd_evaluation(metrics, by_time=context.config.graph.split.time is not None))
 
     def rows(self, metrics: dict[str, Any]) -> int | None:
         return int(metrics["triples"])

@@ -59,3 +59,6 @@ class Fit(Rank):
     def summary(self, metrics: dict[str, Any]) -> str:
         calibration = ", ".join(f"{task} {value:.3f}" for task, value in metrics["calibration"].items() if value)
         return f"{metrics['arm']} on {metrics['rows']['rows']:,} impressions, calibration {calibration}"
+
+    def odd(self, context: Context, metrics: dict[str, Any]) -> list[str]:
+        return []

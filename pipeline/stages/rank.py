@@ -7,6 +7,7 @@ from artifacts.errors import ConfigError, DataError
 from artifacts.formats.run import EMBEDDINGS, EXPORT
 from artifacts.sources.source_files import Files
 from pipeline.stages.compared_runs import compared_runs, expecting, keep_trainings, require_exports_intact
+from pipeline.stages.odd_numbers import odd_ranking
 from pipeline.stages.rank_events import told_by
 from pipeline.workspace.context import Context
 from pipeline.workspace.workspace import PREPARED, Run
@@ -105,3 +106,6 @@ class Rank(Stage):
         from ranker import metrics_table
 
         return "\n" + metrics_table(metrics) + "\nrank:"
+
+    def odd(self, context: Context, metrics: dict[str, Any]) -> list[str]:
+        return list(odd_ranking(metrics))

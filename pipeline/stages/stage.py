@@ -63,3 +63,7 @@ class Stage(ABC):
     @abstractmethod
     def summary(self, metrics: dict[str, Any]) -> str:
         """One line for a person."""
+
+    def odd(self, context: Context, metrics: dict[str, Any]) -> list[str]:
+        """What a person should hear of the numbers, though nothing has failed; also when they are up to date."""
+        return []

@@ -813,6 +813,41 @@ def test_without_times_edges_are_drawn_and_it_is_said(tmp_path: Path, capsys: py
     runs(tmp_path, "--until", "partition")
 
 
+@pytest.mark.parametrize(("lives", "said"), [(24, True), (400, False)])
+def test_a_log_whose_last_days_are_all_new_gets_a_later_split(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], lives: int, said: bool
+) -> None:
+    """Articles of so many hours: of a tenth of ten days nothing is known, of the last hours something is."""
+    draw = random.Random(0)
+    hours = [row // 50 for row in range(12_000)]
+    log = pd.DataFrame({"ts": [1_767_225_600 + 3600 * hour for hour in hours]})
+    log["user_id"] = [draw.randrange(50) for _ in hours]
+    log["article_id"] = [max(0, hour - draw.randrange(lives)) for hour in hours]
+    log.to_parquet(tmp_path / "views.parquet")
+    time = proposed(tmp_path, tmp_path / "views.parquet").graph.split.time
+    assert time is not None
+    found = [line for line in undecided(capsys, tmp_path, tmp_path / "views.parquet") if line.startswith("split:")]
+    if said:
+        assert len(found) == 1 and "100% in article_id), of which nothing is known, so the test is the last" in found[0]
+        assert (str(time.valid_from), str(time.test_from)) == ("2026-01-10T13:00", "2026-01-10T18:00")
+    else:
+        assert found == [] and str(time.valid_from) == "2026-01-08"
+
+
+def test_of_a_log_whose_people_never_come_back_no_split_helps(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It is said, and the split is that of any log."""
+    log = pd.DataFrame({"ts": [1_767_225_600 + 300 * row for row in range(3000)]})
+    log["user_id"], log["item_id"] = [row // 3 for row in range(3000)], [row % 13 for row in range(3000)]
+    log.to_parquet(tmp_path / "views.parquet")
+    (line,) = [one for one in undecided(capsys, tmp_path, tmp_path / "views.parquet") if one.startswith("split:")]
+    assert "100% have an id that none before validation has (100% in user_id)" in line
+    assert line.endswith("the evaluation will say little, whatever the split")
+    time = proposed(tmp_path, tmp_path / "views.parquet").graph.split.time
+    assert time is not None and str(time.valid_from) == "2026-01-09"
+
+
 def test_files_of_a_log_are_one_source(tmp_path: Path) -> None:
     logs = tmp_path / "logs"
     (logs / "ads" / "day=2026-01-01").mkdir(parents=True)
