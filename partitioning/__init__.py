@@ -20,11 +20,11 @@ from partitioning.sources.files import source_files
 
 if TYPE_CHECKING:
     from artifacts.sources.frame import Frame
-    from partitioning.backend import OpenBackend
+    from partitioning.engines.backend import OpenBackend
     from partitioning.expectation import Expected
-    from partitioning.plan import Plan
-    from partitioning.profile import Column as Column
-    from partitioning.profile import Profile as Profile
+    from partitioning.inspection.plan import Plan
+    from partitioning.inspection.profile import Column as Column
+    from partitioning.inspection.profile import Profile as Profile
 
 SourceFiles: TypeAlias = dict[str, Files]  # by source
 
@@ -56,7 +56,7 @@ def plan_graph(config: GraphConfig, root: Path, files: SourceFiles | None = None
 
     `files` are those of `source_files`; without them they are looked up.
     """
-    from partitioning import plan
+    from partitioning.inspection import plan
 
     return plan.plan_graph(config, source_files(config, root) if files is None else files, {})
 
@@ -67,7 +67,7 @@ def check_schemas(config: GraphConfig, files: SourceFiles, checks: Sequence[Chec
     Returns the sources whose schemas only a build knows (JSON lines, databases). Raises what the build would say: of a
     column that is not there or is of another type, and of a condition that DuckDB does not accept, all at once.
     """
-    from partitioning import schemas
+    from partitioning.inspection import schemas
 
     return schemas.check_schemas(config, files, checks)
 
@@ -95,7 +95,7 @@ def profile_of(name: str, source: SourceConfig, files: Files) -> "AbstractContex
     Only `path`, `format` and `columns` of `source` are looked at. Raises DataError for files that are broken, of
     different formats or columns, or without a header.
     """
-    from partitioning import profile
+    from partitioning.inspection import profile
 
     return profile.profile_of(name, source, files)
 
@@ -106,7 +106,7 @@ def relation_names(config: GraphConfig, files: SourceFiles) -> list[str]:
     Raises ConfigError for a condition that DuckDB does not accept, or for a name that two relations have, and DataError
     for bad input.
     """
-    from partitioning import names
+    from partitioning.inspection import names
 
     return names.relation_names(config, files)
 
@@ -116,7 +116,7 @@ def forgotten_ids(config: GraphConfig, files: SourceFiles) -> dict[str, list[str
 
     `files` are those of `source_files`. Raises DataError for a list that is not as the config says.
     """
-    from partitioning import forgetting
+    from partitioning.inspection import forgetting
 
     return forgetting.forgotten_ids(config, files)
 
@@ -128,7 +128,7 @@ def table_states(config: GraphConfig) -> dict[str, Any]:
     """
     if not any(source.postgres for source in config.sources.values()):
         return {}
-    from partitioning.sources import postgres
+    from partitioning.sources.formats import postgres
 
     return postgres.table_states(config)
 
@@ -175,10 +175,10 @@ def build_graph(
 
 def _backend(config: GraphConfig, checks: Sequence[CheckConfig]) -> "OpenBackend":
     if config.engine == "spark":
-        from partitioning.spark_backend import open_spark
+        from partitioning.engines.spark_backend import open_spark
 
         return open_spark
-    from partitioning.duckdb_reader import open_duckdb
-    from partitioning.local_backend import open_local
+    from partitioning.engines.duckdb_reader import open_duckdb
+    from partitioning.engines.local_backend import open_local
 
     return partial(open_local, open_events=partial(open_duckdb, checks=checks))

@@ -12,27 +12,27 @@ from artifacts.machine.resources import cpu_count
 from artifacts.sources.frame import Frame
 from artifacts.sources.source_files import Files
 from artifacts.sources.unchanged import unchanged
-from partitioning.backend import Backend, OpenBackend
 from partitioning.buckets.bucket_edges import WrongWeight
 from partitioning.buckets.graph_files import write_graph_files
 from partitioning.buckets.statistics import graph_statistics
 from partitioning.config.sections import GraphConfig
+from partitioning.engines.backend import Backend, OpenBackend
+from partitioning.engines.local_backend import open_local
+from partitioning.engines.scan import Progress, Scan
 from partitioning.entities.entity_map import EntityMap
 from partitioning.entities.id_files import write_names
 from partitioning.events.relations import summed
+from partitioning.inspection.plan import Plan, plan_graph
 from partitioning.labels import LabelReader
 from partitioning.ledger.arrays import KeepsArrays, LedgerArrays, NoArrays
 from partitioning.ledger.continuation import Continuation, continue_from, next_ledger
 from partitioning.ledger.held_out import keep_held_out, replay_held_out
 from partitioning.ledger.ledger import ledger_path, save_ledger
 from partitioning.ledger.previous_graph import history_of
-from partitioning.local_backend import open_local
 from partitioning.outcome import check_empty, graph_report, too_heavy
-from partitioning.plan import Plan, plan_graph
 from partitioning.report import GraphReport
-from partitioning.scan import Progress, Scan
 from partitioning.sources.files import source_files
-from partitioning.sources.frames import source_frames
+from partitioning.sources.formats.frames import source_frames
 from partitioning.thinning.thin import thin
 
 

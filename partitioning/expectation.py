@@ -25,8 +25,8 @@ from artifacts.sources.source_files import Files
 from partitioning import build
 from partitioning.buckets.counts import FLAGS_SHARE
 from partitioning.config.sections import GraphConfig
-from partitioning.names import relations_of_columns
-from partitioning.plan import FILE_BYTES, MEMORY_PER_EDGE, MEMORY_PER_WEIGHTED_EDGE, Plan
+from partitioning.inspection.names import relations_of_columns
+from partitioning.inspection.plan import FILE_BYTES, MEMORY_PER_EDGE, MEMORY_PER_WEIGHTED_EDGE, Plan
 
 _IDS_PER_EDGE = 0.25  # of a type in sources that are no Parquet files, whose ids are not counted
 _KEY_BYTES = 8  # of an edge in the spill, until its bucket is written

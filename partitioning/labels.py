@@ -15,7 +15,7 @@ from partitioning.config.sections import GraphConfig, LabelConfig
 from partitioning.entities.entity_map import EntityMap
 from partitioning.entities.id_files import write_labels
 from partitioning.entities.published_ids import published_rows
-from partitioning.sources.frames import Frames
+from partitioning.sources.formats.frames import Frames
 from partitioning.sources.table import Source, open_used
 from partitioning.sources.used import used_for_labels
 

@@ -10,11 +10,11 @@ from partitioning.buckets.counts import GraphCounts
 from partitioning.buckets.statistics import balanced
 from partitioning.config.sections import GraphConfig
 from partitioning.edges.key import Indices
+from partitioning.engines.scan import Scan
 from partitioning.events.relations import NamedRelation
 from partitioning.events.weights import MOST
 from partitioning.ledger.continuation import Continuation
 from partitioning.report import GraphReport
-from partitioning.scan import Scan
 from partitioning.thinning.thin import Thinned
 
 

@@ -23,7 +23,14 @@ FLOORS = {
     "artifacts": [
         *("errors", "section", "machine", "files", "formats", "sources", "expressions", "kernels", "embeddings"),
     ],
-    "partitioning": ["config", "sources", "events", "entities", "edges", "ledger", "buckets", "thinning", "spark"],
+    "partitioning": [
+        *("config", "sources", "events", "entities", "edges", "ledger", "buckets", "thinning", "spark"),
+        *("inspection", "engines"),
+    ],
+    "partitioning.sources": [
+        *("values", "compressed", "queries", "pseudonyms", "layout", "used", "files"),
+        "formats",
+    ],
     "pbg_transra": [
         *("config", "seeds", "reports", "degrees", "known"),
         *("pbg", "backends", "ranks", "evaluation", "start", "training", "export", "planning"),
@@ -49,17 +56,17 @@ FLOORS = {
 }
 # What `pipeline` imports the face of, alone.
 FACES = ("partitioning", "pbg_transra", "ranker")
-# Rooms of partitioning, and modules of others, that speak SQL: DuckDB's side of partitioning/event_reader.py, and what
-# an executor of Spark's does with DuckDB.
+# Rooms of partitioning, and modules of others, that speak SQL: DuckDB's side of engines/event_reader.py, and what an
+# executor of Spark's does with DuckDB.
 DUCKDB = {"sources", "events"}
 DUCKDB_MODULES = {
-    "partitioning.duckdb_reader",
+    "partitioning.engines.duckdb_reader",
     "partitioning.expectation",
-    "partitioning.forgetting",
+    "partitioning.inspection.forgetting",
     "partitioning.labels",
-    "partitioning.names",
-    "partitioning.schemas",
-    "partitioning.profile",
+    "partitioning.inspection.names",
+    "partitioning.inspection.schemas",
+    "partitioning.inspection.profile",
     "partitioning.entities.forgotten",
     "partitioning.entities.id_table",
     "partitioning.entities.published_ids",

@@ -20,7 +20,7 @@ from partitioning.ledger.ledger import (
     relative,
     training_until,
 )
-from partitioning.sources.frames import Frames
+from partitioning.sources.formats.frames import Frames
 
 _WAY_OUT = "count all files again with --rebuild"
 

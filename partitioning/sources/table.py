@@ -12,17 +12,17 @@ from artifacts.expressions.type_checks import check_types, floats
 from artifacts.sources.source_files import Files
 from partitioning.config.data_checks import CheckConfig
 from partitioning.config.sections import Format, GraphConfig, SourceConfig
-from partitioning.sources.delimited import open_delimited
 from partitioning.sources.epochs import epoch_of, is_time, needs_unit
 from partitioning.sources.files import check_file, file_format
-from partitioning.sources.frames import Frames, frame_label, open_frame
-from partitioning.sources.json_lines import open_json_lines
+from partitioning.sources.formats.delimited import open_delimited
+from partitioning.sources.formats.frames import Frames, frame_label, open_frame
+from partitioning.sources.formats.json_lines import open_json_lines
+from partitioning.sources.formats.parquet import open_parquet, single_valued
+from partitioning.sources.formats.postgres import open_postgres
+from partitioning.sources.formats.servers import Servers
+from partitioning.sources.formats.sqlite import open_sqlite
 from partitioning.sources.layout import Opened
-from partitioning.sources.parquet import open_parquet, single_valued
-from partitioning.sources.postgres import open_postgres
 from partitioning.sources.pseudonyms import replaced
-from partitioning.sources.servers import Servers
-from partitioning.sources.sqlite import open_sqlite
 from partitioning.sources.used import Use, used
 
 _ID_TYPES = {*INTEGERS, *UNSIGNED, NO_TYPE, "VARCHAR", "UUID", "DATE"}

@@ -29,7 +29,7 @@ from partitioning.events.weights import invalid_weight, latest_moment
 from partitioning.ledger.continuation import Continuation
 from partitioning.sources.diagnosis import missing_value
 from partitioning.sources.files import file_format
-from partitioning.sources.parquet import filled
+from partitioning.sources.formats.parquet import filled
 from partitioning.sources.table import Source, open_sources
 from partitioning.spark.failures import carried
 from partitioning.spark.files import EVENT_ROWS, EventRows, Find, SourceFiles

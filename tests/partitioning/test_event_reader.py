@@ -7,7 +7,7 @@ import pytest
 
 from partitioning import GraphConfig, build_graph, graph_problems
 from partitioning import build as build_module
-from partitioning.local_backend import open_local
+from partitioning.engines.local_backend import open_local
 from tests.worlds.action_log import SPLITS, USER, log_config, write_log
 from tests.worlds.ledger_world import assert_same_bytes
 from tests.worlds.python_reader import open_python

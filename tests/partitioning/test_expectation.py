@@ -17,7 +17,6 @@ from partitioning import (
     build_graph,
     expect_build,
     expect_size,
-    local_backend,
     plan_graph,
     relation_names,
     source_files,
@@ -26,7 +25,8 @@ from partitioning import expectation as module
 from partitioning.buckets.buckets import write_buckets
 from partitioning.buckets.counts import Counts, GraphCounts
 from partitioning.edges.spill import EdgeSpill
-from partitioning.plan import MEMORY_PER_EDGE, MEMORY_PER_WEIGHTED_EDGE
+from partitioning.engines import local_backend
+from partitioning.inspection.plan import MEMORY_PER_EDGE, MEMORY_PER_WEIGHTED_EDGE
 from pipeline.cli import main
 from tests.partitioning.test_errors import config, relation
 

@@ -15,8 +15,8 @@ from torchbiggraph.graph_storages import FileEdgeStorage
 from artifacts.errors import DataError
 from artifacts.formats.bucket_file import COLUMNS, BucketFile, narrowest
 from artifacts.formats.graph import Bucket, bucket_path, edge_path, load_graph
-from partitioning import local_backend
 from partitioning.edges.key import KeyLayout
+from partitioning.engines import local_backend
 from tests.partitioning.test_errors import config, relation
 from tests.worlds.ledger_world import (
     assert_same_bytes,

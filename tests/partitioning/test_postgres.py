@@ -15,9 +15,9 @@ from artifacts.errors import ConfigError, DataError
 from artifacts.expressions.engine import Engine
 from partitioning import GraphConfig, plan_graph, relation_names, source_files, table_states
 from partitioning.config.sections import LEAST_MEMORY, PostgresConfig
-from partitioning.sources import postgres as postgres_module
-from partitioning.sources.postgres import open_postgres
-from partitioning.sources.servers import Servers
+from partitioning.sources.formats import postgres as postgres_module
+from partitioning.sources.formats.postgres import open_postgres
+from partitioning.sources.formats.servers import Servers
 from partitioning.sources.used import Use
 from tests.partitioning.test_errors import check, config, failure, problems, relation
 from tests.partitioning.test_sqlite import build

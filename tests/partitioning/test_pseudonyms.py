@@ -13,7 +13,8 @@ from artifacts.errors import ConfigError, DataError
 from artifacts.expressions.engine import Engine, literal, quoted
 from artifacts.formats.graph import load_graph
 from artifacts.pseudonyms import key_mark, pseudonym, pseudonyms
-from partitioning import CheckConfig, GraphConfig, build_graph, duckdb_reader, forgotten_ids, source_files
+from partitioning import CheckConfig, GraphConfig, build_graph, forgotten_ids, source_files
+from partitioning.engines import duckdb_reader
 from partitioning.sources.pseudonyms import know_key, pseudonym_of
 from tests.partitioning.test_consent import FORMATS, LISTS, build, consented, forgetting, held
 from tests.partitioning.test_errors import PIN, check, config, failure, log, relation

@@ -8,7 +8,7 @@ import pytest
 
 from artifacts.errors import ConfigError, DataError
 from partitioning import GraphConfig, build_graph
-from partitioning.sources import sqlite as sqlite_module
+from partitioning.sources.formats import sqlite as sqlite_module
 from tests.partitioning.test_errors import check, config, failure, problems, relation
 from tests.worlds.ledger_world import assert_same_bytes
 

@@ -21,7 +21,7 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 STAGES = ("partition", "train", "export", "rank")
 # Where a command is killed, by stage: what it has written by then stays.
 KILLS = {
-    "partition": ("partitioning.local_backend", "write_buckets"),
+    "partition": ("partitioning.engines.local_backend", "write_buckets"),
     "train": ("pbg_transra.training.checkpoint_files", "CheckpointFiles.commit_pass"),
     "rank": ("ranker.experiment.ranking", "concluded"),
 }

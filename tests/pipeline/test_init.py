@@ -506,7 +506,7 @@ def test_a_column_that_only_later_files_have_is_seen(tmp_path: Path) -> None:
 
 def test_people_who_repeat_after_the_sample_are_seen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The sample is the first rows: with none of a person's second answers in it, two forms looked like one answer."""
-    monkeypatch.setattr("partitioning.profile.SAMPLED_ROWS", 9)
+    monkeypatch.setattr("partitioning.inspection.profile.SAMPLED_ROWS", 9)
     people = pd.DataFrame({"user": PEOPLE, "consent": YES_AND_NO["text"], "form": ["a", "b", "c"] * 3})
     table = pd.concat([people, people.assign(form="d")], ignore_index=True)
     found, notes = consent_in(tmp_path, "consents", table)
@@ -1000,7 +1000,7 @@ def test_an_action_that_comes_late_in_a_sorted_log_is_its_own_relation(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, late: str
 ) -> None:
     """What the sample does not have may need consent."""
-    monkeypatch.setattr("partitioning.profile.SAMPLED_ROWS", 50)
+    monkeypatch.setattr("partitioning.inspection.profile.SAMPLED_ROWS", 50)
     log = events(200, ["click"])
     log.loc[150:, "action"] = late
     log.to_csv(tmp_path / "log.csv", index=False)
@@ -1012,7 +1012,7 @@ def test_an_action_that_comes_late_in_a_sorted_log_is_its_own_relation(
 def test_actions_without_number_are_left_to_a_person(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("partitioning.profile.SAMPLED_ROWS", 50)
+    monkeypatch.setattr("partitioning.inspection.profile.SAMPLED_ROWS", 50)
     log = events(200, ["view"])
     log.loc[150:, "action"] = [f"a{row}" for row in range(50)]
     log.to_csv(tmp_path / "log.csv", index=False)
@@ -1066,7 +1066,7 @@ def test_what_a_number_of_an_action_means_is_left_to_a_person(
 def test_times_that_a_sample_does_not_have_are_said(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("partitioning.profile.SAMPLED_ROWS", 50)
+    monkeypatch.setattr("partitioning.inspection.profile.SAMPLED_ROWS", 50)
     log = events(200, ["view"])
     log["time"] = [str(1_767_225_600 + 3600 * row) if row < 190 else "n/a" for row in range(200)]
     log.to_csv(tmp_path / "log.csv", index=False)

@@ -135,7 +135,7 @@ def test_a_command_looks_at_its_sources_once(tmp_path: Path, monkeypatch: pytest
         return real(*arguments, **named)
 
     monkeypatch.setattr(partitioning, "source_files", counted)
-    for at in ("partitioning.build", "partitioning.plan", "partitioning.ledger.continuation"):
+    for at in ("partitioning.build", "partitioning.inspection.plan", "partitioning.ledger.continuation"):
         monkeypatch.setattr(f"{at}.source_files", counted, raising=False)
     assert main(command(root, "run")) == 0
     assert len(looks) == 1

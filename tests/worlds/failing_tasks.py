@@ -14,7 +14,7 @@ import pytest
 from pyspark.sql import GroupedData
 from pyspark.sql.classic.dataframe import DataFrame
 
-from partitioning import spark_backend
+from partitioning.engines import spark_backend
 from partitioning.spark import events
 from partitioning.spark.session import each
 

@@ -33,7 +33,7 @@ def md5(id: str) -> int:
 
 
 class PythonReader:
-    """See `partitioning.event_reader.EventReader`. A relation's `weight` is the name of a column."""
+    """See `partitioning.engines.event_reader.EventReader`. A relation's `weight` is the name of a column."""
 
     def __init__(self, config: GraphConfig, continuation: Continuation) -> None:
         self._config, self._previous = config, continuation.previous

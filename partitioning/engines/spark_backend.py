@@ -1,4 +1,4 @@
-"""A build on Spark: see `partitioning.backend`.
+"""A build on Spark: see `partitioning.engines.backend`.
 
 The driver holds counts, and the list of ids to forget; ids and edges pass through it for hub caps and minimum degrees
 alone.
@@ -18,19 +18,19 @@ import numpy as np
 
 from artifacts.errors import ConfigError
 from artifacts.formats.graph import Side
-from partitioning.backend import Bucketed
 from partitioning.buckets.bucket_edges import WrongWeight
 from partitioning.buckets.buckets import make_edge_paths
 from partitioning.buckets.counts import GraphCounts
 from partitioning.config.sections import GraphConfig
 from partitioning.edges.entity_hashes import EntityHashes
 from partitioning.edges.key import Indices, Keys
+from partitioning.engines.backend import Bucketed
+from partitioning.engines.scan import Progress, Scan
 from partitioning.entities.entity_map import EntityMap
+from partitioning.inspection.plan import threads_within
 from partitioning.ledger.arrays import KeepsArrays
 from partitioning.ledger.continuation import Continuation
 from partitioning.ledger.history import History
-from partitioning.plan import threads_within
-from partitioning.scan import Progress, Scan
 from partitioning.spark.bucket_tasks import CountedPartition, EdgeTasks, MadeBucket
 from partitioning.spark.edges import spill_edges
 from partitioning.spark.entities import map_entities

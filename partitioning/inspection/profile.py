@@ -20,7 +20,7 @@ from artifacts.sources.source_files import Files
 from partitioning.config.sections import SourceConfig, TimeUnit
 from partitioning.sources.epochs import epoch_of, needs_unit
 from partitioning.sources.files import check_file, file_format
-from partitioning.sources.parquet import other_columns
+from partitioning.sources.formats.parquet import other_columns
 from partitioning.sources.table import open_whole
 
 MEMORY = 2_000_000_000  # bytes that a look may take, as graph.memory_limit counts them

@@ -10,11 +10,11 @@ from typing import NamedTuple, Protocol
 
 from partitioning.buckets.counts import GraphCounts
 from partitioning.config.sections import GraphConfig
+from partitioning.engines.scan import Progress, Scan
 from partitioning.entities.entity_map import EntityMap
 from partitioning.ledger.arrays import KeepsArrays
 from partitioning.ledger.continuation import Continuation
 from partitioning.ledger.history import History
-from partitioning.scan import Progress, Scan
 
 
 class Bucketed(NamedTuple):

@@ -13,9 +13,9 @@ from artifacts.sources.source_files import Files
 from partitioning.config.sections import LEAST_MEMORY, Format, GraphConfig, SourceConfig
 from partitioning.sources.compressed import plain
 from partitioning.sources.files import COMPRESSED, check_file, damaged, file_format
-from partitioning.sources.frames import Frames
-from partitioning.sources.postgres import table_size
-from partitioning.sources.sqlite import count_rows
+from partitioning.sources.formats.frames import Frames
+from partitioning.sources.formats.postgres import table_size
+from partitioning.sources.formats.sqlite import count_rows
 
 _SAMPLE_BYTES = 1 << 16
 _FEW_BUCKETS = 16_384  # that any graph may have, whether or not it has as many edges

@@ -11,9 +11,9 @@ from partitioning.edges.entity_hashes import EntityHashes
 from partitioning.edges.grid import Grid
 from partitioning.edges.spill import EdgeSpill
 from partitioning.edges.stream import SpillReport, spill_edges
+from partitioning.engines.event_reader import EventReader
 from partitioning.entities.entity_map import EntityMap
 from partitioning.entities.id_files import append_ids, write_ids
-from partitioning.event_reader import EventReader
 from partitioning.events.relations import NamedRelation
 from partitioning.events.totals import ReadTotals
 from partitioning.thinning.hub_cap import capped_types

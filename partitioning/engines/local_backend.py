@@ -5,19 +5,19 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from artifacts.machine.resources import cpu_count
-from partitioning.backend import Bucketed
 from partitioning.buckets.buckets import write_buckets
 from partitioning.buckets.counts import FLAGS_SHARE, Counts
 from partitioning.config.sections import GraphConfig
-from partitioning.duckdb_reader import open_duckdb
+from partitioning.engines.backend import Bucketed
+from partitioning.engines.duckdb_reader import open_duckdb
+from partitioning.engines.event_reader import OpenEvents
+from partitioning.engines.scan import Progress, Scan, scan_events
 from partitioning.entities.entity_map import EntityMap
-from partitioning.event_reader import OpenEvents
 from partitioning.events.relations import summed
+from partitioning.inspection.plan import threads_within
 from partitioning.ledger.arrays import KeepsArrays
 from partitioning.ledger.continuation import Continuation
 from partitioning.ledger.history import History
-from partitioning.plan import threads_within
-from partitioning.scan import Progress, Scan, scan_events
 
 
 @contextmanager

@@ -11,8 +11,8 @@ from artifacts.section import did_you_mean
 from artifacts.sources.source_files import Files
 from partitioning.config.sections import Format, SourceConfig
 from partitioning.sources.compressed import BYTE_ORDER_MARK, START_BYTES, start_of_text
+from partitioning.sources.formats.staged import Kind, Stage, declared_kind, kind_of_ids, scanned, stage
 from partitioning.sources.layout import Opened, require_column
-from partitioning.sources.staged import Kind, Stage, declared_kind, kind_of_ids, scanned, stage
 from partitioning.sources.used import Use
 
 _TEXT = Kind("VARCHAR", "{0}")

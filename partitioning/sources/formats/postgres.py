@@ -17,10 +17,10 @@ import pyarrow.csv
 from artifacts.errors import ConfigError, DataError
 from artifacts.expressions.engine import Engine, literal, quoted, translated
 from partitioning.config.sections import GraphConfig, PostgresConfig
-from partitioning.sources.frames import frame_label
+from partitioning.sources.formats.frames import frame_label
+from partitioning.sources.formats.servers import Servers, asking
 from partitioning.sources.layout import Opened, free_names, require_column
 from partitioning.sources.pseudonyms import replaced
-from partitioning.sources.servers import Servers, asking
 from partitioning.sources.used import Use
 
 if TYPE_CHECKING:

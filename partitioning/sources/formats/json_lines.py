@@ -10,9 +10,9 @@ from artifacts.expressions.engine import Engine, file_list, literal, quoted
 from artifacts.sources.source_files import Files
 from partitioning.config.sections import SourceConfig
 from partitioning.sources.compressed import has_mark, start_of_text
+from partitioning.sources.formats.staged import Kind, Stage, declared_kind, stage
 from partitioning.sources.layout import Opened, key_of, require_column
 from partitioning.sources.pseudonyms import pseudonym_of
-from partitioning.sources.staged import Kind, Stage, declared_kind, stage
 from partitioning.sources.used import Use
 
 _FIRST_LINES = 1000

@@ -1,0 +1,1 @@
+"""A format a file: Parquet, CSV and TSV, JSON lines, SQLite, PostgreSQL, tables in memory."""
