@@ -361,8 +361,16 @@ def make_demo_data(options: argparse.Namespace) -> dict[str, Any]:
     asked = {key: getattr(options, key) for key in ("users", "impressions", "days", "seed")}
     given = {key: value for key, value in asked.items() if value is not None}
     console = Console(options.quiet, options.json)
-    with console.bar("demo-data", " events") as bar:
-        report = generate(options.directory, WorldParameters(**given), bar.update)
+    with console.bar("demo-data", " events") as bar, console.lines("demo-data") as tell:
+        written = 0
+
+        def progress(rows: int) -> None:
+            nonlocal written
+            written += rows
+            bar.update(rows)
+            tell(f"{written:,} rows written", None)
+
+        report = generate(options.directory, WorldParameters(**given), progress)
     events = sum(report["engagements"].values()) + sum(report["conversions"].values())
     # None where too few people clicked, or converted, for there to be a curve
     ctr, cvr = ("none" if auc is None else f"{auc:.3f}" for auc in map(report["oracle"].get, ("ctr_auc", "cvr_auc")))

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from shutil import get_terminal_size
 from textwrap import wrap
+from threading import Event, Thread
 from time import monotonic
 from typing import TYPE_CHECKING, Any, TextIO
 
@@ -18,9 +19,34 @@ if TYPE_CHECKING:
     from tqdm import tqdm
 
 SILENT = 30  # seconds after which work without a bar says how far it is
+LOOKS = 1.0  # seconds after which it is seen that a step has told nothing
 STYLES = {"bold": "1", "red": "31", "green": "32", "yellow": "33"}
 # Of a stage whose steps have no common unit: the share done, the time since it began and the time left.
 STEPS = "{desc}: {percentage:3.0f}%|{bar:20}| {elapsed}<{remaining}{postfix}"
+
+Tell = Callable[[str, float | None], None]
+
+
+@dataclass
+class Told:
+    """The step that a stage is at, the fraction of its work that is done, where that is known, and since when."""
+
+    stage: str
+    step: str
+    fraction: float | None
+    since: float
+    repeated: bool = False  # whether a line has said it by now
+
+    def take(self, step: str, fraction: float | None) -> None:
+        if (step, fraction) != (self.step, self.fraction):
+            self.step, self.fraction, self.since, self.repeated = step, fraction, monotonic(), False
+
+    def line(self) -> str:
+        """A line for it; where it was said before, also for how long nothing else has been told."""
+        done = "" if self.fraction is None else f", {self.fraction:.0%} done"
+        still = f", for {monotonic() - self.since:.0f} s" if self.repeated else ""
+        self.repeated = True
+        return f"{self.stage}: {one_line(self.step)}{done}{still}"
 
 
 @dataclass
@@ -81,21 +107,39 @@ class Console:
         ) as bar:
             yield bar
 
-    def lines(self, stage: str) -> Callable[[str, float], None]:
+    @contextmanager
+    def lines(self, stage: str) -> Iterator["Tell"]:
         """Is told the name of the step and the fraction done, and says them where no bar is seen and nothing was said
-        for half a minute: a file that hours of work write to stays short, and is never silent for long."""
+        for half a minute: a file that hours of work write to stays short, and is never silent for long, also in a step
+        that tells nothing."""
+        told, ended = Told(stage, "at work", None, monotonic()), Event()
 
-        def tell(step: str, fraction: float) -> None:
+        def say_after_silence() -> None:
             if self.hidden and monotonic() - self.said >= SILENT:
-                self.say(f"{stage}: {one_line(step)}, {fraction:.0%} done")
+                self.say(told.line())
 
-        return tell
+        def tell(step: str, fraction: float | None) -> None:
+            told.take(step, fraction)
+            say_after_silence()
+
+        def watch() -> None:
+            while not ended.wait(LOOKS):
+                say_after_silence()
+
+        thread = Thread(target=watch, name="lines", daemon=True)
+        thread.start()
+        try:
+            yield tell
+        finally:
+            ended.set()
+            thread.join()
 
     @contextmanager
     def steps(self, stage: str) -> Iterator[Callable[[str, float], None]]:
         """A progress bar that is told the name of the step and the fraction done; where none is seen, `lines`."""
         if self.hidden:
-            yield self.lines(stage)
+            with self.lines(stage) as tell:
+                yield tell
             return
         with self.bar(stage, "", total=1.0) as bar:
 

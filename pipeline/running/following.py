@@ -35,8 +35,8 @@ def follow_training(context: Context, place: "Place") -> dict[str, Any]:
         require_upstream_intact(context, stage, run)
         stage.plan(context, run)
         graph_dir, model = run.directory("partition"), context.config.trained
-        bars, tell = context.console.bar("train", " edges"), context.console.lines("train")
-        with bars as bar, train_events(bar, tell, None) as to:
+        bars, lines = context.console.bar("train", " edges"), context.console.lines("train")
+        with bars as bar, lines as tell, train_events(bar, tell, None) as to:
             found = follow(
                 first, graph_dir, run.partial("train"), model, graph_identity(run), to.progress, to.bucket
             )  # fmt: skip

@@ -105,22 +105,22 @@ class Train(Stage):
         from pbg_transra import train
         from pipeline.stages.train_events import train_events
 
-        self._start(context, run, partial)
         graph_dir, model = run.directory("partition"), context.config.trained
         if model.validate_every and not load_graph(graph_dir).edges("valid"):
             context.console.say(
                 f"{self.name}: nothing to validate: the valid split has no edges; the last epoch is the model"
             )
         scalars = run.path / "tensorboard" if model.tensorboard else None
-        bars, tell = context.console.bar(self.name, " edges"), context.console.lines(self.name)
-        with bars as bar, train_events(bar, tell, scalars) as to:
+        with context.console.lines(self.name) as tell:
+            self._start(context, run, partial)
+            with context.console.bar(self.name, " edges") as bar, train_events(bar, tell, scalars) as to:
 
-            def validated(done: "ValidationDone") -> None:
-                to.validation(done)
-                on_validation(done)
+                def validated(done: "ValidationDone") -> None:
+                    to.validation(done)
+                    on_validation(done)
 
-            with nullcontext() if alone else self._host(context, run) as host:
-                return asdict(train(graph_dir, partial, model, to.progress, to.bucket, validated, host))
+                with nullcontext() if alone else self._host(context, run) as host:
+                    return asdict(train(graph_dir, partial, model, to.progress, to.bucket, validated, host))
 
     def _host(self, context: Context, run: Run) -> AbstractContextManager[Any]:
         """Where other machines find this one, if several train."""

@@ -9,6 +9,7 @@ from tqdm import tqdm
 
 from artifacts.machine.resources import tree_memory
 from pbg_transra import BucketDone, TrainProgress, ValidationDone
+from pipeline.output.console import Tell
 from pipeline.output.log import log_event
 from pipeline.output.scalars import Scalars
 
@@ -16,7 +17,7 @@ from pipeline.output.scalars import Scalars
 class TrainEvents:
     """Takes the events of one training as they come, the progress from a thread of its own."""
 
-    def __init__(self, bar: tqdm, tell: Callable[[str, float], None], scalars: Scalars | None) -> None:
+    def __init__(self, bar: tqdm, tell: Tell, scalars: Scalars | None) -> None:
         self._bar, self._tell, self._scalars = bar, tell, scalars
         self._validated: dict[str, str] = {}
 
@@ -42,7 +43,7 @@ class TrainEvents:
 
 
 @contextmanager
-def train_events(bar: tqdm, tell: Callable[[str, float], None], tensorboard: Path | None) -> Iterator[TrainEvents]:
+def train_events(bar: tqdm, tell: Tell, tensorboard: Path | None) -> Iterator[TrainEvents]:
     """`tell`: what says how far it is where no bar is seen; `tensorboard`: the directory of its scalars, if any are
     wanted."""
     scalars = Scalars(tensorboard) if tensorboard else None

@@ -23,7 +23,7 @@ from ranker.experiment.reuse import digest, export_identity, log_identity
 from ranker.model.ranker_model import RankerModel
 from ranker.training.trainer import Training
 
-PREPARED_SHARE = 0.2  # of the whole time, for the progress bar
+PREPARED_SHARE, TRAINED_SHARE, MEASURED_SHARE = 0.2, 0.9, 0.95  # of the whole time, for the progress bar, by the end
 WORK = ("prepared", "training")  # in the directory, while it is made
 NAME = 16  # hexadecimal digits of a digest that name a directory
 
@@ -80,11 +80,13 @@ class Fit:
         model = RankerModel(self.config, self.arm, summary, self.export)
 
         def watch(fraction: float, last: dict[str, Any]) -> None:
-            progress(f"{self.name} on all days", PREPARED_SHARE + (1 - PREPARED_SHARE) * fraction)
+            what = f"{self.name} on all days" if fraction < 1 else f"the intercept of {self.name}"
+            progress(what, PREPARED_SHARE + (TRAINED_SHARE - PREPARED_SHARE) * fraction)
 
         training = Training(model, self.config, 0, seed, directory)
         with threads(self.config.threads):
             steps = training.run(train, None, watch).step
+        progress("calibration on the newest rows", TRAINED_SHARE)
         return Trained(model.cpu().eval(), train.read(0, CHECKED), self._facts(summary, model, steps, train))
 
     def _facts(self, summary: Summary, model: RankerModel, steps: int, train: Split) -> dict[str, Any]:
@@ -117,6 +119,7 @@ def fit_arm(
     fit = Fit.of(config, log, export, directory)
     summary = fit.prepared(lambda step, fraction: progress(step, fraction * PREPARED_SHARE))
     trained = fit.trained(summary, progress)
+    progress("the scorer is written, and compared with the model", MEASURED_SHARE)
     made.write(config, log, trained, fit.export, directory / WORK[0], id_key)
     for work in WORK:
         shutil.rmtree(directory / work)

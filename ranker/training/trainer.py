@@ -88,6 +88,7 @@ class Training:
                 watch(min(self.progress.step / steps, 1.0), self.progress.history[-1] if self.progress.history else {})
         if not self._done() and self._last_seen() != self.progress.step:
             self._stand(valid, steps, validated)
+        watch(1.0, self.progress.history[-1] if self.progress.history else {})
         self._calibrate(train, valid)
         return self.progress
 

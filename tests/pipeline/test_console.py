@@ -2,6 +2,7 @@
 
 import io
 import os
+import re
 import subprocess
 import sys
 import time
@@ -56,6 +57,28 @@ def test_work_without_a_bar_says_how_far_it_is_after_half_a_minute_of_silence(
     with Console(quiet=True).steps("fit") as progress:
         clock[0] = 999.0
         progress("e", 0.5)
+    assert capsys.readouterr().out == ""
+
+
+def test_a_step_that_tells_nothing_is_no_longer_silent_than_others(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What was told last is said, and for how long nothing else was; of a stage that has told nothing, that it works."""
+    monkeypatch.setattr("pipeline.output.console.SILENT", 0.3)
+    monkeypatch.setattr("pipeline.output.console.LOOKS", 0.02)
+    with Console().steps("fit"):
+        time.sleep(0.5)
+    assert capsys.readouterr().out == "fit: at work\n"
+    with Console().lines("demo-data") as tell:
+        tell("7 rows written", None)
+        time.sleep(1.4)
+    first, *more = capsys.readouterr().out.splitlines()
+    assert first == "demo-data: 7 rows written" and more, "also where a step takes long by itself"
+    assert all(re.fullmatch(r"demo-data: 7 rows written, for \d s", line) for line in more)
+    time.sleep(0.5)
+    assert capsys.readouterr().out == "", "and no longer than the work"
+    with Console(quiet=True).steps("fit"), Console(as_json=True).steps("fit"):
+        time.sleep(0.5)
     assert capsys.readouterr().out == ""
 
 

@@ -320,6 +320,20 @@ def test_a_model_that_its_scorer_contradicts_is_not_published(
     assert not (tmp_path / "model" / "manifest.json").exists()
 
 
+def test_a_fit_tells_what_follows_its_last_step(world: SmallWorld, tmp_path: Path) -> None:
+    """All in order, so that no line says that it trains while it traces the network."""
+    told: list[tuple[str, float]] = []
+    export = Export(world.export, START - 1)
+    ranker.fit(settings("id_only"), world.root, export, tmp_path, lambda step, done: told.append((step, done)))
+    shares = [done for _, done in told]
+    assert shares == sorted(shares) and shares[-1] < 1
+    assert [step for step, _ in told][-3:] == [
+        "the intercept of id_only",
+        "calibration on the newest rows",
+        "the scorer is written, and compared with the model",
+    ]
+
+
 def test_configs_without_an_arm_to_fit(world: SmallWorld, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"ranker\.fit: missing"):
         ranker.fit(config(), world.root, None, tmp_path)
