@@ -1,6 +1,6 @@
 """What a training tells on its way: the progress bar, log.jsonl and, where the config asks for it, TensorBoard."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path

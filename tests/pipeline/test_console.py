@@ -63,7 +63,7 @@ def test_work_without_a_bar_says_how_far_it_is_after_half_a_minute_of_silence(
 def test_a_step_that_tells_nothing_is_no_longer_silent_than_others(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """What was told last is said, and for how long nothing else was; of a stage that has told nothing, that it works."""
+    """What was told last is said, and for how long nothing else was; of a stage that told nothing, that it works."""
     monkeypatch.setattr("pipeline.output.console.SILENT", 0.3)
     monkeypatch.setattr("pipeline.output.console.LOOKS", 0.02)
     with Console().steps("fit"):
