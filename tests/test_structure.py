@@ -40,6 +40,7 @@ FLOORS = {
         "experiment",
     ],
     "ranker.data": ["records", "log", "ids", "tabular"],
+    "ranker.model": ["dropout", "repeats", "tables", "attention"],
     "pipeline": [
         "config",
         "output",

@@ -8,9 +8,9 @@ from torch import Tensor, nn
 
 from ranker.data.batch import Batch
 from ranker.data.ids.slots import Layout
-from ranker.model.kge_table import KgeTable
 from ranker.model.program import ATTENTION, write_program
 from ranker.model.ranker_model import RankerModel
+from ranker.model.tables.kge_table import KgeTable
 from ranker.scoring.inputs import Inputs
 from ranker.scoring.manifest import EXPORTED
 

@@ -11,14 +11,14 @@ from ranker.config.sections import RankerConfig
 from ranker.data.batch import Batch
 from ranker.data.ids.slots import Layout
 from ranker.data.records import Summary
+from ranker.model.attention.kge_attention import KgeAttention
 from ranker.model.backbone import CrossNetwork
-from ranker.model.degrees import Degrees
 from ranker.model.heads import Heads
-from ranker.model.id_embedding import IdEmbedding
-from ranker.model.kge_attention import KgeAttention
-from ranker.model.kge_table import KgeTable
 from ranker.model.list_facts import ListFacts
-from ranker.model.table import Table
+from ranker.model.tables.degrees import Degrees
+from ranker.model.tables.id_embedding import IdEmbedding
+from ranker.model.tables.kge_table import KgeTable
+from ranker.model.tables.table import Table
 from ranker.model.tabular import Tabular
 
 

@@ -13,7 +13,7 @@ from artifacts.embeddings import Embeddings
 from ranker.config.arms import ARMS
 from ranker.data.records import Split, Summary
 from ranker.model.ranker_model import RankerModel
-from ranker.model.table import Table, drawn
+from ranker.model.tables.table import Table, drawn
 from ranker.processes import blocks, group
 from ranker.processes.blocks import block_of, whole
 from ranker.training.optimizers import RowwiseAdagrad

@@ -23,8 +23,8 @@ from ranker.data.log.windows import Windows
 from ranker.data.prepare import prepare
 from ranker.data.records import Records, Split, Summary
 from ranker.evaluation.predictions import predict
+from ranker.model.attention.list_matches import UNITS, ListMatches
 from ranker.model.list_facts import COUNT_SCALE, LAST, LATELY, SPREAD, STAIRS, WINDOWS, ListFacts, event_ages, windows
-from ranker.model.list_matches import UNITS, ListMatches
 from ranker.model.ranker_model import RankerModel
 from ranker.training.trainer import Training
 from tests.worlds.small_impressions import (
@@ -355,7 +355,7 @@ def auc_on_test(world: SmallWorld, timed: bool, arm: str = "attention_no_id") ->
 
 def as_sets(monkeypatch: pytest.MonkeyPatch) -> None:
     """Places and ages stay worth nothing."""
-    monkeypatch.setattr("ranker.model.list_matches.BIAS_SPEED", 0.0)
+    monkeypatch.setattr("ranker.model.attention.list_matches.BIAS_SPEED", 0.0)
 
 
 def test_where_only_the_last_item_matters_a_set_function_stays_at_chance(

@@ -21,11 +21,11 @@ from ranker.data.batch import Batch
 from ranker.data.ids.slots import Layout
 from ranker.data.records import Split, Summary
 from ranker.evaluation.attention import ROWS, mean_attention
-from ranker.model.attention import ListAttention
+from ranker.model.attention.layers import ListAttention
 from ranker.model.dropout import Dropout
-from ranker.model.id_embedding import IdEmbedding
-from ranker.model.kge_table import KgeTable
 from ranker.model.ranker_model import Hiding, RankerModel
+from ranker.model.tables.id_embedding import IdEmbedding
+from ranker.model.tables.kge_table import KgeTable
 from ranker.model.tabular import KNOTS, RAMPS, Tabular
 from ranker.processes import group
 from ranker.training.losses import losses
@@ -313,7 +313,7 @@ def test_frozen_vectors_are_copied_to_a_device_that_has_room(
     export: Embeddings, monkeypatch: pytest.MonkeyPatch, room: bool
 ) -> None:
     """The device without memory stands for a GPU."""
-    monkeypatch.setattr("ranker.model.kge_table.has_room", lambda device, needed: room)
+    monkeypatch.setattr("ranker.model.tables.kge_table.has_room", lambda device, needed: room)
     table, there = KgeTable(export, ["user"], finetune=False), torch.device("meta")
     assert table._near("user", there).device == (there if room else torch.device("cpu"))
     assert table._near("user", there) is table._near("user", there), "copied once"

@@ -18,7 +18,7 @@ from ranker.data.ids.id_bags import MULTIPLIERS, id_means, salts_of, table_rows
 from ranker.data.ids.slots import Layout
 from ranker.data.records import Split, Summary
 from ranker.model import repeats
-from ranker.model.attention import ContextAttention
+from ranker.model.attention.layers import ContextAttention
 from ranker.model.ranker_model import RankerModel
 from ranker.model.repeats import Distinct, by_length, in_order
 from ranker.training.losses import losses

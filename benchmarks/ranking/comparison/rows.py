@@ -32,7 +32,7 @@ from ranker.data.log.lists import AGE_BUCKETS
 from ranker.data.log.windows import Windows
 from ranker.data.prepare import prepare
 from ranker.data.records import SPLITS, Records, Split, Summary, judged, positive
-from ranker.model.kge_table import KgeTable
+from ranker.model.tables.kge_table import KgeTable
 
 Array = NDArray[Any]
 PADDING, FIRST = 0, 1

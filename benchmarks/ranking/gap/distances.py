@@ -13,8 +13,8 @@ from torch import Tensor
 
 from ranker.data.batch import Batch
 from ranker.data.records import Split
-from ranker.model.attention import Adapter
-from ranker.model.principal_axes import normed
+from ranker.model.attention.layers import Adapter
+from ranker.model.attention.principal_axes import normed
 from ranker.model.ranker_model import RankerModel
 
 ENTITIES = 1000  # of a slot, at most

@@ -8,8 +8,8 @@ from torch.nn import functional as F
 
 from ranker.kernels.library import computes
 from ranker.kernels.lists import HeldAgainst, ListInputs
-from ranker.model.attention import ListAttention
-from ranker.model.list_matches import ListMatches
+from ranker.model.attention.layers import ListAttention
+from ranker.model.attention.list_matches import ListMatches
 from ranker.model.repeats import Distinct, by_length, in_order
 
 

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from artifacts.embeddings import Embeddings
 from ranker.kernels.bags import BagMeans
 from ranker.kernels.library import computes
-from ranker.model.table import Table
+from ranker.model.tables.table import Table
 from ranker.processes.blocks import block_of
 
 NORM_SAMPLE = 10_000  # vectors that tell how long a type's are

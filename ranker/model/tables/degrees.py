@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from artifacts.embeddings import Embeddings
 from ranker.data.batch import Batch
 from ranker.data.ids.slots import Layout, Slot
-from ranker.model.kge_table import mapped
+from ranker.model.tables.kge_table import mapped
 
 SAMPLE = 10_000  # entities that tell how degrees of a type are distributed
 LEAST_SPREAD, LARGEST = 0.1, 15.0  # a relation that hardly anyone has would give numbers without end

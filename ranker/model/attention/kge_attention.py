@@ -11,14 +11,14 @@ from artifacts.embeddings import Embeddings
 from ranker.config.sections import AttentionConfig
 from ranker.data.batch import Batch
 from ranker.data.ids.slots import Layout, Slot
-from ranker.model.attention import Adapter, ContextAttention, ListAttention
-from ranker.model.held_against import Against, Listed, held_against
-from ranker.model.kge_table import KgeTable
-from ranker.model.list_matches import UNITS, ListMatches
-from ranker.model.principal_axes import normed, principal_axes
-from ranker.model.relation_scores import RelationScores
+from ranker.model.attention.held_against import Against, Listed, held_against
+from ranker.model.attention.layers import Adapter, ContextAttention, ListAttention
+from ranker.model.attention.list_matches import UNITS, ListMatches
+from ranker.model.attention.principal_axes import normed, principal_axes
+from ranker.model.attention.relation_scores import RelationScores
+from ranker.model.attention.row_tokens import Seen, row_tokens
 from ranker.model.repeats import Distinct, different, slices
-from ranker.model.row_tokens import Seen, row_tokens
+from ranker.model.tables.kge_table import KgeTable
 
 SHORTEST = 1.0  # lengths (about the root of the width) that nearly vanish, those of unknown entities, match nothing
 SUMMARY = 8  # numbers that the backbone gets of each adapted vector by itself

@@ -6,7 +6,7 @@ from torch import Tensor, nn
 from ranker.config.sections import IdsConfig
 from ranker.data.ids.id_bags import MULTIPLIERS, id_means, salts_of, table_rows
 from ranker.data.ids.slots import Layout
-from ranker.model.table import Table, drawn
+from ranker.model.tables.table import Table, drawn
 from ranker.processes.blocks import block_of
 
 INIT_SCALE = 0.01  # small: an id that training never saw should say nothing
