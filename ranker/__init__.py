@@ -140,6 +140,7 @@ def rank(
     files: Files | None = None,
     prepared: Path | None = None,
     tell: Callable[[Report], None] = lambda report: None,
+    earlier: tuple[Path, Mapping[str, str]] | None = None,
 ) -> dict[str, Any]:
     """Trains and judges the arms that a config compares in the existing directory `destination`.
 
@@ -152,6 +153,8 @@ def rank(
     errors call it `impressions`. `forgotten` are ids by entity type, as the graph has them: impressions of one in a
     slot of that type are left out, and in a list it counts as no id. `id_key` is the key of the graph's pseudonyms.
     `files` are those of `impression_files`; without them they are looked up.
+    `earlier` is the directory `arms` of another ranking with the digests of its files: trainings that follow from the
+    same are taken over.
     If a run is killed, the same call with the same destination resumes it, and a call with more arms, seeds or exports
     trains only those; trainings of an arm's last three settings stay. Returns the metrics tree below `rank`. Raises
     ConfigError for a graph that has seen the training labels, DataError for bad input.
@@ -160,7 +163,7 @@ def rank(
     from ranker.experiment.ranking import rank_arms
 
     ids, records = Forgotten.of(forgotten or {}), prepared or destination / "prepared"
-    given = (impressions, ids, id_key, files)
+    given = (impressions, ids, id_key, files, earlier)
     return rank_arms(config, root, exports, destination, progress, scalars, records, tell, *given)
 
 

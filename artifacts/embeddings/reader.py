@@ -1,5 +1,9 @@
 """Reads an export that may be damaged or made by hand: what is wrong with it is said before anything is used."""
 
+import json
+from collections.abc import Mapping
+from functools import cached_property
+from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
@@ -43,6 +47,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 CHECK_ROWS = 1 << 20  # offsets looked at together
+OF_THE_RUN = ("run_id", "config_hash", "metrics")  # attributes that nothing is computed with
 
 
 class Embeddings:
@@ -172,6 +177,22 @@ class Embeddings:
         if name not in self._relations:
             raise DataError(f"{self.path}: relation '{name}' is not in the export")
         return self._relations[name]
+
+    @cached_property
+    def content(self) -> str:
+        """SHA-256 of all that is computed with: ids, vectors, degrees, who is trained, relations and how they score.
+
+        Exports of other runs, or of another writer, have the same where a reader would find the same; labels, and the
+        attributes that name the run, are no part of it.
+        """
+        found = sha256(_as_json({key: self.attributes[key] for key in self.attributes if key not in OF_THE_RUN}))
+        for name in sorted(self._types):
+            found.update(_as_json([name, self.degree_names(name)]))
+            _add(found, {key: self._types[name][key] for key in self._types[name] if not key.startswith("label_")})
+        for relation in self.relations:
+            found.update(_as_json([getattr(relation, key) for key in RELATION_ATTRIBUTES]))
+            _add(found, relation.parameters)
+        return found.hexdigest()
 
     def require_fits(self, graph: Graph) -> None:
         """Raises DataError unless these are the entities and relations of `graph`, by name and number."""
@@ -437,3 +458,14 @@ def _text(value: Any, name: str) -> str:
     if not isinstance(value, str):
         raise ValueError(f"attribute {name} is {value!r}, expected text")
     return value
+
+
+def _as_json(value: Any) -> bytes:
+    return json.dumps(value, sort_keys=True).encode()
+
+
+def _add(digest: Any, arrays: Mapping[str, Array]) -> None:
+    """Adds arrays by name, with their types and shapes, to a digest of hashlib's."""
+    for name in sorted(arrays):
+        digest.update(_as_json([name, str(arrays[name].dtype), arrays[name].shape]))
+        digest.update(np.ascontiguousarray(arrays[name]).reshape(-1).view(np.uint8))

@@ -153,15 +153,15 @@ def require_upstream(context: Context, wanted: list[Target]) -> None:
 
 
 def why_stale(context: Context, wanted: list[Target]) -> list[str]:
-    """What changed since the newest run that holds the stage."""
+    """What changed since the newest run that holds the last of these stages, or else one above it, which is named."""
     for target in wanted:
         records = (record for run in context.workspace.runs() if (record := run.record(target.stage.name)))
         newest = next(records, None)
         if newest is None:
             return [f"no run holds a finished {target.stage.name}"]
-        changes = differences(newest["parts"], target.parts)
-        if changes:
-            return changes
+        above = "" if target is wanted[-1] else f"{target.stage.name}: "
+        if changes := differences(newest["parts"], target.parts):
+            return [f"{above}{change}" for change in changes]
     return ["no run holds them together"]
 
 

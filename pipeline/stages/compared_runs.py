@@ -53,3 +53,19 @@ def keep_trainings(run: Run, partial: Path, version: int) -> None:
     record = run.record("rank")
     if record and record["parts"]["version"] == version and not (partial / TRAININGS).exists():
         link_tree(run.directory("rank") / TRAININGS, partial / TRAININGS)
+
+
+def earlier_trainings(context: Context, run: Run, version: int) -> tuple[Path, dict[str, str]] | None:
+    """Those of the newest other run with a ranking of this version, with the digests of their files.
+
+    A run whose vectors were made anew has none of its own, and what they hold may be what it was.
+    """
+    for other in context.workspace.runs():
+        record = other.record("rank")
+        if other != run and record and record["parts"]["version"] == version:
+            below = f"{TRAININGS}/"
+            digests = {
+                name.removeprefix(below): one for name, one in record["outputs"].items() if name.startswith(below)
+            }
+            return other.directory("rank") / TRAININGS, digests
+    return None

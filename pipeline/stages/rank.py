@@ -6,7 +6,13 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from artifacts.errors import ConfigError, DataError
 from artifacts.formats.run import EMBEDDINGS, EXPORT
 from artifacts.sources.source_files import Files
-from pipeline.stages.compared_runs import compared_runs, expecting, keep_trainings, require_exports_intact
+from pipeline.stages.compared_runs import (
+    compared_runs,
+    earlier_trainings,
+    expecting,
+    keep_trainings,
+    require_exports_intact,
+)
 from pipeline.stages.odd_numbers import odd_ranking
 from pipeline.stages.rank_events import told_by
 from pipeline.workspace.context import Context
@@ -100,6 +106,7 @@ class Rank(Stage):
                 files=files,
                 prepared=run.path / PREPARED,
                 tell=tell,
+                earlier=earlier_trainings(context, run, self.version),
             )
 
     def summary(self, metrics: dict[str, Any]) -> str:

@@ -25,6 +25,7 @@ from ranker.data.log.windows import Windows
 from ranker.data.prepare import Progress, prepare
 from ranker.data.records import Summary
 from ranker.experiment.reuse import (
+    Earlier,
     digest,
     export_identity,
     kept_place,
@@ -54,6 +55,7 @@ def rank_arms(
     forgotten: Forgotten,
     id_key: bytes | None,
     files: Files | None,
+    earlier: tuple[Path, Mapping[str, str]] | None,
 ) -> dict[str, Any]:
     """See `ranker.rank`."""
     config = config.of_compared()
@@ -81,7 +83,8 @@ def rank_arms(
     lists = {name for name, slot in config.slots.items() if slot.cap is not None}
     require_match_rates(summary.match_rates, config.min_match_rate, lists)
     places = (records, destination / "arms", scalars)
-    trials = Trials(config, summary, list(opened.values()), *places, log_identity(config, log), tell)
+    others = None if earlier is None else Earlier(*earlier)
+    trials = Trials(config, summary, list(opened.values()), *places, log_identity(config, log), tell, others)
     total = len(contestants) * len(config.training.seeds)
     with threads(config.threads):
         for index, (contestant, seed) in enumerate((c, s) for c in contestants for s in config.training.seeds):

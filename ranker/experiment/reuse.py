@@ -2,20 +2,22 @@
 
 import json
 import shutil
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 from artifacts.embeddings import Embeddings
 from artifacts.errors import DataError
-from artifacts.files.intact import file_digest
+from artifacts.files.intact import require_intact
 from artifacts.files.json_file import read_json
-from artifacts.files.publish import write_json
+from artifacts.files.publish import link_tree, write_json
 from ranker.config.sections import RankerConfig
 from ranker.data.log.impression_log import ImpressionLog
 
 USED = "used.json"  # the names of the directories beside it, the one asked for last first
+DONE = "training.json"  # in the directory of a training: written last
 NAME = 16  # hexadecimal digits of a digest that name a directory
 TRAINED_BY = 11  # number of the way in which models are made and trained: earlier trainings are not gone on with
 # What is trained at all, what is refused, and how the outcome is judged: no single training follows from these.
@@ -24,6 +26,26 @@ BESIDE_TRAINING = {
 }
 # Of what is left: what the encoded impressions do not depend on.
 BESIDE_PREPARING = BESIDE_TRAINING | {"ids", "kge", "attention", "backbone", "heads", "training"}
+
+
+@dataclass(frozen=True)
+class Earlier:
+    """The trainings of another ranking, and the digests of its files by path below `directory`."""
+
+    directory: Path
+    digests: Mapping[str, str]
+
+    def take(self, contestant: str, key: str, seed: str, place: Path) -> None:
+        """Links a finished training to `place`, which has none; not one that is no longer what was published."""
+        found = place_of(Path(contestant), key) / seed
+        if not (self.directory / found / DONE).is_file():
+            return
+        try:
+            require_intact(self.directory, self.digests, (f"{found.as_posix()}/",), "train it again")
+        except DataError:
+            return
+        shutil.rmtree(place, ignore_errors=True)
+        link_tree(self.directory / found, place)
 
 
 def log_identity(config: RankerConfig, log: ImpressionLog) -> str:
@@ -40,8 +62,9 @@ def prepared_identity(config: RankerConfig, log: ImpressionLog, exports: Iterabl
 
 
 def export_identity(exports: Iterable[Embeddings]) -> str:
-    """A digest of exports by what they hold; under another path or run name, or copied, they are the same."""
-    return digest([file_digest(export.path) for export in exports])
+    """A digest of exports by what is computed with; copied, under another run's name or written anew they are the
+    same."""
+    return digest([export.content for export in exports])
 
 
 def digest(value: Any) -> str:

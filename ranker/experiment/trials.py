@@ -22,7 +22,7 @@ from ranker.data.records import SPLITS, Split, Summary
 from ranker.evaluation.attention import mean_attention
 from ranker.evaluation.comparison import Judge, compare
 from ranker.evaluation.predictions import Logits, Truth, predict
-from ranker.experiment.reuse import digest, export_identity, kept_place, place_of
+from ranker.experiment.reuse import DONE, Earlier, digest, export_identity, kept_place, place_of
 from ranker.model.ranker_model import RankerModel
 from ranker.processes import group
 from ranker.processes.messages import from_first
@@ -58,6 +58,7 @@ class Trials:
     scalars: Path
     log_identity: str
     tell: Callable[[Report], None]
+    earlier: Earlier | None = None
 
     def place(self, contestant: Contestant, seed: int) -> Path:
         """Where a training is kept, beside those of other seeds."""
@@ -72,10 +73,14 @@ class Trials:
         return digest([self.log_identity, contestant.arm.model_dump(), read])
 
     def _is_done(self, contestant: Contestant, seed: int) -> bool:
-        """Whether it is finished; its place is made, and that of the settings used longest ago goes."""
-        place = kept_place(self._home(contestant), self._key(contestant), KEPT) / f"seed-{seed}"
+        """Whether it is finished, here or in an earlier ranking, which is taken over; its place is made, and that of
+        the settings used longest ago goes."""
+        home, key = self._home(contestant), self._key(contestant)
+        place = kept_place(home, key, KEPT) / f"seed-{seed}"
+        if self.earlier is not None and not (place / DONE).exists():
+            self.earlier.take(home.name, key, place.name, place)
         place.mkdir(exist_ok=True)
-        return (place / "training.json").exists()
+        return (place / DONE).exists()
 
     def export(self, contestant: Contestant) -> Embeddings | None:
         """The vectors that a contestant reads, if it does."""
@@ -114,7 +119,7 @@ class Trials:
         result = {"parameters": model.budget(), "best": best, "steps": found.step, "seconds": seconds}
         if attention is not None:
             result["attention"] = attention
-        write_json(place / "training.json", {**result, "history": found.history})
+        write_json(place / DONE, {**result, "history": found.history})
         (place / STATE).unlink()
         self.tell(TrialEnded(contestant.name, seed, seconds, reused=False))
 
@@ -137,8 +142,7 @@ class Trials:
         arms: dict[str, dict[str, Any]] = {}
         for contestant in contestants:
             records = {
-                seed: read_json(self.place(contestant, seed) / "training.json", dict[str, Any], "a training")
-                for seed in seeds
+                seed: read_json(self.place(contestant, seed) / DONE, dict[str, Any], "a training") for seed in seeds
             }
             arms[contestant.name] = {
                 "parameters": records[seeds[0]]["parameters"],

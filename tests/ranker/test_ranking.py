@@ -16,6 +16,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from pipeline.cli import main
+from pipeline.stages.export import Export
 from ranker.config.arms import ARMS
 from tests.worlds.small_impressions import DAY, DIMENSION, PINS, START, USERS, config, small_world, write_export
 
@@ -105,6 +106,44 @@ def test_arms_are_chosen_and_finished_ones_are_kept(
         assert every["arms"][arm] == first["arms"][arm], "seconds too: it was not trained again"
     assert transra(root, workspace, "rank") == 0
     assert not answer(capsys)["stages"]["rank"]["made"], "all arms are what no --arms means"
+
+
+def test_vectors_written_anew_train_nothing_again(
+    root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another version of the export makes another run; what its vectors hold is what it was, and `none` reads none."""
+    workspace = copied(root, tmp_path)
+    assert transra(root, workspace, "rank", "--arms", "none,attention") == 0
+    first = answer(capsys)["stages"]["rank"]["metrics"]["arms"]
+    monkeypatch.setattr(Export, "version", Export.version + 1)
+    assert transra(root, workspace, "status") == 0
+    (why,) = answer(capsys)["stages"]["rank"]["why"]
+    assert why == f"export: version changed from {Export.version - 1} to {Export.version}", "and not the ranking's own"
+    assert transra(root, workspace, "export") == transra(root, workspace, "rank", "--arms", "none,attention") == 0
+    made = answer(capsys)["stages"]["rank"]
+    assert made["made"] and made["metrics"]["arms"] == first, "seconds too"
+    assert len(list(workspace.glob("*/ranker"))) == 2 + 1, "of two runs, and by way of latest"
+    for other, arms in (("model.seed=1", {"attention"}), ("model.epochs=2", {"attention"})):
+        for stage in ("train", "export", "rank"):
+            assert transra(root, workspace, stage, "--set", other, "--set", "ranker.compare=['none','attention']") == 0
+        again = answer(capsys)["stages"]["rank"]["metrics"]["arms"]
+        assert {arm for arm in again if again[arm]["seconds"] != first[arm]["seconds"]} == arms
+
+
+def test_an_earlier_training_that_is_damaged_is_trained_again(
+    root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    workspace = copied(root, tmp_path)
+    assert transra(root, workspace, "rank", "--arms", "none") == 0
+    first = answer(capsys)["stages"]["rank"]["metrics"]["arms"]["none"]
+    (logits,) = workspace.glob("2*/ranker/arms/none/*/seed-0/test_logits.npz")
+    content = bytearray(logits.read_bytes())
+    content[len(content) // 2] ^= 1
+    logits.write_bytes(content)
+    monkeypatch.setattr(Export, "version", Export.version + 1)
+    assert transra(root, workspace, "export") == transra(root, workspace, "rank", "--arms", "none") == 0
+    again = answer(capsys)["stages"]["rank"]["metrics"]["arms"]["none"]
+    assert again["seconds"] != first["seconds"] and again["ctr"] == first["ctr"]
 
 
 def test_a_config_says_which_arms_are_compared(root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -92,3 +92,25 @@ def test_exports_are_what_they_hold(world: SmallWorld) -> None:
     os.utime(copy, ns=(stat.st_atime_ns, stat.st_mtime_ns))
     assert copy.stat().st_size == stat.st_size
     assert export_identity([Embeddings(copy)]) != export_identity([Embeddings(world.export)])
+
+
+def test_exports_written_anew_are_the_same_until_something_is_computed_with_what_differs(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    vectors = {"user": rng.normal(size=(9, 8)), "pin": rng.normal(size=(7, 8))}
+    moved = {**vectors, "pin": vectors["pin"] + np.eye(7, 8)}
+
+    def content(**changes: Any) -> str:
+        path = tmp_path / f"{len(list(tmp_path.iterdir()))}.h5"
+        write_export(path, changes.pop("vectors", vectors), **changes)
+        return Embeddings(path).content
+
+    assert content() == content(run_id="20260102-later", config_hash="1", metrics={"train": {"loss": 1.0}})
+    others = [
+        content(),
+        content(vectors=moved),
+        content(vectors=dict(list(vectors.items())[:1])),
+        content(degrees=lambda count: np.ones((count, 1))),
+        content(scale=1.0),
+        content(similarity="dot"),
+    ]
+    assert len({*others}) == len(others)

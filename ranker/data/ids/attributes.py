@@ -6,6 +6,7 @@ and always the same: that of the least row.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,6 @@ from numpy.typing import NDArray
 
 from artifacts.embeddings import Embeddings
 from artifacts.errors import ConfigError
-from artifacts.files.intact import file_digest
 from artifacts.formats.bucket_file import BucketFile
 from artifacts.formats.graph import EntityType, Graph, Side, bucket_path, load_graph
 from artifacts.section import did_you_mean
@@ -78,7 +78,8 @@ class Attributes:
 
     def identity(self) -> list[Any]:
         """What tells these from others, as JSON."""
-        return [file_digest(self.export.path)]
+        rows = {name: sha256(found.tobytes()).hexdigest() for name, found in self.rows.items()}
+        return [self.export.content, rows]
 
     def _column(self, block: LogBlock, name: str, source: str) -> pa.Array:
         column = block.column(source)
