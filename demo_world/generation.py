@@ -14,13 +14,13 @@ from typing import Any
 
 import numpy as np
 
-from demo_world.blocks import Block, plan_blocks
-from demo_world.offsite import EVENTS
-from demo_world.onsite import ACTIONS
+from demo_world.events.blocks import Block, plan_blocks
+from demo_world.events.offsite import EVENTS
+from demo_world.events.onsite import ACTIONS
+from demo_world.events.production import BlockReport, Producer
+from demo_world.events.tables import Names, consent_columns, item_columns, pin_columns, write_table
 from demo_world.parameters import START, DemoDataError, WorldParameters
-from demo_world.production import BlockReport, Producer
-from demo_world.tables import Names, consent_columns, item_columns, pin_columns, write_table
-from demo_world.world import World, create_world
+from demo_world.population.world import World, create_world
 
 VERSION = 1  # of the generator: the same parameters and version give the same bytes
 REPORT = "world.json"

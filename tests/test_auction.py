@@ -7,14 +7,14 @@ import pyarrow.parquet as pq
 import pytest
 
 from demo_world import DemoDataError, WorldParameters, generate
-from demo_world.auction import auction
+from demo_world.auctions.auction import auction
+from demo_world.auctions.requests import CANDIDATES, Requests, draw_requests, repeated
+from demo_world.auctions.simulation import Simulation
 from demo_world.generation import existing_world
 from demo_world.parameters import START
-from demo_world.requests import CANDIDATES, Requests, draw_requests, repeated
+from demo_world.population.serving import Served
+from demo_world.population.world import World
 from demo_world.sampling import seeded, sigmoid
-from demo_world.serving import Served
-from demo_world.simulation import Simulation
-from demo_world.world import World
 
 USERS = 500
 RESERVE = 0.5

@@ -16,7 +16,8 @@ ALLOWED = {
     "partitioning": {"artifacts"},
     "pbg_transra": {"artifacts"},
     "ranker": {"artifacts"},
-    "pipeline": {"artifacts", "partitioning", "pbg_transra", "ranker"},
+    "demo_world": {"artifacts"},
+    "pipeline": {"artifacts", "demo_world", "partitioning", "pbg_transra", "ranker"},
 }
 # The floors of a folder, from the ground up: a room imports rooms below it alone. What lies beside them is the top.
 FLOORS = {
@@ -38,6 +39,9 @@ FLOORS = {
     "ranker": [
         *("config", "kernels", "data", "processes", "features", "scoring", "model", "evaluation", "training"),
         "experiment",
+    ],
+    "demo_world": [
+        *("assumptions", "parameters", "sampling", "clock", "population", "events", "auctions"),
     ],
     "ranker.data": ["records", "log", "ids", "tabular"],
     "ranker.model": ["dropout", "repeats", "tables", "attention"],

@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 
 from artifacts.errors import ConfigError, DataError
 from artifacts.files.publish import require_replaceable
-from demo_world.requests import CANDIDATES
+from demo_world.auctions.requests import CANDIDATES
 from demo_world.sampling import Doubles
 
 SCORE = "score"

@@ -8,13 +8,13 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from demo_world.auctions.requests import CANDIDATES, Requests, draw_requests
+from demo_world.auctions.simulation import Simulation
 from demo_world.clock import hour_of
+from demo_world.events.tables import Columns, Names, ad_columns
 from demo_world.parameters import START
-from demo_world.requests import CANDIDATES, Requests, draw_requests
+from demo_world.population.world import World
 from demo_world.sampling import Doubles, Ints, seeded
-from demo_world.simulation import Simulation
-from demo_world.tables import Columns, Names, ad_columns
-from demo_world.world import World
 
 AT_ONCE = 1024  # requests that are scored together
 BRANCH = 4  # of the seed, beside those of the world

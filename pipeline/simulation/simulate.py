@@ -10,9 +10,9 @@ from typing import Any
 
 from artifacts.errors import ConfigError, DataError
 from artifacts.files.publish import write_json
+from demo_world.auctions.requests import CANDIDATES
+from demo_world.auctions.simulation import ORACLE
 from demo_world.generation import existing_world
-from demo_world.requests import CANDIDATES
-from demo_world.simulation import ORACLE
 from pipeline.running.runner import find_done, targets, why_stale
 from pipeline.simulation.candidate_files import read_scores, write_candidates
 from pipeline.simulation.requests import Arms, Asked, requests_of, simulated

@@ -16,8 +16,8 @@ import pytest
 from sklearn.metrics import roc_auc_score
 
 from demo_world import DemoDataError, WorldParameters, generate
-from demo_world.eventlog import EventLog
-from demo_world.history import recent_lists
+from demo_world.events.eventlog import EventLog
+from demo_world.events.history import recent_lists
 from pipeline.cli import main
 
 PARAMETERS = WorldParameters(users=2_000, impressions=100_000, seed=7)  # several blocks

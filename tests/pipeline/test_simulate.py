@@ -11,11 +11,11 @@ import pyarrow.parquet as pq
 import pytest
 
 from demo_world import WorldParameters, generate
+from demo_world.auctions.requests import CANDIDATES
+from demo_world.events.tables import Names, ad_columns
 from demo_world.generation import existing_world
-from demo_world.requests import CANDIDATES
+from demo_world.population.serving import Served
 from demo_world.sampling import sigmoid
-from demo_world.serving import Served
-from demo_world.tables import Names, ad_columns
 from pipeline.cli import main
 from pipeline.simulation.requests import candidate_rows, who_where_when
 from ranker import RankerConfig, export_of, trained_arms

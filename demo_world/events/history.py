@@ -5,9 +5,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from demo_world import assumptions as a
-from demo_world.eventlog import EventLog
-from demo_world.offsite import PAGE_VISIT
-from demo_world.onsite import SAVE, Impressions, Onsite
+from demo_world.events.eventlog import EventLog
+from demo_world.events.offsite import PAGE_VISIT
+from demo_world.events.onsite import SAVE, Impressions, Onsite
 from demo_world.sampling import Bools, Ints, Longs
 
 STRIDE = 1 << 36  # s; longer than any world, so that user and time make one sort key

@@ -11,15 +11,15 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from demo_world import assumptions as a
-from demo_world.blocks import Block
 from demo_world.clock import hour_of
-from demo_world.eventlog import EventLog
-from demo_world.history import RecentLists
-from demo_world.offsite import EVENTS, SIGNUP
-from demo_world.onsite import ACTIONS, Impressions, Labels
+from demo_world.events.blocks import Block
+from demo_world.events.eventlog import EventLog
+from demo_world.events.history import RecentLists
+from demo_world.events.offsite import EVENTS, SIGNUP
+from demo_world.events.onsite import ACTIONS, Impressions, Labels
 from demo_world.parameters import START
+from demo_world.population.world import World
 from demo_world.sampling import Ints, Longs
-from demo_world.world import World
 
 ROW_GROUP = 1 << 17
 Columns = dict[str, Any]  # arrays of Arrow or of numpy

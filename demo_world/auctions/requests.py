@@ -5,9 +5,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from demo_world import assumptions as a
+from demo_world.population.serving import Served
+from demo_world.population.world import World
 from demo_world.sampling import Bools, Doubles, Ints, normal, sigmoid
-from demo_world.serving import Served
-from demo_world.world import World
 
 CANDIDATES = 10
 

@@ -7,15 +7,13 @@ from pathlib import Path
 
 import numpy as np
 
-from demo_world.blocks import Block
-from demo_world.eventlog import EventLog
-from demo_world.history import recent_items, recent_pins
-from demo_world.offsite import EVENTS, simulate_offsite
-from demo_world.onsite import ACTIONS, Onsite, label_onsite, log_onsite, simulate_onsite
-from demo_world.oracle import Oracle
-from demo_world.parameters import DAY
-from demo_world.sampling import seeded
-from demo_world.tables import (
+from demo_world.events.blocks import Block
+from demo_world.events.eventlog import EventLog
+from demo_world.events.history import recent_items, recent_pins
+from demo_world.events.offsite import EVENTS, simulate_offsite
+from demo_world.events.onsite import ACTIONS, Onsite, label_onsite, log_onsite, simulate_onsite
+from demo_world.events.oracle import Oracle
+from demo_world.events.tables import (
     Names,
     conversion_columns,
     engagement_columns,
@@ -24,7 +22,9 @@ from demo_world.tables import (
     truth_columns,
     write_table,
 )
-from demo_world.world import BLOCKS, World
+from demo_world.parameters import DAY
+from demo_world.population.world import BLOCKS, World
+from demo_world.sampling import seeded
 
 
 @dataclass(frozen=True)

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from demo_world import assumptions as a
-from demo_world.entities import Items, Pins, Users
+from demo_world.population.entities import Items, Pins, Users
+from demo_world.population.serving import Served
 from demo_world.sampling import Floats, Ints
-from demo_world.serving import Served
 
 FORMAT_EFFECT = np.array(a.FORMAT_EFFECTS, dtype=np.float32)
 DEVICE_EFFECT = np.array(a.DEVICE_EFFECTS, dtype=np.float32)

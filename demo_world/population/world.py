@@ -2,8 +2,9 @@
 
 from dataclasses import dataclass
 
-from demo_world.calibration import calibrated_response, prior_click_rate
-from demo_world.entities import (
+from demo_world.parameters import WorldParameters
+from demo_world.population.calibration import calibrated_response, prior_click_rate
+from demo_world.population.entities import (
     Advertisers,
     Items,
     Pins,
@@ -14,10 +15,9 @@ from demo_world.entities import (
     draw_topics,
     draw_users,
 )
-from demo_world.parameters import WorldParameters
-from demo_world.response import Response
+from demo_world.population.response import Response
+from demo_world.population.serving import ServingPolicy
 from demo_world.sampling import Floats, QuantileTable, grouped_table, seeded, single_table
-from demo_world.serving import ServingPolicy
 
 ENTITIES, CALIBRATION, PRIOR_MONTH, BLOCKS = range(4)  # branches of the seed
 

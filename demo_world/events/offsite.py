@@ -3,11 +3,13 @@
 import numpy as np
 
 from demo_world import assumptions as a
-from demo_world.blocks import Block
 from demo_world.clock import draw_times
-from demo_world.eventlog import EventLog
-from demo_world.onsite import Onsite
+from demo_world.events.blocks import Block
+from demo_world.events.eventlog import EventLog
+from demo_world.events.onsite import Onsite
 from demo_world.parameters import RANKER_DAYS
+from demo_world.population.serving import CHUNK
+from demo_world.population.world import World
 from demo_world.sampling import (
     Bools,
     Floats,
@@ -17,8 +19,6 @@ from demo_world.sampling import (
     sigmoid,
     uniform,
 )
-from demo_world.serving import CHUNK
-from demo_world.world import World
 
 EVENTS = ("page_visit", "add_to_cart", "checkout", "signup")
 PAGE_VISIT, ADD_TO_CART, CHECKOUT, SIGNUP = range(len(EVENTS))

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from demo_world.parameters import RANKER_DAYS
-from demo_world.world import World
+from demo_world.population.world import World
 
 BLOCK_EVENTS = 250_000  # what fits into about 250 MB while it is simulated and written
 

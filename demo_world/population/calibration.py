@@ -6,10 +6,10 @@ import numpy as np
 
 from demo_world import assumptions as a
 from demo_world.clock import draw_times, hour_of
-from demo_world.entities import Items, Users
-from demo_world.response import Intercepts, Response, draw_position
+from demo_world.population.entities import Items, Users
+from demo_world.population.response import Intercepts, Response, draw_position
+from demo_world.population.serving import Served, ServingPolicy
 from demo_world.sampling import Floats, Ints, sigmoid, uniform
-from demo_world.serving import Served, ServingPolicy
 
 SAMPLE = 250_000  # requests; the rates come out within 2 % of what was asked
 PRIOR_REQUESTS_PER_PIN = 50  # a few clicks for a popular ad, none for most

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from demo_world import assumptions as a
-from demo_world.entities import Pins, Users
+from demo_world.population.entities import Pins, Users
 from demo_world.sampling import Floats, Ints, QuantileTable, grouped_table, normal, single_table
 
 CHUNK = 8192  # requests whose candidates' vectors fit into the cache together

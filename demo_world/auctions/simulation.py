@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from demo_world.auction import auction
-from demo_world.requests import Requests
+from demo_world.auctions.auction import auction
+from demo_world.auctions.requests import Requests
 from demo_world.sampling import Doubles, seeded
 
 MEASURES = (

@@ -5,11 +5,13 @@ from dataclasses import dataclass, fields
 import numpy as np
 
 from demo_world import assumptions as a
-from demo_world.blocks import Block
 from demo_world.clock import draw_times, hour_of
-from demo_world.eventlog import EventLog
+from demo_world.events.blocks import Block
+from demo_world.events.eventlog import EventLog
 from demo_world.parameters import DAY, RANKER_DAYS
-from demo_world.response import draw_position
+from demo_world.population.response import draw_position
+from demo_world.population.serving import Served
+from demo_world.population.world import World
 from demo_world.sampling import (
     Bools,
     Floats,
@@ -20,8 +22,6 @@ from demo_world.sampling import (
     sigmoid,
     uniform,
 )
-from demo_world.serving import Served
-from demo_world.world import World
 
 ACTIONS = ("impression", "click", "long_click", "save", "hide")
 IMPRESSION, CLICK, LONG_CLICK, SAVE, HIDE = range(len(ACTIONS))

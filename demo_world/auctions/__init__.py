@@ -1,0 +1,1 @@
+"""Rankings of the same requests in auctions of the world, and what they bring."""
