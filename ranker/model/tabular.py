@@ -8,6 +8,7 @@ from ranker.data.batch import Batch
 DIM = 8  # of a categorical's embedding
 KNOTS = (-3.0, -2.25, -1.8, -1.4, -1.1, -0.8, -0.5, -0.25, 0.0, 0.25, 0.5, 0.8, 1.1, 1.4, 1.8, 2.25, 3.0)  # in spreads
 RAMPS = len(KNOTS) - 1
+LARGEST = 4.0  # spreads: how far a number itself is followed
 
 
 class Tabular(nn.Module):
@@ -16,7 +17,8 @@ class Tabular(nn.Module):
     A missing number becomes 0 (the training mean) and, where training rows missed some, sets a flag beside it. Every
     number is seen as it is and as ramps between knots, so that what it means may change on the way: a network that is
     given the number alone needs many times the rows to find a threshold that boosting finds at once (piecewise linear
-    encoding, arXiv 2203.05556).
+    encoding, arXiv 2203.05556). Beyond LARGEST spreads it says no more: of a count that is nearly always 0, one event
+    lies a hundred spreads away, and the cross layers multiply such numbers with each other.
     """
 
     knots: Tensor
@@ -36,7 +38,8 @@ class Tabular(nn.Module):
         codes = [embedding(batch.categoricals[:, index]) for index, embedding in enumerate(self.embeddings)]
         flags = batch.numerics[:, self.flagged].isnan().float()
         numbers = batch.numerics.nan_to_num(0.0)
-        return torch.cat([*codes, numbers, self._ramps(numbers), flags], dim=1)
+        followed = numbers.clamp(-LARGEST, LARGEST)
+        return torch.cat([*codes, followed, self._ramps(numbers), flags], dim=1)
 
     def _ramps(self, numbers: Tensor) -> Tensor:
         """(B, F) -> (B, F * RAMPS): how much of each stretch between two knots lies below a number, from 0 to 1."""

@@ -26,7 +26,7 @@ from ranker.model.dropout import Dropout
 from ranker.model.ranker_model import Hiding, RankerModel
 from ranker.model.tables.id_embedding import IdEmbedding
 from ranker.model.tables.kge_table import KgeTable
-from ranker.model.tabular import KNOTS, RAMPS, Tabular
+from ranker.model.tabular import KNOTS, LARGEST, RAMPS, Tabular
 from ranker.processes import group
 from ranker.training.losses import losses
 from ranker.training.optimizers import AdamW, RowwiseAdagrad
@@ -119,6 +119,19 @@ def test_a_band_of_a_number_is_found_in_a_few_steps() -> None:
     share = wanted.mean()
     entropy = -(share * share.log() + (1 - share) * (1 - share).log())
     assert loss < 0.4 * entropy
+
+
+@pytest.mark.parametrize("arm", ARMS)
+def test_numbers_far_from_all_others_say_no_more_than_the_largest(
+    summary: Summary, export: Embeddings, train: Split, arm: str
+) -> None:
+    """Of a column that is nearly always 0, one event lies a hundred spreads away: logits of hundreds came of it."""
+    model = build(summary, export, arm).eval()
+    largest, beyond = train.read(0, 64), train.read(0, 64)
+    largest["numerics"], beyond["numerics"] = LARGEST, 1e6
+    expected, found = model(Batch.of(largest, 0)), model(Batch.of(beyond, 0))
+    for task, logits in found.items():
+        assert torch.equal(logits, expected[task])
 
 
 @pytest.mark.parametrize("arm", ARMS)

@@ -22,8 +22,10 @@ from artifacts.embeddings import Embeddings
 from benchmarks.ranking.comparison.data import ranker_config
 from benchmarks.ranking.comparison.features import Array, Features, Rows, cosines, counts, lists, plain
 from ranker.config.sections import RankerConfig
+from ranker.data.ids.attributes import Attributes
 from ranker.data.ids.exports import Export
 from ranker.data.ids.slots import Layout
+from ranker.data.log.forgotten import Forgotten
 from ranker.data.log.impression_log import ImpressionLog
 from ranker.data.log.windows import Windows
 from ranker.data.records import SPLITS, judged
@@ -41,8 +43,9 @@ class Boosting:
 
     def __init__(self, config: RankerConfig, root: Path, run: Path | None) -> None:
         self.config = config
-        log = ImpressionLog(config, root)
-        self.export = None if run is None else Embeddings(Export.of_run(run).path)
+        exports = {} if run is None else {"given": Export.of_run(run)}
+        log = ImpressionLog(config, root, attributes=Attributes.of(config, exports, Forgotten()))
+        self.export = Embeddings(exports["given"].path) if exports else None
         self.rows = Rows.of(log, self.export)
         self.split = Windows.of(log).split(self.rows.times)
         self.users = self.rows.hashes[:, Layout.of(config).slot(config.user).first]
