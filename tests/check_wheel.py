@@ -116,7 +116,7 @@ def build_sdist(python: Path, source: Path, destination: Path) -> Path:
     (sdist,) = destination.glob("transra-*.tar.gz")
     with tarfile.open(sdist) as file:
         names = {name.partition("/")[2] for name in file.getnames()}
-    found = [path for place in (*KERNELS, "artifacts/") for path in (source / place).glob("*.[ch]pp")]
+    found = [path for place in (*KERNELS, "artifacts/kernels/") for path in (source / place).glob("*.[ch]pp")]
     sources = {str(path.relative_to(source)) for path in found}
     missing = (sources | {"LICENSE", "README.md", "CHANGELOG.md"} | typed()) - names
     require(len(sources) > len(KERNELS) and not missing, f"{sdist.name} lacks {', '.join(sorted(missing))}")
