@@ -1,6 +1,7 @@
 """Small tensors gain nothing from threads, and lose a lot where cores are few."""
 
 import os
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,6 +11,8 @@ from tests.worlds.postgres_server import PostgresServer, postgres_server
 from tests.worlds.s3_server import S3Server, s3_server, set_environment
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+# A shell's background job ignores interrupts, and so would the commands that tests interrupt.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 SHARED_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 

@@ -1,15 +1,17 @@
 """The memory that a process may still have, by cgroups of both versions and by `ulimit -v`."""
 
+import multiprocessing
 import resource
 import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from artifacts.machine import memory_limits
 from artifacts.machine.memory_limits import bytes_left
-from artifacts.machine.resources import available_memory
+from artifacts.machine.resources import available_memory, tree_memory
 
 
 @pytest.fixture
@@ -52,3 +54,33 @@ def test_ulimit() -> None:
     command = f"ulimit -v 2000000; exec {sys.executable} -c '{script}'"
     found = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=True)
     assert 0 < int(found.stdout) < 2_000_000 * 1024
+
+
+def test_what_processes_share_is_counted_once_and_what_they_write_is_not() -> None:
+    held, context = np.ones(25_000_000), multiprocessing.get_context("fork")
+    alone = tree_memory()
+    assert alone >= held.nbytes
+    ours, theirs = context.Pipe()
+
+    def shares_then_copies() -> None:
+        for values in ("shares", "copies"):
+            theirs.send(values)
+            theirs.recv()
+            held[:] = 2.0
+        theirs.send("copied")
+        theirs.recv()
+
+    process = context.Process(target=shares_then_copies)
+    process.start()
+    try:
+        assert ours.recv() == "shares"
+        shared = tree_memory()
+        for _ in range(2):
+            ours.send("on")
+            ours.recv()
+        copied = tree_memory()
+    finally:
+        process.kill()
+        process.join()
+    assert shared < alone + 0.5 * held.nbytes
+    assert 0.7 * held.nbytes < copied - shared < 1.5 * held.nbytes

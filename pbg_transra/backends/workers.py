@@ -39,7 +39,7 @@ class Bench:
 
     def do(self, segment: Segment, share: slice) -> Trained:
         """Trains a share of the segment's edges; the draw depends on the segment's seed and the share."""
-        torch.manual_seed(seed_of(segment.seed, share.start))
+        torch.default_generator.manual_seed(seed_of(segment.seed, share.start))
         edges = self.buffers[segment.buffer][segment.begin + share.start : segment.begin + share.stop]
         return self.processor.process(edges, ends_of(segment, self.tables), segment.rates)
 

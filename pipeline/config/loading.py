@@ -3,11 +3,11 @@
 import json
 import re
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from copy import deepcopy
 from pathlib import Path
 from typing import Any, get_args
 
-import json5
 from pydantic import BaseModel, ValidationError
 
 from artifacts.errors import ConfigError
@@ -18,6 +18,8 @@ from pipeline.config.run_config import RunConfig
 
 Location = tuple[str | int, ...]
 MOST_LEVELS = 100  # of brackets in a config; the deepest of ours has 7
+# A text between double quotes, or a comment.
+_TEXT_OR_COMMENT = re.compile(r'("[^"\\]*(?:\\.[^"\\]*)*")|//[^\n\r\u2028\u2029]*|/\*.*?\*/', re.DOTALL)
 
 
 def load_config(path: Path, overrides: Sequence[str] = ()) -> RunConfig:
@@ -67,7 +69,18 @@ def parsed(text: str) -> Any:
         deepest = max(deepest, depth)
     if deepest > MOST_LEVELS:
         raise TooDeep(f"nested {deepest:,} levels deep; expected at most {MOST_LEVELS}")
+    with suppress(ValueError):  # JSON with comments, as most configs are: a hundredth of JSON5's time
+        return json.loads(_TEXT_OR_COMMENT.sub(lambda found: found[1] or " ", text), object_pairs_hook=_unique)
+    import json5  # knows the rest, and where an error is
+
     return json5.loads(text, allow_duplicate_keys=False)
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """The object of these keys and values. Raises ValueError where a key is there twice."""
+    if len(found := dict(pairs)) < len(pairs):
+        raise ValueError("a key is there twice")
+    return found
 
 
 def odd_texts(raw: Any, location: Location = ()) -> Iterator[str]:

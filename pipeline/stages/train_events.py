@@ -1,5 +1,6 @@
 """What a training tells on its way: the progress bar, log.jsonl and, where the config asks for it, TensorBoard."""
 
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -13,6 +14,8 @@ from pipeline.output.console import Tell
 from pipeline.output.log import log_event
 from pipeline.output.scalars import Scalars
 
+MEMORY_EVERY = 0.5  # seconds: looking walks the pages of every worker, and small buckets are trained in milliseconds
+
 
 class TrainEvents:
     """Takes the events of one training as they come, the progress from a thread of its own."""
@@ -20,6 +23,7 @@ class TrainEvents:
     def __init__(self, bar: tqdm, tell: Tell, scalars: Scalars | None) -> None:
         self._bar, self._tell, self._scalars = bar, tell, scalars
         self._validated: dict[str, str] = {}
+        self._memory, self._looked = 0, -MEMORY_EVERY
 
     def progress(self, now: TrainProgress) -> None:
         self._bar.total = now.total_edges
@@ -29,10 +33,11 @@ class TrainEvents:
         self._tell(f"loss {now.loss:.4f}{validated}", now.edges / max(now.total_edges, 1))
 
     def bucket(self, done: BucketDone) -> None:
-        memory = tree_memory()
-        log_event("bucket", **asdict(done), memory_bytes=memory)
+        if time.monotonic() - self._looked >= MEMORY_EVERY:
+            self._memory, self._looked = tree_memory(), time.monotonic()
+        log_event("bucket", **asdict(done), memory_bytes=self._memory)
         if self._scalars is not None:
-            self._scalars.bucket(done, memory)
+            self._scalars.bucket(done, self._memory)
 
     def validation(self, done: ValidationDone) -> None:
         self._validated = {done.metric: f"{done.score:.4f}"}

@@ -142,7 +142,7 @@ class Training:
     def _step(self, records: Records, decay: float) -> None:
         """One step at `decay` times the learning rates, which fall to 0 by the end: late steps average out noise."""
         self.model.train()
-        torch.manual_seed(step_seed(self.seed, self.progress.step))
+        seed_(self.device, step_seed(self.seed, self.progress.step))
         for optimizer, lr in zip(self.trained.optimizers, self.rates, strict=True):
             optimizer.zero_grad()
             optimizer.lr = lr * max(decay, LEAST_DECAY)
@@ -196,6 +196,13 @@ class Training:
 def curve_points(metrics: Mapping[str, Mapping[str, float | None]]) -> dict[str, float]:
     """A validation's metrics as <task>/<metric>, without those that its rows do not define."""
     return {f"{task}/{name}": v for task, found in metrics.items() for name, v in found.items() if v is not None}
+
+
+def seed_(device: torch.device, seed: int) -> None:
+    """Seeds what is drawn on the device. torch.manual_seed would format a traceback for each kind of device."""
+    torch.default_generator.manual_seed(seed)
+    if device.type == "cuda":
+        torch.cuda.manual_seed(seed)
 
 
 def step_seed(seed: int, step: int) -> int:

@@ -5,12 +5,15 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import json5
 import pandas as pd
 import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
 
 from artifacts.errors import ConfigError
 from pipeline.cli import main
-from pipeline.config.loading import load_config
+from pipeline.config.loading import load_config, parsed
 from pipeline.config.run_config import RunConfig
 from pipeline.config.schema import config_schema
 
@@ -116,6 +119,40 @@ def test_what_is_no_json5(tmp_path: Path) -> None:
     assert "column 16" in line
     assert "duplicate" in errors(tmp_path, '{"model": {"lr": 1, "lr": 2}}')[0].lower()
     assert errors(tmp_path, "[]")[0].endswith("expected an object at the top")
+
+
+def value_of(parse: Callable[[str], Any], text: str) -> str:
+    """The value with its types and its order; or that it is none."""
+    try:
+        return repr(parse(text))
+    except ValueError:
+        return "refused"
+
+
+@settings(max_examples=2000, deadline=None)
+@given(
+    st.lists(st.sampled_from([*"{}[]:,'/*\\\n \u2028a1-.", '"', '"a"', '"b":', "'a'", "//", "/*", "*/", "1e2", "null"]))
+    .map("".join)
+    .filter(lambda text: text.count("[") + text.count("{") < 50)
+)
+@example('{"a": 1, /* " */ "b": [1.0, -0, 1E400, "\\/\\n"] // "c"\n}')
+@example('{"a": 1, "a": 1}')
+@example("{a: '//', b: \"/*\", \"c\": '*/'}")
+@example("[1,]")
+@example("[,]")
+@example("[1 //\u2028, 2]")
+@example('"a\\\nb"')
+@example("1/**/2")
+def test_what_is_read_as_json_is_json5(text: str) -> None:
+    assert value_of(parsed, text) == value_of(lambda one: json5.loads(one, allow_duplicate_keys=False), text)
+
+
+def test_a_config_of_json_may_have_any_character(tmp_path: Path) -> None:
+    """json.dumps writes one beyond 16 bits as two halves."""
+    config = good()
+    config["graph"]["sources"]["log"]["path"] = "\U0001f600.parquet"
+    (tmp_path / "c.json").write_text(json.dumps(config))
+    assert load_config(tmp_path / "c.json").graph.sources["log"].path == "\U0001f600.parquet"
 
 
 def test_a_config_that_is_not_there(tmp_path: Path) -> None:
