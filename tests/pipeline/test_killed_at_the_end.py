@@ -1,54 +1,64 @@
 """SIGKILL between the end of a stage's work and its place in the run: no work is lost, and no reader finds a gap."""
 
+import importlib
 import json
+import os
 import shutil
 import signal
-import subprocess
-import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from artifacts.files import publish
 from partitioning import GraphConfig
+from pipeline.cli import main
+from tests.worlds.forks import Fork
 from tests.worlds.ledger_world import ledger_config, rows_of, write_day, write_tables
 
-REPOSITORY = Path(__file__).resolve().parents[2]
 MODEL = {"dimension": 8, "epochs": 3, "workers": 1, "operator": "transr"}
-# A function of ours is replaced by one that ends the process, before (or after) what it does in the stage's directory.
-KILLED_IN = """
-import importlib, os, signal, sys
-from pathlib import Path
-from pipeline.cli import main
-module = importlib.import_module({module!r})
-real = module.{name}
-def replaced(*args, **options):
-    done = real(*args, **options) if {after} else None
-    if any({directory!r} in str(arg) for arg in args):
-        os.kill(os.getpid(), signal.SIGKILL)
-    return done if {after} else real(*args, **options)
-module.{name} = replaced
-if not {exchanges}:
-    importlib.import_module("artifacts.files.publish").exchange = lambda one, other: False
-sys.exit(main(sys.argv[1:]))
-"""
 
 
 def transra(
-    root: Path, command: str, workspace: Path, *more: str, code: str = ""
-) -> "subprocess.CompletedProcess[str]":
+    root: Path, command: str, workspace: Path, *more: str, before: Callable[[], None] = lambda: None
+) -> tuple[int, str]:
+    """Exit code of a command in a process of its own, and what it said; `before` is done there first."""
     options = [command, str(root / "c.json"), "--root", str(root), "--workspace", str(workspace), *more]
-    program = ["-c", code] if code else ["-m", "pipeline.cli"]
-    return subprocess.run(
-        [sys.executable, *program, *options], cwd=REPOSITORY, capture_output=True, text=True, check=False
-    )
+
+    def work() -> int:
+        before()
+        return main(options)
+
+    return Fork(work, workspace.with_name(f"said-{time.monotonic_ns()}.txt")).end()
+
+
+def killed(module: str, name: str, directory: str, after: bool = False, exchanges: bool = True) -> Callable[[], None]:
+    """Replaces a function of ours by one that ends the process, before (or after) what it does in the directory."""
+
+    def replace() -> None:
+        place = importlib.import_module(module)
+        real = getattr(place, name)
+
+        def replaced(*args: Any, **options: Any) -> Any:
+            done = real(*args, **options) if after else None
+            if any(directory in str(arg) for arg in args):
+                os.kill(os.getpid(), signal.SIGKILL)
+            return done if after else real(*args, **options)
+
+        setattr(place, name, replaced)
+        if not exchanges:
+            publish.exchange = lambda one, other: False
+
+    return replace
 
 
 def again(root: Path, command: str, workspace: Path, *more: str) -> dict:
     """What the command says once nobody kills it."""
-    done = transra(root, command, workspace, "--json", *more)
-    assert done.returncode == 0, done.stdout
-    return json.loads(done.stdout)["stages"][command]
+    code, said = transra(root, command, workspace, "--json", *more)
+    assert code == 0, said
+    return json.loads(said)["stages"][command]
 
 
 def left_in(workspace: Path) -> list[str]:
@@ -68,9 +78,10 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write_day(root, "day-1", rows_of(1, range(200)))
     graph = json.loads(GraphConfig.model_validate(ledger_config(split={"random": {"test": 0.2}})).model_dump_json())
     (root / "c.json").write_text(json.dumps({"graph": graph, "model": MODEL}))
-    assert (done := transra(root, "partition", root / "graph")).returncode == 0, done.stderr
+    again(root, "partition", root / "graph")
     shutil.copytree(root / "graph", root / "whole", symlinks=True)
-    assert (done := transra(root, "run", root / "whole")).returncode == 0, done.stderr
+    code, said = transra(root, "run", root / "whole")
+    assert code == 0, said
     return root
 
 
@@ -86,25 +97,21 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_a_finished_training_is_kept(root: Path, tmp_path: Path, module: str, name: str, after: bool) -> None:
     workspace = Path(shutil.copytree(root / "graph", tmp_path / "runs", symlinks=True))
     run = run_of(workspace)
-    begun = transra(root, "train", workspace, code=killed("pbg_transra", "train", "model.partial", after=True))
-    assert begun.returncode == -signal.SIGKILL, begun.stderr
+    code, said = transra(root, "train", workspace, before=killed("pbg_transra", "train", "model.partial", after=True))
+    assert code == -signal.SIGKILL, said
     assert (run / "model.partial" / "identity.json").exists()
     (workspace / ".calibration-x").mkdir()
-    done = transra(root, "train", workspace, code=killed(module, name, "model.partial", after))
-    assert done.returncode == -signal.SIGKILL, done.stderr
+    code, said = transra(root, "train", workspace, before=killed(module, name, "model.partial", after))
+    assert code == -signal.SIGKILL, said
     assert not (workspace / ".calibration-x").exists()
     if name == "tree_digests":  # what it needs to resume may be gone by then
-        asked = transra(root, "train", workspace, code=killed("pbg_transra", "train", "model.partial"))
-        assert asked.returncode == 0, "a finished training is not asked again"
+        code, _ = transra(root, "train", workspace, before=killed("pbg_transra", "train", "model.partial"))
+        assert code == 0, "a finished training is not asked again"
     found = again(root, "train", workspace)
     assert (found["metrics"]["resumed_epochs"], found["metrics"]["epochs"]) == (3, 3)
     assert found["made"] is not (after or name == "tree_digests")
     assert left_in(workspace) == []
-    assert transra(root, "train", workspace, "--verify").returncode == 0
-
-
-def killed(module: str, name: str, directory: str, after: bool = False, exchanges: bool = True) -> str:
-    return KILLED_IN.format(module=module, name=name, directory=directory, after=after, exchanges=exchanges)
+    assert transra(root, "train", workspace, "--verify")[0] == 0
 
 
 @pytest.mark.parametrize(
@@ -124,8 +131,8 @@ def test_a_published_stage_is_never_lost(
     workspace = Path(shutil.copytree(root / "whole", tmp_path / "runs", symlinks=True))
     record, fewer = workspace / "latest" / "evaluate" / "stage.json", ("--set", "evaluate.max_edges=5")
     before = record.read_bytes()
-    done = transra(root, "evaluate", workspace, *fewer, code=killed(module, name, where, after, exchanges))
-    assert done.returncode == -signal.SIGKILL, done.stderr
+    code, said = transra(root, "evaluate", workspace, *fewer, before=killed(module, name, where, after, exchanges))
+    assert code == -signal.SIGKILL, said
     if exchanges:
         assert (record.read_bytes() == before) is not after
     assert again(root, "evaluate", workspace)["made"] is (exchanges and after or name == "rename")

@@ -3,8 +3,7 @@
 import json
 import os
 import shutil
-import subprocess
-import sys
+import signal
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -12,19 +11,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from pbg_transra.training import loop
 from pipeline.cli import main
 from pipeline.workspace.workspace import Run, Workspace
+from tests.worlds.forks import Fork
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 GROUPS, PINS, NEW_USERS, CLICKS = 4, 24, 12, 400
-KILLED = (
-    "import os, signal, sys; from pbg_transra.training import loop; from pipeline.cli import main;"
-    "commit = loop.Loop._commit_pass\n"
-    "def killed(self, done):\n"
-    "    if self.files.passes == 1: os.kill(os.getpid(), signal.SIGKILL)\n"
-    "    commit(self, done)\n"
-    "loop.Loop._commit_pass = killed; sys.exit(main(sys.argv[1:]))"
-)
 
 
 def write_day(root: Path, day: int, clicks: int = CLICKS) -> None:
@@ -56,8 +49,19 @@ def transra(root: Path, command: str, *more: str) -> int:
 
 def killed_in_training(root: Path, command: str) -> int:
     """Runs a command that is killed after its training's first pass; returns what its process answered."""
-    words = [sys.executable, "-c", KILLED, command, str(root / "c.json"), "--root", str(root)]
-    return subprocess.run(words, env={**os.environ, "PYTHONPATH": str(REPOSITORY)}, capture_output=True).returncode
+
+    def work() -> int:
+        commit = loop.Loop._commit_pass
+
+        def killed(self: loop.Loop, done: bool) -> None:
+            if self.files.passes == 1:
+                os.kill(os.getpid(), signal.SIGKILL)
+            commit(self, done)
+
+        loop.Loop._commit_pass = killed
+        return transra(root, command)
+
+    return Fork(work, root / "said.txt").end()[0]
 
 
 def workspace_of(root: Path) -> Workspace:
