@@ -107,6 +107,7 @@ def _arm(config: RankerConfig, name: str, exports: Sequence[Embeddings]) -> ArmS
         tables += max(counts, default=0) * (dimension + 1) * FLOAT
     width = (TABULAR_DIM * len(config.categoricals)) + 2 * (len(config.numerics) + len(config.count_features))
     width += LIST_DIM * sum(slot.is_list for slot in layout.slots)
+    tabular = width
     width += ids.dim * len(layout.slots) if arm.ids else 0
     network, row = TABULAR_DIM * VOCABULARY * len(config.categoricals), HASHED * ids.hashes * layout.width * arm.ids
     graph = len(layout.graph())
@@ -117,7 +118,8 @@ def _arm(config: RankerConfig, name: str, exports: Sequence[Embeddings]) -> ArmS
     elif arm.vectors == "concat":
         width += graph * dimension
         row += FLOAT * LISTED * dimension * sum(slot.width for slot in layout.graph())
-    numbers, outputs = _backbone(config, width)
+    branches = [width, tabular] if width > tabular else [width]
+    numbers, outputs = map(sum, zip(*(_backbone(config, one) for one in branches), strict=True))
     return ArmSize(tables, FLOAT * (network + numbers), row + FLOAT * ACTIVATIONS * outputs)
 
 

@@ -63,19 +63,13 @@ class Heads(nn.Module):
 
     A task starts at its base rate, which `rates` gives, moved by how well user and ad match in the graph: conversions
     are too rare to find that out again.
-
-    In use, `intercept` () is added to the logit of `calibrated`, the task that every impression is trained on: 0 until
-    ranker.training.calibration sets it.
     """
-
-    intercept: Tensor
 
     def __init__(
         self, width: int, matches: int, rates: dict[str, float], config: HeadsConfig, backbone: BackboneConfig
     ) -> None:
         super().__init__()
         tasks = tuple(rates)
-        self.calibrated = tasks[0]
         self.mixer = (
             MixtureOfExperts(width, tasks, backbone, config.experts)
             if config.kind == "mmoe"
@@ -84,7 +78,6 @@ class Heads(nn.Module):
         self.towers = nn.ModuleDict({task: tower(backbone.hidden[-1], rate) for task, rate in rates.items()})
         self.wide = nn.ModuleDict({task: wide(width) for task in tasks})
         first = MATCH_SLOPE / (MATCH_SPEED * max(matches, 1))
-        self.register_buffer("intercept", torch.zeros(()))
         self.match = nn.ParameterDict({task: torch.full((matches,), first) for task in tasks if matches})
 
     def forward(self, x: Tensor, matches: Tensor | None) -> dict[str, Tensor]:
@@ -92,8 +85,6 @@ class Heads(nn.Module):
         logits = {task: tower(mixed[task]).squeeze(1) + wide[task] for task, tower in self.towers.items()}
         if matches is not None:
             logits = {task: logit + MATCH_SPEED * (matches @ self.match[task]) for task, logit in logits.items()}
-        if not self.training:
-            logits[self.calibrated] = logits[self.calibrated] + self.intercept
         return logits
 
     def _of_features(self, x: Tensor) -> dict[str, Tensor]:

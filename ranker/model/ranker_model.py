@@ -12,8 +12,7 @@ from ranker.data.batch import Batch
 from ranker.data.ids.slots import Layout
 from ranker.data.records import Summary
 from ranker.model.attention.kge_attention import KgeAttention
-from ranker.model.backbone import CrossNetwork
-from ranker.model.heads import Heads
+from ranker.model.branches import Branch, Logits, Mixture
 from ranker.model.list_facts import ListFacts
 from ranker.model.tables.degrees import Degrees
 from ranker.model.tables.id_embedding import IdEmbedding
@@ -54,7 +53,14 @@ class KgeConcat(nn.Module):
 
 
 class RankerModel(nn.Module):
-    """A batch -> {task: (B,) logits}. `cvr` is the logit of a conversion given a click."""
+    """A batch -> {task: (B,) logits}. `cvr` is the logit of a conversion given a click.
+
+    An arm that sees more than `none` has a second branch that sees no more than that, and answers by a mixture of both.
+    In use, `intercept` () is added to the logit of `calibrated`, the task that every impression is trained on: 0 until
+    ranker.training.calibration sets it.
+    """
+
+    intercept: Tensor
 
     def __init__(self, config: RankerConfig, arm: ArmConfig, summary: Summary, export: Embeddings | None) -> None:
         super().__init__()
@@ -82,17 +88,31 @@ class RankerModel(nn.Module):
             else:
                 self.concat = KgeConcat(layout, table)
                 width += self.concat.width
-        width += context
-        self.cross = CrossNetwork(width, config.backbone.cross_layers, config.backbone.cross_rank)
-        matches = self.attention.matches if self.attention else 0
-        self.heads = Heads(width, matches, base_rates(config, summary), config.heads, config.backbone)
+        matches, rates = self.attention.matches if self.attention else 0, base_rates(config, summary)
+        self.whole = Branch(context + width, matches, rates, config)
+        self.tabular_alone = Branch(context, 0, rates, config) if width else None
+        self.mixture = Mixture(tuple(rates)) if width else None
+        self.calibrated = next(iter(rates))
+        self.register_buffer("intercept", torch.zeros(()))
 
-    def forward(self, batch: Batch) -> dict[str, Tensor]:
+    def forward(self, batch: Batch) -> Logits:
         return self.with_attention(batch)[0]
 
-    def with_attention(self, batch: Batch) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    def with_attention(self, batch: Batch) -> tuple[Logits, dict[str, Tensor]]:
         """The logits, and attention weights: by list slot (B, H, 1 + L), the first for the learned vector of an empty
         list, and 'context' (B, H, N); {} where the arm does not attend."""
+        answers, weights = self._answers(batch)
+        logits = answers[-1]
+        if not self.training:
+            logits = logits | {self.calibrated: logits[self.calibrated] + self.intercept}
+        return logits, weights
+
+    def trained(self, batch: Batch) -> list[Logits]:
+        """All logits that have a loss: those of each branch and of their mixture."""
+        return self._answers(batch)[0]
+
+    def _answers(self, batch: Batch) -> tuple[list[Logits], dict[str, Tensor]]:
+        """The logits of each branch, and the model's own last; attention weights."""
         hidden = self.hiding(batch) if self.training else None
         batch = batch if hidden is None else self.hiding.without(batch, hidden)
         context = self.context(batch)
@@ -106,8 +126,11 @@ class RankerModel(nn.Module):
         if self.attention is not None:
             features, matches, weights = self.attention(batch, context, ids)
             parts += features
-        logits: dict[str, Tensor] = self.heads(self.cross(torch.cat(parts, dim=1)), matches)
-        return logits, weights
+        answers: list[Logits] = [self.whole(torch.cat(parts, dim=1), matches)]
+        if self.tabular_alone is not None and self.mixture is not None:
+            answers.append(self.tabular_alone(context))
+            answers.append(self.mixture(*answers))
+        return answers, weights
 
     def context(self, batch: Batch) -> Tensor:
         """Tabular columns and, where the arm reads an export, how often the graph has seen the entities: (B, C)."""

@@ -37,7 +37,7 @@ def calibrate_(model: RankerModel, train: Split, export: int, seed: int) -> None
         rows += len(records)
         if rows >= ROWS:
             break
-    model.heads.intercept.fill_(intercept(*(np.concatenate(column) for column in zip(*parts, strict=True))))
+    model.intercept.fill_(intercept(*(np.concatenate(column) for column in zip(*parts, strict=True))))
     model.eval()
 
 
@@ -49,7 +49,7 @@ def kept_negatives(train: Split) -> float:
 
 def _predicted(model: RankerModel, records: Records, export: int, keep: float) -> tuple[Floats, Floats, Floats]:
     """Logits, labels and weights (R,) of the rows that the task is trained on; a negative stands for those left out."""
-    task = model.heads.calibrated
+    task = model.calibrated
     rows = judged(task, records["click"], records["conversion"])
     labels = (records["click"] if task == "ctr" else records["conversion"])[rows].astype(np.float64)
     logits = of_round(model, records, export)[task][rows].astype(np.float64)

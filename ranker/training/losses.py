@@ -1,11 +1,21 @@
 """What training minimises: clicks, and conversions by ESMM or from clicks alone."""
 
+from collections.abc import Iterable
+
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from ranker.config.sections import RankerConfig
 from ranker.data.batch import Batch
+
+
+def total_loss(answers: Iterable[dict[str, Tensor]], batch: Batch, config: RankerConfig, keep: float) -> Tensor:
+    """What a step descends, (): the losses of all tasks in each of the answers (see `RankerModel.trained`)."""
+    found: list[Tensor] = []
+    for logits in answers:
+        found += losses({task: logit.float() for task, logit in logits.items()}, batch, config, keep).values()
+    return torch.stack(found).sum()
 
 
 def losses(logits: dict[str, Tensor], batch: Batch, config: RankerConfig, keep: float) -> dict[str, Tensor]:

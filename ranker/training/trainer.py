@@ -19,7 +19,7 @@ from ranker.processes import group
 from ranker.processes.messages import from_first, mean_, take_first_
 from ranker.training.calibration import calibrate_
 from ranker.training.early_stopping import Progress
-from ranker.training.losses import losses
+from ranker.training.losses import total_loss
 from ranker.training.optimizers import AdamW, Optimizer, RowwiseAdagrad
 from ranker.training.reports import Metrics
 from ranker.training.weights import STATE, Trained, best_of, load_, set_intercept
@@ -97,7 +97,7 @@ class Training:
         if valid is None:
             calibrate_(self.model, train, self.export, self.seed)
             return
-        task = self.model.heads.calibrated
+        task = self.model.calibrated
         if task not in from_first(lambda: self.progress.best):  # by then the first has written them
             return
         path = best_of(self.directory, task)
@@ -165,12 +165,10 @@ class Training:
         return loss
 
     def _loss(self, batch: Batch) -> Tensor:
-        """The sum of the tasks' losses. On a GPU the model computes in bfloat16 where that is safe."""
+        """On a GPU the model computes in bfloat16 where that is safe, and losses in float32."""
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.device.type == "cuda"):
-            logits = self.model(batch)
-        precise = {task: logit.float() for task, logit in logits.items()}
-        found = losses(precise, batch, self.config, self.config.training.keep_negatives)
-        return torch.stack(list(found.values())).sum()
+            answers = self.model.trained(batch)
+        return total_loss(answers, batch, self.config, self.config.training.keep_negatives)
 
     def _stand(self, valid: Split | None, steps: int, validated: Validated) -> None:
         """Validates where there is a split to do so, and keeps where the training stands."""

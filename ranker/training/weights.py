@@ -17,7 +17,7 @@ from ranker.training.optimizers import Optimizer
 
 SUM = "sum"  # of a table's optimiser: a number a row
 STATE = "state.pt"
-INTERCEPT = "heads.intercept"
+INTERCEPT = "intercept"
 
 
 class Trained(NamedTuple):

@@ -67,7 +67,7 @@ def as_trained(world: SmallWorld, model: RankerModel, added: float) -> float:
 @pytest.mark.parametrize("valid", [True, False], ids=["ranked", "fitted"])
 def test_a_model_says_what_its_training_rows_hold(world: SmallWorld, tmp_path: Path, valid: bool) -> None:
     model = trained(world, tmp_path / "training", valid)
-    moved = float(model.heads.intercept)
+    moved = float(model.intercept)
     assert moved != 0
     assert as_trained(world, model, moved) == pytest.approx(
         1, abs=0.01
@@ -77,25 +77,26 @@ def test_a_model_says_what_its_training_rows_hold(world: SmallWorld, tmp_path: P
 def test_what_training_ends_off_by_is_taken_back(world: SmallWorld, tmp_path: Path) -> None:
     model = trained(world, tmp_path / "training", valid=False)
     with torch.no_grad():
-        dict(model.heads.named_parameters())["towers.ctr.bias"].add_(0.5)
+        for branch in ("whole", "tabular_alone"):
+            model.get_parameter(f"{branch}.heads.towers.ctr.bias").add_(0.5)
     before = as_trained(world, model, 0.0)
     calibrate_(model, splits(world, config(**SETTINGS))[1][0], 0, 0)
-    assert before > 1.2 and as_trained(world, model, float(model.heads.intercept)) == pytest.approx(1, abs=0.01)
+    assert before > 1.2 and as_trained(world, model, float(model.intercept)) == pytest.approx(1, abs=0.01)
 
 
 def test_the_intercept_is_added_in_use_alone(world: SmallWorld, tmp_path: Path) -> None:
     model = trained(world, tmp_path / "training", valid=True)
     _, (train, *_) = splits(world, config(**SETTINGS))
-    records, moved = train.read(0, 50), float(model.heads.intercept)
+    records, moved = train.read(0, 50), float(model.intercept)
     used = logits_of(model, records, 0)
-    model.heads.intercept.zero_()
+    model.intercept.zero_()
     bare = logits_of(model, records, 0)
     assert np.allclose(used["ctr"] - bare["ctr"], moved, atol=1e-5) and abs(moved) > 0.01
     assert np.array_equal(used["cvr"], bare["cvr"])  # of clicks that it knows by heart it would learn the wrong thing
     batch = Batch.of(records, 0)
     drawn = []
     for value in (0.0, 5.0):
-        model.heads.intercept.fill_(value)
+        model.intercept.fill_(value)
         model.train()
         torch.manual_seed(0)
         drawn.append(model(batch)["ctr"])
@@ -104,18 +105,18 @@ def test_the_intercept_is_added_in_use_alone(world: SmallWorld, tmp_path: Path) 
 
 def test_negatives_that_are_left_out_count(world: SmallWorld, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     whole = trained(world, tmp_path / "training", valid=True)
-    moved = float(whole.heads.intercept)
+    moved = float(whole.intercept)
     monkeypatch.setattr(calibration, "ROWS", 1000)
     _, (train, *_) = splits(world, config(**SETTINGS))
     assert kept_negatives(train) < 0.5
     calibrate_(whole, train, 0, 0)
-    assert float(whole.heads.intercept) == pytest.approx(moved, abs=0.05)
+    assert float(whole.intercept) == pytest.approx(moved, abs=0.05)
 
 
 def test_a_repeated_call_keeps_the_same_weights(world: SmallWorld, tmp_path: Path) -> None:
     once = trained(world, tmp_path / "training", valid=True).state_dict()
     again = trained(world, tmp_path / "training", valid=True).state_dict()  # the training itself is done
-    assert float(once["heads.intercept"]) != 0 and all(torch.equal(once[name], again[name]) for name in once)
+    assert float(once["intercept"]) != 0 and all(torch.equal(once[name], again[name]) for name in once)
 
 
 def test_intercept_of_weighted_rows() -> None:

@@ -301,7 +301,7 @@ def test_every_number_of_a_list_gets_a_gradient(world: SmallWorld) -> None:
     settings = config(slots=TIMED)
     summary, records = prepared(world, settings)
     model = RankerModel(settings, ARMS["attention"], summary, Embeddings(world.export))
-    model(Batch.of(records[:500], 0))["ctr"].sum().backward()
+    model.trained(Batch.of(records[:500], 0))[0]["ctr"].sum().backward()
     learned = {name: p for name, p in model.named_parameters() if "list_matches" in name}
     assert len(learned) == 4
     for name, parameter in learned.items():

@@ -28,7 +28,7 @@ from ranker.model.tables.id_embedding import IdEmbedding
 from ranker.model.tables.kge_table import KgeTable
 from ranker.model.tabular import KNOTS, LARGEST, RAMPS, Tabular
 from ranker.processes import group
-from ranker.training.losses import losses
+from ranker.training.losses import losses, total_loss
 from ranker.training.optimizers import AdamW, RowwiseAdagrad
 from ranker.training.trainer import Training
 from tests.worlds.small_impressions import (
@@ -78,7 +78,7 @@ def test_every_parameter_gets_a_gradient(
     model = build(summary, export, arm, heads=heads)
     batch = Batch.of(train.read(0, 512), 0)
     batch.rows[:9, 6] = -1  # some unknown pins too
-    torch.stack(list(losses(model(batch), batch, config(heads=heads), 1.0).values())).sum().backward()
+    total_loss(model.trained(batch), batch, config(heads=heads), 1.0).backward()
     for name, parameter in model.named_parameters():
         assert parameter.grad is not None, name
         gradient = parameter.grad.coalesce().values() if parameter.grad.is_sparse else parameter.grad
@@ -144,11 +144,10 @@ def test_bfloat16_autocast_keeps_answers_and_gradients(
     with torch.no_grad():
         exact = model(batch)
     with torch.autocast("cpu", torch.bfloat16):
-        rounded = model(batch)
-    for task, logits in rounded.items():
+        rounded = model.trained(batch)
+    for task, logits in rounded[-1].items():
         assert logits.dtype == torch.bfloat16 and (logits.detach() - exact[task]).abs().max() < 0.05
-    precise = {task: logits.float() for task, logits in rounded.items()}
-    torch.stack(list(losses(precise, batch, config(), 1.0).values())).sum().backward()
+    total_loss(rounded, batch, config(), 1.0).backward()
     for name, parameter in model.named_parameters():
         assert parameter.grad is not None and parameter.grad.dtype == torch.float32, name
 

@@ -21,7 +21,7 @@ from ranker.model import repeats
 from ranker.model.attention.layers import ContextAttention
 from ranker.model.ranker_model import RankerModel
 from ranker.model.repeats import Distinct, by_length, in_order
-from ranker.training.losses import losses
+from ranker.training.losses import total_loss
 from tests.worlds.small_impressions import SmallWorld, config, prepared, small_world
 
 ROWS = 1500  # enough for groups of lists
@@ -54,10 +54,10 @@ def straightforward() -> Iterator[pytest.MonkeyPatch]:
 def answers(model: RankerModel, batch: Batch) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
     """Logits, and the gradient of every parameter."""
     model.zero_grad()
-    logits = model(batch)
-    torch.stack(list(losses(logits, batch, config(), 1.0).values())).sum().backward()
+    trained = model.trained(batch)
+    total_loss(trained, batch, config(), 1.0).backward()
     gradients = {name: p.grad for name, p in model.named_parameters() if p.grad is not None}
-    return logits, {name: g.to_dense() if g.is_sparse else g for name, g in gradients.items()}
+    return trained[0], {name: g.to_dense() if g.is_sparse else g for name, g in gradients.items()}
 
 
 def test_means_of_lists_are_those_of_torch(
