@@ -136,6 +136,12 @@ class Profile:
         )
         return int(again) if most == 1 else 0
 
+    def names_rows(self, columns: Sequence[str]) -> bool:
+        """Whether no two rows of the sample have the same values in some columns."""
+        names = ", ".join(map(quoted, columns))
+        rows, distinct = self._engine.row(f"SELECT count(*), count(DISTINCT ({names})) FROM sample")
+        return bool(rows == distinct)
+
     def repeats(self, column: str) -> bool:
         """Whether a value occurs in more than one of all rows."""
         if column not in self._repeats:

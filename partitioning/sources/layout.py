@@ -65,5 +65,6 @@ def require_same_key(engine: Engine, rows: str, column: str, kind: str, key: str
     found = engine.rows(f"SELECT {file}, {row}, {quoted(column)}, {quoted(key)} FROM {rows} WHERE {other} LIMIT 1")
     for path, number, stored, named in found:
         raise DataError(
-            f"{path}, row {number}: column '{column}' has '{stored}', but its directory says {column}={named}"
+            f"{path}, row {number}: column '{column}' has '{stored}', but its directory says {column}={named}; "
+            "rename one of the two, or name files below one such directory"
         )

@@ -100,7 +100,7 @@ def open_used(
 def open_whole(engine: Engine, name: str, source: SourceConfig, files: Files) -> Opened:
     """All columns of a Parquet, CSV or TSV source, scanned where they lie, for a look before there is a config.
 
-    Of Parquet those of the first file with rows that hold single values.
+    Of Parquet those that hold single values, and that all files with rows have.
     """
     format = file_format(name, source, files)
     use = Use(checked=single_valued(files)) if format == "parquet" else Use(queried=None)

@@ -17,6 +17,7 @@ from pipeline.config.extends import patched
 from pipeline.config.run_config import RunConfig
 
 Location = tuple[str | int, ...]
+EXPERIMENT = {"config", "operators"}  # keys of a file of benchmarks/experiments
 MOST_LEVELS = 100  # of brackets in a config; the deepest of ours has 7
 # A text between double quotes, or a comment.
 _TEXT_OR_COMMENT = re.compile(r'("[^"\\]*(?:\\.[^"\\]*)*")|//[^\n\r\u2028\u2029]*|/\*.*?\*/', re.DOTALL)
@@ -44,6 +45,11 @@ def read_raw(path: Path, children: tuple[Path, ...] = ()) -> dict[str, Any]:
         raise ConfigError(f"{path}: not JSON5: {str(error).replace('<string>:', 'line ')}") from error
     if not isinstance(raw, dict):
         raise ConfigError(f"{path}: expected an object at the top")
+    if raw.keys() >= EXPERIMENT and "graph" not in raw:
+        raise ConfigError(
+            f'{path}: is an experiment, operators beside each other on what its key "config" describes, which '
+            "`make experiments` reads; expected the config of a run, such as the one that it extends"
+        )
     if (base := raw.pop("extends", None)) is None:
         return raw
     if not isinstance(base, str):
@@ -199,6 +205,12 @@ def describe(error: Any) -> str:
     if kind == "literal_error":
         known = [word.strip().strip("'") for word in error["ctx"]["expected"].replace(" or ", ", ").split(",")]
         return f"{path}: unknown value {error['input']!r}{did_you_mean(str(error['input']), known)}"
+    if kind == "list_type" and error["loc"] == ("graph", "relations"):
+        return (
+            f'{path}: {shorten(error["input"])}: expected a list, [{{ name: "click", ... }}, ...]; an object '
+            "that changes relations by name is for a config that extends another, and --set changes one by its place: "
+            "graph.relations[0].where=..."
+        )
     message = error["msg"].removeprefix("Value error, ")
     return f"{path}: {shorten(error['input'])}: {message[0].lower()}{message[1:]}"
 

@@ -3,7 +3,7 @@
 from dataclasses import asdict
 from typing import Any
 
-from artifacts.errors import ConfigError
+from artifacts.errors import ConfigError, DataError
 from artifacts.files.intact import require_intact
 from artifacts.formats.graph import Relation
 from artifacts.section import did_you_mean
@@ -23,7 +23,7 @@ def explained(published: Published, user: str, ad: str, by: str | None, k: int) 
     relation, DataError for an unknown id.
     """
     relation, export = asked_relation(published, by), published.embeddings
-    pair = Pair(relation.lhs, published.row(relation.lhs, user), relation.rhs, published.row(relation.rhs, ad))
+    pair = _pair(published, relation, user, ad)
     edges, counted = edges_of(published, pair.head_type, pair.head)
     left_out = [one.name for one in between(published.embeddings.relations, pair)]
     scores = [asdict(one) for one in relation_scores(published, pair)]
@@ -39,6 +39,20 @@ def explained(published: Published, user: str, ad: str, by: str | None, k: int) 
         "edges_counted": counted,
         "supporting": [asdict(one) | export.named(one.type, one.id) for one in supporting(published, pair, edges, k)],
     }
+
+
+def _pair(published: Published, relation: Relation, user: str, ad: str) -> Pair:
+    """Raises DataError for an unknown id, with the relation whose types the two are of, if there is one."""
+    try:
+        return Pair(relation.lhs, published.row(relation.lhs, user), relation.rhs, published.row(relation.rhs, ad))
+    except DataError as error:
+        anchors = published.embeddings.attributes["anchors"]
+        others = sorted(published.graph.relations, key=lambda one: one.name not in anchors)
+        fitting = (one for one in others if published.knows(one.lhs, user) and published.knows(one.rhs, ad))
+        if (other := next(fitting, None)) is None:
+            raise
+        asked = f"; '{relation.name}' was asked about, and --relation {other.name} is of these two"
+        raise DataError(f"{error}{asked}") from error
 
 
 def asked_relation(published: Published, by: str | None) -> Relation:

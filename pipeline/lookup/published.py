@@ -43,11 +43,20 @@ class Published:
         """The row of an entity. Raises ConfigError for an unknown type, DataError for an unknown id."""
         if type not in self.embeddings.types:
             raise ConfigError(f"unknown entity type '{type}'{did_you_mean(type, list(self.embeddings.types))}")
-        names = [pseudonym(id, self.key), id] if self.key else [id]  # what an answer names is a pseudonym by now
-        found = next((int(row) for row in self.embeddings.rows(type, names) if row >= 0), None)
+        found = self._found(type, id)
         if found is None:
-            raise DataError(f"run {self.run.id}: {self.embeddings.why_unknown(type, id, names)}")
+            raise DataError(f"run {self.run.id}: {self.embeddings.why_unknown(type, id, self._names(id))}")
         return found
+
+    def knows(self, type: str, id: str) -> bool:
+        """Whether a type has an entity with a vector."""
+        return self._found(type, id) is not None
+
+    def _found(self, type: str, id: str) -> int | None:
+        return next((int(row) for row in self.embeddings.rows(type, self._names(id)) if row >= 0), None)
+
+    def _names(self, id: str) -> list[str]:
+        return [pseudonym(id, self.key), id] if self.key else [id]  # what an answer names is a pseudonym by now
 
 
 def place_of(entity_type: EntityType, row: int) -> tuple[int, int]:

@@ -15,7 +15,8 @@ OWN = 0.95  # share of rows with a value of their own, from which on a column nu
 def is_log(log: Log) -> bool:
     """Whether rows are events: somebody, or at a time, with something else."""
     columns = log.columns
-    return len(columns.ids) > 1 and bool(columns.person or columns.time or columns.action)
+    acts = bool(columns.person or columns.time or columns.action)
+    return len(columns.ids) > 1 and acts and log.snapshot_of is None
 
 
 def events_of(log: Log, notes: Notes) -> list[Relation]:

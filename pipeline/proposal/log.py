@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 from pipeline.proposal.columns import Columns
@@ -38,6 +39,15 @@ class Log:
     def is_key(self, column: str) -> bool:
         """Whether no two rows of the sample have the same value."""
         return self.profile.columns[column].distinct == self.profile.rows > 1
+
+    @cached_property
+    def snapshot_of(self) -> str | None:
+        """Of a table that each date has whole (`items/dt=2026-01-01/`), the column of ids that names the rows of one
+        date. None of other tables, and of a log: that has people, actions, or times of its own."""
+        columns, keys = self.columns, {key for found in self.found.files.values() for key in found}
+        if columns.person or columns.action or not keys or columns.time not in (None, *keys):
+            return None
+        return next((one for one in columns.ids if self.profile.names_rows([one, *sorted(keys)])), None)
 
     def is_text(self, column: str) -> bool:
         return self.profile.columns[column].type == "VARCHAR"

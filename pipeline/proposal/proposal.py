@@ -46,6 +46,18 @@ class Proposal:
         return {name: log for name, log in self.logs.items() if name in named}
 
     @property
+    def commented(self) -> dict[str, Log]:
+        """The sources that only comments name: those of relations that are left out, and of a doubted consent."""
+        named = {source for relation in self.relations for source in relation.sources}
+        named |= {self.doubted["source"]} if self.doubted else set()
+        return {name: log for name, log in self.logs.items() if name in named and name not in self.sources}
+
+    @property
+    def commented_types(self) -> tuple[str, ...]:
+        found = dict.fromkeys(side.type for one in self.relations for side in (one.lhs, one.rhs))
+        return tuple(type for type in found if type not in self.types)
+
+    @property
     def types(self) -> tuple[str, ...]:
         return tuple(dict.fromkeys(side.type for one in self.used for side in (one.lhs, one.rhs)))
 

@@ -14,7 +14,8 @@ def sides_of(log: Log, assumed: bool, notes: Notes) -> list[Relation]:
     """The relations of a table, from the ids that it is about to all others. The rows of a table of orders, or the
     like, are what people did off the site, unless consent is `assumed`."""
     columns = log.columns
-    key = next((column for column in columns.ids if log.is_key(column)), next(iter(columns.ids), None))
+    key = next((column for column in columns.ids if log.is_key(column)), None)
+    key = key or log.snapshot_of or next(iter(columns.ids), None)
     if key is None:
         notes.add(log, f"no column of ids was found among {listed(list(log.profile.columns))}; the source is left out")
         return []
@@ -31,9 +32,9 @@ def sides_of(log: Log, assumed: bool, notes: Notes) -> list[Relation]:
 
 
 def _relations(log: Log, key: str) -> Iterator[Relation]:
-    ids, unique = log.columns.ids, log.is_key(key)
+    ids, unique, dated = log.columns.ids, log.is_key(key), log.snapshot_of is not None
     others = {column: type for column, type in ids.items() if column != key}
-    for column, type in {**others, **(log.columns.groups if unique else {})}.items():
+    for column, type in {**others, **(log.columns.groups if unique or dated else {})}.items():
         same = type == ids[key]
         yield Relation(
             name=log.name if same else side_name(ids[key], type),
@@ -42,6 +43,7 @@ def _relations(log: Log, key: str) -> Iterator[Relation]:
             rhs=Side(type, column),
             conditions=all_of(filled(log, key), filled(log, column)),
             domain="side",
-            weight=None if unique or len(ids) == 2 else "1",
+            weight=None if unique or len(ids) == 2 and not dated else "1",
+            remark="each date has the whole table; repeats are summed into one edge" if dated and not unique else None,
             rows=log.profile.rows,
         )

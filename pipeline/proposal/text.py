@@ -40,11 +40,13 @@ def _graph(proposal: Proposal) -> Iterator[str]:
     yield "  sources: {"
     for name, log in proposal.sources.items():
         yield f"    {_key(name)}: {_value(_source(log, proposal, proposal.consent or {}))},"
-    if proposal.doubted and (name := proposal.doubted["source"]) not in proposal.sources:
-        yield f"    // {_key(name)}: {_value(_source(proposal.logs[name], proposal, proposal.doubted))},"
+    for name, log in proposal.commented.items():
+        yield f"    // {_key(name)}: {_value(_source(log, proposal, proposal.doubted or {}))},"
     yield "  },"
     types = [f"{_key(type)}: {{}}" for type in proposal.types]
     yield from _wrapped("  entities: { ", types, " },")
+    if more := [f"{_key(type)}: {{}}" for type in proposal.commented_types]:
+        yield from _wrapped("  // of relations in comments: ", more, "")
     yield "  relations: ["
     for relation in proposal.relations:
         yield from (f"    {line}" for line in _relation(relation))
@@ -66,7 +68,7 @@ def _source(log: Log, proposal: Proposal, consent: Mapping[str, Any]) -> dict[st
     """A source's section. Times are of events; those of consent are named by it, and have their unit here."""
     paths = log.found.paths
     source: dict[str, Any] = {"path": paths[0] if len(paths) == 1 else list(paths)}
-    if log.columns.time and any(log.name in relation.sources for relation in proposal.events):
+    if log.columns.time and any(log.name in one.sources for one in proposal.relations if one.domain != "side"):
         unit = log.columns.time_unit
         source |= {"time_column": log.columns.time}
     else:

@@ -170,7 +170,8 @@ def make_in_run(context: Context, wanted: list[Target]) -> Outcome:
     if upstream is not None:
         require_upstream_intact(context, target.stage, upstream)
     if expected := target.stage.plan(context, upstream):
-        context.console.say(f"{target.stage.name}: expected {told(expected)}")
+        what = "at most" if target.stage.plans_bounds else "expected"
+        context.console.say(f"{target.stage.name}: {what} {told(expected)}")
     run = find_joinable(context, wanted) or open_run(context, wanted)
     require_upstream_intact(context, target.stage, run)  # hard links to the same files, as a rule: not read again
     context.progress.run = run.id

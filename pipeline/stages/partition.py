@@ -15,6 +15,7 @@ from pipeline.workspace.workspace import Run
 
 class Partition(Stage):
     name, version = "partition", 5
+    plans_bounds = True
 
     def section(self, context: Context) -> Section:
         return context.config.graph

@@ -18,6 +18,7 @@ class Stage(ABC):
     resumable: ClassVar[bool] = False
     knows_its_work: ClassVar[bool] = False  # resumes after any change: what was made from something else it makes anew
     adds_to_published: ClassVar[bool] = False
+    plans_bounds: ClassVar[bool] = False  # `plan` says what it takes at most, and `expect` what it probably does
     # Which files of the stages above it reads, by how their paths begin: they are compared with their records first.
     reads: ClassVar[dict[str, tuple[str, ...]]] = {}
 

@@ -104,7 +104,7 @@ def test_a_limit_on_the_size_of_files_is_a_full_disk(tmp_path, megabytes):
     done = subprocess.run([*command, *options], cwd=REPOSITORY, capture_output=True, text=True, check=False)
     assert done.returncode == 73, done.stderr
     assert done.stderr.count("\n") == 1 and "the disk is full" in done.stderr
-    assert done.stdout.startswith("partition: expected disk") and done.stdout.count("\n") == 1, "its plan alone"
+    assert done.stdout.startswith("partition: at most disk") and done.stdout.count("\n") == 1, "its plan alone"
     assert {path.name for path in (tmp_path / "runs/c").glob("2*/*")} <= {"log.jsonl"}
 
 

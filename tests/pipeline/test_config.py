@@ -250,11 +250,22 @@ def test_a_typo_in_a_variant_is_named(tmp_path: Path, over: str, line: str) -> N
 def test_relations_by_name_need_a_base(tmp_path: Path) -> None:
     config = good()
     config["graph"]["relations"] = {"click": config["graph"]["relations"][0]}
-    assert errors(tmp_path, config)[0].startswith("graph.relations: ")
+    (line,) = errors(tmp_path, config)
+    assert line.startswith("graph.relations: ") and "expected a list, [{ name: " in line
+    (line,) = errors(tmp_path, good(), "graph.relations={click: {where: 'true'}}")
+    assert line.endswith("--set changes one by its place: graph.relations[0].where=...")
     twice = two_relations()
     twice["graph"]["relations"].append(twice["graph"]["relations"][2])
     with pytest.raises(ConfigError, match="names of the base occur twice"):
         variant(tmp_path, "graph: {relations: {click: null}}", twice)
+
+
+@pytest.mark.parametrize("path", sorted((CONFIGS / "experiments").glob("*.json")), ids=lambda path: path.name)
+def test_an_experiment_is_named_as_one(path: Path) -> None:
+    with pytest.raises(ConfigError) as caught:
+        load_config(path)
+    (line,) = caught.value.lines
+    assert f"{path}: is an experiment" in line and "`make experiments` reads" in line
 
 
 def test_overrides(tmp_path: Path) -> None:

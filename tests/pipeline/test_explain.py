@@ -241,7 +241,12 @@ def test_no_line_ends_within_an_id_or_a_weight() -> None:
         (["u1", "nobody"], 65, "entity type 'pin' has no id 'nobody'\n"),
         (["p5", "u1"], 65, "entity type 'user' has no id 'p5'; it is an id of 'pin'"),
         (["u1", "p5", "--relation", "clik"], 2, "did you mean 'click'?"),
-        (["u1", "p5", "--relation", "made_by"], 65, "entity type 'pin' has no id 'u1'"),
+        (
+            ["u1", "p5", "--relation", "made_by"],
+            65,
+            "entity type 'pin' has no id 'u1'; it is an id of 'user'; 'made_by' "
+            "was asked about, and --relation click is of these two",
+        ),
     ],
 )
 def test_what_is_not_there_is_said(

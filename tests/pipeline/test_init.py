@@ -2,6 +2,7 @@
 
 import json
 import random
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from decimal import Decimal
@@ -14,7 +15,7 @@ import pytest
 from artifacts.sources.source_files import find_files
 from demo_world import WorldParameters, generate
 from pipeline.cli import main
-from pipeline.config.loading import load_config
+from pipeline.config.loading import load_config, parsed, validate
 from pipeline.config.run_config import RunConfig
 from pipeline.init import looked_at
 from pipeline.proposal.consent import consent_of
@@ -846,6 +847,57 @@ def test_of_a_log_whose_people_never_come_back_no_split_helps(
     assert line.endswith("the evaluation will say little, whatever the split")
     time = proposed(tmp_path, tmp_path / "views.parquet").graph.split.time
     assert time is not None and str(time.valid_from) == "2026-01-09"
+
+
+def test_relations_in_comments_have_their_sources_and_types_there_too(tmp_path: Path) -> None:
+    """A person who uncomments one need not look for the rest."""
+    logs = tmp_path / "logs"
+    logs.mkdir()
+    events(60, ["click"]).to_csv(logs / "clicks.csv", index=False)
+    orders = events(60, ["checkout"]).rename(columns={"ad": "sku_id", "time": "ordered_at"})
+    orders.drop(columns=["advertiser", "action"]).to_csv(logs / "checkouts.csv", index=False)
+    config = proposed(tmp_path, logs)
+    assert {*config.graph.sources} == {"clicks"} and "sku" not in config.graph.entities
+    text = (tmp_path / "mine.json").read_text()
+    assert "// of relations in comments: sku: {}" in text
+    open = re.sub(r"// of relations in comments: (.*)", r"", text).replace(
+        "advertiser: {} }", "advertiser: {}, sku: {} }"
+    )
+    raw = parsed(re.sub(r"(?m)^( +)// (?=checkouts: |\{ name|  lhs)", r"\1", open))
+    raw["graph"]["consent"] = {"assumed": "all agreed"}
+    found = validate(raw)
+    assert found.graph.sources["checkouts"].time_column == "ordered_at"
+    assert relations(found)["checkouts"].rhs.type == "sku"
+
+
+@pytest.mark.parametrize("changes", [False, True])
+def test_a_table_that_each_date_has_whole_is_no_log(tmp_path: Path, changes: bool) -> None:
+    """`dt=` beside its rows is when they were written: as events, the last date's rows were held out."""
+    logs = tmp_path / "logs"
+    for day in range(1, 10):
+        (logs / "clicks" / f"dt=2026-01-0{day}").mkdir(parents=True)
+        events(90).drop(columns=["time", "advertiser", "action"]).to_csv(
+            logs / "clicks" / f"dt=2026-01-0{day}" / "part-0.csv", index=False
+        )
+    for day in (8, 9):
+        (logs / "ads" / f"dt=2026-01-0{day}").mkdir(parents=True)
+        table = pd.DataFrame({"ad": [f"ad{ad}" for ad in range(8)], "advertiser": [f"adv{ad % 3}" for ad in range(8)]})
+        table.loc[7, "advertiser"] = f"adv{day if changes else 1}"
+        table.to_csv(logs / "ads" / f"dt=2026-01-0{day}" / "part-0.csv", index=False)
+    config = proposed(tmp_path, logs)
+    found = relations(config)
+    assert config.graph.sources["clicks"].time_column == "dt" and config.graph.sources["ads"].time_column is None
+    assert (found["ad_advertiser"].domain, found["ad_advertiser"].weight) == ("side", "1")
+    assert config.trained.anchors == ("clicks",)
+    runs(tmp_path, "--until", "partition")
+
+
+def test_a_column_that_only_earlier_files_have_is_seen(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    logs = tmp_path / "log"
+    logs.mkdir()
+    events(90, ["click"]).to_parquet(logs / "part-0.parquet")
+    events(90, ["click"]).drop(columns="advertiser").to_parquet(logs / "part-1.parquet")
+    assert [*relations(proposed(tmp_path, tmp_path))] == ["click"]
 
 
 def test_files_of_a_log_are_one_source(tmp_path: Path) -> None:

@@ -85,11 +85,14 @@ def open_parquet(
 
 
 def single_valued(files: Files) -> list[str]:
-    """The columns of the first file with rows that are no lists or structs, and those that its directories name."""
-    path, keys = next(iter(filled(files).items()))
+    """The columns that all files with rows have, or their directories name, and that are no lists or structs."""
+    first, *others = (dict.fromkeys([*_single(path), *keys]) for path, keys in filled(files).items())
+    return [name for name in first if all(name in other for other in others)]
+
+
+def _single(path: Path) -> list[str]:
     schema = _metadata(path).schema
-    leaves = map(schema.column, range(len(schema)))
-    return list(dict.fromkeys([*(leaf.name for leaf in leaves if leaf.path == leaf.name), *keys]))
+    return [leaf.name for leaf in map(schema.column, range(len(schema))) if leaf.path == leaf.name]
 
 
 def other_columns(files: Files) -> dict[str, str]:
