@@ -4,7 +4,7 @@ Importing this package is light; torch is loaded by the functions that need it.
 """
 
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -108,11 +108,12 @@ def plan_scale(
     machines: int,
     memory: int,
     scratch: Path,
+    whole: Collection[str] = (),
 ) -> ScalePlan:
     """What a training of any size would take, see `planning/scale.py`; measures this machine for a second or two."""
     from pbg_transra.planning import scale
 
-    return scale.plan_scale(relations, entities, config, export, machines, memory, scratch)
+    return scale.plan_scale(relations, entities, config, export, machines, memory, scratch, whole)
 
 
 def require_device(config: ModelConfig) -> None:

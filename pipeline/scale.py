@@ -30,7 +30,7 @@ def plan_size(context: Context, size: Size) -> dict[str, Any]:
 
     Types and relations have the proportions of the newest graph of the workspace; without one of the config's types,
     equal parts. Raises ConfigError for more entities than edges have ends and where there is no workspace to measure
-    in, ResourceError where nothing fits.
+    in, ResourceError where nothing fits, DataError for what several machines cannot share out.
     """
     from partitioning import expect_size
     from pbg_transra import plan_scale
@@ -45,8 +45,9 @@ def plan_size(context: Context, size: Size) -> dict[str, Any]:
     memory = int(psutil.virtual_memory().total * MEMORY_SHARE)
     if not context.workspace.path.is_dir():
         raise ConfigError(f"{context.workspace.path}: missing, expected a workspace to measure in; partition first")
+    whole = [name for name, entity in graph.entities.items() if entity.partitions == 1]
     plan = plan_scale(
-        relations, entities, model, context.config.export, size.machines, memory, context.workspace.path
+        relations, entities, model, context.config.export, size.machines, memory, context.workspace.path, whole
     )  # fmt: skip
     partitioned = graph.model_copy(update={"partitions": plan.partitions})
     ends = Counter(type for relation in relations for type in (relation.lhs, relation.rhs))
@@ -58,7 +59,7 @@ def plan_size(context: Context, size: Size) -> dict[str, Any]:
     }
     passes = max(1, model.passes)
     traffic = {"bytes_per_pass": plan.traffic, "bytes_per_second": round(plan.traffic * passes / max(plan.seconds, 1))}
-    say(context, size, plan.partitions, stages, traffic)
+    say(context, size, plan.partitions, whole, stages, traffic)
     return {**size._asdict(), "partitions": plan.partitions, "stages": stages, "network": traffic}
 
 
@@ -74,12 +75,18 @@ def resources(disk: int, memory: int, seconds: float) -> dict[str, int]:
 
 
 def say(
-    context: Context, size: Size, partitions: int, stages: Mapping[str, dict[str, int]], traffic: dict[str, int]
+    context: Context,
+    size: Size,
+    partitions: int,
+    whole: Sequence[str],
+    stages: Mapping[str, dict[str, int]],
+    traffic: dict[str, int],
 ) -> None:
+    of_each = "of each type" + (f", one of {', '.join(whole)}" if whole and partitions > 1 else "")
     total = psutil.virtual_memory().total / GIB
     context.console.say(
         f"plan: {size.edges:,} edges, {size.entities:,} entities, {size.machines} machines like this one "
-        f"({cpu_count()} cores, {total:.0f} GiB), {partitions} partitions of each type"
+        f"({cpu_count()} cores, {total:.0f} GiB), {partitions} partitions {of_each}"
     )
     for name, expected in stages.items():
         on = " on one machine" if size.machines > 1 and name != "train" else ""

@@ -2,14 +2,17 @@
 
     make bench-ranks
     make bench-ranks ARGS='--millions 1 --ranks 1 2 --rounds 2'
+    make bench-ranks ARGS='--categories'
     python -m benchmarks.training.bench_ranks --millions 4 --ranks 1 2 4 --rounds 3 --scratch /var/tmp/ranks
 
 The log: users and items in groups, of which a user takes most items from their own; four relations, Zipf's law over
-items. Every rank is a whole process with one worker, bound to one core (`taskset`; where there are fewer cores than
-ranks, they share them), over loopback. Sides take turns; figures are medians over the rounds. `edges/s` is what `train`
-says of all ranks together, s the time of the whole command, processor s that of all ranks; a busy second is one of
-processor time of the busiest rank, start and plan included, which other jobs on the machine disturb far less than the
-clock.
+items. With `--categories` the groups are a type of one partition, of which every rank has a copy, and users are related
+to those whose items they take.
+
+Every rank is a whole process with one worker, bound to one core (`taskset`; where there are fewer cores than ranks,
+they share them), over loopback. Sides take turns; figures are medians over the rounds. `edges/s` is what `train` says
+of all ranks together, s the time of the whole command, processor s that of all ranks; a busy second is one of processor
+time of the busiest rank, start and plan included, which other jobs on the machine disturb far less than the clock.
 """
 
 import argparse
@@ -32,12 +35,12 @@ from artifacts.machine.resources import cpu_count
 from benchmarks.environment import REPOSITORY, save, surroundings
 from benchmarks.synthetic_log import command
 
-RELATIONS = ("click", "long_click", "save", "buy")
+RELATIONS, BROWSE = ("click", "long_click", "save", "buy"), "browse"
 GROUP_ITEMS, OWN_GROUP = 100, 0.8  # items of a group, and the share of edges that lead into the user's own
 PARTITIONS = 8
 
 
-def write_world(directory: Path, edges: int, dimension: int, epochs: int) -> Path:
+def write_world(directory: Path, edges: int, dimension: int, epochs: int, categories: bool) -> Path:
     """Log and config; returns the config."""
     generator, users, items = np.random.default_rng(0), edges // 20, edges // 80
     groups = max(items // GROUP_ITEMS, 1)
@@ -47,14 +50,16 @@ def write_world(directory: Path, edges: int, dimension: int, epochs: int) -> Pat
     kind = pa.DictionaryArray.from_arrays(generator.integers(0, len(RELATIONS), edges).astype(np.int8), RELATIONS)
     (directory / "log").mkdir()
     pq.write_table(
-        pa.table({"user": user, "item": group * GROUP_ITEMS + place, "kind": kind}), directory / "log/a.parquet"
+        pa.table({"user": user, "item": group * GROUP_ITEMS + place, "category": group, "kind": kind}),
+        directory / "log/a.parquet",
     )
-    sides = {"lhs": {"type": "user", "column": "user"}, "rhs": {"type": "item", "column": "item"}}
+    lhs, item, category = ({"type": name, "column": name} for name in ("user", "item", "category"))
+    browse = [{"name": BROWSE, "source": "log", "lhs": lhs, "rhs": category}] if categories else []
     graph = {
         "partitions": PARTITIONS,
         "sources": {"log": {"path": "log/*.parquet"}},
-        "entities": {"user": {}, "item": {}},
-        "relations": [{"relation_column": "kind", "source": "log", **sides}],
+        "entities": {"user": {}, "item": {}, **({"category": {"partitions": 1}} if categories else {})},
+        "relations": [{"relation_column": "kind", "source": "log", "lhs": lhs, "rhs": item}, *browse],
         "split": {"random": {"valid": 0.01, "test": 0.01}},
     }
     model = {"operator": "transra", "anchors": RELATIONS[:1], "dimension": dimension, "epochs": epochs, "workers": 1}
@@ -96,6 +101,7 @@ def measure(graph: Path, count: int, scratch: Path) -> dict[str, float]:
     shutil.rmtree(root)
     edges = metrics["partition"]["edges_by_split"]["train"] * metrics["train"]["epochs"]
     retrieval = metrics["evaluate"]["anchor_retrieval"]["pairs"]["user->item"]
+    of_categories = metrics["evaluate"]["relations"].get(BROWSE)
     return {
         "edges_per_second": metrics["train"]["edges_per_second"],
         "edges_per_busy_second": edges / max(processor),
@@ -103,6 +109,7 @@ def measure(graph: Path, count: int, scratch: Path) -> dict[str, float]:
         "cpu_seconds": sum(processor),
         "mrr": metrics["evaluate"]["mrr"],
         "recall": retrieval["recall@10"],
+        **({"categories_mrr": of_categories["mrr"]} if of_categories else {}),
     }
 
 
@@ -113,13 +120,14 @@ def main() -> None:
     arguments.add_argument("--epochs", type=int, default=2)
     arguments.add_argument("--ranks", type=int, nargs="+", default=[1, 2, 4])
     arguments.add_argument("--rounds", type=int, default=3)
+    arguments.add_argument("--categories", action="store_true", help="a type of one partition beside users and items")
     arguments.add_argument("--scratch", type=Path, help="where log, graph and models are written and removed")
     options = arguments.parse_args()
     found: dict[int, list[dict[str, float]]] = {count: [] for count in options.ranks}
     with tempfile.TemporaryDirectory(prefix="bench-ranks-", dir=options.scratch) as name:
         graph = Path(name) / "graph"
         graph.mkdir()
-        config = write_world(graph, int(options.millions * 1e6), options.dimension, options.epochs)
+        config = write_world(graph, int(options.millions * 1e6), options.dimension, options.epochs, options.categories)
         subprocess.run(command("partition", config), cwd=REPOSITORY, check=True)
         for _ in range(options.rounds):
             for count in options.ranks:
@@ -136,7 +144,8 @@ def main() -> None:
             "medians": medians,
             "rounds": found,
             "load": psutil.getloadavg(),
-            "protocol": f"{options.millions:g} M edges, d={options.dimension}, {options.epochs} epochs, 1 worker each",
+            "protocol": f"{options.millions:g} M edges, d={options.dimension}, {options.epochs} epochs, 1 worker each"
+            + (", categories in one partition" if options.categories else ""),
             **surroundings(["torch", "torchbiggraph"]),
         },
     )
@@ -145,9 +154,11 @@ def main() -> None:
 def table(medians: dict[int, dict[str, float]]) -> str:
     """A row a number of ranks."""
     first = medians[min(medians)]
+    of_categories = "categories_mrr" in first
     lines = [
-        "| ranks | s | edges/s | times one | processor s | edges a busy second | times one | MRR | recall@10 |",
-        "|---|---|---|---|---|---|---|---|---|",
+        "| ranks | s | edges/s | times one | processor s | edges a busy second | times one | MRR | recall@10 |"
+        + (" MRR of categories |" if of_categories else ""),
+        "|---|---|---|---|---|---|---|---|---|" + ("---|" if of_categories else ""),
     ]
     for count, row in medians.items():
         rate, busy = (
@@ -155,7 +166,7 @@ def table(medians: dict[int, dict[str, float]]) -> str:
         )
         lines.append(
             f"| {count} | {row['seconds']:.0f} | {rate} | {row['cpu_seconds']:.0f} | {busy} | {row['mrr']:.4f} "
-            f"| {row['recall']:.4f} |"
+            f"| {row['recall']:.4f} |" + (f" {row['categories_mrr']:.4f} |" if of_categories else "")
         )
     return "\n".join(lines)
 

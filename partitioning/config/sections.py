@@ -112,7 +112,13 @@ class LabelConfig(Section):
 class EntityConfig(Section):
     """An entity type."""
 
-    partitions: int | None = Field(None, ge=1, le=4096, description="1, or as many as graph.partitions (the default).")
+    partitions: int | None = Field(
+        None,
+        ge=1,
+        le=4096,
+        description="1, or as many as graph.partitions (the default). Of types of 1, 64 MiB in all, every one of "
+        "several machines (model.machines) has a copy.",
+    )
     min_degree: int | None = Field(
         None,
         ge=1,

@@ -5,13 +5,13 @@ which one that was (`torchbiggraph/rpc.py`, `distributed.py`).
 """
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from torchbiggraph.bucket_scheduling import BucketStats, LockServer
 from torchbiggraph.stats import Stats
 from torchbiggraph.types import Bucket as PBGBucket
 
-from artifacts.formats.graph import Bucket
+from artifacts.formats.graph import Bucket, Side
 
 logging.getLogger("torchbiggraph").setLevel(logging.WARNING)  # it tells of every bucket, which log.jsonl does, too
 
@@ -19,11 +19,12 @@ logging.getLogger("torchbiggraph").setLevel(logging.WARNING)  # it tells of ever
 class BucketLocks:
     """The buckets of one pass."""
 
-    def __init__(self, order: Sequence[Bucket], apart: bool) -> None:
-        """`order`: which come first where nothing else matters. `apart`: no type is on both sides, so partition 1 of
-        heads and partition 1 of tails are different ones, which PBG would take for one."""
+    def __init__(self, order: Sequence[Bucket], apart: bool, sides: Collection[Side] = tuple(Side)) -> None:
+        """`order`: which come first where nothing else matters. `apart`: no type is split on both sides, so partition 1
+        of heads and partition 1 of tails are different ones, which PBG would take for one. `sides`: those with types
+        that are split; what is not split has partition 0 on the others, of which every rank has a copy."""
         self._shift = 1 + max((bucket.lhs for bucket in order), default=0) if apart else 0
-        self._server = LockServer(0, 0, 0, lock_lhs=True, lock_rhs=True, init_tree=False)
+        self._server = LockServer(0, 0, 0, Side.LHS in sides, Side.RHS in sides, init_tree=False)
         self._server.new_pass()
         self._server.buckets = [self._known(bucket) for bucket in order]
 

@@ -12,6 +12,7 @@ from pbg_transra.backends.tail_bias import types_on_both_sides
 from pbg_transra.config import ModelConfig
 from pbg_transra.evaluation.entity_vectors import BLOCK_ROWS
 from pbg_transra.training.edge_files import EdgeFiles
+from pbg_transra.training.replicas import exchanged_bytes
 from pbg_transra.training.residency import slots_of
 
 FLOAT = 4  # bytes
@@ -19,6 +20,8 @@ EDGE_IN_BUFFER = 24  # bytes: lhs, rhs, rel as int64; 4 more for a weight, 8 for
 EDGE_WHILE_READ = 24  # bytes: the order, and a column before it is put in order
 EDGE_IN_BATCHES = 72  # bytes: sorted by relation, by the workers, of a segment at a time
 SUMS_WHILE_SAVED = 3  # copies of a partition's Adagrad sums: PBG keeps them pickled
+COPIES_EXCHANGED = 4  # of what ranks share: the last answer, what was moved since, and an answer as it comes, twice
+COPIES_FOR_EACH = 3  # of it that rank 0 holds for each other rank: what it sends, twice, and what it is answered
 MAIN_PROCESS = 360 << 20  # bytes: torch and PBG, as measured
 FORKED_WORKER, SPAWNED_WORKER = 50 << 20, 250 << 20  # bytes: a fork shares most of them
 GPU_LIBRARIES = 3 << 30  # bytes of the host that CUDA's take; not measured
@@ -53,6 +56,9 @@ def needs_of(graph: Graph, edges: EdgeFiles, config: ModelConfig, workers: int, 
     of_edges = edges.largest() * edge_bytes(graph, config)
     working = edges.largest() * EDGE_WHILE_READ + min(edges.largest(), SEGMENT) * EDGE_IN_BATCHES
     working += max(max(t.counts) for t in graph.entity_types) * FLOAT * SUMS_WHILE_SAVED
+    if config.machines:
+        exchanged = relations + exchanged_bytes(graph, config.dimension)
+        working += exchanged * (COPIES_EXCHANGED + COPIES_FOR_EACH * (config.machines.ranks - 1))
     if device == "cpu":
         resident = sum(max(t.counts) * slots_of(graph, t.name, config.overlap) for t in graph.entity_types) * row
         shared = resident + relations + of_edges * (2 if config.overlap else 1)

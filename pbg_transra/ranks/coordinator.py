@@ -3,14 +3,12 @@
 import math
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
-import numpy as np
-
 from artifacts.errors import PeerError
-from artifacts.formats.graph import Bucket
+from artifacts.formats.graph import Bucket, Side
 from pbg_transra.pbg.bucket_locks import BucketLocks
 from pbg_transra.ranks.wire import NO_FLOATS, Floats
 
@@ -52,7 +50,8 @@ class Agreement(Protocol):
         ...
 
     def exchange(self, rank: int, moved: Floats) -> Floats:
-        """Adds what a rank has moved the shared values by, (V,), and returns them; nothing (0,) only returns them."""
+        """Adds what a rank has moved the shared values by, (V,), and returns them; nothing (0,) only returns them.
+        Nobody writes into what is returned."""
         ...
 
     def end(self, rank: int) -> None:
@@ -68,15 +67,15 @@ class Agreement(Protocol):
 class Coordinator:
     """An Agreement for any thread. `timeout`: seconds after which a rank that is not heard of counts as gone."""
 
-    def __init__(self, count: int, timeout: float, apart: bool) -> None:
-        """`apart`: see BucketLocks."""
-        self._count, self._timeout, self._apart = count, timeout, apart
+    def __init__(self, count: int, timeout: float, apart: bool, sides: Collection[Side] = tuple(Side)) -> None:
+        """`apart`, `sides`: see BucketLocks."""
+        self._count, self._timeout, self._apart, self._sides = count, timeout, apart, sides
         self._lock = threading.Condition()
         self._joined: dict[int, str] = {}
         self._heard: dict[int, float] = {}
         self._failure: str | None = None
         self._pass: int | None = -1
-        self._locks = BucketLocks([], apart)
+        self._locks = BucketLocks([], apart, sides)
         self._ended: set[int] = set()
         self._reports: list[BucketReport] = []
         self._edges = dict.fromkeys(range(count), 0)  # of the pass
@@ -102,11 +101,11 @@ class Coordinator:
     def share(self, values: Floats) -> None:
         """What all exchange from now on, (V,)."""
         with self._lock:
-            self._values = values.copy()
+            self._values = values
 
     def open_pass(self, index: int, order: Sequence[Bucket]) -> None:
         with self._lock:
-            self._locks, self._ended = BucketLocks(order, self._apart), set()
+            self._locks, self._ended = BucketLocks(order, self._apart, self._sides), set()
             self._reports, self._edges = [], dict.fromkeys(range(self._count), 0)
             self._pass = index
 
@@ -204,8 +203,8 @@ class Coordinator:
         with self._lock:
             self._require(rank)
             if len(moved):
-                self._values += moved
-            return np.copy(self._values)
+                self._values = self._values + moved  # the former array may be on its way to another rank
+            return self._values
 
     def end(self, rank: int) -> None:
         with self._lock:

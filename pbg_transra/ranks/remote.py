@@ -59,10 +59,10 @@ class RemoteAgreement:
             try:
                 self._wire.send({"call": name, **fields}, floats)
                 message, values = self._wire.receive(self._timeout)
-            except TimeoutError:
-                raise PeerError(f"rank 0 has not answered for {self._timeout:g} s{AGAIN}") from None
-            except (OSError, EOFError):
-                raise PeerError(f"rank 0 is gone{AGAIN}") from None
+            except (OSError, EOFError) as error:
+                silent = isinstance(error, TimeoutError) and error.errno is None  # the kernel's says that it is gone
+                how = f"has not answered for {self._timeout:g} s" if silent else "is gone"
+                raise PeerError(f"rank 0 {how}{AGAIN}") from None
         if "failed" in message:
             raise PeerError(*message["failed"])
         return message["answer"], values

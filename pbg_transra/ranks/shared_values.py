@@ -1,15 +1,16 @@
-"""Parameters of relations, which every rank trains: what each has moved them by comes together.
+"""What every rank trains a copy of: what each has moved it by comes together.
 
 As in PyTorch-BigGraph's parameter server, a rank sends what it has moved since it was last answered, and gets what all
 have come to; nobody waits for anybody. Sums of Adagrad are added up, as they would be on one machine.
 """
 
 import time
+from typing import Protocol
 
 import numpy as np
 import torch
 
-from pbg_transra.backends.backend import Backend, RelationState
+from pbg_transra.backends.backend import RelationState
 from pbg_transra.ranks.coordinator import Agreement
 from pbg_transra.ranks.wire import NO_FLOATS, Floats
 
@@ -33,29 +34,37 @@ def unflat(values: Floats, like: RelationState) -> RelationState:
     return RelationState(dict(zip(keys, found[:count], strict=True)), dict(zip(keys, found[count:], strict=True)))
 
 
-class SharedValues:
-    """The relations of a rank's backend. Not while a segment trains."""
+class Shared(Protocol):
+    """A rank's copy of what all train, as one array (V,) of the same order everywhere. Not while a segment trains."""
 
-    def __init__(self, rank: int, agreement: Agreement, backend: Backend) -> None:
-        self._rank, self._agreement, self._backend = rank, agreement, backend
+    def read(self) -> Floats: ...
+
+    def write(self, values: Floats) -> None: ...
+
+
+class SharedValues:
+    """Keeps a rank's copy in step with the others'. Not while a segment trains."""
+
+    def __init__(self, rank: int, agreement: Agreement, shared: Shared) -> None:
+        self._rank, self._agreement, self._shared = rank, agreement, shared
         self._base = NO_FLOATS
         self._due = 0.0
 
     def take(self) -> None:
-        """Replaces them by what all have."""
+        """Replaces it by what all have."""
         self._load(self._agreement.exchange(self._rank, NO_FLOATS))
 
     def exchange(self) -> None:
         """Brings what was moved here together with what others have moved."""
         began = time.monotonic()
-        self._load(self._agreement.exchange(self._rank, flat(self._backend.relations()) - self._base))
+        self._load(self._agreement.exchange(self._rank, self._shared.read() - self._base))
         took = time.monotonic() - began
         self._due = began + took + max(LEAST_SECONDS, took * (1 / SHARE - 1))
 
-    def exchange_if_due(self) -> None:
-        if time.monotonic() >= self._due:
-            self.exchange()
+    @property
+    def due(self) -> bool:
+        return time.monotonic() >= self._due
 
     def _load(self, values: Floats) -> None:
         self._base = values
-        self._backend.load_relations(unflat(values, self._backend.relations()))
+        self._shared.write(values)

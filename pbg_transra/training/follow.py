@@ -14,6 +14,7 @@ from pbg_transra.start.frozen import frozen
 from pbg_transra.start.initial import random_initial
 from pbg_transra.training.checkpoint_files import Position
 from pbg_transra.training.loop import Loop
+from pbg_transra.training.replicas import Replicas
 from pbg_transra.training.residency import Residency
 from pbg_transra.training.shared_files import Agreed, SharedFiles
 from pbg_transra.training.shared_schedule import SharedSchedule
@@ -47,7 +48,9 @@ def follow(
 
     with training_backend(graph, edges, config, workers) as (backend, slots):
         residency = Residency(graph, slots, backend, files, random_initial(graph, config), config.lr, held)
-        schedule = SharedSchedule(place.rank, agreement, graph, files, residency, backend)
+        schedule = SharedSchedule(
+            place.rank, agreement, graph, files, Replicas(graph, config.dimension, residency, backend)
+        )
         none = Validations(files, config, None)
         loop = Loop(
             graph, config, backend, files, edges, schedule, residency, none, trained, lambda done: None,

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping
 from threading import Lock
 
+import torch
 from torch import Tensor
 
 from artifacts.formats.graph import Bucket, Graph, Side
@@ -23,6 +24,12 @@ def needed(graph: Graph, bucket: Bucket) -> dict[Key, None]:
             entity_type = graph.entity_type(relation.type(side))
             keys[entity_type.name, entity_type.partition_in(side.pick(*bucket))] = None
     return keys
+
+
+def replicated(graph: Graph) -> list[Key]:
+    """The partitions that every bucket needs: those of types that relations have and that are not split."""
+    kinds = dict.fromkeys(kind for side in Side for kind in graph.types_on(side))
+    return [(kind.name, 0) for kind in kinds if kind.partitions == 1]
 
 
 def slots_of(graph: Graph, name: str, overlap: bool) -> int:
@@ -82,6 +89,27 @@ class Residency:
         """Saves what was trained since it was saved last; everything stays resident."""
         for key in sorted(self._dirty):
             self._save(key)
+
+    @property
+    def busy(self) -> bool:
+        """Whether another thread brings partitions: who reads or writes one waits for it."""
+        return self._giving.locked()
+
+    def read(self, key: Key) -> Tensor:
+        """A copy (n, D + 1) of a partition that is resident: vectors, and their sums in the last column."""
+        with self._giving:
+            vectors, sums = self._backend.read(self._residents[key])
+            return torch.cat([vectors, sums[:, None]], dim=1)
+
+    def write(self, key: Key, table: Tensor) -> None:
+        """Replaces a partition that is resident by what `read` has, here or on another machine."""
+
+        def fill(vectors: Tensor, sums: Tensor) -> None:
+            vectors.copy_(table[:, :-1])
+            sums.copy_(table[:, -1])
+
+        with self._giving:
+            self._backend.load(self._residents[key], fill)
 
     def keep_only(self, kept: Iterable[Key]) -> None:
         """Gives up every other partition, saving what was trained of it: another machine may take it then."""

@@ -17,7 +17,6 @@ from pbg_transra.evaluation.validator import validation
 from pbg_transra.pbg.schema import config_text
 from pbg_transra.ranks.coordinator import Coordinator
 from pbg_transra.ranks.host import Host
-from pbg_transra.ranks.shared_values import flat
 from pbg_transra.reports import BucketDone, TrainProgress, TrainReport, ValidationDone
 from pbg_transra.start.drift import drift_bound
 from pbg_transra.start.first_values import discard_start
@@ -27,10 +26,11 @@ from pbg_transra.training.checkpoint_files import CheckpointFiles
 from pbg_transra.training.edge_files import EdgeFiles, training_edges
 from pbg_transra.training.loop import Loop, capacity_of
 from pbg_transra.training.regularization import DegreeDecays
+from pbg_transra.training.replicas import Replicas
 from pbg_transra.training.residency import Residency
 from pbg_transra.training.schedule import InOrder, Schedule
 from pbg_transra.training.shared_files import SharedFiles
-from pbg_transra.training.shared_schedule import FirstSchedule, require_shareable, types_apart
+from pbg_transra.training.shared_schedule import FirstSchedule, locked_sides, require_shareable, types_apart
 from pbg_transra.training.validation import Validations
 from pbg_transra.training.watch import counted_together, watched
 
@@ -51,7 +51,7 @@ def train(
     """
     graph, workers = load_graph(graph_dir), config.workers or cpu_count()
     if host is not None:
-        require_shareable(graph, host.place.count)
+        require_shareable(graph, config.dimension, host.place.count)
     schema = config_text(graph, graph_dir, str(model_dir), config, workers)
     (model_dir / "config.json").write_text(schema)  # PBG keeps it there, and in every file
     files = checkpoint_files(model_dir, schema, host)
@@ -63,7 +63,8 @@ def train(
     with training_backend(graph, edges, config, workers) as (backend, slots):
         restore_relations(files, backend, held)
         residency = Residency(graph, slots, backend, files, random_initial(graph, config), config.lr, held)
-        with scheduled(host, graph, edges, config.seed, files, residency, backend) as (schedule, counters):
+        replicas = Replicas(graph, config.dimension, residency, backend)
+        with scheduled(host, graph, edges, config.seed, files, replicas) as (schedule, counters):
             told = (on_bucket, on_validation)
             loop = Loop(graph, config, backend, files, edges, schedule, residency, validations, *told, bound, held)
             with watched(counters, loop.edges_left(start), report) as watch:
@@ -117,21 +118,19 @@ def scheduled(
     edges: EdgeFiles,
     seed: int,
     files: CheckpointFiles,
-    residency: Residency,
-    backend: Backend,
+    replicas: Replicas,
 ) -> Iterator[tuple[Schedule, Callable[[], Tensor]]]:
     """The schedule of a training, and what it has trained (see Backend.counters), on other machines, too."""
     if host is None:
-        yield InOrder(graph, edges, seed), lambda: backend.counters
+        yield InOrder(graph, edges, seed), lambda: replicas.backend.counters
         return
     assert isinstance(files, SharedFiles)
-    coordinator = Coordinator(host.place.count, host.place.timeout, types_apart(graph))
-    coordinator.share(flat(backend.relations()))
+    coordinator = Coordinator(host.place.count, host.place.timeout, types_apart(graph), locked_sides(graph))
     with host.serving(coordinator):
         coordinator.wait_for_all()
         yield (
-            FirstSchedule(coordinator, graph, edges, seed, files, residency, backend),
-            lambda: counted_together(backend.counters, coordinator.counted()),
+            FirstSchedule(coordinator, graph, edges, seed, files, replicas),
+            lambda: counted_together(replicas.backend.counters, coordinator.counted()),
         )
 
 

@@ -13,11 +13,12 @@ from pbg_transra.config import ExportConfig, ModelConfig
 from pbg_transra.planning.calibration import Speed
 from pbg_transra.planning.duration import pass_traffic
 from pbg_transra.planning.memory import needs_of
-from pbg_transra.planning.scale import described, measured, plan_scale, spread
+from pbg_transra.planning.scale import described, largest_bucket, measured, plan_scale, share_of_one, spread
 from pbg_transra.reports import ScalePlan
 from pbg_transra.training.edge_files import training_edges
 from pipeline.scale import parts
 from tests.worlds.night_world import transra, workspace_of, write_config, write_day
+from tests.worlds.rank_threads import groups_with_categories
 from tests.worlds.small_graphs import block_graph
 
 MEASURED = Speed(edges=1e6, seconds_per_edge_read=1e-7, swapped=1e9, synced=5e8)
@@ -56,6 +57,41 @@ def test_every_edge_and_entity_is_somewhere(tmp_path: Path) -> None:
     graph = described(block_graph(tmp_path).relations, {"user": 1003, "pin": 77}, 4)
     assert [kind.count for kind in graph.entity_types] == [1003, 77]
     assert sum(spread(graph, CONFIG, graph.edges("train")).counts.values()) == graph.edges("train")
+
+
+def test_edges_of_a_type_of_one_partition_lie_in_one_column(tmp_path: Path) -> None:
+    """As the graph has them; one machine at a time trains there, so more of them gain less."""
+    graph_dir = tmp_path / "graph"
+    graph_dir.mkdir()
+    real = groups_with_categories(graph_dir)
+    again = described(real.relations, {kind.name: kind.count for kind in real.entity_types}, 4, ["category"])
+    assert again.entity_types == real.entity_types
+    edges, told = training_edges(graph_dir, real, 1), spread(again, CONFIG, real.edges("train"))
+    assert sum(told.counts.values()) == real.edges("train")
+    for bucket, count in edges.counts.items():
+        assert told.counts[bucket] == pytest.approx(count, rel=0.1), bucket
+    assert told.largest() == pytest.approx(largest_bucket(again), abs=1)
+    column = sum(count for bucket, count in edges.counts.items() if bucket.rhs == 0) / real.edges("train")
+    assert share_of_one(again, 4) == pytest.approx(column, rel=0.02)
+    split = described(real.relations, {kind.name: kind.count for kind in real.entity_types}, 4)
+    assert (share_of_one(split, 2), share_of_one(split, 4), share_of_one(again, 1)) == (0.5, 0.25, 1)
+
+
+def test_a_type_of_one_partition_is_planned_as_such(world: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    size = ("--edges", "1e9", "--entities", "1e8", "--machines", "8")
+    config = json.loads((world / "c.json").read_text())
+    split = plan(world, capsys, *size)
+    config["graph"]["entities"]["pin"] = {"partitions": 1}
+    (world / "c.json").write_text(json.dumps(config))
+    assert transra(world, "plan", *size) == 65
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("transra: graph.entities.pin.partitions: 1, and its ")
+    assert "at most 258,111 in all types of one partition with model.dimension 64; expected none there" in line
+    found = plan(world, capsys, "--edges", "1e9", "--entities", "1e5", "--machines", "8")
+    assert found["partitions"] == split["partitions"]
+    assert found["stages"]["train"]["seconds"] < split["stages"]["train"]["seconds"] * 1.2, "heads are shared out"
+    assert transra(world, "plan", "--edges", "1e9", "--entities", "1e5", "--machines", "8") == 0
+    assert f"{found['partitions']} partitions of each type, one of pin" in capsys.readouterr().out
 
 
 def test_the_speed_is_measured_on_edges_that_are_made_up(tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from artifacts.errors import ConfigError, DataError, PeerError
-from artifacts.formats.graph import Bucket, Side, load_graph
+from artifacts.formats.graph import Bucket, Graph, Side, load_graph
 from pbg_transra.backends.backend import Capacity, RelationState
 from pbg_transra.config import MachinesConfig, ModelConfig
 from pbg_transra.pbg.bucket_locks import BucketLocks
@@ -28,14 +28,16 @@ from pbg_transra.ranks.coordinator import Agreement, BucketReport, Coordinator, 
 from pbg_transra.ranks.host import Host, hosted
 from pbg_transra.ranks.identity import identity
 from pbg_transra.ranks.place import Place, place_of
-from pbg_transra.ranks.remote import met
+from pbg_transra.ranks.remote import RemoteAgreement, met
 from pbg_transra.ranks.server import MOST_STRANGERS
 from pbg_transra.ranks.shared_values import SharedValues, flat, unflat
 from pbg_transra.ranks.wire import NO_FLOATS, Floats, Message, Wire, listen
 from pbg_transra.start.initial import random_initial
-from pbg_transra.training.residency import Key, Residency, needed, slots_by_type
+from pbg_transra.training.checkpoint_files import Position
+from pbg_transra.training.replicas import Replicas
+from pbg_transra.training.residency import Key, Residency, needed, replicated, slots_by_type
 from pbg_transra.training.shared_files import Agreed, SharedFiles
-from pbg_transra.training.shared_schedule import SharedSchedule, require_shareable
+from pbg_transra.training.shared_schedule import SharedSchedule, locked_sides, require_shareable
 from tests.worlds.copying_backend import CopyingBackend
 from tests.worlds.small_graphs import Triples, block_graph, write_graph
 
@@ -157,26 +159,24 @@ def test_who_is_not_heard_of_is_named_to_all() -> None:
 
 
 class Values:
-    """A backend of one relation's parameters."""
+    """A copy of one relation's parameters."""
 
     def __init__(self, value: float) -> None:
         self.state = RelationState({(0, "p"): torch.full((2, 3), value)}, {(0, "p"): torch.zeros(2, 3)})
 
-    def relations(self) -> RelationState:
-        return self.state
+    def read(self) -> Floats:
+        return flat(self.state)
 
-    def load_relations(self, state: RelationState) -> None:
-        assert state.sums is not None
-        sums = {key: values.clone() for key, values in state.sums.items()}
-        self.state = RelationState({key: values.clone() for key, values in state.parameters.items()}, sums)
+    def write(self, values: Floats) -> None:
+        self.state = unflat(values.copy(), self.state)
 
 
 def test_what_ranks_move_comes_together() -> None:
     coordinator = Coordinator(2, 60, apart=True)
     coordinator.join(1, "host")
     one, other = Values(1.0), Values(5.0)
-    coordinator.share(flat(one.relations()))
-    shared = [SharedValues(rank, coordinator, backend) for rank, backend in enumerate((one, other))]
+    coordinator.share(one.read())
+    shared = [SharedValues(rank, coordinator, copy) for rank, copy in enumerate((one, other))]
     for values in shared:
         values.take()
     assert torch.equal(other.state.parameters[0, "p"], torch.ones(2, 3)), "rank 0's are what all begin with"
@@ -356,6 +356,33 @@ def test_a_rank_that_cannot_be_answered_is_lost_by_name(
             coordinator.alive(0, 0, 0)
 
 
+class Unanswered:
+    """A wire on which nothing comes."""
+
+    def __init__(self, error: OSError) -> None:
+        self._error = error
+
+    def send(self, message: Message, floats: Floats) -> None:
+        """It leaves, and gets nowhere."""
+
+    def receive(self, seconds: float) -> tuple[Message, Floats]:
+        raise self._error
+
+
+@pytest.mark.parametrize(
+    ("error", "how"),
+    [
+        (TimeoutError(), "has not answered for 7 s"),
+        (OSError(errno.ETIMEDOUT, "timed out"), "is gone"),
+        (OSError(errno.EHOSTUNREACH, "unreachable"), "is gone"),
+    ],
+)
+def test_slow_is_not_gone(error: OSError, how: str) -> None:
+    """The kernel's own timeout is of the same class as ours."""
+    with pytest.raises(PeerError, match=f"^rank 0 {how}; repeat"):
+        RemoteAgreement(cast("Wire", Unanswered(error)), 7).alive(1, 0, 0)
+
+
 def test_who_comes_too_late_with_another_config_ends_nothing(tmp_path: Path) -> None:
     with joined(tmp_path) as (coordinator, _, place):
         other = identity(CONFIG.model_copy(update={"epochs": 7}), GRAPH)
@@ -482,8 +509,11 @@ class Ahead:
         self.agreement = Late(coordinator)
         self.holder = Interrupted(self.graph, slots, backend, shared, random_initial(self.graph, CONFIG), CONFIG.lr)
         self.holder.between = bool
-        self.schedule = SharedSchedule(1, cast("Agreement", self.agreement), self.graph, shared, self.holder, backend)
+        replicas = Replicas(self.graph, CONFIG.dimension, self.holder, backend)
+        self.schedule = SharedSchedule(1, cast("Agreement", self.agreement), self.graph, shared, replicas)
         coordinator.join(1, "host")
+        coordinator.share(replicas.read())
+        self.schedule.begin(0, 0)
         coordinator.open_pass(0, [Bucket(1, 1), *(Bucket(0, tail) for tail in (0, 2, 3))])
         assert coordinator.acquire(0, None).bucket == Bucket(1, 1)
         self.agreement.go_on.set()
@@ -503,6 +533,65 @@ class Ahead:
 @pytest.fixture
 def ahead(tmp_path: Path) -> Ahead:
     return Ahead(tmp_path)
+
+
+def test_what_a_commit_has_looked_at_is_given_up_before_the_next_pass(ahead: Ahead) -> None:
+    """`model.max_drift` looks at all partitions: another rank may train one, whose file would not be read again."""
+    ahead.holder.keep_only(())
+    ahead.holder.bring([("pin", 3)])
+    ahead.schedule.begin(1, 0)
+    with pytest.raises(KeyError):
+        ahead.holder.resident(("pin", 3))
+
+
+class Copy:
+    """A rank's copy of a graph's only type that is not split, which is on both sides, and of relations."""
+
+    def __init__(self, root: Path, graph: Graph, rank: int, coordinator: Coordinator) -> None:
+        slots = slots_by_type(graph, overlap=True)
+        self.backend, self.shared = CopyingBackend(graph, CONFIG, 1), SharedFiles(root, {}, Agreed(0), patience=0.2)
+        self.backend.open(Capacity(slots, 1, 1))
+        initial = replace(random_initial(graph, CONFIG), seed=rank)
+        self.holder = Residency(graph, slots, self.backend, self.shared, initial, CONFIG.lr)
+        self.replicas = Replicas(graph, CONFIG.dimension, self.holder, self.backend)
+        self.replicas.bring()
+        self.schedule = SharedSchedule(rank, coordinator, graph, self.shared, self.replicas)
+
+    def move(self, rows: list[int], by: float) -> None:
+        """As training would: vectors, and Adagrad's sums by twice that."""
+        table = self.holder.read(("advertiser", 0))
+        table[rows, :-1] += by
+        table[rows, -1] += 2 * abs(by)
+        self.holder.write(("advertiser", 0), table)
+
+
+def test_copies_of_a_type_of_one_partition_come_together(tmp_path: Path) -> None:
+    """Moves of vectors and of Adagrad's sums are added up; only who commits writes a file."""
+    graph = small_graph(tmp_path / "graph", {"node": [3, 3], "advertiser": [5]}, ("node", "advertiser"))
+    assert replicated(graph) == [("advertiser", 0)]
+    coordinator = Coordinator(2, 60, True, locked_sides(graph))
+    coordinator.join(1, "host")
+    one, other = (Copy(tmp_path, graph, rank, coordinator) for rank in range(2))
+    coordinator.share(one.replicas.read())
+    coordinator.open_pass(0, [Bucket(0, 0), Bucket(1, 0)])
+    for copy in (one, other):
+        copy.schedule.begin(0, 0)
+    begun = one.holder.read(("advertiser", 0))
+    assert torch.equal(begun, other.holder.read(("advertiser", 0))), "rank 0's are what all begin with"
+    buckets = [copy.schedule.acquire() for copy in (one, other)]
+    assert buckets == [Bucket(0, 0), Bucket(1, 0)], "a side without split types locks nobody out"
+    one.move([0, 1], 1.0)
+    other.move([1, 2], 3.0)
+    for copy, bucket in zip((one, other), buckets, strict=True):
+        assert bucket is not None
+        copy.schedule.release(report(bucket))
+    for copy in (one, other, one):
+        copy.schedule.end(Position())
+    moved = one.holder.read(("advertiser", 0)) - begun
+    assert torch.allclose(moved[:, 0], torch.tensor([1.0, 4.0, 3.0, 0.0, 0.0]), atol=1e-6)
+    assert torch.allclose(moved[:, -1], torch.tensor([2.0, 8.0, 6.0, 0.0, 0.0]), atol=1e-6)
+    assert torch.equal(one.holder.read(("advertiser", 0)), other.holder.read(("advertiser", 0)))
+    assert not list(tmp_path.glob("embeddings_*"))
 
 
 def test_what_is_acquired_while_another_bucket_is_released_stays(ahead: Ahead) -> None:
@@ -564,21 +653,40 @@ def test_a_committed_file_that_is_not_to_be_seen_is_no_new_entity(tmp_path: Path
 
 def test_graphs_that_cannot_be_shared_are_refused(tmp_path: Path) -> None:
     block_graph(tmp_path, partitions=2)
-    require_shareable(load_graph(tmp_path), 2)
+    require_shareable(load_graph(tmp_path), 4, 2)
     with pytest.raises(DataError, match="graph.partitions: 2 cannot keep 3 ranks at work, expected at least 3"):
-        require_shareable(load_graph(tmp_path), 3)
-    both, unsplit = tmp_path / "both", tmp_path / "unsplit"
-    for directory, counts, sides in (
-        (both, {"node": [3, 3]}, ("node", "node")),
-        (unsplit, {"node": [3, 3], "advertiser": [3]}, ("node", "advertiser")),
-    ):
-        directory.mkdir()
-        rows = np.arange(3)
-        write_graph(directory, counts, {"like": sides}, [Triples("like", "train", rows, rows)])
+        require_shareable(load_graph(tmp_path), 4, 3)
+    both = small_graph(tmp_path / "both", {"node": [3, 3]}, ("node", "node"))
     with pytest.raises(DataError, match="cannot keep 2 ranks at work, expected at least 4"):
-        require_shareable(load_graph(both), 2)
-    with pytest.raises(DataError, match=r"graph.entities.advertiser.partitions: 1, so all ranks of .* would"):
-        require_shareable(load_graph(unsplit), 2)
+        require_shareable(both, 4, 2)
+
+
+def small_graph(directory: Path, counts: dict[str, list[int]], sides: tuple[str, str]) -> Graph:
+    directory.mkdir()
+    rows = np.arange(3)
+    return write_graph(directory, counts, {"like": sides}, [Triples("like", "train", rows, rows)])
+
+
+@pytest.mark.parametrize(("sides", "least"), [(("node", "advertiser"), 3), (("node", "node"), 6)])
+def test_a_graph_of_one_bucket_is_refused_by_name(tmp_path: Path, sides: tuple[str, str], least: int) -> None:
+    graph = small_graph(tmp_path / "one", {name: [3] for name in sides}, sides)
+    named = ", ".join(dict.fromkeys(sides))
+    line = f"^graph.entities: {named}: one partition each, so .* nothing for 3 ranks .* at least {least} without"
+    with pytest.raises(DataError, match=line):
+        require_shareable(graph, 4, 3)
+
+
+def test_types_of_one_partition_are_shared_up_to_a_limit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Such a type may be on both sides, and needs no lock; a split one on one side alone is not on both."""
+    graph = small_graph(tmp_path / "mixed", {"node": [3, 3], "advertiser": [5]}, ("node", "advertiser"))
+    monkeypatch.setattr("pbg_transra.training.replicas.MOST_BYTES", 100)
+    require_shareable(graph, 4, 2)
+    line = (
+        r"graph.entities.advertiser.partitions: 1, and its 5 entities are too many .*: at most 4 in all types of one "
+        r"partition with model.dimension 5; expected none there"
+    )
+    with pytest.raises(DataError, match=line):
+        require_shareable(graph, 5, 2)
 
 
 LAUNCHED = {"RANK": "1", "WORLD_SIZE": "4", "MASTER_ADDR": "10.0.0.1", "MASTER_PORT": "29500"}

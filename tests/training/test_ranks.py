@@ -20,12 +20,14 @@ from tests.worlds.night_world import transra, workspace_of
 from tests.worlds.rank_world import (
     EPOCHS,
     LOOPBACK,
+    ON_BOARD,
     PARTITIONS,
     REPOSITORY,
     Rank,
     buckets,
     committed,
     copy_of,
+    judged,
     machines,
     mrr,
     rank_world,
@@ -224,6 +226,11 @@ def test_run_and_tune_are_for_rank_0(
     assert "rank 1: expected `transra train" in capsys.readouterr().err
 
 
+@pytest.fixture(scope="module")
+def with_boards(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return rank_world(tmp_path_factory.mktemp("boards"), boards=True)
+
+
 @pytest.fixture
 def namespaces() -> Iterator[None]:
     with two_namespaces():
@@ -239,6 +246,32 @@ def test_ranks_with_addresses_of_their_own(root: Path, alone: float, namespaces:
         assert first.end()[0] == 0
     assert_trained_once(root)
     assert mrr(root) / alone == pytest.approx(1, abs=NOISE)
+
+
+def test_a_type_of_one_partition_passes_over_the_network(with_boards: Path, tmp_path: Path, namespaces: None) -> None:
+    """Every rank has a copy: what one learns of boards, the others know."""
+    alone, together = (copy_of(with_boards, tmp_path / name) for name in ("alone", "together"))
+    assert transra(alone, "train", "--quiet") == 0
+    there = machines(address=ADDRESSES[0])
+    started = [Rank(together, rank, there, namespace=name) for rank, name in NAMESPACES.items()]
+    with ranks(*started) as (first, second):
+        assert second.end()[0] == 0
+        assert first.end()[0] == 0
+    assert_trained_once(together)
+    one, two = judged(alone), judged(together)
+    assert two["mrr"] / one["mrr"] == pytest.approx(1, abs=NOISE)
+    assert one["relations"][ON_BOARD]["mrr"] > 0.5, "at random it is 0.1 among 48 boards"
+    assert two["relations"][ON_BOARD]["mrr"] / one["relations"][ON_BOARD]["mrr"] == pytest.approx(1, abs=2 * NOISE)
+
+
+def test_a_graph_of_one_bucket_is_refused(root: Path) -> None:
+    """Nothing can be shared out."""
+    one = ("--set", "graph.partitions=1")
+    assert transra(root, "partition", "--quiet", *one) == 0
+    with ranks(Rank(root, 0, one[1])) as (first,):
+        code, said = first.end()
+    assert code == 65
+    assert "transra: graph.entities: user, pin: one partition each, so there is one bucket, and nothing for 2" in said
 
 
 def test_a_machine_that_vanishes_from_the_network_is_noticed(root: Path, namespaces: None) -> None:

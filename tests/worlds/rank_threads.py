@@ -25,13 +25,27 @@ OnBucket = Callable[[BucketDone], None]
 def moved_groups(directory: Path, users: int = 1200, items: int = 480) -> Graph:
     """Users click on items of their own group, save those of another one, and buy those of a third: what relations
     learn counts. A tenth of the edges is noise."""
-    generator, edges = np.random.default_rng(0), []
-    relations = {"click": 24_000, "save": 8_000, "buy": 4_000}
-    for number, (relation, count) in enumerate(relations.items()):
+    relations = {"click": ("item", 24_000), "save": ("item", 8_000), "buy": ("item", 4_000)}
+    counts = {"user": [users // PARTITIONS] * PARTITIONS, "item": [items // PARTITIONS] * PARTITIONS}
+    return _groups_of_users(directory, counts, relations)
+
+
+def groups_with_categories(directory: Path, users: int = 1200, items: int = 480, categories: int = 48) -> Graph:
+    """Users click on items of their own group, and like categories of another one and avoid those of a third, which lie
+    in one partition."""
+    relations = {"click": ("item", 24_000), "like": ("category", 8_000), "avoid": ("category", 8_000)}
+    counts = {"user": [users // PARTITIONS] * PARTITIONS, "item": [items // PARTITIONS] * PARTITIONS}
+    return _groups_of_users(directory, {**counts, "category": [categories]}, relations)
+
+
+def _groups_of_users(directory: Path, counts: dict[str, list[int]], relations: dict[str, tuple[str, int]]) -> Graph:
+    """Relations of users: the type at the other end, and how many edges."""
+    generator, edges, users = np.random.default_rng(0), [], sum(counts["user"])
+    for number, (relation, (kind, count)) in enumerate(relations.items()):
         heads = generator.integers(0, users, count)
         own = generator.random(count) < 0.9
         group = np.where(own, (heads + 7 * number) % GROUPS, generator.integers(0, GROUPS, count))
-        tails = generator.integers(0, items // GROUPS, count) * GROUPS + group
+        tails = generator.integers(0, sum(counts[kind]) // GROUPS, count) * GROUPS + group
         held = count // 20
         for split, chosen in (
             ("train", slice(0, -2 * held)),
@@ -39,8 +53,7 @@ def moved_groups(directory: Path, users: int = 1200, items: int = 480) -> Graph:
             ("test", slice(-held, None)),
         ):
             edges.append(Triples(relation, split, heads[chosen], tails[chosen]))
-    counts = {"user": [users // PARTITIONS] * PARTITIONS, "item": [items // PARTITIONS] * PARTITIONS}
-    return write_graph(directory, counts, dict.fromkeys(relations, ("user", "item")), edges)
+    return write_graph(directory, counts, {name: ("user", kind) for name, (kind, _) in relations.items()}, edges)
 
 
 def train_together(
