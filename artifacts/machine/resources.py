@@ -37,8 +37,8 @@ def tree_memory(process: psutil.Process | None = None) -> int:
 class Meter:
     """Wall seconds and peak memory (bytes, a process tree, sampled) of a block of code.
 
-    Looking walks the pages of every process where there are several: ten times a second where that is quick, twice where
-    it takes long.
+    Looking walks the pages of every process where there are several: ten times a second where that is quick, twice
+    where it takes long.
     """
 
     def __init__(self, process: psutil.Process | None = None) -> None:
