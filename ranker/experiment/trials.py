@@ -92,6 +92,7 @@ class Trials:
             self.tell(TrialEnded(contestant.name, seed, 0.0, reused=True))
             return
         self.tell(TrialBegan(contestant.name, seed))
+        progress(f"{contestant.name} seed {seed}", done)
         place = self.place(contestant, seed)
         train, valid, test = (Split.of(self.prepared, name, self.summary) for name in SPLITS)
         torch.manual_seed(seed)

@@ -16,7 +16,7 @@ import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from artifacts.errors import ConfigError
-from ranker import ImpressionsPrepared, RankerConfig, Report, TrialEnded, rank
+from ranker import ImpressionsPrepared, RankerConfig, Report, TrialBegan, TrialEnded, rank
 from ranker.config.arms import ARMS
 from ranker.data.ids.exports import Export
 from ranker.evaluation.report import table
@@ -258,6 +258,22 @@ def test_trainings_of_the_last_settings_stay(world: SmallWorld, tmp_path: Path) 
     for lr in (0.01, 0.03, 0.04, 0.02):
         run(world, out, arms=("none",), training={"lr": lr, "batch_size": 512}, tell=told.append)
     assert [one.reused for one in told if isinstance(one, TrialEnded)] == [True, True, True, False]
+
+
+def test_a_training_is_named_before_it_has_told_anything(world: SmallWorld, tmp_path: Path) -> None:
+    """What is said after half a minute of silence was the training before."""
+    heard: list[str] = []
+    arms, once = ("none", "id_only"), {"epochs": 1, "eval_every": 1000}
+    run(
+        world,
+        tmp_path / "out",
+        arms,
+        tell=lambda report: heard.append(f"{report.arm} begins") if isinstance(report, TrialBegan) else None,
+        progress=lambda step, done: heard.append(step),
+        training=once,
+    )
+    for arm in arms:
+        assert heard[heard.index(f"{arm} begins") + 1] == f"{arm} seed 0"
 
 
 def test_the_log_is_prepared_once_for_all_arms_seeds_and_rates(world: SmallWorld, tmp_path: Path) -> None:
