@@ -13,6 +13,7 @@ TypeName = Annotated[str, Field(pattern=TYPE_NAME_PATTERN)]
 Fraction = Annotated[float, Field(gt=0, lt=1)]
 Transform = Literal["linear", "log", "quantile"]
 DAY = 86_400
+OF_ALL, OF_CLICKS, OF_CONVERSIONS = "impressions", ("clicks", "ctr_lift"), ("conversions", "cvr_lift")  # of `counts`
 
 
 class SlotConfig(Section):
@@ -76,8 +77,8 @@ class LabelsConfig(Section):
     @property
     def counted(self) -> tuple[str, ...]:
         """What `counts` say of a value: a rate is over the global one of the same days."""
-        clicks = ("clicks", "ctr_lift") if self.click is not None else ()
-        return ("impressions", *clicks, *(("conversions", "cvr_lift") if self.conversion is not None else ()))
+        clicks = OF_CLICKS if self.click is not None else ()
+        return (OF_ALL, *clicks, *(OF_CONVERSIONS if self.conversion is not None else ()))
 
 
 class SplitConfig(Section):

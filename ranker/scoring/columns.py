@@ -9,12 +9,14 @@ import pyarrow as pa
 from artifacts.errors import DataError
 from artifacts.section import did_you_mean
 from artifacts.sources.frame import Frame, arrow_table
+from ranker.config.columns import OF_ALL, OF_CLICKS, OF_CONVERSIONS
 from ranker.data.log.block import LogBlock
 from ranker.data.log.schemas import LIST, fits, is_known, kind_of, types_of
 
 COLUMNS = "columns"  # what errors call rows in memory
 
 Columns: TypeAlias = "Mapping[str, Any] | Frame"
+COUNTED = tuple(f"_{one}" for one in (OF_ALL, *OF_CLICKS, *OF_CONVERSIONS))  # how numerics of `counts` end
 
 
 def block_of(columns: Columns, wanted: Mapping[str, str]) -> LogBlock:
@@ -63,7 +65,19 @@ def require_there(part: str, names: Sequence[str], wanted: Mapping[str, str]) ->
     """Raises DataError for a column that is missing or there twice."""
     for name, kind in wanted.items():
         if name not in names:
+            if counted := [one for one in wanted if one not in names and _is_count(one, names)]:
+                listed = ", ".join(map(repr, counted[:3])) + (f" and {len(counted) - 3} more" if counted[3:] else "")
+                raise DataError(
+                    f"{part}: no column {listed}, which ranker.counts made of the log's earlier days: give what is "
+                    "known of each row as its day begins (`transra features` writes it for the log's own rows)"
+                )
             told = "" if kind == "null" else f", in training {kind}"
             raise DataError(f"{part}: no column '{name}'{told}{did_you_mean(name, list(names))}")
         if list(names).count(name) > 1:
             raise DataError(f"{part}: has two columns '{name}'; rename one")
+
+
+def _is_count(name: str, names: Sequence[str]) -> bool:
+    """Whether `ranker.counts` names its numerics so, of one or two of the columns that are there."""
+    counted = next((name.removesuffix(end) for end in COUNTED if name.endswith(end)), None)
+    return counted is not None and all(one in names for one in counted.split("_x_"))

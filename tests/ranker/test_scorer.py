@@ -21,7 +21,7 @@ import ranker
 from artifacts.errors import ConfigError, DataError
 from ranker.data.ids.exports import Export
 from ranker.experiment import model_directory
-from ranker.scoring.columns import block_of
+from ranker.scoring.columns import block_of, require_there
 from ranker.scoring.scorer import Predictions
 from tests.worlds.small_impressions import START, SmallWorld, config, small_world, write_run
 
@@ -332,6 +332,17 @@ def test_a_fit_tells_what_follows_its_last_step(world: SmallWorld, tmp_path: Pat
         "calibration on the newest rows",
         "the scorer is written, and compared with the model",
     ]
+
+
+def test_counts_that_rows_to_score_lack_are_named_as_such() -> None:
+    """They are in no log: who looks for a column of that name finds none."""
+    wanted = dict.fromkeys(("user_id_clicks", "user_id_x_ad_ctr_lift", "page_clicks"), "a number")
+    with pytest.raises(
+        DataError, match="no column 'user_id_clicks', 'user_id_x_ad_ctr_lift', which ranker.counts made"
+    ):
+        require_there("new.parquet", ["user_id", "ad"], wanted)
+    with pytest.raises(DataError, match="no column 'page_clicks', in training a number"):
+        require_there("new.parquet", ["user_id", "ad"], {"page_clicks": "a number"})
 
 
 def test_configs_without_an_arm_to_fit(world: SmallWorld, tmp_path: Path) -> None:
