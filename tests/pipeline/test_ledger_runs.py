@@ -19,7 +19,7 @@ from tests.worlds.night_world import newest
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 KILLED = (
-    "import os, signal, sys; from partitioning import local_backend; from pipeline.cli import main;"
+    "import os, signal, sys; from partitioning.engines import local_backend; from pipeline.cli import main;"
     "local_backend.write_buckets = lambda *a: os.kill(os.getpid(), signal.SIGKILL); sys.exit(main(sys.argv[1:]))"
 )
 
