@@ -71,7 +71,7 @@ def run_stages(options: argparse.Namespace) -> dict[str, Any]:
             claim(context)
             remove_leftovers(context.workspace, RESUMABLE)
             try:
-                outcomes = [bring_up_to_date(context, name) for name in asked]
+                outcomes = [bring_up_to_date(context, name, asked[at:]) for at, name in enumerate(asked, 1)]
             except DataError:
                 if not options.stages and (rejected := newest_rejected(context)):
                     follow(context, rejected)  # which says why

@@ -31,6 +31,7 @@ __all__ = [
     "TrialEnded",
     "TrialValidated",
     "check_columns",
+    "check_unseen",
     "check_where",
     "chosen",
     "explain_pair",
@@ -165,6 +166,26 @@ def rank(
     ids, records = Forgotten.of(forgotten or {}), prepared or destination / "prepared"
     given = (impressions, ids, id_key, files, earlier)
     return rank_arms(config, root, exports, destination, progress, scalars, records, tell, *given)
+
+
+def check_unseen(
+    config: RankerConfig,
+    root: Path,
+    graphs: "Mapping[str, Path]",
+    forgotten: "Mapping[str, Sequence[str]]",
+    files: Files,
+) -> None:
+    """Raises, of graphs by run and before any vectors are trained on them, what `rank` would raise of their times.
+
+    The log's times alone are read; `forgotten` and `files` are those of `rank`.
+    """
+    from artifacts.formats.graph import load_graph
+    from ranker.data.log.forgotten import Forgotten
+    from ranker.data.log.impression_log import ImpressionLog
+    from ranker.data.log.windows import Windows
+
+    log = ImpressionLog(config, root, forgotten=Forgotten.of(forgotten), files=files)
+    Windows.of(log).check({name: load_graph(graph).window[1] for name, graph in graphs.items()})
 
 
 def fit(

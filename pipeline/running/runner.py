@@ -2,6 +2,7 @@
 
 import platform
 import shutil
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime, timezone
@@ -92,8 +93,11 @@ def find_joinable(context: Context, wanted: list[Target]) -> Run | None:
     return next((run for run in fits if stage.adds_to_published or run.record(stage.name) is None), None)
 
 
-def bring_up_to_date(context: Context, name: str) -> Outcome:
-    """Makes a stage unless it is up to date. Its upstream must be: `partition` before `train` before `export`."""
+def bring_up_to_date(context: Context, name: str, later: Sequence[str] = ()) -> Outcome:
+    """Makes a stage unless it is up to date. Its upstream must be: `partition` before `train` before `export`.
+
+    `later` are stages that are asked for after it: before hours of training they look at the graph.
+    """
     stage, context.progress.stage = STAGES[name], name
     wanted = targets(context, stage)
     context.inputs.save()
@@ -109,7 +113,7 @@ def bring_up_to_date(context: Context, name: str) -> Outcome:
         context.console.say(f"{name}: up to date ({run.path / run.directory(name).name})")
     else:
         require_upstream(context, wanted)
-        outcome = make_in_run(context, wanted)
+        outcome = make_in_run(context, wanted, later)
     for line in outcome.odd:
         context.console.say(f"{name}: warning: {one_line(line)}", "yellow")
     if name in ("export", publishing_stage(context)):
@@ -165,10 +169,13 @@ def why_stale(context: Context, wanted: list[Target]) -> list[str]:
     return ["no run holds them together"]
 
 
-def make_in_run(context: Context, wanted: list[Target]) -> Outcome:
+def make_in_run(context: Context, wanted: list[Target], later: Sequence[str]) -> Outcome:
     target, upstream = wanted[-1], find_upstream(context, wanted)
     if upstream is not None:
         require_upstream_intact(context, target.stage, upstream)
+        for name in later if target.stage.name == "train" else ():
+            for line in STAGES[name].foreseen(context, upstream):
+                context.console.say(f"{name}: warning: will refuse after training: {one_line(line)}", "yellow")
     if expected := target.stage.plan(context, upstream):
         what = "at most" if target.stage.plans_bounds else "expected"
         context.console.say(f"{target.stage.name}: {what} {told(expected)}")

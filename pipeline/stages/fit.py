@@ -39,6 +39,9 @@ class Fit(Rank):
         defaults = {name: type(config).model_fields[name].default for name in judging}
         return config.model_copy(update={**chosen, **defaults})
 
+    def foreseen(self, context: Context, run: Run) -> list[str]:
+        return []  # `rank` says it
+
     def make(self, context: Context, run: Run, partial: Path) -> dict[str, Any]:
         from partitioning import forgotten_ids, id_key
         from ranker import export_of, fit

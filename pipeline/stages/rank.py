@@ -59,6 +59,24 @@ class Rank(Stage):
         notes = [] if config.where is None else check_where(config, context.root, pseudonyms)
         return [*notes, *check_columns(config, context.root)]
 
+    def foreseen(self, context: Context, run: Run) -> list[str]:
+        """That the graph has seen the labels, or that the log cannot be read."""
+        from partitioning import forgotten_ids
+        from ranker import check_unseen
+
+        config, graph = self.section(context), context.config.graph
+        if config.vectors:  # of graphs that are there already
+            return []
+        try:
+            files = self._files(context)
+            if context.stores.unfetched(files) is not None:
+                return []
+            forgotten = forgotten_ids(graph, context.source_files)
+            check_unseen(config, context.root, {run.id: run.directory("partition")}, forgotten, files)
+        except (ConfigError, DataError) as error:
+            return list(error.lines)
+        return []
+
     def plan(self, context: Context, run: Run | None) -> dict[str, int]:
         if self.section(context).tensorboard:
             from artifacts.scalars import require_tensorboard

@@ -43,6 +43,11 @@ class Stage(ABC):
         cannot be read: the stage itself will say so. Raises ConfigError."""
         return []
 
+    def foreseen(self, context: Context, run: Run) -> list[str]:
+        """Asked before vectors are trained on a run's graph, where the stage is to be made after that: what it will
+        refuse, a line each."""
+        return []
+
     @abstractmethod
     def plan(self, context: Context, run: Run | None) -> dict[str, int]:
         """Expected bytes, by resource, and seconds. Raises ResourceError when they cannot be had. `run` holds the

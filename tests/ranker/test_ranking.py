@@ -88,6 +88,24 @@ def test_one_leaking_edge_is_refused(root: Path, tmp_path: Path, capsys: pytest.
     assert not (tmp_path / "leaking" / "latest" / "ranker").exists()
 
 
+def test_a_graph_that_has_seen_the_labels_is_told_of_before_it_is_trained_on(
+    root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Vectors have other uses: they are trained and published, and `rank` refuses them."""
+    write_clicks(root / "early" / "leak.parquet", np.array([3]), np.array([7]), np.array([START + DAY // 2]))
+    place = ["--root", str(root), "--workspace", str(tmp_path / "leaking")]
+    leaking = ["--set", "graph.sources.events.path=['events', 'early']"]
+    capsys.readouterr()
+    assert main(["run", str(root / "small.json"), *place, *leaking]) == 2
+    told = capsys.readouterr().out.splitlines()
+    (line,) = (number for number, one in enumerate(told) if one.startswith("rank: warning: will refuse after training"))
+    assert "was trained on events until 2026-01-01T12:00:00Z" in told[line] and "seen the labels" in told[line]
+    assert line < min(number for number, one in enumerate(told) if one.startswith("train:"))
+    assert (tmp_path / "leaking" / "latest" / "export").exists()
+    assert main(["run", str(root / "small.json"), *place]) == 0
+    assert "will refuse" not in capsys.readouterr().out
+
+
 def test_arms_are_chosen_and_finished_ones_are_kept(
     root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
