@@ -173,18 +173,20 @@ def check_unseen(
     root: Path,
     graphs: "Mapping[str, Path]",
     forgotten: "Mapping[str, Sequence[str]]",
+    id_key: bytes | None,
     files: Files,
 ) -> None:
     """Raises, of graphs by run and before any vectors are trained on them, what `rank` would raise of their times.
 
-    The log's times alone are read; `forgotten` and `files` are those of `rank`.
+    Of the log, times are read and what says which rows count; `forgotten`, `id_key` and `files` are those of `rank`.
     """
     from artifacts.formats.graph import load_graph
+    from ranker.data.ids.attributes import Unknown
     from ranker.data.log.forgotten import Forgotten
     from ranker.data.log.impression_log import ImpressionLog
     from ranker.data.log.windows import Windows
 
-    log = ImpressionLog(config, root, forgotten=Forgotten.of(forgotten), files=files)
+    log = ImpressionLog(config, root, None, Forgotten.of(forgotten), id_key, files, Unknown(config))
     Windows.of(log).check({name: load_graph(graph).window[1] for name, graph in graphs.items()})
 
 

@@ -61,7 +61,7 @@ class Rank(Stage):
 
     def foreseen(self, context: Context, run: Run) -> list[str]:
         """That the graph has seen the labels, or that the log cannot be read."""
-        from partitioning import forgotten_ids
+        from partitioning import forgotten_ids, id_key
         from ranker import check_unseen
 
         config, graph = self.section(context), context.config.graph
@@ -69,10 +69,11 @@ class Rank(Stage):
             return []
         try:
             files = self._files(context)
-            if context.stores.unfetched(files) is not None:
+            listed = context.source_files[graph.forget.source] if graph.forget else ()
+            if context.stores.unfetched([*files, *listed]) is not None:
                 return []
-            forgotten = forgotten_ids(graph, context.source_files)
-            check_unseen(config, context.root, {run.id: run.directory("partition")}, forgotten, files)
+            forgotten, graphs = forgotten_ids(graph, context.source_files), {run.id: run.directory("partition")}
+            check_unseen(config, context.root, graphs, forgotten, id_key(graph), files)
         except (ConfigError, DataError) as error:
             return list(error.lines)
         return []

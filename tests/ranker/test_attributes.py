@@ -13,8 +13,9 @@ import pytest
 
 from artifacts.embeddings import Embeddings
 from artifacts.errors import ConfigError
-from artifacts.formats.graph import Bucket, EntityType, Graph, Relation, bucket_path, save_graph
-from ranker import RankerConfig, Scorer, check_columns, fit, rank, write_features
+from artifacts.formats.graph import Bucket, EntityType, Graph, Relation, bucket_path, load_graph, save_graph
+from artifacts.pseudonyms import pseudonyms
+from ranker import RankerConfig, Scorer, check_columns, check_unseen, fit, impression_files, rank, write_features
 from ranker.data.ids.attributes import Attributes, attribute_rows
 from ranker.data.ids.exports import Export
 from ranker.data.log.block import LogBlock
@@ -125,6 +126,29 @@ def test_records_are_those_of_a_log_with_the_columns(world: SmallWorld, forgotte
     expected = records(world, settings(STORED, on_bad_rows=policy), forgotten)
     for split, rows in expected.items():
         assert len(rows) and found[split].tobytes() == rows.tobytes(), split
+
+
+@pytest.mark.parametrize("key", [None, b"k" * 32], ids=["ids", "pseudonyms"])
+@pytest.mark.parametrize("policy", ["refuse", "drop"])
+def test_times_are_compared_with_a_graph_that_has_no_vectors_yet(
+    world: SmallWorld, policy: str, key: bytes | None
+) -> None:
+    """As `rank` will: attributes are not known, and impressions of users to forget do not count."""
+    early = pa.array(sorted(set(world.columns["user_id"][:5])))
+    forgotten = (early if key is None else pseudonyms(early, key)).to_pylist()
+    kept = [user not in set(early.to_pylist()) for user in world.columns["user_id"]]
+    first = int(world.columns["ts"][kept].min())
+    chosen = settings(DERIVED, on_bad_rows=policy)
+    graphs, files = {"base": world.root / "graph"}, impression_files(chosen, world.root)
+    graph = load_graph(graphs["base"])
+
+    def check(end: int) -> None:
+        save_graph(graphs["base"], replace(graph, window=(START - 9, end)))
+        check_unseen(chosen, world.root, graphs, {"user": forgotten, "topic": ["t4"]}, key, files)
+
+    check(first - 1)
+    with pytest.raises(ConfigError, match="it has seen the labels"):
+        check(first)
 
 
 def test_features_match_the_topic_of_the_last_pin_with_the_ads(world: SmallWorld) -> None:

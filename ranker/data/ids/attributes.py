@@ -99,6 +99,23 @@ class Attributes:
         return self.export.ids(type).take(pa.array(found, mask=found == ABSENT)).take(ids.indices)
 
 
+@dataclass(frozen=True)
+class Unknown:
+    """Stands for the attributes before there are vectors, for those who ask about times: no id has any."""
+
+    config: RankerConfig
+
+    def joined(self, block: LogBlock) -> LogBlock:
+        """The rows of a block with a column of nulls for each derived slot."""
+        table = block.table
+        for name in self.config.derived_slots:
+            table = table.append_column(name, pa.nulls(len(table)))
+        return LogBlock(block.part, block.first, table, block.kept)
+
+    def identity(self) -> list[Any]:
+        return []
+
+
 def attribute_rows(directory: Path, graph: Graph, via: str, of: str, type: str) -> Rows:
     """The row of the attribute of each entity of type `of`, (N,), ABSENT where the relation `via` says none.
 
