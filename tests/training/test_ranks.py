@@ -140,10 +140,12 @@ def test_a_slow_rank_does_not_stop_the_others(root: Path) -> None:
 
 
 def goes_on_without(root: Path, stopped: Rank) -> bool:
-    """Whether buckets are trained while a rank is stopped; not at the end of a pass, when the others need it."""
+    """Whether buckets are trained while a rank is stopped; not at the end of a pass, when the others need it.
+
+    Of two, it had told of one at most before it was stopped: a rank trains one bucket at a time.
+    """
     stopped.signal(signal.SIGSTOP)
     try:
-        time.sleep(0.5)  # what it had told before is written
         before, end = len(buckets(root)), time.monotonic() + 20
         while len(buckets(root)) < before + 2 and time.monotonic() < end:
             time.sleep(0.05)
