@@ -84,7 +84,7 @@ class Arm:
         start = time.process_time()
         for _ in range(count):
             step = self.training.progress.step
-            self.training._step(self.batches[step % len(self.batches)], 1.0)
+            self.training._step(self.batches[step % len(self.batches)], 1.0, new=True)
         return (time.process_time() - start) / count
 
     def round(self) -> None:

@@ -24,7 +24,7 @@ from pipeline.stages.stage import Stage
 
 
 class Rank(Stage):
-    name, version, upstream, resumable, adds_to_published = "rank", 14, "export", True, True
+    name, version, upstream, resumable, adds_to_published = "rank", 15, "export", True, True
     knows_its_work = True
     reads: ClassVar = {"partition": ("graph.json",), "export": (EMBEDDINGS,)}
 

@@ -19,7 +19,7 @@ from ranker.data.log.impression_log import ImpressionLog
 USED = "used.json"  # the names of the directories beside it, the one asked for last first
 DONE = "training.json"  # in the directory of a training: written last
 NAME = 16  # hexadecimal digits of a digest that name a directory
-TRAINED_BY = 13  # number of the way in which models are made and trained: earlier trainings are not gone on with
+TRAINED_BY = 14  # number of the way in which models are made and trained: earlier trainings are not gone on with
 # What is trained at all, what is refused, and how the outcome is judged: no single training follows from these.
 BESIDE_TRAINING = {
     *("arms", "compare", "fit", "vectors", "expect", "min_match_rate", "tensorboard", "bootstrap", "threads", "device")

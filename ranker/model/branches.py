@@ -1,4 +1,4 @@
-"""Two networks in one model: one sees all of a row, one its tabular columns alone, and their answers are mixed.
+"""Two networks in one model: one sees all of a row, one neither vectors nor ids, and their answers are mixed.
 
 Vectors and ids bring noise beside what they tell. Where they are worth little, the mixture is ahead of both branches;
 where they are worth much, it leaves the tabular branch little.
@@ -33,9 +33,10 @@ class Branch(nn.Module):
 class Mixture(nn.Module):
     """Moves the logits of the branch that sees less towards those of the one that sees more, by a share per task.
 
-    The share is learned with the rest, from a loss of its own that no gradient of a branch comes from. In a first epoch
-    every batch is new to both branches, so that it is fitted on rows that they have not learned (stacking, Neural
-    Networks 5 (2), 1992, with no rows set aside).
+    The share is learned with the rest, from a loss of its own that no gradient of a branch comes from, and in the first
+    epoch alone: every batch of it is new to both branches, so that the share is fitted on rows that they have not
+    learned (stacking, Neural Networks 5 (2), 1992, with no rows set aside). Later it would go to ids that are known by
+    heart. Nothing holds it in [0, 1]: where both branches err alike, going beyond one takes some of that away.
     """
 
     def __init__(self, tasks: tuple[str, ...]) -> None:

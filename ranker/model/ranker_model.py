@@ -55,7 +55,8 @@ class KgeConcat(nn.Module):
 class RankerModel(nn.Module):
     """A batch -> {task: (B,) logits}. `cvr` is the logit of a conversion given a click.
 
-    An arm that sees more than `none` has a second branch that sees no more than that, and answers by a mixture of both.
+    An arm that sees more than `none` has a second branch that sees neither vectors nor ids, and answers by a mixture of
+    both: what `none` sees and, where the arm has vectors, how often the graph has seen the entities.
     In use, `intercept` () is added to the logit of `calibrated`, the task that every impression is trained on: 0 until
     ranker.training.calibration sets it.
     """
@@ -107,9 +108,10 @@ class RankerModel(nn.Module):
             logits = logits | {self.calibrated: logits[self.calibrated] + self.intercept}
         return logits, weights
 
-    def trained(self, batch: Batch) -> list[Logits]:
-        """All logits that have a loss: those of each branch and of their mixture."""
-        return self._answers(batch)[0]
+    def trained(self, batch: Batch, new: bool = True) -> list[Logits]:
+        """All logits that have a loss: those of each branch and, of rows that are `new` to both, of their mixture."""
+        answers = self._answers(batch)[0]
+        return answers if new or self.mixture is None else answers[:-1]
 
     def _answers(self, batch: Batch) -> tuple[list[Logits], dict[str, Tensor]]:
         """The logits of each branch, and the model's own last; attention weights."""

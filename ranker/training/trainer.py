@@ -78,10 +78,10 @@ class Training:
         steps = self._steps(train)
         every = self.config.training.eval_every or -(-steps // EVALUATIONS)
         self._resume()
-        for records in self._batches(train):
+        for epoch, records in self._batches(train):
             if self._done():
                 break
-            self._step(records, 1 - self.progress.step / steps)
+            self._step(records, 1 - self.progress.step / steps, new=epoch == 0)
             if self.progress.step % every == 0:
                 self._stand(valid, steps, validated)
             if self.progress.step % 10 == 0:
@@ -128,8 +128,8 @@ class Training:
             return self.config.training.batch_size * group.count()
         return self.config.training.chosen_batch_size(self._expected_rows(train))
 
-    def _batches(self, train: Split) -> Iterator[Records]:
-        """The batches of all epochs, without those that a resumed training has taken."""
+    def _batches(self, train: Split) -> Iterator[tuple[int, Records]]:
+        """The batches of all epochs, each with its epoch, without those that a resumed training has taken."""
         training, size, position = self.config.training, self._batch_size(train), 0
         for epoch in range(training.epochs):
             rng = np.random.default_rng([self.seed, epoch])
@@ -137,17 +137,20 @@ class Training:
                 for first in range(0, len(records), size):
                     position += 1
                     if position > self.progress.step:
-                        yield records[first : first + size]
+                        yield epoch, records[first : first + size]
 
-    def _step(self, records: Records, decay: float) -> None:
-        """One step at `decay` times the learning rates, which fall to 0 by the end: late steps average out noise."""
+    def _step(self, records: Records, decay: float, new: bool) -> None:
+        """One step at `decay` times the learning rates, which fall to 0 by the end: late steps average out noise.
+
+        `new`: whether the records are those of a first epoch.
+        """
         self.model.train()
         seed_(self.device, step_seed(self.seed, self.progress.step))
         for optimizer, lr in zip(self.trained.optimizers, self.rates, strict=True):
             optimizer.zero_grad()
             optimizer.lr = lr * max(decay, LEAST_DECAY)
         part, weight = share(records)
-        total = weight * self._loss(Batch.of(part, self.export).to(self.device))
+        total = weight * self._loss(Batch.of(part, self.export).to(self.device), new)
         total.backward()
         loss = self._collect_gradients_(total.detach())
         if not torch.isfinite(loss):
@@ -164,10 +167,10 @@ class Training:
             table.collect_gradient_()
         return loss
 
-    def _loss(self, batch: Batch) -> Tensor:
+    def _loss(self, batch: Batch, new: bool) -> Tensor:
         """On a GPU the model computes in bfloat16 where that is safe, and losses in float32."""
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.device.type == "cuda"):
-            answers = self.model.trained(batch)
+            answers = self.model.trained(batch, new)
         return total_loss(answers, batch, self.config, self.config.training.keep_negatives)
 
     def _stand(self, valid: Split | None, steps: int, validated: Validated) -> None:

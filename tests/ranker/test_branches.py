@@ -1,5 +1,7 @@
 """The two branches of an arm that sees more than tabular columns, and the mixture of their answers."""
 
+from pathlib import Path
+
 import pytest
 import torch
 from torch import Tensor
@@ -11,6 +13,7 @@ from ranker.data.batch import Batch
 from ranker.data.records import Split
 from ranker.model.branches import FIRST_SHARE, SHARE_SPEED, Mixture
 from ranker.model.ranker_model import RankerModel
+from ranker.training.trainer import Training
 from tests.worlds.small_impressions import config, prepared, small_world
 
 MORE = [name for name in ARMS if name != "none"]
@@ -92,3 +95,22 @@ def test_the_share_goes_to_the_branch_that_errs_less() -> None:
     assert learned_share(0.3, 1.0) > 0.8
     assert learned_share(1.0, 0.3) < 0.2
     assert learned_share(0.6, 0.6) == pytest.approx(0.5, abs=0.1)
+
+
+def test_the_share_is_learned_in_the_first_epoch_alone(tmp_path: Path) -> None:
+    """Later, branches know their training rows by heart: a share that followed them was beyond 1."""
+    world = small_world(tmp_path, rows=500)
+    summary = prepared(world)
+    splits = {name: Split.of(world.root / "prepared", name, summary) for name in ("train", "valid")}
+    chosen = config(training={"batch_size": 64, "lr": 0.005, "epochs": 3, "eval_every": 1, "patience": 1000})
+    model, shares = RankerModel(chosen, ARMS["id_only"], summary, None), list[float]()
+    assert model.mixture is not None
+    share = model.mixture.share["ctr"]
+
+    def validated(*told: object) -> None:
+        shares.append(float(share.detach()))
+
+    Training(model, chosen, 0, 0, tmp_path).run(*splits.values(), lambda *told: None, validated)
+    epoch = len(shares) // chosen.training.epochs
+    assert epoch > 3 and len(set(shares[:epoch])) == epoch
+    assert set(shares[epoch:]) == {shares[epoch - 1]}
