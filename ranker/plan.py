@@ -23,9 +23,11 @@ PROCESS = 400 << 20  # bytes: torch, Arrow and what both keep
 FLOAT = 4
 STATES = 4  # copies of a network's numbers: values, gradients and two moments of AdamW
 TABULAR_DIM = 8  # of a categorical's embedding
+NUMBER_DIM = 18  # what a number becomes: itself, its ramps, and a flag where some are missing
 LIST_DIM = 24  # about what a list says beside its pooled vector
 BUFFERS = 3  # copies of the rows among which the order is shuffled, while they are
 TOKEN = 80  # bytes of an id of a block, while it is looked up: text, code, places, hash and row
+CROSSED = 2  # copies of a cross layer's outputs in a step
 ACTIVATIONS = 4  # copies of a layer's outputs in a step: before and after its activation, dropped out, their gradients
 ADAPTED = 10  # copies of an adapted vector: it is gated, matched, attended to and summed up
 LISTED = 3  # copies of a list's vectors: read, scaled, normed
@@ -105,7 +107,7 @@ def _arm(config: RankerConfig, name: str, exports: Sequence[Embeddings]) -> ArmS
         types = {slot.type for slot in layout.graph()}
         counts = (sum(export.count(type) for type in types if type) for export in exports)
         tables += max(counts, default=0) * (dimension + 1) * FLOAT
-    width = (TABULAR_DIM * len(config.categoricals)) + 2 * (len(config.numerics) + len(config.count_features))
+    width = TABULAR_DIM * len(config.categoricals) + NUMBER_DIM * (len(config.numerics) + len(config.count_features))
     width += LIST_DIM * sum(slot.is_list for slot in layout.slots)
     tabular = width
     width += ids.dim * len(layout.slots) if arm.ids else 0
@@ -120,7 +122,7 @@ def _arm(config: RankerConfig, name: str, exports: Sequence[Embeddings]) -> ArmS
         row += FLOAT * LISTED * dimension * sum(slot.width for slot in layout.graph())
     branches = [width, tabular] if width > tabular else [width]
     numbers, outputs = map(sum, zip(*(_backbone(config, one) for one in branches), strict=True))
-    return ArmSize(tables, FLOAT * (network + numbers), row + FLOAT * ACTIVATIONS * outputs)
+    return ArmSize(tables, FLOAT * (network + numbers), row + FLOAT * outputs)
 
 
 def _attention(config: RankerConfig, layout: Layout, dimension: int) -> int:
@@ -131,9 +133,10 @@ def _attention(config: RankerConfig, layout: Layout, dimension: int) -> int:
 
 
 def _backbone(config: RankerConfig, width: int) -> tuple[int, int]:
-    """Numbers of the cross layers and of the perceptrons, and of what they put out for a row."""
+    """Numbers of the cross layers and of the perceptrons, and of the copies of what they put out for a row."""
     backbone, experts = config.backbone, config.heads.experts if config.heads.kind == "mmoe" else 1
     cross = 2 * backbone.cross_layers * width * min(backbone.cross_rank, width)
     widths = [width, *backbone.hidden]
     perceptron = sum(before * after for before, after in zip(widths, widths[1:], strict=False))
-    return cross + perceptron * experts, (1 + backbone.cross_layers) * width + experts * sum(backbone.hidden)
+    outputs = CROSSED * (1 + backbone.cross_layers) * width + ACTIVATIONS * experts * sum(backbone.hidden)
+    return cross + perceptron * experts, outputs

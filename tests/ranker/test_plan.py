@@ -1,15 +1,19 @@
 """The plan of a ranking: the largest of its steps, and what each key that costs memory adds."""
 
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from artifacts.embeddings import Embeddings
 from ranker.config.arms import ARMS
 from ranker.data.ids.slots import Layout
 from ranker.data.log.impression_log import BLOCK_ROWS
+from ranker.model.ranker_model import RankerModel
 from ranker.plan import BUFFERS, JUDGED, JUDGED_SEED, PROCESS, TOKEN, plan_rows
-from tests.worlds.small_impressions import SLOTS, config, small_world
+from ranker.scoring.manifest import PREDICTIONS
+from tests.worlds.small_impressions import SLOTS, config, prepared, small_world
 
 ROWS = 1 << 20
 SMALL = {"batch_size": 1, "buffer_rows": 1}
@@ -109,3 +113,21 @@ def test_counts_cost_the_memory_in_which_they_are_collected(exports) -> None:
     one, all_of_them = (memory(exports, 10 * ROWS, counts=counts, training=SMALL) for counts in (many[:1], many))
     assert one - PROCESS < all_of_them - PROCESS and all_of_them - PROCESS >= 2 * 40 * 100 * (1 << 16)
     assert memory(exports, 10, counts=many, training=SMALL) < all_of_them / 2, "ten rows are not many"
+
+
+@pytest.mark.parametrize("heads", [{"kind": "shared_bottom"}, {"kind": "mmoe", "experts": 3}], ids=["shared", "mmoe"])
+def test_a_network_of_many_numbers_is_as_large_as_planned(tmp_path: Path, heads: dict[str, Any]) -> None:
+    """Each is seen as it is and as ramps: two columns of each were planned, a third of what there was."""
+    world, names = small_world(tmp_path, rows=300), [f"n{index}" for index in range(40)]
+    world.write(**{name: np.random.default_rng(0).normal(size=300) for name in names})
+    numerics = dict.fromkeys(names, "linear")
+    settings = {"categoricals": [], "numerics": numerics, "heads": heads, "backbone": {"hidden": [256]}}
+    summary, export = prepared(world, config(**settings)), Embeddings(world.export)
+    for name in ("none", "frozen_concat", "attention_no_id"):  # those without tables
+        one, two = (
+            plan_rows(config(arms={name: ARMS[name]}, training={"seeds": seeds}, **settings), 300, [export]).disk
+            for seeds in ([0], [0, 1])
+        )
+        planned = (two - one) / len(PREDICTIONS)  # the weights that are best at each task, of a seed
+        model = RankerModel(config(**settings), ARMS[name], summary, export)
+        assert planned == pytest.approx(4 * model.budget()["network"], rel=0.15)
