@@ -11,8 +11,10 @@ from tests.worlds.postgres_server import PostgresServer, postgres_server
 from tests.worlds.s3_server import S3Server, s3_server, set_environment
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
-# A shell's background job ignores interrupts, and so would the commands that tests interrupt.
+# Background jobs of a shell ignore interrupts, and hang-ups under nohup: so would the commands that tests
+# end with them.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 SHARED_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 
