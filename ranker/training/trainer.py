@@ -76,7 +76,8 @@ class Training:
         Without `valid` it trains to the end, and the model's last weights are what there is.
         """
         steps = self._steps(train)
-        every = self.config.training.eval_every or -(-steps // EVALUATIONS)
+        training = self.config.training
+        every = training.eval_every or -(-steps // (EVALUATIONS * training.epochs))
         self._resume()
         for epoch, records in self._batches(train):
             if self._done():

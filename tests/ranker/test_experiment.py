@@ -194,6 +194,15 @@ def test_training_stops_when_no_task_gets_better(world: SmallWorld, tmp_path: Pa
         assert loss <= min(losses) + 0.1 * max(one[task]["logloss_error"] for one in found["history"])
 
 
+@pytest.mark.parametrize("epochs", [1, 3])
+def test_a_training_is_validated_four_times_in_each_epoch(world: SmallWorld, tmp_path: Path, epochs: int) -> None:
+    training = {"epochs": epochs, "patience": 1000, "batch_size": 128}
+    run(world, tmp_path / "out", arms=("none",), training=training)
+    (path,) = (tmp_path / "out").rglob("training.json")
+    found = json.loads(path.read_text())
+    assert len(found["history"]) == 4 * epochs and found["history"][-1]["step"] == found["steps"]
+
+
 def test_a_killed_run_goes_on_as_if_nothing_had_happened(world: SmallWorld, tmp_path: Path) -> None:
     """SIGKILL in the second of two arms; the report is that of an uninterrupted run."""
     training = {"epochs": 2, "eval_every": 20, "patience": 9, "batch_size": 128}
