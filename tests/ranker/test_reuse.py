@@ -83,6 +83,18 @@ def test_other_clicks_in_as_many_bytes_of_the_same_time_are_seen(world: SmallWor
     assert [one for one in told if isinstance(one, TrialBegan)] and again != once
 
 
+def test_ids_under_another_key_are_trained_on_anew(world: SmallWorld, tmp_path: Path) -> None:
+    """An ID table knows pseudonyms of one key alone: taken over for those of another it answered with noise."""
+    chosen = config(arms={"id_only": ARMS["id_only"]}, training={"batch_size": 512})
+    for key in (None, b"a" * 32, b"b" * 32):
+        told: list[Report] = []
+        arguments = (chosen, world.root, {}, tmp_path / "out", lambda text, done: None, tmp_path / "scalars")
+        (tmp_path / "out").mkdir(exist_ok=True)
+        rank(*arguments, tell=told.append, id_key=key)
+        assert [one.reused for one in told if isinstance(one, ImpressionsPrepared)] == [False]
+        assert any(isinstance(one, TrialBegan) for one in told)
+
+
 def test_exports_are_what_they_hold(world: SmallWorld) -> None:
     copy = world.root / "copy.h5"
     shutil.copyfile(world.export, copy)

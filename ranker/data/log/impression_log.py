@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from artifacts.errors import ConfigError, DataError
 from artifacts.moment import YEAR_1990, YEAR_2200, epoch_seconds
+from artifacts.pseudonyms import key_mark
 from artifacts.sources.frame import Frame, arrow_table
 from artifacts.sources.source_files import Files
 from artifacts.sources.unchanged import unchanged_since
@@ -169,9 +170,11 @@ class ImpressionLog:
         return block.only(kept)
 
     def identity(self) -> list[Any]:
-        """What tells this log from another, as JSON: state of its files, or the digest of the columns of a table."""
+        """What tells this log from another, as JSON: what its files or the columns of a table hold, and what ids
+        become."""
         derived = [] if self._attributes is None else self._attributes.identity()
-        return [self.forgotten.identity(), derived, *(part.identity(list(self._columns())) for part in self.parts)]
+        key = None if self._id_key is None else key_mark(self._id_key)
+        return [self.forgotten.identity(), derived, key, *(part.identity(list(self._columns())) for part in self.parts)]
 
     def times(self, block: LogBlock) -> NDArray[np.int64]:
         """See `impression_times`."""
