@@ -23,6 +23,8 @@ class ListFacts(nn.Module):
     All of them lie within SPREAD.
     """
 
+    lately: Tensor
+
     def __init__(self, layout: Layout) -> None:
         super().__init__()
         lists = [slot for slot in layout.slots if slot.is_list]
@@ -32,6 +34,7 @@ class ListFacts(nn.Module):
         self.attributes = [(slot, ad) for slot, ad in self.pairs if slot.derived and slot.ages is not None]
         self.width = len(self.timed) * len(LAST) * (1 + STAIRS) + len(self.pairs) * (WINDOWS + 1)
         self.width += 2 * len(LATELY) * len(self.attributes)
+        self.register_buffer("lately", torch.tensor(LATELY).unsqueeze(1), persistent=False)
 
     def forward(self, batch: Batch) -> Tensor:
         found = [event_ages(batch.ages[:, place]) for place in self.timed]
@@ -56,7 +59,7 @@ class ListFacts(nn.Module):
         listed, ages = batch.hashes[:, slot.tokens], batch.ages[:, slot.ages]
         equal = (listed == batch.hashes[:, ad.tokens]) & (listed != NO_ID) & (ages > 0)
         ages = torch.where(equal, ages, AGE_BUCKETS + 1).unsqueeze(1)
-        young = (ages <= torch.tensor(LATELY, device=ages.device).unsqueeze(1)).sum(dim=2).float()
+        young = (ages <= self.lately).sum(dim=2).float()
         return torch.cat([COUNT_SCALE * young.log1p(), SPREAD * young.clamp(max=1.0)], dim=1)
 
 

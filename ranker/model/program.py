@@ -21,12 +21,15 @@ _CHECKS = ("aten._assert", "aten.sym_constrain")  # of sizes and types: ours fol
 def write_program(program: ExportedProgram, names: Sequence[str], directory: Path) -> None:
     """Writes network.json and network.npz; `names` are those of the outputs: tasks, and attention weights after them.
 
-    Raises TypeError for what data cannot say.
+    Raises TypeError for what data cannot say, and for an operator that changes its arguments, which no scorer runs: a
+    constant that `forward` makes by `torch.tensor` brings one, so constants are buffers.
     """
     places, weights = _numbered(program)
     inputs, steps = len(places) - len(weights), []
     for node in program.graph.nodes:
         if node.op == "call_function" and not _name(node.target).startswith(_CHECKS):
+            if isinstance(node.target, torch._ops.OpOverload) and node.target._schema.is_mutable:
+                raise TypeError(f"{_name(node.target)} in the exported network changes its arguments")
             args = [_written(one, places) for one in node.args]
             kwargs = {name: _written(one, places) for name, one in node.kwargs.items() if one is not None}
             steps.append((_name(node.target), args, kwargs))

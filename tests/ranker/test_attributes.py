@@ -240,6 +240,23 @@ def test_a_scorer_is_checked_with_attributes_and_counts(world: SmallWorld, monke
         fit(chosen, world.root, exports(world)["base"], model)
 
 
+@pytest.mark.parametrize("arm", ["none", "attention"])
+def test_a_scorer_runs_lists_of_attributes_with_ages(world: SmallWorld, arm: str) -> None:
+    """What models make of these lists alone is in the network that is published, too."""
+    shown = world.columns["ts"]
+    ages = [
+        None if pins is None else [int(at) - 60 * place for place, _ in enumerate(pins, 1)]
+        for at, pins in zip(shown, world.columns["recent"], strict=True)
+    ]
+    world.write(recent_ts=ages)
+    timed = {"times": "recent_ts"}
+    slots = {**DERIVED, "recent": {**SLOTS["recent"], **timed}, "recent_topics": {**DERIVED["recent_topics"], **timed}}
+    arms = {"none": {}, "attention": {"ids": True, "vectors": "attention"}}
+    chosen = settings(slots, fit={"arm": arm}, arms=arms)
+    fit(chosen, world.root, exports(world)["base"], world.root / "model")
+    assert "recent_ts" in Scorer(world.root / "model").columns
+
+
 WRONG: dict[str, tuple[dict[str, Any], tuple[str, ...], str]] = {
     "no via": ({"via": None}, ("slots", "topic", "via"), "expected together with `of`"),
     "no of": ({"of": None}, ("slots", "topic", "via"), "expected together with `of`"),

@@ -21,6 +21,7 @@ import ranker
 from artifacts.errors import ConfigError, DataError
 from ranker.data.ids.exports import Export
 from ranker.experiment import model_directory
+from ranker.model.program import write_program
 from ranker.scoring.columns import block_of, require_there
 from ranker.scoring.scorer import Predictions
 from tests.worlds.small_impressions import START, SmallWorld, config, small_world, write_run
@@ -267,6 +268,19 @@ def test_a_network_that_would_do_more_than_compute_is_not_opened(models: Models,
     with pytest.raises(DataError, match="expected operators of ATen and their arguments") as caught:
         ranker.Scorer(path.parent)
     assert str(caught.value).startswith(f"{path}: ") and "\n" not in str(caught.value)
+
+
+def test_a_network_that_no_scorer_would_run_is_not_written(tmp_path: Path) -> None:
+    """A fault of ours, so no DataError."""
+
+    class Module(torch.nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return x + torch.tensor((1, 2))
+
+    program = torch.export.export(Module(), (torch.zeros(2),), strict=False)
+    with pytest.raises(TypeError, match=r"^aten\.detach_\.default in the exported network changes its arguments$"):
+        write_program(program, ["click"], tmp_path)
+    assert not list(tmp_path.iterdir())
 
 
 def test_the_exported_network_is_there_for_other_runtimes(models: Models, world: SmallWorld) -> None:
