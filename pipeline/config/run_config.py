@@ -107,6 +107,8 @@ class RunConfig(Section):
                 path = ("model", "freeze", "types", position)
                 yield Problem(path, f"'{type}' is not an entity type of the graph{hint}")
         yield from self._gate_problems()
+        if self.ranker and not self.ranker.vectors:
+            yield from self._slot_problems(self.ranker)
         if self.ranker and self._declares_all:
             yield from self._attribute_problems(self.ranker)
         if self._declares_all:
@@ -123,6 +125,14 @@ class RunConfig(Section):
                 message = f"judges the arm of ranker.fit, '{self.ranker.fit.arm}'; expected it in ranker.compare"
                 yield Problem(("gate", name), message)
 
+    def _slot_problems(self, ranker: RankerConfig) -> Iterator[Problem]:
+        """Of a ranker that reads the run's own vectors, which are of the graph's types."""
+        for name, slot in ranker.slots.items():
+            if slot.type is not None and slot.type not in self.graph.entities:
+                hint = did_you_mean(slot.type, list(self.graph.entities))
+                path = ("ranker", "slots", name, "type")
+                yield Problem(path, f"'{slot.type}' is not an entity type of the graph{hint}")
+
     def _attribute_problems(self, ranker: RankerConfig) -> Iterator[Problem]:
         """Of slots that are attributes by a relation, where all relations are declared."""
         relations = [relation for relation in self.graph.with_inverses().relations if relation.name is not None]
@@ -132,7 +142,9 @@ class RunConfig(Section):
             path, names = ("ranker", "slots", name, "via"), [str(relation.name) for relation in relations]
             if slot.via is not None and not sides:
                 yield Problem(path, f"'{slot.via}' is not a relation of the graph{did_you_mean(slot.via, names)}")
-            elif slot.via is not None and None not in (of, slot.type) and frozenset((of, slot.type)) not in sides:
+            elif (
+                slot.via is not None and {of, slot.type} <= self.graph.entities.keys() and {of, slot.type} not in sides
+            ):
                 yield Problem(path, f"'{slot.via}' does not lead from '{of}' to '{slot.type}'")
 
     @property

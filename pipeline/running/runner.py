@@ -295,10 +295,12 @@ def prepare(context: Context, target: Target, partial: Path) -> None:
     began = read_json(identity, Parts, "what an interrupted stage was begun with").model_dump()
     free: frozenset[str] = getattr(target.stage.section(context), "changes_on_resume", frozenset())
     changes = differences(without(began, free), without(target.parts, free))
-    if changes and not (target.stage.knows_its_work and began["version"] == target.parts["version"]):
+    same_code = began["version"] == target.parts["version"]
+    if changes and not (target.stage.knows_its_work and same_code):
+        back = "set them back" if same_code else "go on with the version of transra that began it"
         raise ConfigError(
             f"{partial}: an interrupted {target.stage.name} was begun with other values ({'; '.join(changes)}); "
-            f"set them back, or throw it away with --restart"
+            f"{back}, or throw it away: `{context.command(target.stage.name, '--restart')}`"
         )
     log_event("resumed", stage=target.stage.name, changes=differences(began, target.parts))
 

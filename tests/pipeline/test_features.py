@@ -160,9 +160,23 @@ def derived(**changes: Any) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("command", ["features", "run", "config check"])
+@pytest.mark.parametrize("slots", [RANKER["slots"], derived()["slots"]], ids=["alone", "with an attribute of it"])
+def test_a_slot_of_no_type_of_the_graph_is_one_line_before_work(
+    root: Path, command: str, slots: dict[str, Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It was said after the training, of the export."""
+    chosen = {"slots": {**slots, "user_id": {**slots["user_id"], "type": "usr"}}}
+    assert (features(root, **chosen) if command == "features" else transra(root, *command.split(), **chosen)) == 2
+    message = "ranker.slots.user_id.type: 'usr' is not an entity type of the graph, did you mean 'user'?"
+    assert capsys.readouterr().err == f"transra: {message}\n"
+    assert not list(root.glob("runs/c/2*"))
+
+
+@pytest.mark.parametrize("command", ["features", "run", "config check"])
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
+        ({"type": "makre"}, "ranker.slots.clicked.type: 'makre' is not an entity type of the graph (known: pin, user)"),
         ({"via": "clik"}, "ranker.slots.clicked.via: 'clik' is not a relation of the graph, did you mean 'click'?"),
         ({"type": "user"}, "ranker.slots.clicked.via: 'click' does not lead from 'user' to 'user'"),
     ],

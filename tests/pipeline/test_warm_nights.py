@@ -1,11 +1,13 @@
 """`model.warm_start` from night to night: what a training begins from, what is up to date, what is refused."""
 
 import json
+import shlex
 import signal
 from pathlib import Path
 
 import pytest
 
+from pipeline.cli import main
 from tests.worlds.night_world import killed_in_training, latest_of, transra, workspace_of, write_config, write_day
 
 WARM = {"warm_start": "latest"}
@@ -70,6 +72,25 @@ def test_a_killed_warm_night_ends_with_the_same_bytes(root: Path) -> None:
         (run.path / stage).rename(root / stage)
     assert transra(root, "run", "--until", "export") == 0
     assert vectors_of(root) == cut
+
+
+@pytest.mark.parametrize("of", ["config", "code"])
+def test_what_a_killed_night_left_names_the_command_that_throws_it_away(
+    root: Path, of: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """`run`, which says so, has no --restart; the version of the code is nothing that a config sets back."""
+    assert transra(root, "partition") == 0
+    assert killed_in_training(root, "train") == -signal.SIGKILL
+    (path,) = workspace_of(root).runs()[0].path.glob("model.partial/identity.json")
+    changes = ["--set", "model.scale=9"] if of == "config" else []
+    if of == "code":
+        path.write_text(json.dumps(json.loads(path.read_text()) | {"version": 1}))
+    assert transra(root, "run", *changes) == 2
+    err = capsys.readouterr().err
+    assert "set them back" in err if of == "config" else "go on with the version of transra that began it" in err
+    command = shlex.split(err.split("`")[1])
+    assert command[:2] == ["transra", "train"] and main(command[1:]) == 0
+    assert transra(root, "run", *changes) == 0
 
 
 def test_another_dimension_is_refused_and_can_begin_cold(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
