@@ -17,6 +17,7 @@ from ranker.training.reports import ImpressionsPrepared, Report, TrialBegan, Tri
 
 if TYPE_CHECKING:
     from artifacts.sources.frame import Frame
+    from ranker.data.ids.attributes import Attributes
     from ranker.data.ids.exports import Export
     from ranker.experiment.trained_arms import TrainedArms
     from ranker.plan import Plan
@@ -219,17 +220,34 @@ def fit(
 
 
 def score_parquet(
+    config: RankerConfig,
     directory: Path,
     source: str,
     out: Path,
-    export: Path | None,
+    export: "Export",
     id_key: bytes | None,
     progress: Callable[[float], None],
 ) -> int:
-    """Writes the predictions for the rows of Parquet files, see `ranker.scoring.parquet`."""
+    """Writes the predictions for the rows of Parquet files, see `ranker.scoring.parquet`.
+
+    `export` has the graph of the slots that they have no column of.
+    """
     from ranker.scoring.parquet import score_files
 
-    return score_files(directory, source, out, export, id_key, progress)
+    def of_graph() -> "Attributes | None":
+        return _attributes(config, directory, export)
+
+    return score_files(directory, source, out, export.path, of_graph, id_key, progress)
+
+
+def _attributes(config: RankerConfig, directory: Path, export: "Export") -> "Attributes | None":
+    """What the graph says for the slots of the model in `directory`, whatever the config says by now."""
+    from ranker.data.ids.attributes import Attributes
+    from ranker.data.log.forgotten import Forgotten
+    from ranker.scoring.manifest import Manifest
+
+    slots = config.model_copy(update={"slots": Manifest.of(directory).slots})
+    return Attributes.of(slots, {"": export}, Forgotten())
 
 
 def explain_pair(
@@ -247,8 +265,6 @@ def explain_pair(
     `predictions` with and without graph vectors, and `attention`; None where the log has neither of them. Raises
     ConfigError where the ranker has no slot of a type, or reads what its log does not have, such as counts.
     """
-    from ranker.data.ids.attributes import Attributes
-    from ranker.data.log.forgotten import Forgotten
     from ranker.data.log.parts import FilePart
     from ranker.data.log.where import Where
     from ranker.scoring.explained import explain
@@ -257,8 +273,7 @@ def explain_pair(
     scorer = Scorer(directory, id_key)
     if id_key and (derived := [name for name, slot in scorer.manifest.slots.items() if slot.of]):
         raise ConfigError(f"ranker.slots.{derived[0]}: the graph's pseudonyms are no ids of the ranker's log")
-    slots = config.model_copy(update={"slots": scorer.manifest.slots})  # the model's, whatever the config says by now
-    attributes = Attributes.of(slots, {"": export}, Forgotten())
+    attributes = _attributes(config, directory, export)
     parts = [FilePart(path, {}) for path in paths] if config.where is not None else []
     found = explain(scorer, paths, types, ids, attributes, Where.of(config, parts, pseudonyms=id_key is not None))
     return None if found is None else asdict(found)

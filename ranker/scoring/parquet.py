@@ -11,6 +11,7 @@ from artifacts.errors import ConfigError, DataError
 from artifacts.files.intact import file_digest
 from artifacts.files.replaced import replaced
 from artifacts.sources.source_files import find_files
+from ranker.data.ids.attributes import Attributes
 from ranker.data.log.block import LogBlock
 from ranker.data.log.parts import FilePart
 from ranker.data.log.schemas import filled
@@ -25,24 +26,36 @@ Progress = Callable[[float], None]
 
 
 def score_files(
-    directory: Path, source: str, out: Path, export: Path | None, id_key: bytes | None, progress: Progress
+    directory: Path,
+    source: str,
+    out: Path,
+    export: Path | None,
+    of_graph: Callable[[], Attributes | None],
+    id_key: bytes | None,
+    progress: Progress,
 ) -> int:
     """Writes `out`, a row for each row of `source` in its order; returns how many.
 
     `source` is a Parquet file, a directory or a glob, from the current directory. `export` is what the model is to have
-    read, if it reads any. `out` appears whole or stays what it was. Raises DataError for a model of another export and
-    for rows that cannot be scored, ConfigError where `out` is one of the files that are read.
+    read, if it reads any, and `of_graph` is asked for the slots with `of` where a file lacks such a column. `out`
+    appears whole or stays what it was. Raises DataError for a model of another export and for rows that cannot be
+    scored, ConfigError where `out` is one of the files that are read.
     """
     require_export(directory, export)
     scorer, parts = Scorer(directory, id_key), _parts(source)
     if any(out.resolve() == Path(part.name).resolve() for part in parts):
         raise ConfigError(f"{out}: is also read; expected another file for the predictions")
+    derived = [name for name, slot in scorer.manifest.slots.items() if slot.of]
+    attributes = None if all(name in part.columns for part in parts for name in derived) else of_graph()
+    made = frozenset(attributes.rows if attributes else ())
     for part in parts:
-        require_kinds(part.name, part.columns, part.types, scorer.columns)
+        read = {name: kind for name, kind in scorer.columns.items() if name in part.columns or name not in made}
+        require_kinds(part.name, part.columns, part.types, read)
     keys, total, done = key_columns(scorer.manifest, parts), max(sum(part.rows for part in parts), 1), 0
     with replaced(out) as file, pq.ParquetWriter(file, _schema(scorer.manifest, keys)) as writer:
         for block in _blocks(parts, [*dict.fromkeys([*scorer.columns, *keys])]):
-            found = scorer.score_block(scorer.with_graph_ids(block))
+            rows = scorer.with_graph_ids(block)
+            found = scorer.score_block(rows if attributes is None else attributes.joined(rows))
             writer.write_table(_scored(block, keys, found))
             done += len(block.table)
             progress(done / total)
@@ -59,10 +72,15 @@ def require_export(directory: Path, export: Path | None) -> None:
 
 
 def key_columns(manifest: Manifest, parts: list[FilePart]) -> dict[str, pa.DataType]:
-    """What tells rows apart: ids that are no lists, and the time where there is one, with their types in the files."""
+    """What tells rows apart: ids that are no lists, and the time where there is one, with their types in the files.
+
+    The time, and an id that the graph may say of another (`of`), are left out where a file has no column of it.
+    """
     types = parts[0].types
     names = [name for name, slot in manifest.slots.items() if slot.cap is None]
-    names += [manifest.time_column] if all(manifest.time_column in part.columns for part in parts) else []
+    free = {manifest.time_column, *(name for name in names if manifest.slots[name].of)}
+    names += [manifest.time_column]
+    names = [name for name in names if name not in free or all(name in part.columns for part in parts)]
     for part in parts:
         require_there(part.name, part.columns, dict.fromkeys(names, "an id or the time"))
         for name in names:

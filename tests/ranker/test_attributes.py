@@ -12,10 +12,20 @@ import pyarrow.parquet as pq
 import pytest
 
 from artifacts.embeddings import Embeddings
-from artifacts.errors import ConfigError
+from artifacts.errors import ConfigError, DataError
 from artifacts.formats.graph import Bucket, EntityType, Graph, Relation, bucket_path, load_graph, save_graph
 from artifacts.pseudonyms import pseudonyms
-from ranker import RankerConfig, Scorer, check_columns, check_unseen, fit, impression_files, rank, write_features
+from ranker import (
+    RankerConfig,
+    Scorer,
+    check_columns,
+    check_unseen,
+    fit,
+    impression_files,
+    rank,
+    score_parquet,
+    write_features,
+)
 from ranker.data.ids.attributes import Attributes, attribute_rows
 from ranker.data.ids.exports import Export
 from ranker.data.log.block import LogBlock
@@ -255,6 +265,31 @@ def test_a_scorer_runs_lists_of_attributes_with_ages(world: SmallWorld, arm: str
     chosen = settings(slots, fit={"arm": arm}, arms=arms)
     fit(chosen, world.root, exports(world)["base"], world.root / "model")
     assert "recent_ts" in Scorer(world.root / "model").columns
+
+
+@pytest.mark.parametrize("lacking", [("topic", "recent_topics"), ("recent_topics",)], ids=["both", "one"])
+def test_files_to_score_need_no_columns_of_what_the_graph_says(world: SmallWorld, lacking: tuple[str, ...]) -> None:
+    """One that has them scores the same; what it says of them counts, and the graph says the rest."""
+    arms, export = {"attention": {"ids": True, "vectors": "attention"}}, exports(world)["base"]
+    chosen = config(slots=DERIVED, fit={"arm": "attention"}, arms=arms)
+    fit(chosen, world.root, export, world.root / "model")
+    with_columns(world)
+    (path,), out = impression_files(chosen, world.root), world.root / "scored.parquet"
+    whole = pq.read_table(path)
+
+    def scored(table: pa.Table) -> pa.Table:
+        pq.write_table(table, world.root / "rows.parquet")
+        rows = str(world.root / "rows.parquet")
+        score_parquet(chosen, world.root / "model", rows, out, export, None, lambda done: None)
+        return pq.read_table(out)
+
+    expected, found = scored(whole), scored(whole.drop_columns(list(lacking)))
+    assert "topic" in expected.column_names and ("topic" in found.column_names) is ("topic" not in lacking)
+    assert found["p_click"].equals(expected["p_click"])
+    other = whole.set_column(whole.column_names.index("topic"), "topic", pa.array(["t1"] * len(whole)))
+    assert not scored(other.drop_columns("recent_topics"))["p_click"].equals(expected["p_click"])
+    with pytest.raises(DataError, match="no column 'recent', in training a list of text"):
+        scored(whole.drop_columns([*lacking, "recent"]))
 
 
 WRONG: dict[str, tuple[dict[str, Any], tuple[str, ...], str]] = {

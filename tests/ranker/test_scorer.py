@@ -181,9 +181,8 @@ def test_a_column_that_a_file_has_twice_is_named(models: Models, world: SmallWor
     table = pa.table(rows(world, 0, 3))
     pq.write_table(table.append_column("age", table["user_id"]), path := tmp_path / "twice.parquet")
     with pytest.raises(DataError, match="twice.parquet: has two columns 'age'; rename one"):
-        ranker.score_parquet(
-            models("attention")[0], str(path), tmp_path / "out.parquet", world.export, None, lambda done: None
-        )
+        directory, export = models("attention")[0], Export(world.export, None)
+        ranker.score_parquet(config(), directory, str(path), tmp_path / "out.parquet", export, None, lambda done: None)
 
 
 def refused(scorer: "ranker.Scorer", columns: Mapping[str, Any] | pa.Table, message: str) -> None:

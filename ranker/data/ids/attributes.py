@@ -65,14 +65,14 @@ class Attributes:
         return cls(config, Embeddings(first.path), forgotten, rows)
 
     def joined(self, block: LogBlock) -> LogBlock:
-        """The rows of a block with a column for each derived slot whose `of` is among its columns.
+        """The rows of a block with a column for each derived slot that has none and whose `of` is among its columns.
 
         It is as long as the other's lists are: null where an id has no attribute, or is to be forgotten.
         """
         table = block.table
         for name in self.rows:
             source = str(self.config.slots[name].of)
-            if source in table.column_names:
+            if source in table.column_names and name not in table.column_names:
                 table = table.append_column(name, self._column(block, name, source))
         return LogBlock(block.part, block.first, table, block.kept)
 
