@@ -6,8 +6,8 @@ from pipeline.report import charts
 from pipeline.report.charts import Series
 from pipeline.report.facts import Facts
 from pipeline.report.parts import Panel, Section, Table
-from pipeline.report.popularity import popularity
-from pipeline.stages.odd_numbers import odd_evaluation
+from pipeline.report.popularity import MOST_HEADS, popularity
+from pipeline.stages.odd_numbers import odd_evaluation, odd_retrieval
 
 
 def evaluation(facts: Facts) -> Section:
@@ -16,10 +16,11 @@ def evaluation(facts: Facts) -> Section:
         return Section("evaluation", "Evaluation", missing="The run has not been evaluated (`transra evaluate`).")
     if not metrics.get("triples"):
         return Section("evaluation", "Evaluation", missing=f"{metrics['protocol']}.")
-    panels = [_relations(metrics), _bands(metrics), _parts(metrics), _pairs(metrics), _retrieval(facts, metrics)]
+    retrieval, behind = _retrieval(facts, metrics)
+    panels = [_relations(metrics), _bands(metrics), _parts(metrics), _pairs(metrics), retrieval]
     lead = f"Protocol: {metrics['protocol']}."
     odd = odd_evaluation(metrics, by_time=facts.config["graph"]["split"]["time"] is not None)
-    return Section("evaluation", "Evaluation", panels, lead, odd=list(odd))
+    return Section("evaluation", "Evaluation", panels, lead, odd=[*odd, *behind])
 
 
 def _measures(found: dict[str, Any]) -> list[str]:
@@ -82,11 +83,12 @@ def _pairs(metrics: dict[str, Any]) -> Panel:
     return Panel("Retrieval by pair of types", Table(("from, to", "queries", *measures), rows), note=note)
 
 
-def _retrieval(facts: Facts, metrics: dict[str, Any]) -> Panel:
+def _retrieval(facts: Facts, metrics: dict[str, Any]) -> tuple[Panel, list[str]]:
+    """The panel, and what is odd about it."""
     title = "Retrieval beside popularity"
     relations = metrics["anchor_retrieval"].get("per_query", {}).get("relations", {})
     if not relations:
-        return Panel(title, note="The evaluation has no lists by query.")
+        return Panel(title, note="The evaluation has no lists by query."), []
     key = next(name for name in next(iter(relations.values()))["rhs"] if name.startswith("recall@"))
     names = sorted(relations, key=lambda name: -relations[name]["rhs"]["queries"])
     popular, note = popularity(
@@ -98,4 +100,5 @@ def _retrieval(facts: Facts, metrics: dict[str, Any]) -> Panel:
         Series("popularity", [popular.get(name) for name in names]),
     ]
     table = Table(("relation", "queries", f"{key}, vectors", f"{key}, popularity"), rows)
-    return Panel(title, table, charts.dots(names, series if popular else series[:1], key), note)
+    panel = Panel(title, table, charts.dots(names, series if popular else series[:1], key), note)
+    return panel, list(odd_retrieval(key, rows, MOST_HEADS))

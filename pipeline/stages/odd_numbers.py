@@ -1,6 +1,6 @@
 """What a person should hear of a stage's numbers that are no failure and yet not what a working model gives."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 MOST_UNTRAINED = 0.5  # share of the held-out edges; beyond it they judge what nobody can know
@@ -25,6 +25,20 @@ def odd_evaluation(metrics: Mapping[str, Any], by_time: bool) -> Iterator[str]:
     # A mean of numbers between 0 and 1 has a standard error of at most 0.5 / sqrt(count).
     if auc is not None and auc < COIN - count**-0.5:
         yield f"AUC {auc:.4f} is below {COIN}: held-out edges rank behind random ones, {_why(metrics, by_time)}"
+
+
+def odd_retrieval(measure: str, rows: Sequence[tuple[str, int, float, float | None]], most: int) -> Iterator[str]:
+    """Yields a line for each relation whose tails popularity finds better than the vectors do, beyond chance.
+
+    `rows` are relation, queries, what the vectors reach and what popularity does, which asks `most` heads at most.
+    """
+    for name, queries, reached, popular in rows:
+        # Two standard errors, as for the AUC.
+        if popular is not None and popular - reached > min(queries, most) ** -0.5:
+            yield (
+                f"the tails of '{name}' are found better by how popular they are, {measure} {popular:.4f}, than by the "
+                f"vectors, {reached:.4f}; `transra tune` chooses settings by the valid split"
+            )
 
 
 def odd_ranking(metrics: Mapping[str, Any]) -> Iterator[str]:
