@@ -75,7 +75,7 @@ class Partition(Stage):
         if context.config.model:
             require_trained(graph, load_graph(partial), context.config.model.anchors)
         if report.forgotten:
-            context.console.say(f"{self.name}: {forgotten_line(report.forgotten)}")
+            context.console.say(f"{self.name}: {forgotten_line(report.forgotten, report.files_settled)}")
         if report.recounted:
             context.console.say(f"{self.name}: counted all files again, since {'; '.join(report.recounted[:3])}")
         for type, found in report.labelled.items():

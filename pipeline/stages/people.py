@@ -8,11 +8,15 @@ from pipeline.workspace.fingerprint import digest_of
 from pipeline.workspace.workspace import DIRECTORIES, Run
 
 
-def forgotten_line(forgotten: dict[str, dict[str, int]]) -> str:
-    """What a list of ids to forget has come to, in words: how many were there under their type, and how many not."""
+def forgotten_line(forgotten: dict[str, dict[str, int]], settled: int) -> str:
+    """What a list of ids to forget has come to, in words: how many were there under their type, and how many not.
+
+    Of `settled` files nothing is known here but that they were counted before, without those to forget.
+    """
     found, missing = (sum(counts[key] for counts in forgotten.values()) for key in ("found", "not_found"))
     by_type = ", ".join(f"{type} {counts['found']} of {sum(counts.values())}" for type, counts in forgotten.items())
-    return f"forgot {found} of {found + missing} listed ids ({by_type}); not found: {missing}"
+    told = f"forgot {found} of {found + missing} listed ids ({by_type}); not found: {missing}"
+    return f"{told} (in the files that were read: the others were counted without the listed ids)" if settled else told
 
 
 def lists_digest(context: Context) -> str | None:

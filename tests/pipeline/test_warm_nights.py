@@ -93,6 +93,27 @@ def test_what_a_killed_night_left_names_the_command_that_throws_it_away(
     assert transra(root, "run", *changes) == 0
 
 
+def test_ids_to_forget_are_not_missed_in_files_that_were_counted_before(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A night that reads new files alone cannot tell whether the ids that it leaves out are in older ones."""
+    write_config(tmp_path)
+    config = json.loads((tmp_path / "c.json").read_text())
+    config["graph"]["sources"] = {"log": {"path": "log/*.parquet", "append_only": True}, "gone": {"path": "gone.csv"}}
+    config["graph"]["forget"] = {"source": "gone"}
+    (tmp_path / "c.json").write_text(json.dumps(config))
+    (tmp_path / "gone.csv").write_text("type,id\nuser,u1\nuser,nobody\n")
+    write_day(tmp_path, 1)
+    assert transra(tmp_path, "run", "--until", "export") == 0
+    whole = "forgot 1 of 2 listed ids (user 1 of 2); not found: 1"
+    assert f"partition: {whole}\n" in capsys.readouterr().out
+    write_day(tmp_path, 2, 1)
+    assert transra(tmp_path, "partition") == 0
+    out = capsys.readouterr().out
+    assert "not found: 2 (in the files that were read: the others were counted without the listed ids)\n" in out
+    assert "(1 files were counted before)" in out
+
+
 def test_another_dimension_is_refused_and_can_begin_cold(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
     wider = ["--set", "model.dimension=16"]
     assert transra(root, "partition", *wider) == 0
