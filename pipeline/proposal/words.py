@@ -58,6 +58,7 @@ ONSITE = {  # in a log that also holds what is offsite; `view` and `page` may be
     *("click", "clicked", "tap", "tapped", "save", "saved", "like", "liked", "favorite", "favourite", "fav", "love"),
     *("react", "reaction", "share", "shared", "comment", "commented", "reply", "follow", "followed", "vote", "upvote"),
     *("swipe", "closeup", "pin", "pinned", "repin", "ad"),
+    *("long", "short", "double"),  # of a click
 }
 SHOWN = {"impression", "impressions", "served", "shown", "exposure", "exposures", "delivered"}
 NEGATIVE = {

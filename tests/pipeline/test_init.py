@@ -622,7 +622,17 @@ def test_logs_and_columns_in_another_script_are_told_apart(tmp_path: Path, capsy
     runs(tmp_path, "--until", "partition")
 
 
-@pytest.mark.parametrize(("action", "said"), [("compra", True), ("покупка", True), ("page_view", False), ("1", False)])
+@pytest.mark.parametrize(
+    ("action", "said"),
+    [
+        ("compra", True),
+        ("покупка", True),
+        ("page_view", False),
+        ("1", False),
+        ("long_click", False),
+        ("long_visit", True),
+    ],
+)
 def test_actions_that_no_word_knows_are_named(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], action: str, said: bool
 ) -> None:
