@@ -630,7 +630,6 @@ def test_logs_and_columns_in_another_script_are_told_apart(tmp_path: Path, capsy
         ("page_view", False),
         ("1", False),
         ("long_click", False),
-        ("long_visit", True),
     ],
 )
 def test_actions_that_no_word_knows_are_named(
