@@ -173,7 +173,7 @@ def make_in_run(context: Context, wanted: list[Target], later: Sequence[str]) ->
     target, upstream = wanted[-1], find_upstream(context, wanted)
     if upstream is not None:
         require_upstream_intact(context, target.stage, upstream)
-        for name in later if target.stage.name == "train" else ():
+        for name in later if target.stage.takes_long else ():
             for line in STAGES[name].foreseen(context, upstream):
                 context.console.say(f"{name}: warning: will refuse after training: {one_line(line)}", "yellow")
     if expected := target.stage.plan(context, upstream):

@@ -18,6 +18,7 @@ class Stage(ABC):
     resumable: ClassVar[bool] = False
     knows_its_work: ClassVar[bool] = False  # resumes after any change: what was made from something else it makes anew
     adds_to_published: ClassVar[bool] = False
+    takes_long: ClassVar[bool] = False  # those that are to follow are asked first what they will refuse
     plans_bounds: ClassVar[bool] = False  # `plan` says what it takes at most, and `expect` what it probably does
     # Which files of the stages above it reads, by how their paths begin: they are compared with their records first.
     reads: ClassVar[dict[str, tuple[str, ...]]] = {}
@@ -44,8 +45,8 @@ class Stage(ABC):
         return []
 
     def foreseen(self, context: Context, run: Run) -> list[str]:
-        """Asked before vectors are trained on a run's graph, where the stage is to be made after that: what it will
-        refuse, a line each."""
+        """Asked before a stage that takes long is made from a run's graph, and this one after it: what it will refuse,
+        a line each."""
         return []
 
     @abstractmethod

@@ -37,7 +37,7 @@ def graph_identity(run: Run) -> dict[str, Any]:
 
 
 class Train(Stage):
-    name, version, upstream, resumable = "train", 2, "partition", True
+    name, version, upstream, resumable, takes_long = "train", 2, "partition", True, True
     reads: ClassVar = {"partition": ("graph.json", "edges/", "entities/")}
 
     def applies(self, context: Context) -> bool:

@@ -17,7 +17,7 @@ from tests.worlds.processes import in_processes
 from tests.worlds.small_impressions import SmallWorld, config, world_with_run
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-SEED = 1  # with others a gradient of one weight is rounding alone, which a step of Adam makes as large as any
+SEED = 3  # with others a gradient of one weight is rounding alone, which a step of Adam makes as large as any
 LEARNING = ("init_finetune", "attention")  # both kinds of tables with sparse gradients, and the dense rest
 
 
@@ -85,10 +85,10 @@ def steps(place: Path) -> int:
 
 def assert_equal(one: dict[str, torch.Tensor], two: dict[str, torch.Tensor]) -> None:
     """But for rounding: each process sums in an order of its own, and a step of Adam makes what is left of a gradient
-    near zero larger: a five-hundredth of its rate, 0.005, is rounding."""
+    near zero larger: a thousandth of its rate, 0.005, is rounding."""
     assert one.keys() == two.keys()
     apart = {name: float((values - two[name]).abs().max()) for name, values in one.items()}
-    assert {name: distance for name, distance in apart.items() if distance > 1e-5} == {}
+    assert {name: distance for name, distance in apart.items() if distance > 5e-6} == {}
 
 
 def assert_close(one: Any, other: Any) -> None:
