@@ -1,11 +1,10 @@
 """What training will take from the machine, before it starts: PBG dies of bus errors where this would have refused."""
 
 from dataclasses import dataclass
-from pathlib import Path
 
 from artifacts.errors import DataError
 from artifacts.formats.graph import Graph
-from artifacts.machine.resources import require_disk, require_memory, require_shared_memory
+from artifacts.machine.resources import require_memory, require_shared_memory
 from artifacts.section import did_you_mean
 from pbg_transra.backends.backend import SEGMENT
 from pbg_transra.backends.tail_bias import types_on_both_sides
@@ -25,32 +24,28 @@ COPIES_FOR_EACH = 3  # of it that rank 0 holds for each other rank: what it send
 MAIN_PROCESS = 360 << 20  # bytes: torch and PBG, as measured
 FORKED_WORKER, SPAWNED_WORKER = 50 << 20, 250 << 20  # bytes: a fork shares most of them
 GPU_LIBRARIES = 3 << 30  # bytes of the host that CUDA's take; not measured
+LONGER = 2  # than expected: how long a pass may take, for all that is known before
 BUFFERS = 16  # vectors that a worker holds for each edge of a batch: two sides, their gradients, a few layouts
 HINT = "raise graph.partitions, lower model.dimension, or turn model.overlap off"
 
 
 @dataclass(frozen=True)
 class Needs:
-    """Bytes of memory, of shared memory (a part of it) and of disk."""
+    """Bytes of memory, and of shared memory (a part of it)."""
 
     memory: int
     shared_memory: int
-    disk: int
 
-    def require(self, directory: Path) -> None:
+    def require(self) -> None:
         """Raises ResourceError when it does not fit."""
         require_memory(self.memory, "training", HINT)
         require_shared_memory(self.shared_memory, "training", HINT)
-        require_disk(directory, self.disk, "training")
 
 
 def needs_of(graph: Graph, edges: EdgeFiles, config: ModelConfig, workers: int, device: str = "cpu") -> Needs:
     """Resident are the slots of each type (at most 4 of its partitions, 2 with `overlap` off) with their Adagrad sums,
-    and the edges of the largest bucket (or chunk of it), twice with `overlap`.
-
-    The disk holds the committed checkpoint, the next one and a snapshot, with validation the best one, and
-    with `max_drift` the first values. For a GPU ("cuda") the host holds what passes through: the largest partition,
-    and the edges of a bucket.
+    and the edges of the largest bucket (or chunk of it), twice with `overlap`. For a GPU ("cuda") the host holds what
+    passes through: the largest partition, and the edges of a bucket.
     """
     row, relations = (config.dimension + 1) * FLOAT, relation_bytes(graph, config)
     of_edges = edges.largest() * edge_bytes(graph, config)
@@ -67,13 +62,22 @@ def needs_of(graph: Graph, edges: EdgeFiles, config: ModelConfig, workers: int, 
     else:
         shared = relations
         working += max(max(t.counts) for t in graph.entity_types) * row + of_edges + GPU_LIBRARIES
-    checkpoint = sum(t.count for t in graph.entity_types) * row + relations
-    decays = sum(t.count for t in graph.entity_types) * FLOAT if config.regularization else 0
-    return Needs(
-        memory=shared + working + validation_memory(config) + MAIN_PROCESS,
-        shared_memory=shared,
-        disk=checkpoint * (3 + bool(config.validate_every) + bool(config.max_drift or config.freeze)) + decays,
-    )
+    return Needs(memory=shared + working + validation_memory(config) + MAIN_PROCESS, shared_memory=shared)
+
+
+def disk_of(graph: Graph, config: ModelConfig, one_pass: float, begun: bool) -> int:
+    """Bytes of disk, where a pass is expected to take `one_pass` seconds; `begun`: there are first values, or passes.
+
+    It holds the checkpoint that is being made, with more than one the committed one (and with validation the best),
+    where a pass may last that long a snapshot, and with `max_drift` or `freeze` the first values.
+    """
+    entities, relations = graph.entities, relation_bytes(graph, config)
+    several = begun or config.passes > 1
+    snapshot = not config.machines and LONGER * one_pass > config.checkpoint_seconds
+    copies = 1 + several + (several and bool(config.validate_every)) + snapshot
+    copies += bool(config.max_drift or config.freeze)
+    decays = entities * FLOAT if config.regularization else 0
+    return copies * (entities * (config.dimension + 1) * FLOAT + relations) + decays
 
 
 def relation_bytes(graph: Graph, config: ModelConfig) -> int:

@@ -3,13 +3,13 @@
 from pathlib import Path
 
 from artifacts.formats.graph import load_graph
-from artifacts.machine.resources import cpu_count
+from artifacts.machine.resources import cpu_count, require_disk
 from pbg_transra.backends.choice import chosen_device
 from pbg_transra.backends.device.room import device_bytes
 from pbg_transra.config import ModelConfig
 from pbg_transra.planning.calibration import measure
-from pbg_transra.planning.duration import expected_seconds
-from pbg_transra.planning.memory import check_names, needs_of
+from pbg_transra.planning.duration import expected_seconds, pass_seconds
+from pbg_transra.planning.memory import check_names, disk_of, needs_of
 from pbg_transra.reports import TrainingPlan
 from pbg_transra.start.from_pbg import check_start
 from pbg_transra.training.checkpoint_files import CheckpointFiles
@@ -31,10 +31,13 @@ def plan_training(
     on_device = device_bytes(graph, config, capacity_of(graph, edges, config))
     device = chosen_device(config, on_device)
     needs = needs_of(graph, edges, config, workers, device.type)
-    needs.require(scratch)
+    needs.require()
     done = CheckpointFiles(interrupted, {}).passes if interrupted else 0
     speed = measure(graph, edges, config, workers, scratch, device)
     workers = workers if device.type == "cpu" else 0  # a device's thread leaves the cores to what is read and written
+    one_pass = pass_seconds(graph, edges, config, workers, speed, 0)
+    disk = disk_of(graph, config, one_pass, begun=bool(start or done or config.warm_start))
+    require_disk(scratch, disk, "training")
     seconds = round(expected_seconds(graph, edges, config, workers, speed, done))
     taken = 0 if device.type == "cpu" else on_device
-    return TrainingPlan(needs.memory, needs.shared_memory, needs.disk, seconds, taken)
+    return TrainingPlan(needs.memory, needs.shared_memory, disk, seconds, taken)

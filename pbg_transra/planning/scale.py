@@ -19,7 +19,7 @@ from pbg_transra.config import ExportConfig, MachinesConfig, ModelConfig
 from pbg_transra.export.size import size_of
 from pbg_transra.planning.calibration import EDGES, TABLE_BYTES, Speed, measure
 from pbg_transra.planning.duration import pass_seconds, pass_traffic, start_seconds
-from pbg_transra.planning.memory import needs_of
+from pbg_transra.planning.memory import disk_of, needs_of
 from pbg_transra.reports import ScalePlan
 from pbg_transra.training.edge_files import EdgeFiles
 from pbg_transra.training.shared_schedule import locked_sides, require_shareable
@@ -79,7 +79,7 @@ def plan_scale(
         partitions=partitions,
         memory=needs.memory,
         shared_memory=needs.shared_memory,
-        disk=needs.disk,
+        disk=disk_of(graph, config, one_pass * share_of_one(graph, machines), begun=False),
         seconds=start_seconds(config) + config.passes * one_pass * share_of_one(graph, machines),
         traffic=int(pass_traffic(walked, edges, config, 0) * more) if partitions > 1 else 0,
         export_seconds=vectors / speed.swapped + size / speed.synced,

@@ -16,7 +16,7 @@ from pbg_transra.config import ModelConfig
 from pbg_transra.planning import step_rate
 from pbg_transra.planning.calibration import Speed, measure
 from pbg_transra.planning.duration import FORK_START, expected_seconds, together
-from pbg_transra.planning.memory import FLOAT, needs_of
+from pbg_transra.planning.memory import FLOAT, disk_of, needs_of
 from pbg_transra.training.edge_files import EdgeFiles, training_edges
 from pbg_transra.training.train import train
 from pipeline.running.expected import told
@@ -43,11 +43,19 @@ def edges(graph_dir: Path, graph: Graph) -> EdgeFiles:
     return training_edges(graph_dir, graph, 1)
 
 
+@pytest.mark.parametrize("passes", [1, 3])
 @pytest.mark.parametrize("overlap", [True, False])
 def test_shared_memory_and_disk_are_what_training_takes(
-    graph_dir: Path, graph: Graph, edges: EdgeFiles, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, overlap: bool
+    graph_dir: Path,
+    graph: Graph,
+    edges: EdgeFiles,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    overlap: bool,
+    passes: int,
 ) -> None:
-    config = CONFIG.model_copy(update={"overlap": overlap, "validate_every": 1, "checkpoint_seconds": 1e-9})
+    changes = {"overlap": overlap, "epochs": passes, "validate_every": 1, "checkpoint_seconds": 1e-9}
+    config = CONFIG.model_copy(update=changes)
     original, shared, disk = pbg_transra.backends.tables.shared_zeros, [], []
 
     def counted(*shape: int, **options: Any) -> Tensor:
@@ -66,7 +74,29 @@ def test_shared_memory_and_disk_are_what_training_takes(
     plan = needs_of(graph, edges, config, 1)
     relations = len(graph.relations) * 2 * config.dimension * (config.dimension + 1) * FLOAT * 2
     assert sum(shared) == plan.shared_memory - relations
-    assert 0.5 * plan.disk < max(disk) < 1.1 * plan.disk
+    told = disk_of(graph, config, 1.0, begun=False)
+    assert 0.5 * told < max(disk) < 1.1 * told
+
+
+def test_a_pass_without_snapshots_before_which_there_is_nothing_takes_one_checkpoint(
+    graph_dir: Path, graph: Graph, tmp_path: Path
+) -> None:
+    config = CONFIG.model_copy(update={"epochs": 1})
+    train(graph_dir, tmp_path, config, lambda progress: None, lambda done: None)
+    disk = sum(path.stat().st_size for path in tmp_path.rglob("*.h5"))
+    assert 0.8 * disk < disk_of(graph, config, 1.0, begun=False) < 1.1 * disk
+
+
+def test_disk_is_for_all_that_may_lie_there(graph: Graph) -> None:
+    one = disk_of(graph, CONFIG.model_copy(update={"epochs": 1}), 1.0, begun=False)
+
+    def copies(one_pass: float = 1.0, begun: bool = False, **changes: object) -> float:
+        config = CONFIG.model_copy(update={"epochs": 1, "checkpoint_seconds": 180, **changes})
+        return disk_of(graph, config, one_pass, begun) / one
+
+    assert [copies(), copies(begun=True), copies(epochs=2), copies(one_pass=100.0)] == [1, 2, 2, 2]
+    assert copies(epochs=2, validate_every=1, one_pass=100.0) == 4
+    assert copies(validate_every=1) == 1, "the best is the only one"
 
 
 def test_memory_grows_with_what_is_resident(graph: Graph, edges: EdgeFiles) -> None:
