@@ -15,8 +15,8 @@ from ranker.config.sections import RankerConfig
 from ranker.data.ids.slots import Layout
 from ranker.data.log.impression_log import BLOCK_ROWS, ImpressionLog
 from ranker.data.records import record_type
+from ranker.data.tabular.count_log import COLLECTED, LEAST_RUN
 from ranker.data.tabular.count_table import ROW_BYTES
-from ranker.data.tabular.counts import COLLECTED, LEAST_RUN
 from ranker.data.tabular.transforms import VOCABULARY
 
 PROCESS = 400 << 20  # bytes: torch, Arrow and what both keep

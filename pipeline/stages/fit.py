@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 class Fit(Rank):
     """Reads what `rank` reads, and nothing that `rank` has made."""
 
-    name, version = "fit", 6
+    name, version = "fit", 7
 
     def applies(self, context: Context) -> bool:
         return context.config.ranker is not None and context.config.ranker.fit is not None

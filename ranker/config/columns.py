@@ -16,6 +16,11 @@ DAY = 86_400
 OF_ALL, OF_CLICKS, OF_CONVERSIONS = "impressions", ("clicks", "ctr_lift"), ("conversions", "cvr_lift")  # of `counts`
 
 
+def count_feature(columns: tuple[str, ...], measure: str) -> str:
+    """The numeric that `counts` make of columns, by its name."""
+    return "_".join(("_x_".join(columns), measure))
+
+
 class SlotConfig(Section):
     """A column of ids, or of lists of ids."""
 

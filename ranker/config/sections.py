@@ -9,7 +9,7 @@ from artifacts.moment import epoch_seconds, iso
 from artifacts.section import Problem, Section, did_you_mean
 from artifacts.sources.stores import url_problem
 from ranker.config.arms import ALL, ARMS, CHEAP, ArmConfig, named
-from ranker.config.columns import LabelsConfig, SegmentConfig, SlotConfig, SplitConfig, Transform
+from ranker.config.columns import LabelsConfig, SegmentConfig, SlotConfig, SplitConfig, Transform, count_feature
 
 Width = Annotated[int, Field(gt=0, le=1 << 20)]
 STEPS, BATCH_SIZES = 1000, (64, 2048)  # of an epoch; sizes that are chosen where `batch_size` is null
@@ -247,11 +247,7 @@ class RankerConfig(Section):
     @property
     def count_features(self) -> tuple[str, ...]:
         """The numerics that `counts` make, by their names."""
-        return tuple(self.count_feature(columns, one) for columns in self.counts for one in self.labels.counted)
-
-    @staticmethod
-    def count_feature(columns: tuple[str, ...], measure: str) -> str:
-        return "_".join(("_x_".join(columns), measure))
+        return tuple(count_feature(columns, one) for columns in self.counts for one in self.labels.counted)
 
     @property
     def patterns(self) -> list[str]:
@@ -347,7 +343,7 @@ class RankerConfig(Section):
                     yield Problem(path, f"'{name}' is the time, expected columns whose values come again")
             if len(set(columns)) < len(columns):
                 yield Problem(path, f"'{columns[0]}' is there twice, expected two columns or one")
-            features = {self.count_feature(columns, measure) for measure in self.labels.counted}
+            features = {count_feature(columns, measure) for measure in self.labels.counted}
             if again := sorted(features & taken):
                 yield Problem(
                     path, f"there is '{again[0]}' already; expected each count once, and no column of its name"

@@ -20,7 +20,8 @@ from ranker.data.log.impression_log import UNKNOWN, ImpressionLog
 from ranker.data.log.lists import age_buckets
 from ranker.data.log.windows import Windows
 from ranker.data.records import SPLITS, Records, Summary, judged, record_type
-from ranker.data.tabular.counts import Counts, days_of, remove
+from ranker.data.tabular.count_log import count_log, remove_counts
+from ranker.data.tabular.counts import Counts
 from ranker.data.tabular.transforms import LARGEST, Categorical, Fitted, Numeric, numbers
 
 TRANSFORMS = "transforms.json"  # beside the records: what the transforms were fitted to
@@ -85,7 +86,7 @@ class Preparation:
     def _blocks(self, columns: Sequence[str] | None = None) -> Iterator[LogBlock]:
         """The log's, with what was counted beside the columns."""
         for block in self.log.blocks(columns):
-            yield block if self.counts_before is None else self.counts_before.joined(block, days_of(self.log, block))
+            yield block if self.counts_before is None else self.counts_before.joined(block, self.log.times(block))
 
     @property
     def fitted(self) -> Fitted:
@@ -212,9 +213,9 @@ def prepare(
     if (summary := Summary.load(directory, key)) is not None:
         return summary
     directory.mkdir(parents=True, exist_ok=True)
-    remove(directory)
+    remove_counts(directory)
     with log.unchanged():
-        counts = Counts.of(log, directory, progress) if log.config.counts else None
+        counts = count_log(log, directory, progress) if log.config.counts else None
         preparation = Preparation(log, windows, exports, counts)
         preparation.fit(progress)
         preparation.encode(directory, progress)

@@ -21,7 +21,8 @@ from ranker.data.log.impression_log import ImpressionLog
 from ranker.data.log.schemas import filled, has_values, kind_of
 from ranker.data.prepare import TRANSFORMS as FITTED
 from ranker.data.records import Records, Split, judged
-from ranker.data.tabular.counts import Counts, days_of
+from ranker.data.tabular.count_log import remove_counts
+from ranker.data.tabular.counts import DIRECTORY
 from ranker.evaluation.predictions import logits_of
 from ranker.evaluation.streaming_metrics import StreamingMetrics
 from ranker.model.dense import degree_widths, export_dense, table_of, vector_types
@@ -35,7 +36,6 @@ from ranker.scoring.manifest import (
     ExportIdentity,
     Manifest,
     export_path,
-    fitted_of,
     tuned_path,
 )
 from ranker.scoring.network import PROGRAM, WEIGHTS
@@ -67,6 +67,7 @@ class ModelDirectory:
             (self.path / name).unlink(missing_ok=True)
         for path in self.path.glob(tuned_path(self.path, "*").name):
             path.unlink()
+        remove_counts(self.path)
 
     def write(
         self,
@@ -83,15 +84,15 @@ class ModelDirectory:
         """
         expected = logits_of(trained.model, trained.first, 0)
         shutil.copyfile(prepared / FITTED, self.path / TRANSFORMS)
+        if config.counts:
+            shutil.copytree(prepared / DIRECTORY, self.path / DIRECTORY, copy_function=link_or_copy)
         manifest = self._manifest(config, log, trained, export, id_key)
         self._write_tables(trained.model, export, manifest)
         export_dense(trained.model, Layout.of(config), self.path)
         sync_files(self.path)
         write_json(self.path / MANIFEST, manifest.model_dump(mode="json"))
         try:
-            self._require_same(
-                first_rows(log, prepared), id_key, {PREDICTIONS[task]: found for task, found in expected.items()}
-            )
+            self._require_same(first_rows(log), id_key, {PREDICTIONS[task]: found for task, found in expected.items()})
         except BaseException:
             (self.path / MANIFEST).unlink()
             raise
@@ -109,8 +110,10 @@ class ModelDirectory:
         return Manifest(
             arm=trained.told["arm"],
             tasks=config.labels.tasks,
-            columns=kinds(config, log, [one.name for one in fitted_of(self.path).numerics]),
+            columns=kinds(config, log),
             slots=config.slots,
+            counts=config.counts,
+            counted=config.labels.counted if config.counts else (),
             time_column=config.time_column,
             time_unit=config.time_unit,
             hashes=config.ids.hashes if arm.ids else None,
@@ -144,21 +147,20 @@ class ModelDirectory:
                 raise RuntimeError(f"{self.path}: a scorer's {name} differs by {worst:.2g} from the model's")
 
 
-def first_rows(log: ImpressionLog, prepared: Path) -> LogBlock:
-    """The log's first rows with all that training read: attributes, and the counts that lie in `prepared`."""
+def first_rows(log: ImpressionLog) -> LogBlock:
+    """The log's first rows with the attributes that training read."""
     block = next(block for block in log.blocks() if len(block.table))
-    rows = LogBlock(block.part, block.first, block.table.slice(0, CHECKED))
-    if not log.config.counts:
-        return rows
-    return Counts.load(log.config, prepared).joined(rows, days_of(log, rows))
+    return LogBlock(block.part, block.first, block.table.slice(0, CHECKED))
 
 
-def kinds(config: RankerConfig, log: ImpressionLog, numerics: list[str]) -> dict[str, str]:
-    """The columns that a scorer needs, and what training has found in them; `numerics` are those of the transforms."""
-    as_numbers = {*numerics, *config.list_times.values(), config.time_column}
-    as_numbers -= {*config.slots, *config.categoricals}
-    timed = [config.time_column, *config.list_times.values()] if config.list_times else []
-    names = dict.fromkeys([*config.slots, *timed, *config.categoricals, *numerics])
+def kinds(config: RankerConfig, log: ImpressionLog) -> dict[str, str]:
+    """The columns that a scorer needs, and what training has found in them."""
+    counted = [name for columns in config.counts for name in columns]
+    as_numbers = {*config.numerics, *config.list_times.values(), config.time_column}
+    as_numbers -= {*config.slots, *config.categoricals, *counted}
+    timed = [config.time_column] if config.list_times or counted else []
+    timed += config.list_times.values()
+    names = dict.fromkeys([*config.slots, *timed, *config.categoricals, *config.numerics, *counted])
     found = {name: _kind(log, name, name in as_numbers) for name in names}
     of_graph = {name: "a list of text" if slot.cap else "text" for name, slot in config.derived_slots.items()}
     return {**found, **of_graph}  # the graph's ids are text, whatever those are that they are attributes of
@@ -166,8 +168,6 @@ def kinds(config: RankerConfig, log: ImpressionLog, numerics: list[str]) -> dict
 
 def _kind(log: ImpressionLog, name: str, as_number: bool) -> str:
     found = [kind_of(part.types[name], as_number) for part in filled(log.parts) if name in part.types]
-    if not found and as_number:
-        return "a number"  # which was counted for training
     return next((kind for kind in found if has_values(kind)), "null")
 
 
@@ -183,7 +183,7 @@ def calibration_of(model: RankerModel, train: Split) -> dict[str, float | None]:
     return {task: metrics.report()["calibration"] for task, metrics in found.items()}
 
 
-def link_or_copy(source: Path, destination: Path) -> None:
+def link_or_copy(source: Path | str, destination: Path | str) -> None:
     """A hard link, where the file system has them between the two."""
     try:
         os.link(source, destination)

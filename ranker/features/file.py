@@ -22,6 +22,7 @@ from ranker.data.log.files import impression_files
 from ranker.data.log.forgotten import Forgotten
 from ranker.data.log.impression_log import ImpressionLog
 from ranker.data.log.windows import Windows
+from ranker.data.tabular.count_log import count_log
 from ranker.data.tabular.counts import Counts
 from ranker.features.rows import FeatureRows
 
@@ -85,7 +86,7 @@ def write_features(
 def _counts(log: ImpressionLog, directory: Path, progress: Progress) -> Counts | None:
     if not log.config.counts:
         return None
-    return Counts.of(log, directory, lambda step, done: progress(step, COUNTING * done))
+    return count_log(log, directory, lambda step, done: progress(step, COUNTING * done))
 
 
 def _write(made: FeatureRows, schema: pa.Schema, path: Path, progress: Callable[[float], None]) -> int:

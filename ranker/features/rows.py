@@ -17,7 +17,7 @@ from ranker.data.log.impression_log import UNKNOWN, ImpressionLog
 from ranker.data.log.schemas import filled
 from ranker.data.log.windows import Windows
 from ranker.data.records import SPLITS
-from ranker.data.tabular.counts import Counts, days_of
+from ranker.data.tabular.counts import Counts
 from ranker.data.tabular.transforms import numbers
 from ranker.features.joined import Columns, JoinedRows, named
 from ranker.features.lists import list_columns
@@ -71,7 +71,7 @@ class FeatureRows:
         chunks = [self._features(joined.only(slice(at, at + size))) for at in range(0, len(times), size)]
         columns |= {name: floats(np.concatenate([chunk[name] for chunk in chunks])) for name in chunks[0]}
         if self.counts is not None:
-            counted = self.counts.joined(block, days_of(self.log, block))
+            counted = self.counts.joined(block, times)
             columns |= {named(name): floats(numbers(counted, name)) for name in self.log.config.count_features}
         return pa.table({name: columns[name] for name in schema.names}, schema)
 

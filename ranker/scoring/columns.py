@@ -1,6 +1,6 @@
 """The columns of rows to score, whatever they come in: the ones that training read, of the kinds that it read."""
 
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Callable, Collection, Mapping, Sequence, Set
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -9,21 +9,24 @@ import pyarrow as pa
 from artifacts.errors import DataError
 from artifacts.section import did_you_mean
 from artifacts.sources.frame import Frame, arrow_table
-from ranker.config.columns import OF_ALL, OF_CLICKS, OF_CONVERSIONS
 from ranker.data.log.block import LogBlock
 from ranker.data.log.schemas import LIST, fits, is_known, kind_of, types_of
 
 COLUMNS = "columns"  # what errors call rows in memory
 
 Columns: TypeAlias = "Mapping[str, Any] | Frame"
-COUNTED = tuple(f"_{one}" for one in (OF_ALL, *OF_CLICKS, *OF_CONVERSIONS))  # how numerics of `counts` end
 
 
-def block_of(columns: Columns, wanted: Mapping[str, str]) -> LogBlock:
-    """Rows in memory; only `wanted` columns are looked at. Raises DataError, with the column, for what is none."""
+def block_of(columns: Columns, wanted_of: Callable[[Collection[str]], Mapping[str, str]]) -> LogBlock:
+    """Rows in memory; only the columns that are wanted of those that are there are looked at.
+
+    Raises DataError, with the column, for what is none.
+    """
     if not isinstance(columns, Mapping):
         table = arrow_table(COLUMNS, columns)
+        wanted = wanted_of(table.column_names)
     else:
+        wanted = wanted_of(columns)
         require_there(COLUMNS, list(columns), wanted)
         arrays = {name: _array(name, columns[name]) for name in wanted}
         _require_one_length({name: len(array) for name, array in arrays.items()})
@@ -65,19 +68,7 @@ def require_there(part: str, names: Sequence[str], wanted: Mapping[str, str]) ->
     """Raises DataError for a column that is missing or there twice."""
     for name, kind in wanted.items():
         if name not in names:
-            if counted := [one for one in wanted if one not in names and _is_count(one, names)]:
-                listed = ", ".join(map(repr, counted[:3])) + (f" and {len(counted) - 3} more" if counted[3:] else "")
-                raise DataError(
-                    f"{part}: no column {listed}, which ranker.counts made of the log's earlier days: give what is "
-                    "known of each row as its day begins (`transra features` writes it for the log's own rows)"
-                )
             told = "" if kind == "null" else f", in training {kind}"
             raise DataError(f"{part}: no column '{name}'{told}{did_you_mean(name, list(names))}")
         if list(names).count(name) > 1:
             raise DataError(f"{part}: has two columns '{name}'; rename one")
-
-
-def _is_count(name: str, names: Sequence[str]) -> bool:
-    """Whether `ranker.counts` names its numerics so, of one or two of the columns that are there."""
-    counted = next((name.removesuffix(end) for end in COUNTED if name.endswith(end)), None)
-    return counted is not None and all(one in names for one in counted.split("_x_"))

@@ -7,16 +7,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from artifacts.embeddings import Embeddings
-from artifacts.errors import DataError
-from artifacts.moment import YEAR_1990, epoch_seconds, iso
 from ranker.data.ids.join import ABSENT, NO_ID, join_slot
 from ranker.data.ids.slots import Layout, Slot
 from ranker.data.log.block import LogBlock
 from ranker.data.log.forgotten import Forgotten
 from ranker.data.log.lists import age_buckets
-from ranker.data.log.times import checked_ages, impression_times
+from ranker.data.log.times import checked_ages
 from ranker.data.tabular.transforms import Categorical, Fitted, Numeric
 from ranker.scoring.manifest import Manifest
+from ranker.scoring.times import request_times
 
 
 @dataclass(frozen=True)
@@ -79,15 +78,5 @@ class Encoder:
 
     def _ages(self, block: LogBlock, slot: Slot) -> NDArray[Any]:
         manifest = self.manifest
-        shown = impression_times(block, manifest.time_column, manifest.time_unit)
-        ages = checked_ages(block, slot.name, manifest.slots[slot.name], shown, manifest.time_unit)
-        self._require_unit(block, shown)
-        return age_buckets(ages)
-
-    def _require_unit(self, block: LogBlock, shown: NDArray[np.int64]) -> None:
-        """Raises DataError for a time (N,) before 1990 where training had later ones: all ages would be minutes."""
-        first, early = self.manifest.trained["first"], shown < YEAR_1990
-        if early.any() and epoch_seconds(first) >= YEAR_1990:
-            name, unit = self.manifest.time_column, self.manifest.time_unit
-            found = f"{name} is {iso(int(shown[early][0]))}, but from {first} on in training"
-            raise DataError(f"{block.row(early)}: {found}; expected the same unit (in training {unit})")
+        shown = request_times(block, manifest)
+        return age_buckets(checked_ages(block, slot.name, manifest.slots[slot.name], shown, manifest.time_unit))

@@ -53,7 +53,7 @@ def explain(
     The newest impression of both stands for them, or else that of the one with the other's columns of ids in it.
     `attributes` give the slots that the log has no column of, where there are any, and `where` says which rows are
     impressions. Raises ConfigError where the ranker
-    has no slot for one of the types, or reads what its log does not have, such as counts.
+    has no slot for one of the types, or reads what its log does not have.
     """
     slots, time = scorer.manifest.slots, scorer.manifest.time_column
     columns = tuple(_column(slots, side, type) for side, type in zip(("user", "ad"), types, strict=True))

@@ -2,6 +2,7 @@
 
 manifest.json      class Manifest; written last, so that a directory with one is whole
 transforms.json    what categoricals and numerics were fitted to (ranker.data.tabular.transforms.Fitted)
+counts/            what the log counted by day, where `ranker.counts` asked for any (ranker.data.tabular.count_table)
 network.pt2        everything but the tables, by torch.export
 ids.npy            the ID table, (R, D) float32, where the arm has one
 embeddings.h5      the export that the arm reads: ids, vectors and degrees
@@ -37,6 +38,8 @@ class Manifest(Section):
     tasks: tuple[Literal["ctr", "cvr"], ...]
     columns: dict[str, str]
     slots: dict[str, SlotConfig]
+    counts: tuple[tuple[str, ...], ...] = ()  # the columns, one or two, that are counted by
+    counted: tuple[str, ...] = ()  # what is said of each (LabelsConfig.counted)
     time_column: str
     time_unit: Literal["s", "ms", "us"]
     hashes: int | None  # rows of the ID table that make up an id; None without a table

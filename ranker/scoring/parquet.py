@@ -49,11 +49,12 @@ def score_files(
     attributes = None if all(name in part.columns for part in parts for name in derived) else of_graph()
     made = frozenset(attributes.rows if attributes else ())
     for part in parts:
-        read = {name: kind for name, kind in scorer.columns.items() if name in part.columns or name not in made}
+        wanted = scorer.wanted(part.columns)
+        read = {name: kind for name, kind in wanted.items() if name in part.columns or name not in made}
         require_kinds(part.name, part.columns, part.types, read)
     keys, total, done = key_columns(scorer.manifest, parts), max(sum(part.rows for part in parts), 1), 0
     with replaced(out) as file, pq.ParquetWriter(file, _schema(scorer.manifest, keys)) as writer:
-        for block in _blocks(parts, [*dict.fromkeys([*scorer.columns, *keys])]):
+        for block in _blocks(parts, lambda part: [*dict.fromkeys([*scorer.wanted(part.columns), *keys])]):
             rows = scorer.with_graph_ids(block)
             found = scorer.score_block(rows if attributes is None else attributes.joined(rows))
             writer.write_table(_scored(block, keys, found))
@@ -97,10 +98,10 @@ def _parts(source: str) -> list[FilePart]:
     return filled([FilePart(path, keys) for path, keys in files.items()])
 
 
-def _blocks(parts: list[FilePart], columns: list[str]) -> Iterator[LogBlock]:
+def _blocks(parts: list[FilePart], columns: Callable[[FilePart], list[str]]) -> Iterator[LogBlock]:
     for part in parts:
         first = 0
-        for table in part.batches(columns, BLOCK_ROWS):
+        for table in part.batches(columns(part), BLOCK_ROWS):
             yield LogBlock(part.name, first, table)
             first += len(table)
 

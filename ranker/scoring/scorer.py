@@ -1,6 +1,6 @@
 """A published model, opened to score rows: what `transra fit` makes, without anything that trains."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +13,14 @@ from artifacts.errors import ConfigError
 from artifacts.pseudonyms import key_mark
 from ranker.data.ids.join import ABSENT
 from ranker.data.log.block import LogBlock, with_lists, with_pseudonyms
+from ranker.data.tabular.counts import Counts
 from ranker.scoring.columns import Columns, block_of
 from ranker.scoring.encoder import Encoder
 from ranker.scoring.inputs import Inputs
 from ranker.scoring.manifest import PREDICTIONS, Manifest, export_path, fitted_of
 from ranker.scoring.network import Network
 from ranker.scoring.tables import LEAST, Tables
+from ranker.scoring.times import request_times
 
 BATCH = 1024  # rows that go through the network together: what stays in the cache
 
@@ -45,6 +47,7 @@ class Scorer:
         export = _opened(self.directory, self.manifest)
         self._encoder = Encoder(self.manifest, fitted_of(self.directory), export)
         self._tables = Tables(self.directory, self.manifest, export)
+        self._counts = _counts_of(self.directory, self.manifest)
         self._network = Network(self.directory)
 
     @property
@@ -52,16 +55,23 @@ class Scorer:
         """The columns that `score` needs, each with the kind of its values, in words."""
         return self.manifest.columns
 
+    def wanted(self, names: Collection[str]) -> Mapping[str, str]:
+        """`columns`, and of `names` those that stand in the place of what `ranker.counts` made."""
+        counts = () if self._counts is None else self._counts.features
+        return {**self.columns, **{name: "a number" for name in counts if name in names}}
+
     def score(self, columns: Columns, graph: bool = True) -> Predictions:
         """The probabilities of N rows: `click` (N,), and `conversion` (N,), that of a conversion given a click.
 
         What the model was not trained for is not there, and where the log knew of no clicks a conversion is one of an
         impression. `columns` are arrays or lists by name, a pandas DataFrame, an Arrow table or whatever has
         `__arrow_c_stream__`; columns beside `self.columns` are not looked at. Ids and categories that training has not
-        seen, nulls and empty lists count as there. Without `graph`, the same model is asked as if the graph knew none
-        of the ids: what its vectors add is the difference. Raises DataError, with the column, for anything else.
+        seen, nulls and empty lists count as there. What `ranker.counts` counted is what the log had said by the
+        beginning of each row's day, unless there is a column of that name. Without `graph`, the same model is asked as
+        if the graph knew none of the ids: what its vectors add is the difference. Raises DataError, with the column,
+        for anything else.
         """
-        return self.score_block(self.with_graph_ids(block_of(columns, self.columns)), graph)
+        return self.score_block(self._block(columns), graph)
 
     def attention(self, columns: Columns) -> dict[str, NDArray[np.float32]]:
         """What the model attends to in N rows: by list slot (N, H, 1 + L), the first for the learned vector of an empty
@@ -69,11 +79,14 @@ class Scorer:
 
         {} for an arm without attention, and for a model of before its weights were exported.
         """
-        block, parts = self.with_graph_ids(block_of(columns, self.columns)), []
-        for rows, inputs in self._inputs(block, graph=True):
+        parts = []
+        for rows, inputs in self._inputs(self._block(columns), graph=True):
             with torch.inference_mode():
                 parts.append({name: found[:rows].numpy() for name, found in self._network.attention(inputs).items()})
         return {name: np.concatenate([part[name] for part in parts]) for name in (parts[0] if parts else ())}
+
+    def _block(self, columns: Columns) -> LogBlock:
+        return self.with_graph_ids(block_of(columns, self.wanted))
 
     def with_graph_ids(self, block: LogBlock) -> LogBlock:
         """Rows with lists in columns that have none, and pseudonyms in place of ids, where the graph has such."""
@@ -96,6 +109,8 @@ class Scorer:
 
     def _inputs(self, block: LogBlock, graph: bool) -> Iterator[tuple[int, Inputs]]:
         """Batches: how many rows each has, and what the network reads, of LEAST rows or more."""
+        if self._counts is not None:
+            block = self._counts.joined(block, request_times(block, self.manifest))
         for first in range(0, len(block.table), BATCH):
             rows = LogBlock(block.part, block.first + first, block.table.slice(first, BATCH))
             encoded = self._encoder.encode(rows)
@@ -112,6 +127,10 @@ def _opened(directory: Path, manifest: Manifest) -> Embeddings | None:
     for type in manifest.vectors:
         export.ids(type)  # looks through the offsets of ids now, and not in the first call
     return export
+
+
+def _counts_of(directory: Path, manifest: Manifest) -> Counts | None:
+    return Counts.load(manifest.counts, manifest.counted, directory) if manifest.counts else None
 
 
 def _probabilities(logits: NDArray[Any]) -> NDArray[np.float64]:

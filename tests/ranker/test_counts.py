@@ -23,8 +23,9 @@ from ranker.data.log.impression_log import ImpressionLog
 from ranker.data.log.windows import Windows
 from ranker.data.prepare import prepare
 from ranker.data.records import Split
+from ranker.data.tabular.count_log import count_log
 from ranker.data.tabular.count_table import CountTable, CountTableWriter
-from ranker.data.tabular.counts import PRIOR_ROWS, Counts, days_of
+from ranker.data.tabular.counts import PRIOR_ROWS, Counts
 from ranker.evaluation.predictions import predict
 from ranker.model.ranker_model import RankerModel
 from ranker.training.trainer import Training
@@ -77,10 +78,10 @@ def reference(rows: list[Row], row: Row, columns: tuple[str, ...], labels: dict[
 
 
 def counted(log: ImpressionLog, directory: Path) -> dict[str, list[float | None]]:
-    counts = Counts.of(log, directory, lambda text, done: None)
+    counts = count_log(log, directory, lambda text, done: None)
     found: dict[str, list[float | None]] = {name: [] for name in log.config.count_features}
     for block in log.blocks():
-        joined = counts.joined(block, days_of(log, block))
+        joined = counts.joined(block, log.times(block))
         for name, values in found.items():
             values += joined.column(name).to_pylist()
     return found
@@ -113,8 +114,8 @@ def test_counts_are_those_of_a_reference(
     columns: dict[str, list[Any]] = {name: [row[name] for row in rows] for name in rows[0]}
     table = pa.table({**columns, "pin_id": ["p"] * len(rows), "position": [1] * len(rows)})
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("ranker.data.tabular.counts.COLLECTED", run)
-        patch.setattr("ranker.data.tabular.counts.LEAST_RUN", 1)
+        patch.setattr("ranker.data.tabular.count_log.COLLECTED", run)
+        patch.setattr("ranker.data.tabular.count_log.LEAST_RUN", 1)
         patch.setattr("ranker.data.log.impression_log.BLOCK_ROWS", block)
         log = ImpressionLog(counting(labels=labels), Path(), table)
         found = counted(log, tmp_path_factory.mktemp("counts"))
@@ -225,10 +226,11 @@ def test_counts_are_found_again(world: SmallWorld) -> None:
     """As a scorer does: the state of a day is a question to the tables."""
     settings = config(counts=[["pin_id"]])
     log = ImpressionLog(settings, world.root)
-    made = Counts.of(log, world.root, lambda text, done: None)
-    again = Counts.load(settings, world.root)
+    made = count_log(log, world.root, lambda text, done: None)
+    again = Counts.load(settings.counts, settings.labels.counted, world.root)
+    assert again.features == settings.count_features
     (block, *_) = log.blocks()
-    tomorrow = np.full(len(block.table), int(np.max(world.columns["ts"])) // DAY + 1)
+    tomorrow = np.full(len(block.table), int(np.max(world.columns["ts"])) + DAY)
     name = "pin_id_impressions"
     found = again.joined(block, tomorrow).column(name)
     assert found == made.joined(block, tomorrow).column(name)
