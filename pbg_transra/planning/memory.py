@@ -12,7 +12,7 @@ from pbg_transra.config import ModelConfig
 from pbg_transra.evaluation.entity_vectors import BLOCK_ROWS
 from pbg_transra.training.edge_files import EdgeFiles
 from pbg_transra.training.replicas import exchanged_bytes
-from pbg_transra.training.residency import slots_of
+from pbg_transra.training.residency import slots_by_type, slots_of
 
 FLOAT = 4  # bytes
 EDGE_IN_BUFFER = 24  # bytes: lhs, rhs, rel as int64; 4 more for a weight, 8 for regularization
@@ -65,19 +65,24 @@ def needs_of(graph: Graph, edges: EdgeFiles, config: ModelConfig, workers: int, 
     return Needs(memory=shared + working + validation_memory(config) + MAIN_PROCESS, shared_memory=shared)
 
 
-def disk_of(graph: Graph, config: ModelConfig, one_pass: float, begun: bool) -> int:
-    """Bytes of disk, where a pass is expected to take `one_pass` seconds; `begun`: there are first values, or passes.
+def disk_of(graph: Graph, config: ModelConfig, one_pass: float, begun: bool, snapshot: bool = False) -> int:
+    """Bytes of disk, where a pass is expected to take `one_pass` seconds; `begun`: there are first values, or passes;
+    `snapshot`: there is one to go on from.
 
     It holds the checkpoint that is being made, with more than one the committed one (and with validation the best),
-    where a pass may last that long a snapshot, and with `max_drift` or `freeze` the first values.
+    where a pass may last that long a snapshot, and with `max_drift` or `freeze` the first values; and a partition that
+    is written aside while the pass has a file of it.
     """
-    entities, relations = graph.entities, relation_bytes(graph, config)
+    entities, relations, row = graph.entities, relation_bytes(graph, config), (config.dimension + 1) * FLOAT
     several = begun or config.passes > 1
-    snapshot = not config.machines and LONGER * one_pass > config.checkpoint_seconds
+    snapshot = snapshot or (not config.machines and LONGER * one_pass > config.checkpoint_seconds)
     copies = 1 + several + (several and bool(config.validate_every)) + snapshot
     copies += bool(config.max_drift or config.freeze)
+    slots = slots_by_type(graph, config.overlap)
+    again = [max(t.counts) for t in graph.entity_types if config.max_drift or t.partitions > slots[t.name]]
+    aside = max(again, default=0) * row
     decays = entities * FLOAT if config.regularization else 0
-    return copies * (entities * (config.dimension + 1) * FLOAT + relations) + decays
+    return copies * (entities * row + relations) + aside + decays
 
 
 def relation_bytes(graph: Graph, config: ModelConfig) -> int:

@@ -32,12 +32,14 @@ def plan_training(
     device = chosen_device(config, on_device)
     needs = needs_of(graph, edges, config, workers, device.type)
     needs.require()
-    done = CheckpointFiles(interrupted, {}).passes if interrupted else 0
+    kept = CheckpointFiles(interrupted, {}) if interrupted else None
+    done = kept.passes if kept else 0
     speed = measure(graph, edges, config, workers, scratch, device)
     workers = workers if device.type == "cpu" else 0  # a device's thread leaves the cores to what is read and written
     one_pass = pass_seconds(graph, edges, config, workers, speed, 0)
-    disk = disk_of(graph, config, one_pass, begun=bool(start or done or config.warm_start))
-    require_disk(scratch, disk, "training")
+    snapshot = kept is not None and kept.has_snapshot
+    disk = disk_of(graph, config, one_pass, bool(start or done or config.warm_start), snapshot)
+    require_disk(scratch, disk - (kept.bytes if kept else 0), "training")
     seconds = round(expected_seconds(graph, edges, config, workers, speed, done))
     taken = 0 if device.type == "cpu" else on_device
     return TrainingPlan(needs.memory, needs.shared_memory, disk, seconds, taken)

@@ -88,6 +88,16 @@ class CheckpointFiles:
             raise DataError(f"{path}: found '{text}', expected the number of the last whole checkpoint")
         return int(text)
 
+    @property
+    def has_snapshot(self) -> bool:
+        return (self.directory / RESUME_FILE).exists()
+
+    @property
+    def bytes(self) -> int:
+        """On disk; what several links lead to counts once."""
+        found = {(stat := path.lstat()).st_ino: stat.st_size for path in self.directory.rglob("*") if path.is_file()}
+        return sum(found.values())
+
     def load(self, entity: str, partition: int, vectors: Tensor, sums: Tensor) -> bool:
         """Fills vectors (n, D) and sums (n,) in place from the newest file; False when there is none."""
         path = self._newest(f"embeddings_{entity}_{partition}")

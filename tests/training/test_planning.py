@@ -3,20 +3,26 @@
 import os
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from torch import Tensor
 
 import pbg_transra.backends.tables
-from artifacts.errors import TransraError
-from artifacts.formats.graph import Graph, load_graph
+from artifacts.errors import ResourceError, TransraError
+from artifacts.formats.graph import Bucket, EntityType, Graph, load_graph
 from pbg_transra.backends.fused.processor import FusedProcessor
 from pbg_transra.config import ModelConfig
 from pbg_transra.planning import step_rate
 from pbg_transra.planning.calibration import Speed, measure
 from pbg_transra.planning.duration import FORK_START, expected_seconds, together
 from pbg_transra.planning.memory import FLOAT, disk_of, needs_of
+from pbg_transra.planning.plan import plan_training
+from pbg_transra.reports import BucketDone
+from pbg_transra.start.from_run import adopt_run
+from pbg_transra.start.published import PublishedModel
+from pbg_transra.training.checkpoint_files import CheckpointFiles
 from pbg_transra.training.edge_files import EdgeFiles, training_edges
 from pbg_transra.training.train import train
 from pipeline.running.expected import told
@@ -56,7 +62,8 @@ def test_shared_memory_and_disk_are_what_training_takes(
 ) -> None:
     changes = {"overlap": overlap, "epochs": passes, "validate_every": 1, "checkpoint_seconds": 1e-9}
     config = CONFIG.model_copy(update=changes)
-    original, shared, disk = pbg_transra.backends.tables.shared_zeros, [], []
+    original, shared = pbg_transra.backends.tables.shared_zeros, []
+    disk: list[int] = []
 
     def counted(*shape: int, **options: Any) -> Tensor:
         tensor = original(*shape, **options)
@@ -64,18 +71,28 @@ def test_shared_memory_and_disk_are_what_training_takes(
         return tensor
 
     monkeypatch.setattr(pbg_transra.backends.tables, "shared_zeros", counted)
-    monkeypatch.setattr(os, "sync", lambda: None)  # it waits for whatever else writes on the machine
-
-    def look(event: object) -> None:
-        files = {(stat := path.stat()).st_ino: stat.st_size for path in tmp_path.rglob("*.h5")}
-        disk.append(sum(files.values()))
-
-    train(graph_dir, tmp_path, config, lambda progress: None, look, look)
+    train_looking(graph_dir, tmp_path, config, disk, monkeypatch)
     plan = needs_of(graph, edges, config, 1)
     relations = len(graph.relations) * 2 * config.dimension * (config.dimension + 1) * FLOAT * 2
     assert sum(shared) == plan.shared_memory - relations
     told = disk_of(graph, config, 1.0, begun=False)
     assert 0.5 * told < max(disk) < 1.1 * told
+
+
+def train_looking(
+    graph_dir: Path, model: Path, config: ModelConfig, disk: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Trains, and looks at the disk whenever a file has been written aside."""
+    original = os.replace
+
+    def replaced(*paths: Any) -> None:
+        disk.append(CheckpointFiles(model, {}).bytes)
+        original(*paths)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "replace", replaced)
+        patch.setattr(os, "sync", lambda: None)  # it waits for whatever else writes on the machine
+        train(graph_dir, model, config, lambda progress: None, lambda done: None)
 
 
 def test_a_pass_without_snapshots_before_which_there_is_nothing_takes_one_checkpoint(
@@ -88,15 +105,65 @@ def test_a_pass_without_snapshots_before_which_there_is_nothing_takes_one_checkp
 
 
 def test_disk_is_for_all_that_may_lie_there(graph: Graph) -> None:
-    one = disk_of(graph, CONFIG.model_copy(update={"epochs": 1}), 1.0, begun=False)
+    whole = replace(graph, entity_types=tuple(EntityType(t.name, (sum(t.counts),)) for t in graph.entity_types))
+    one = disk_of(whole, CONFIG.model_copy(update={"epochs": 1}), 1.0, begun=False)
 
     def copies(one_pass: float = 1.0, begun: bool = False, **changes: object) -> float:
         config = CONFIG.model_copy(update={"epochs": 1, "checkpoint_seconds": 180, **changes})
-        return disk_of(graph, config, one_pass, begun) / one
+        return disk_of(whole, config, one_pass, begun) / one
 
     assert [copies(), copies(begun=True), copies(epochs=2), copies(one_pass=100.0)] == [1, 2, 2, 2]
     assert copies(epochs=2, validate_every=1, one_pass=100.0) == 4
     assert copies(validate_every=1) == 1, "the best is the only one"
+
+
+@pytest.mark.parametrize("partitions", [1, 6])
+@pytest.mark.parametrize("changes", [{}, {"max_drift": 0.001}, {"checkpoint_seconds": 1e-9}])
+def test_a_partition_that_is_written_aside_has_room(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, partitions: int, changes: dict[str, Any]
+) -> None:
+    """A pass may write one again: it comes back, or is put back to the bound."""
+    (graph_dir := tmp_path / "graph").mkdir()
+    block_graph(graph_dir, partitions=partitions, users=30_000, pins=30_000)
+    (before := tmp_path / "before").mkdir()
+    train(graph_dir, before, CONFIG, lambda progress: None, lambda done: None)
+    config = CONFIG.model_copy(update={"warm_start": "latest", "epochs": 2, "batch_size": 1000, **changes})
+    adopt_run(PublishedModel("r1", graph_dir, before, CONFIG), graph_dir, config, model := tmp_path / "model")
+    train_looking(graph_dir, model, config, disk := [], monkeypatch)
+    told = disk_of(load_graph(graph_dir), config, 1.0, begun=True)
+    assert 0.6 * told < max(disk) < 1.05 * told
+
+
+class Killed(Exception):
+    pass
+
+
+@pytest.mark.parametrize("seconds", [1e9, 1e-9])
+def test_what_an_interrupted_training_has_on_disk_is_not_asked_for_again(
+    graph_dir: Path, graph: Graph, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seconds: float
+) -> None:
+    """Also a snapshot, which another machine, or a slower hour, had to take."""
+    monkeypatch.setattr(os, "sync", lambda: None)
+
+    def stop(done: BucketDone) -> None:
+        if (done.pass_index, done.bucket) >= (1, Bucket(1, 1)):
+            raise Killed
+
+    config = CONFIG.model_copy(update={"checkpoint_seconds": seconds})
+    with pytest.raises(Killed):
+        train(graph_dir, tmp_path, config, lambda progress: None, stop)
+    kept = CheckpointFiles(tmp_path, {})
+    assert kept.has_snapshot == (seconds < 1) and kept.bytes > 0
+    disk = disk_of(graph, CONFIG, 1.0, begun=True, snapshot=kept.has_snapshot)
+
+    def planned(free: int) -> int:
+        usage = SimpleNamespace(free=free)
+        monkeypatch.setattr("artifacts.machine.resources.shutil.disk_usage", lambda path: usage)
+        return plan_training(graph_dir, CONFIG, None, tmp_path, tmp_path).disk
+
+    assert planned(disk - kept.bytes) == disk
+    with pytest.raises(ResourceError, match="training needs about"):
+        planned(disk - kept.bytes - 1)
 
 
 def test_memory_grows_with_what_is_resident(graph: Graph, edges: EdgeFiles) -> None:
