@@ -2,9 +2,9 @@
 
 from collections.abc import Iterator
 from difflib import get_close_matches
-from typing import ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple, get_args
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, ValidationInfo, field_validator
 
 
 class Problem(NamedTuple):
@@ -24,6 +24,15 @@ class Section(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, protected_namespaces=())
 
+    @field_validator("*", mode="before")
+    @classmethod
+    def _numbers(cls, value: Any, info: ValidationInfo) -> Any:
+        """Refuses true where a number belongs: it would be 1, and `gate: { mrr: true }` a gate that rejects nothing."""
+        types = _leaves(cls.model_fields[info.field_name or ""].annotation)
+        if types & {int, float} and bool not in types and any(isinstance(each, bool) for each in _leaf_values(value)):
+            raise ValueError("expected a number, not true or false")
+        return value
+
     def problems(self) -> Iterator[Problem]:
         """Yields what the types alone cannot say."""
         yield from ()
@@ -34,3 +43,18 @@ def did_you_mean(word: str, known: list[str]) -> str:
     if near := get_close_matches(word, known, n=1):
         return f", did you mean '{near[0]}'?"
     return f" (known: {', '.join(sorted(known))})" if known else ""
+
+
+def _leaves(annotation: Any) -> set[Any]:
+    """The types that a union or a container is made of."""
+    inner = get_args(annotation)
+    return set().union(*map(_leaves, inner)) if inner else {annotation} if isinstance(annotation, type) else set()
+
+
+def _leaf_values(value: Any) -> Iterator[Any]:
+    """What lists and objects hold."""
+    if isinstance(value, dict | list | tuple):
+        for each in value.values() if isinstance(value, dict) else value:
+            yield from _leaf_values(each)
+    else:
+        yield value

@@ -40,6 +40,8 @@ def _sources(graph: GraphConfig) -> Iterator[Problem]:
             yield from _postgres(source, source.postgres, path)
         elif not source.patterns:
             yield Problem((*path, "path"), "expected at least one path")
+        elif not all(source.patterns):
+            yield Problem((*path, "path"), "a path is empty, which would be every file of the root; expected one")
         yield from (Problem((*path, "path"), wrong) for one in source.paths if (wrong := url_problem(one)))
         if graph.ids and any(map(is_url, source.patterns)):
             yield Problem((*path, "path"), "with graph.ids, a copy of a store's file would hold ids; expected a path")
