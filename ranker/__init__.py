@@ -253,17 +253,17 @@ def _attributes(config: RankerConfig, directory: Path, export: "Export") -> "Att
 def explain_pair(
     config: RankerConfig,
     directory: Path,
-    paths: Sequence[Path],
+    files: Files,
     types: tuple[str, str],
     ids: tuple[str, str],
     export: "Export",
     id_key: bytes | None,
 ) -> dict[str, Any] | None:
-    """How the model in `directory` sees a user and an ad, given by entity types and ids as the log `paths` has them.
+    """How the model in `directory` sees a user and an ad, given by entity types and ids as the log `files` has them.
 
     `export` has the graph of the slots that the log has no column of. Returns `row` (which impression stood for them),
     `predictions` with and without graph vectors, and `attention`; None where the log has neither of them. Raises
-    ConfigError where the ranker has no slot of a type, or reads what its log does not have, such as counts.
+    ConfigError where the ranker has no slot of a type, or reads what its log does not have.
     """
     from ranker.data.log.parts import FilePart
     from ranker.data.log.where import Where
@@ -274,8 +274,8 @@ def explain_pair(
     if id_key and (derived := [name for name, slot in scorer.manifest.slots.items() if slot.of]):
         raise ConfigError(f"ranker.slots.{derived[0]}: the graph's pseudonyms are no ids of the ranker's log")
     attributes = _attributes(config, directory, export)
-    parts = [FilePart(path, {}) for path in paths] if config.where is not None else []
-    found = explain(scorer, paths, types, ids, attributes, Where.of(config, parts, pseudonyms=id_key is not None))
+    parts = [FilePart(path, keys) for path, keys in files.items()]
+    found = explain(scorer, parts, types, ids, attributes, Where.of(config, parts, pseudonyms=id_key is not None))
     return None if found is None else asdict(found)
 
 

@@ -75,12 +75,12 @@ def seen_by_ranker(context: Context, published: Published, user: str, ad: str, b
 
     directory = published.run.directory("fit")
     require_intact(directory, record["outputs"], ("",), f"remove {directory} and run `{context.command('fit')}`")
-    paths = list(impression_files(config, context.root, context.stores))
-    if context.stores.unfetched(paths) is not None:
+    files = impression_files(config, context.root, context.stores)
+    if context.stores.unfetched(list(files)) is not None:
         return {"missing": "its impressions lie in a store, which is not searched"}
     try:
         pair, export = ((relation.lhs, relation.rhs), (user, ad)), export_of(published.run.path)
-        found = explain_pair(config, directory, paths, *pair, export, published.key)
+        found = explain_pair(config, directory, files, *pair, export, published.key)
     except ConfigError as error:
         return {"missing": error.lines[0]}
     return found or {"missing": "the ranker's log has no impression of either"}

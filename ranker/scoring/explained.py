@@ -3,8 +3,8 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
-from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import numpy as np
 import pyarrow as pa
@@ -14,6 +14,7 @@ from ranker.config.columns import SlotConfig
 from ranker.data.ids.attributes import Attributes
 from ranker.data.log.block import LogBlock
 from ranker.data.log.newest import Row, newest
+from ranker.data.log.parts import Part
 from ranker.data.log.where import Where
 from ranker.scoring.scorer import Scorer
 
@@ -42,44 +43,47 @@ class Explained:
 
 def explain(
     scorer: Scorer,
-    paths: Sequence[Path],
+    parts: Sequence[Part],
     types: tuple[str, str],
     ids: tuple[str, str],
     attributes: Attributes | None,
     where: Where | None,
 ) -> Explained | None:
-    """Of the entity types and ids of a user and an ad; None where the log `paths` has neither of them.
+    """Of the entity types and ids of a user and an ad; None where the log `parts` has neither of them.
 
     The newest impression of both stands for them, or else that of the one with the other's columns of ids in it.
     `attributes` give the slots that the log has no column of, where there are any, and `where` says which rows are
     impressions. Raises ConfigError where the ranker
     has no slot for one of the types, or reads what its log does not have.
     """
-    slots, time = scorer.manifest.slots, scorer.manifest.time_column
-    columns = tuple(_column(slots, side, type) for side, type in zip(("user", "ad"), types, strict=True))
-    user, ad = zip(columns, ids, strict=True)
+    manifest = scorer.manifest
+    slots, time = manifest.slots, manifest.time_column
+    ends = tuple(_column(slots, side, type) for side, type in zip(("user", "ad"), types, strict=True))
+    user, ad = zip(ends, ids, strict=True)
     derived = {} if attributes is None else attributes.rows
-    found = newest(paths, [name for name in scorer.columns if name not in derived], time, user, ad, where)
+    columns = [name for name in scorer.columns if name not in derived]
+    found = newest(parts, columns, (time, manifest.time_unit), user, ad, where)
     row, said = _composed(slots, found, user, ad)
     if row is None:
         return None
     row = row if attributes is None else _joined(attributes, row)
-    rows = {name: [row[name]] for name in scorer.columns}
+    rows = {name: row[name] for name in scorer.columns}
     with_graph, without = scorer.score(rows), scorer.score(rows, graph=False)
     predictions = {
         task: {"graph": float(with_graph[task][0]), "no_graph": float(without[task][0])} for task in with_graph
     }
     attention = {name: _weights(name, weights[0], row, slots) for name, weights in scorer.attention(rows).items()}
-    moment = row[time].isoformat() if isinstance(row[time], date) else row[time]
-    return Explained(scorer.manifest.arm, said, moment, predictions, attention)
+    moment = row[time][0].as_py()
+    moment = moment.isoformat() if isinstance(moment, date) else moment
+    return Explained(manifest.arm, said, moment, predictions, attention)
 
 
 def _joined(attributes: Attributes, row: Row) -> Row:
     """The row with its derived columns."""
     stored = {str(attributes.config.slots[name].of) for name in attributes.rows}
-    values = {name: [row[name] if row[name] != [] else None] for name in stored}  # an empty list is of no type
-    table = attributes.joined(LogBlock("the log", 0, pa.table(values))).table
-    return {**row, **{name: table[name][0].as_py() for name in attributes.rows}}
+    block = LogBlock("the log", 0, pa.table({name: row[name] for name in stored}))
+    joined = attributes.joined(block)
+    return {**row, **{name: joined.column(name) for name in attributes.rows}}
 
 
 def _column(slots: Mapping[str, SlotConfig], side: str, type: str) -> str:
@@ -104,9 +108,31 @@ def _composed(
         return None, ""
     if of_user is None or of_ad is None:
         (column, id), known = (user, of_ad) if of_user is None else (ad, of_user)
-        return {**(known or {}), column: id}, f"the newest impression of the other, with {column} = {id}"
+        other = known or {}
+        return {
+            **other,
+            column: _like(other[column], column, id),
+        }, f"the newest impression of the other, with {column} = {id}"
     taken = {name: of_ad[name] for name, slot in slots.items() if slot.side == "ad" and name in of_ad}
     return {**of_user, **taken}, "the newest impression of the user, with the ids of the ad's newest one"
+
+
+def _like(values: pa.Array, column: str, id: str) -> pa.Array:
+    """An id (1,), given as text, of the kind of the values of a column.
+
+    Raises ConfigError where no value of the column is that id.
+    """
+    kind = values.type.value_type if pa.types.is_dictionary(values.type) else values.type
+    try:
+        if getattr(kind, "extension_name", "") == "arrow.uuid":
+            found = pa.ExtensionArray.from_storage(kind, pa.array([UUID(id).bytes], pa.binary(16)))
+        else:
+            found = pa.array([int(id)]) if pa.types.is_integer(kind) else pa.array([id]).cast(kind)
+    except (ValueError, OverflowError) as error:
+        raise ConfigError(f"the ranker's log has {kind} as {column}, and '{id}' is none") from error
+    if LogBlock("the log", 0, pa.table({column: found})).ids(column, found)[0].as_py() != id:
+        raise ConfigError(f"the ranker's log has {kind} as {column}, and '{id}' is none")
+    return found
 
 
 def _weights(name: str, weights: Any, row: Row, slots: Mapping[str, SlotConfig]) -> list[Weight]:
@@ -116,6 +142,6 @@ def _weights(name: str, weights: Any, row: Row, slots: Mapping[str, SlotConfig])
         known = [slot for slot, config in slots.items() if config.type is not None]
         names = sorted(known, key=lambda slot: slots[slot].cap is not None)  # single ids first, then lists
     else:
-        names = ["(none of them)", *map(str, (row[name] or [])[: slots[name].cap])]
+        names = ["(none of them)", *map(str, (row[name][0].as_py() or [])[: slots[name].cap])]
     pairs = [Weight(one, float(weight)) for one, weight in zip(names, mean[: len(names)], strict=True)]
     return sorted(pairs, key=lambda one: -one.weight)

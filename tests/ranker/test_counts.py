@@ -269,12 +269,16 @@ def test_what_cannot_be_counted_is_a_config_error(case: str) -> None:
             [["user_id", "tags"]],
             r"^ranker.counts\[0\]: column 'tags' is list<.*> in .*part-0.parquet, expected single values$",
         ),
+        (  # training would not read it, and scoring the same rows would
+            [["user_id"], ["pin_id", "device"]],
+            r"^ranker.counts\[1\]: .*part-0.parquet has a column 'pin_id_x_device_clicks' already; rename it$",
+        ),
     ],
 )
 def test_columns_of_the_log_that_cannot_be_counted_are_refused_before_work(
     world: SmallWorld, counts: list[list[str]], message: str
 ) -> None:
-    world.write(tags=[["a"]] * 4000)
+    world.write(tags=[["a"]] * 4000, pin_id_x_device_clicks=[5] * 4000)
     settings = config(counts=counts)
     checks: list[Callable[[], Any]] = [
         lambda: check_columns(settings, world.root),

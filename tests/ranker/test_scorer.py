@@ -392,9 +392,41 @@ def test_a_row_that_is_no_impression_stands_for_nobody(models: Models, world: Sm
     users, times = np.array(world.columns["user_id"]), np.asarray(world.columns["ts"])
     user = next(user for user in users[::-1] if (users == user).sum() > 2)
     before, last = times[users == user][-2:]
-    log = sorted((world.root / "log").iterdir())
+    log = dict.fromkeys(sorted((world.root / "log").iterdir()), {})
     ids, export = (user, "p0"), Export(world.export, START - 1)
     for where, moment in ((None, last), (f"ts <> {last}", before), ("campaign = 'none of them'", None)):
         config = settings("attention", where=where)
         found = ranker.explain_pair(config, models("attention")[0], log, ("user", "pin"), ids, export, None)
         assert (found and found["time"]) == moment
+
+
+def test_a_pair_is_seen_as_the_log_has_it(world: SmallWorld, tmp_path: Path) -> None:
+    """Types and directories are the log's: a float32 as another float is another text, an id is no text there."""
+    times = np.array(world.columns["ts"])
+    table = pa.table(world.columns).append_column("size", pa.array(times % 7 / 10, pa.float32()))
+    users = pa.array([int(user[1:]) for user in world.columns["user_id"]])
+    for site, kind, first in (("a", pa.int32(), 0), ("b", pa.int64(), ROWS // 2)):
+        part = table.set_column(table.column_names.index("user_id"), "user_id", users.cast(kind))
+        (tmp_path / "log" / f"site={site}").mkdir(parents=True)
+        pq.write_table(part.slice(first, ROWS // 2), tmp_path / "log" / f"site={site}" / "part-0.parquet")
+    chosen = settings(
+        "none", impressions="log", categoricals=["site", "size"], counts=[["user_id"], ["size", "pin_id"]]
+    )
+    ranker.fit(chosen, tmp_path, None, tmp_path / "model")
+
+    def asked(user: str, pin: str) -> dict[str, Any]:
+        files, export = ranker.impression_files(chosen, tmp_path), Export(world.export, START - 1)
+        found = ranker.explain_pair(chosen, tmp_path / "model", files, ("user", "pin"), (user, pin), export, None)
+        assert found is not None
+        return found
+
+    last = part.slice(int(np.argmax(times)), 1).append_column("site", pa.array(["b"]))
+    user, pin = str(last["user_id"][0]), str(last["pin_id"][0])
+    scorer = ranker.Scorer(tmp_path / "model")
+    assert asked(user, pin)["predictions"]["click"]["graph"] == scorer.score(last)["click"][0]
+    other = last.set_column(last.column_names.index("user_id"), "user_id", pa.array([987654]))
+    newest = asked("987654", pin)
+    assert newest["row"] == "the newest impression of the other, with user_id = 987654"
+    assert newest["predictions"]["click"]["graph"] == scorer.score(other)["click"][0]
+    with pytest.raises(ConfigError, match="the ranker's log has int64 as user_id, and '0987654' is none"):
+        asked("0987654", pin)

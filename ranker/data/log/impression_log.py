@@ -67,7 +67,7 @@ class ImpressionLog:
         files_of_parts = [part for part in self.parts if isinstance(part, FilePart)]
         self._opened = {path: state for part in files_of_parts for path, state in part.state.items()}
         self._where = Where.of(config, self.parts, pseudonyms=id_key is not None)
-        require_counted(self.parts, config.stored_counts)
+        require_counted(self.parts, config.stored_counts, config.count_features)
         times = {config.time_column, config.labels.conversion_time, *config.list_times.values()}
         require_schemas(self.parts, self._columns(), times)
 

@@ -34,7 +34,7 @@ def unchecked(config: RankerConfig, root: Path) -> list[str]:
         parts = file_parts(config, root)
     except DataError as error:
         return [f"ranker, whose columns come from the log ({error.lines[0]})"]
-    require_counted(parts, config.stored_counts)
+    require_counted(parts, config.stored_counts, config.count_features)
     known = {name for part in parts for name in part.columns}
     lines = [
         f"ranker.{where}: no column '{name}' in {parts[0].name}{did_you_mean(name, parts[0].columns)}"

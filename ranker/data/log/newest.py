@@ -2,60 +2,74 @@
 
 from collections.abc import Sequence
 from contextlib import ExitStack
-from pathlib import Path
-from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.dataset as ds
 
-from artifacts.errors import ConfigError, DataError
+from artifacts.errors import ConfigError
+from ranker.data.log.block import LogBlock
+from ranker.data.log.parts import Part
+from ranker.data.log.schemas import plain
+from ranker.data.log.times import epoch_seconds_of
 from ranker.data.log.where import Where
 
-Row = dict[str, Any]
+Row = dict[str, pa.Array]  # a value of each column, (1,), of its file's type: as another, a float32 is another text
+BLOCK_ROWS = 1 << 16
 
 
 def newest(
-    paths: Sequence[Path],
+    parts: Sequence[Part],
     columns: Sequence[str],
-    time: str,
+    time: tuple[str, str],
     user: tuple[str, str],
     ad: tuple[str, str],
     where: Where | None = None,
 ) -> tuple[Row | None, Row | None, Row | None]:
     """The newest row of both, that of the user and that of the ad, each None where there is none.
 
-    `user` and `ad` are a column and an id, as text. Rows stream, and those of neither stay where they are; those that
-    `where` leaves out are no impressions. Raises ConfigError for columns that the log lacks, and DataError for files
-    that cannot be read.
+    `time` is a column and the unit of its numbers, `user` and `ad` are a column and an id, as text. Rows stream, and
+    those that `where` leaves out are no impressions. Raises ConfigError for columns that the log lacks, and DataError
+    for files that cannot be read.
     """
-    found: list[tuple[Any, Row] | None] = [None, None, None]
-    try:
-        log = ds.dataset(list(map(str, paths)), format="parquet")
-        wanted = list(dict.fromkeys([*columns, time, user[0], ad[0], *(where.types if where else ())]))
-        if lacking := [f"'{name}'" for name in wanted if name not in log.schema.names]:
+    found: list[tuple[int, Row] | None] = [None, None, None]
+    wanted = list(dict.fromkeys([*columns, time[0], user[0], ad[0], *(where.types if where else ())]))
+    for part in parts:
+        if lacking := [f"'{name}'" for name in wanted if name not in part.columns]:
             raise ConfigError(f"the ranker's log has no column {', '.join(lacking)}, which the scorer reads")
-        ids = [pc.field(column).cast(pa.large_string()) == id for column, id in (user, ad)]
-        conditions = (ids[0] & ids[1], ids[0], ids[1])
-        with ExitStack() as stack:
-            holds = stack.enter_context(where.opened()) if where else None
-            for batch in log.to_batches(columns=wanted, filter=ids[0] | ids[1]):
-                rows = pa.Table.from_batches([batch])
-                if holds is not None:
-                    rows = rows.filter(pa.array(holds(rows, lambda mask: str(paths[0].parent))))
-                for at, condition in enumerate(conditions):
-                    found[at] = _newer(found[at], rows.filter(condition), time)
-    except (pa.ArrowException, OSError, KeyError) as error:
-        raise DataError(f"{paths[0]}: cannot be searched ({' '.join(str(error).split())})") from error
+    with ExitStack() as stack:
+        holds = stack.enter_context(where.opened()) if where else None
+        for part in parts:
+            first = 0
+            for table in part.batches(wanted, BLOCK_ROWS):
+                block = LogBlock(part.name, first, table)
+                first += len(table)
+                masks = [_is(block, *user), _is(block, *ad)]
+                block, masks = _only(block, masks, masks[0] | masks[1])
+                if holds is not None and len(block.table):
+                    block, masks = _only(block, masks, holds(block.table, block.row))
+                for at, mask in enumerate((masks[0] & masks[1], *masks)):
+                    found[at] = _newer(found[at], block.only(mask), time)
     both, of_user, of_ad = (None if one is None else one[1] for one in found)
     return both, of_user, of_ad
 
 
-def _newer(before: tuple[Any, Row] | None, rows: pa.Table, time: str) -> tuple[Any, Row] | None:
+def _is(block: LogBlock, column: str, id: str) -> np.ndarray:
+    """Which rows (N,) have the id in a column."""
+    same = pc.equal(block.ids(column, block.column(column)), pa.scalar(id, pa.large_string()))
+    found: np.ndarray = same.fill_null(False).to_numpy(zero_copy_only=False)
+    return found
+
+
+def _only(block: LogBlock, masks: list[np.ndarray], mask: np.ndarray) -> tuple[LogBlock, list[np.ndarray]]:
+    return block.only(mask), [one[mask] for one in masks]
+
+
+def _newer(before: tuple[int, Row] | None, block: LogBlock, time: tuple[str, str]) -> tuple[int, Row] | None:
     """The last of the rows with the greatest time, unless there was a newer one before."""
-    if not len(rows) or (latest := pc.max(rows[time]).as_py()) is None:
+    times = epoch_seconds_of(block, *time).drop_null().to_numpy(zero_copy_only=False)
+    if not len(times) or (before is not None and before[0] > times.max()):
         return before
-    if before is not None and before[0] > latest:
-        return before
-    at = pc.index_in(pa.scalar(latest, rows[time].type), rows[time]).as_py()
-    return latest, rows.slice(at, 1).to_pylist()[0]
+    known = block.only(block.table[time[0]].is_valid().to_numpy())
+    at = len(times) - 1 - int(np.argmax(times[::-1]))
+    return int(times.max()), {name: plain(known.column(name)[at : at + 1]) for name in known.table.column_names}

@@ -97,17 +97,24 @@ def _require_plain(part: Typed, name: str, where: str, kind: str) -> None:
         raise DataError(f"{part.name}: column '{name}' is {kind}, expected numbers (ranker.numerics)")
 
 
-def require_counted(parts: Sequence[Typed], counts: Sequence[tuple[str, ...]]) -> None:
-    """Raises ConfigError unless every part has the columns of `ranker.counts`, and in them single values."""
+def require_counted(parts: Sequence[Typed], counts: Sequence[tuple[str, ...]], made: Sequence[str]) -> None:
+    """Raises ConfigError unless every part has the columns of `ranker.counts`, and in them single values.
+
+    Nor may one have a column that counts make (`made`, as many of each): training would not read it, and scoring the
+    same rows would.
+    """
+    each = len(made) // max(len(counts), 1)
     for part in parts:
         lines = []
-        for index, name in ((index, name) for index, columns in enumerate(counts) for name in columns):
-            path = f"ranker.counts[{index}]"
-            if name not in part.columns:
-                lines.append(f"{path}: no column '{name}' in {part.name}{did_you_mean(name, part.columns)}")
-            elif pa.types.is_nested(part.types[name]):
-                found = f"column '{name}' is {part.types[name]} in {part.name}"
-                lines.append(f"{path}: {found}, expected single values")
+        for index, columns in enumerate(counts):
+            path, taken = f"ranker.counts[{index}]", set(part.columns) & set(made[index * each : (index + 1) * each])
+            lines += [f"{path}: {part.name} has a column '{name}' already; rename it" for name in sorted(taken)]
+            for name in columns:
+                if name not in part.columns:
+                    lines.append(f"{path}: no column '{name}' in {part.name}{did_you_mean(name, part.columns)}")
+                elif pa.types.is_nested(part.types[name]):
+                    found = f"column '{name}' is {part.types[name]} in {part.name}"
+                    lines.append(f"{path}: {found}, expected single values")
         if lines:
             raise ConfigError(*lines)
 
