@@ -109,7 +109,7 @@ def _finish(
         )
     except WrongWeight as error:
         raise too_heavy(relations[error.relation]) from error
-    check_empty(config, relations, scan.spilled.events, counts)
+    check_empty(config, relations, scan, counts)
     left_out = {"seen_before": thinned.seen + seen, **thinned.left_out}
     statistics = graph_statistics(counts, relations, entities, scan.totals.without_consent, left_out)
     write_graph_files(config, destination, relations, entities, window, counts, statistics)

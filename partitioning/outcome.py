@@ -9,7 +9,6 @@ from artifacts.formats.graph import SPLITS
 from partitioning.buckets.counts import GraphCounts
 from partitioning.buckets.statistics import balanced
 from partitioning.config.sections import GraphConfig
-from partitioning.edges.key import Indices
 from partitioning.engines.scan import Scan
 from partitioning.events.relations import NamedRelation
 from partitioning.events.weights import MOST
@@ -18,17 +17,22 @@ from partitioning.report import GraphReport
 from partitioning.thinning.thin import Thinned
 
 
-def check_empty(config: GraphConfig, relations: list[NamedRelation], events: Indices, counts: GraphCounts) -> None:
+def check_empty(config: GraphConfig, relations: list[NamedRelation], scan: Scan, counts: GraphCounts) -> None:
     """Raises DataError that names every declared relation without an edge that must have some."""
+    events = scan.spilled.events
     lines = []
     for index, relation in enumerate(config.relations):
         mine = [i for i, named in enumerate(relations) if named.declared == index]
         if not relation.allow_empty and not counts.edges[mine].sum():
             where = f" where {relation.where}" if relation.where else ""
             left = " left after min_degree" if events[mine].sum() else ""
+            dropped = scan.totals.without_consent.get(relation.label, 0)
+            why = (
+                f"; {dropped:,} rows are of people who did not agree, so look at their answers first" if dropped else ""
+            )
             lines.append(
                 f"graph.relations[{index}]: relation '{relation.label}' has no edges{left} "
-                f"(source {', '.join(relation.sources)}{where}); set allow_empty if that is expected"
+                f"(source {', '.join(relation.sources)}{where}){why}; set allow_empty if that is expected"
             )
     if lines:
         raise DataError(*lines)

@@ -163,6 +163,13 @@ def test_configs_that_cannot_be_meant(tmp_path: Path, consent: dict, key: str, m
     assert path == ("relations", 1, "consent", key) and message in found
 
 
+def test_a_relation_that_is_empty_for_want_of_consent_says_so(tmp_path: Path) -> None:
+    """A list of answers that broke looks like a log that is empty, and `allow_empty` would publish without it."""
+    raw = consented(tmp_path, [("a", "no", ""), ("b", "no", "")], LISTS)
+    raw["relations"][1]["allow_empty"] = False
+    check(failure(tmp_path, raw), DataError, "'buy' has no edges (source bought); 4 rows are of people who did not")
+
+
 def test_an_unknown_column_of_answers(tmp_path: Path) -> None:
     error = failure(tmp_path, consented(tmp_path, [("a", "yes", "")], {**LISTS, "answer": "anwser"}))
     check(error, ConfigError, "graph.relations[1].consent.answer: source 'people' has no column 'anwser'", "'answer'?")
