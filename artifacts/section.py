@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from difflib import get_close_matches
 from typing import Any, ClassVar, NamedTuple, get_args
 
-from pydantic import BaseModel, ConfigDict, ValidationInfo, field_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict
 
 
 class Problem(NamedTuple):
@@ -24,14 +24,15 @@ class Section(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, protected_namespaces=())
 
-    @field_validator("*", mode="before")
     @classmethod
-    def _numbers(cls, value: Any, info: ValidationInfo) -> Any:
-        """Refuses true where a number belongs: it would be 1, and `gate: { mrr: true }` a gate that rejects nothing."""
-        types = _leaves(cls.model_fields[info.field_name or ""].annotation)
-        if types & {int, float} and bool not in types and any(isinstance(each, bool) for each in _leaf_values(value)):
-            raise ValueError("expected a number, not true or false")
-        return value
+    def __pydantic_init_subclass__(cls, **kwargs: Any) -> None:
+        """Numbers alone get a validator: behind one, JSON's lists and objects are no tuples and sections any more."""
+        super().__pydantic_init_subclass__(**kwargs)
+        for field in cls.model_fields.values():
+            types = _leaves(field.annotation)
+            if types & {int, float} and bool not in types and _NUMBERS not in field.metadata:
+                field.metadata.append(_NUMBERS)
+        cls.model_rebuild(force=True)
 
     def problems(self) -> Iterator[Problem]:
         """Yields what the types alone cannot say."""
@@ -58,3 +59,13 @@ def _leaf_values(value: Any) -> Iterator[Any]:
             yield from _leaf_values(each)
     else:
         yield value
+
+
+def _number(value: Any) -> Any:
+    """Refuses true where a number belongs: it would be 1, and `gate: { mrr: true }` a gate that rejects nothing."""
+    if any(isinstance(each, bool) for each in _leaf_values(value)):
+        raise ValueError("expected a number, not true or false")
+    return value
+
+
+_NUMBERS = BeforeValidator(_number)

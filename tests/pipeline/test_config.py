@@ -12,6 +12,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from artifacts.errors import ConfigError
+from artifacts.files.json_file import parse_json
+from artifacts.section import Section
 from pipeline.cli import main
 from pipeline.config.loading import load_config, parsed
 from pipeline.config.run_config import RunConfig
@@ -381,3 +383,23 @@ def test_of_several_conditions_the_wrong_one_alone_is_said(tmp_path: Path, capsy
     code, said = check(tmp_path, tmp_path / "c.json", capsys)
     line = "transra: graph.relations[1].where: source 'log' has no column 'knd', did you mean 'kind'?\n"
     assert (code, said) == (2, line)
+
+
+class Inner(Section):
+    count: int
+
+
+class Outer(Section):
+    """As a scorer's manifest: tuples and sections beside numbers."""
+
+    names: tuple[tuple[str, ...], ...]
+    inner: dict[str, Inner]
+    share: float | None
+
+
+def test_sections_that_were_written_are_read_again() -> None:
+    """Strictly, as JSON: a list there is a tuple, and an object a section."""
+    made = Outer(names=(("a", "b"),), inner={"c": Inner(count=2)}, share=0.5)
+    assert parse_json(made.model_dump_json(), Outer) == made
+    with pytest.raises(ValueError, match=r"^inner\.c\.count: "):
+        parse_json('{"names": [], "inner": {"c": {"count": true}}, "share": null}', Outer)
