@@ -1,6 +1,6 @@
 """What `transra tune` chooses among: keys of `model` and their ranges, and how a trial is trained and judged."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -8,7 +8,7 @@ from artifacts.errors import ConfigError
 from artifacts.formats.graph import Graph
 from pbg_transra import ModelConfig
 
-VERSION = 1  # raised when trials of an earlier space would mean something else
+VERSION = 2  # raised when trials of an earlier space would mean something else
 LONGER = 3  # a trial trains up to so many times the config's epochs
 PATIENCE = 3  # validations without a better one, of such a trial
 MOST_EPOCHS = 100_000
@@ -31,7 +31,8 @@ class Dimension:
 
 SIMILARITY = Dimension("similarity", options=("cos", "dot"))
 SCALE = Dimension("scale", 2, 32)
-REGULARIZATION = Dimension("regularization", 0.03, 0.3)
+REGULARIZATION = Dimension("regularization", 0.01, 0.3)
+OF_MANY_EDGES = 0.04  # regularization that suits entities with a hundred edges each; the default suits ten
 TAIL_BIAS = Dimension("tail_bias", options=(False, True))
 HEAD_WEIGHT = Dimension("head_weight", options=(0.0, 1.0))
 PULL = Dimension("pull", 1e-3, 10)
@@ -64,6 +65,11 @@ class Space:
             if dimension.key in self.free:
                 chosen[dimension.key] = pick(dimension)
         return chosen
+
+    def tried_early(self, as_it_is: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+        """Values by key that are tried next to those of the config, since one default suits no two logs."""
+        if as_it_is.get(REGULARIZATION.key, 0.0) > OF_MANY_EDGES:
+            yield {**as_it_is, REGULARIZATION.key: OF_MANY_EDGES}
 
     @property
     def longer(self) -> bool:

@@ -125,6 +125,8 @@ class Study:
         if not self._study.trials:
             values = {each.key: getattr(space.model, each.key) for each in _tellable(space)}
             self._study.enqueue_trial(values, user_attrs={_AS_IT_IS: True})
+            for others in space.tried_early(values):
+                self._study.enqueue_trial(others)
         self._queue_interrupted()
 
     def finished(self) -> list[Trial]:

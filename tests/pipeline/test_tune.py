@@ -17,6 +17,7 @@ from pipeline.config.loading import load_config, read_raw
 from pipeline.stages.train import Train
 from pipeline.tuning import study
 from pipeline.tuning.search import Search
+from pipeline.tuning.space import OF_MANY_EDGES
 from pipeline.tuning.tuned_config import differing
 from tests.partitioning.test_errors import config
 
@@ -116,6 +117,18 @@ def test_written_keys_are_kept(tmp_path: Path, capsys: pytest.CaptureFixture[str
         assert not trial["asked"].keys() & kept
     tuned = load_config(tmp_path / "c.tuned.json").trained
     assert (tuned.lr, tuned.similarity, tuned.epochs) == (0.2, "dot", 2), "what --set said is in the file, too"
+
+
+@pytest.mark.parametrize("written", [False, True])
+def test_the_regularization_of_many_edges_is_tried_next(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], written: bool
+) -> None:
+    """Unless the config has chosen one."""
+    path = write(tmp_path, {"regularization": 0.15} if written else {})
+    assert tune(path, "--trials", "2", "--json") == 0
+    first, second = said(capsys)["trials"]
+    changes = {"regularization": OF_MANY_EDGES}
+    assert "regularization" not in first["settings"] and (second["settings"].items() >= changes.items()) != written
 
 
 def test_a_setting_that_diverges_has_no_score(
