@@ -30,7 +30,7 @@ from pbg_transra.reports import (
     ValidationDone,
     WarmStart,
 )
-from pbg_transra.start.published import PublishedModel
+from pbg_transra.start.published import SPACE, PublishedModel
 
 if TYPE_CHECKING:
     from pbg_transra.ranks.host import Host
@@ -41,6 +41,7 @@ warnings.filterwarnings("ignore", message="pkg_resources is deprecated")
 warnings.filterwarnings("ignore", message="TypedStorage is deprecated")
 
 __all__ = [
+    "SPACE",
     "Adoption",
     "BucketDone",
     "Diverged",

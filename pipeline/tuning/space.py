@@ -6,7 +6,7 @@ from typing import Any
 
 from artifacts.errors import ConfigError
 from artifacts.formats.graph import Graph
-from pbg_transra import ModelConfig
+from pbg_transra import SPACE, ModelConfig
 
 VERSION = 2  # raised when trials of an earlier space would mean something else
 LONGER = 3  # a trial trains up to so many times the config's epochs
@@ -110,8 +110,10 @@ class Space:
 
 
 def space_of(graph: Graph, model: ModelConfig, biased: bool, everything: bool) -> Space:
-    """What may be chosen: keys that the config does not write, or with `everything` those that it writes, too."""
+    """What may be chosen: keys that the config does not write, or with `everything` those that it writes, too; of a
+    training that begins warm, none that makes another space, whose vectors it could not take over."""
     free = frozenset(ModelConfig.model_fields) - (frozenset() if everything else model.model_fields_set)
+    free -= frozenset(SPACE) if model.warm_start else frozenset()
     projected = model.operator in PROJECTING and any(one.name not in model.anchors for one in graph.relations)
     return Space(model, judged_by(model), free, projected, biased)
 

@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 from filelock import FileLock
 
-from pbg_transra import Diverged
+from pbg_transra import SPACE, Diverged
 from pipeline.cli import main
 from pipeline.config.loading import load_config, read_raw
 from pipeline.stages.train import Train
@@ -74,7 +74,7 @@ def test_a_better_setting_is_found_and_the_second_call_trains_nothing(
 @pytest.mark.slow
 def test_what_is_written_gives_the_score(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = write(tmp_path, {"epochs": 3})
-    assert tune(path, "--trials", "4", "--all", "--json") == 0
+    assert tune(path, "--trials", "3", "--all", "--json") == 0
     best = said(capsys)["best"]
     out, validated = str(tmp_path / "c.tuned.json"), ["model.validate_every=1", "model.validate_by=retrieval"]
     sets = [word for value in validated for word in ("--set", value)]
@@ -129,6 +129,20 @@ def test_the_regularization_of_many_edges_is_tried_next(
     first, second = said(capsys)["trials"]
     changes = {"regularization": OF_MANY_EDGES}
     assert "regularization" not in first["settings"] and (second["settings"].items() >= changes.items()) != written
+
+
+def test_a_night_that_begins_warm_is_tuned_in_the_space_of_the_night_before(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = write(tmp_path, {"warm_start": "latest"})
+    assert main(["run", str(path), "--root", str(tmp_path)]) == 0
+    clicks = pd.read_parquet(tmp_path / "log.parquet")
+    clicks.iloc[:-20].to_parquet(tmp_path / "log.parquet")
+    capsys.readouterr()
+    assert tune(path, "--trials", "3", "--all", "--json") == 0
+    trials = said(capsys)["trials"]
+    assert len(trials) == 3
+    assert all(not {*SPACE} & {*trial["settings"]} for trial in trials)
 
 
 def test_a_setting_that_diverges_has_no_score(
