@@ -1,7 +1,8 @@
 """Which run `latest` is: publishing past the gate, rejecting, promoting by hand, rolling back, and which runs stay.
 
 Every move is a line of publications.jsonl in the workspace, written before `latest` moves. A rejected run keeps why in
-rejected.json, so that a run of the same command says it again and trains nothing.
+rejected.json, so that a run of the same command says it again and trains nothing; where that run was removed, what a
+rollback said of its export is in its line.
 """
 
 import getpass
@@ -32,7 +33,7 @@ def publish(context: Context, run: Run, measured: Mapping[str, Mapping[str, Any]
 
     Raises DataError where the gate or a rollback has rejected it: `latest` stays, and the run is kept.
     """
-    rejection = run.rejection()
+    rejection = run.rejection() or _rolled_back(context, run)
     if rejection is None or rejection["by"] == "gate":  # the gate may have been changed since
         found = reasons(context, run, measured)
         rejection = {"by": "gate", "reason": "; ".join(found)} if found else None
@@ -46,6 +47,15 @@ def publish(context: Context, run: Run, measured: Mapping[str, Mapping[str, Any]
         )
     _move(context, "publish", run)
     prune(context)
+
+
+def _rolled_back(context: Context, run: Run) -> dict[str, Any] | None:
+    """The rejection of a run that was made from the same, rolled back, and removed since; None where there is none."""
+    made_from = _made_from(run)
+    lines = [line for line in context.workspace.publications() if line.get("fingerprint") == made_from]
+    if made_from is None or not lines or lines[-1].get("by") != "rollback":
+        return None
+    return {"by": "rollback", "reason": lines[-1]["reason"]}
 
 
 def promote(context: Context, id: str) -> Run:
@@ -149,7 +159,7 @@ def _require_publishable(context: Context, run: Run) -> None:
 def _reject(context: Context, run: Run, rejection: dict[str, str]) -> None:
     if run.rejection() != rejection:
         write_json(run.path / REJECTED, rejection)
-        _log(context, "reject", run, rejection["reason"])
+        _log(context, "reject", run, **rejection)
 
 
 def _move(context: Context, action: str, run: Run) -> None:
@@ -160,21 +170,28 @@ def _move(context: Context, action: str, run: Run) -> None:
         (context.workspace.path / ROLLING_BACK).unlink(missing_ok=True)
 
 
-def _log(context: Context, action: str, run: Run, reason: str | None = None) -> None:
+def _log(context: Context, action: str, run: Run, **rejection: str) -> None:
     """Adds a line to the workspace's record of what was published."""
     latest = context.workspace.latest
     line = {
         "time": datetime.now(timezone.utc).isoformat(timespec="seconds"),
         "action": action,
         "run": run.id,
+        "fingerprint": _made_from(run),
         "latest_before": latest.id if latest else None,
         "user": _user(),
-        **({"reason": reason} if reason else {}),
+        **rejection,
     }
     with (context.workspace.path / PUBLICATIONS).open("a", encoding="utf-8") as file:
         file.write(json.dumps(line) + "\n")
         file.flush()
         os.fsync(file.fileno())
+
+
+def _made_from(run: Run) -> str | None:
+    """What the run's export was made from."""
+    record = run.record("export")
+    return record["fingerprint"] if record else None
 
 
 def _user() -> str:

@@ -173,6 +173,34 @@ def test_rolled_back_stays_rolled_back(root: Path, capsys: pytest.CaptureFixture
     assert all({"time", "user", "run", "latest_before"} <= line.keys() for line in lines)
 
 
+@pytest.mark.parametrize("removal", ["purge", "keep"])
+def test_a_rollback_outlives_the_run_that_it_rejected(
+    root: Path, capsys: pytest.CaptureFixture[str], removal: str
+) -> None:
+    """Made anew from the same, it would be what somebody went back from; promoted, nothing is held against it."""
+    first = latest_of(root)
+    assert transra(root, "run") == 0
+    second = latest_of(root)
+    assert transra(root, "rollback") == 0
+    if removal == "purge":
+        assert transra(root, "purge") == 0
+    else:
+        write_config(root, keep={"runs": 2, "rejected": 0})
+        assert transra(root, "run") == 65
+    assert workspace_of(root).runs() == [first]
+    write_config(root)
+    capsys.readouterr()
+    assert transra(root, "run") == 65
+    (again, _) = workspace_of(root).runs()
+    assert again != second and latest_of(root) == first
+    assert f"run {again.id} is rejected, latest stays at {first.id}: rolled back to" in capsys.readouterr().err
+    assert transra(root, "promote", again.id) == 0
+    assert latest_of(root) == again
+    workspace_of(root).publish(first)
+    assert transra(root, "run") == 0
+    assert latest_of(root) == again
+
+
 def test_a_rollback_that_was_killed_goes_no_further_back(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """`latest` has moved, and nobody has said so: whoever repeats the command means the same rollback."""
     first = latest_of(root)
