@@ -88,17 +88,23 @@ __all__ = [
 
 
 def plan_training(
-    graph_dir: Path, config: ModelConfig, start: Path | None, interrupted: Path | None, scratch: Path
+    graph_dir: Path,
+    config: ModelConfig,
+    start: Path | None,
+    interrupted: Path | None,
+    scratch: Path,
+    restart: bool = False,
 ) -> TrainingPlan:
     """What a training will take; measures this machine for a second or two.
 
-    `start`: the checkpoint of stock PBG to begin with. `interrupted`: the training to go on with. `scratch`: where the
-    model will lie. Raises DataError for names that the graph lacks and for a start that does not fit, ResourceError
-    where the machine or its GPU is too small, ConfigError without the GPU that is asked for.
+    `start`: the checkpoint of stock PBG to begin with. `interrupted`: the training to go on with or, at a `restart`,
+    what is removed before the first step. `scratch`: where the model will lie. Raises DataError for names that the
+    graph lacks and for a start that does not fit, ResourceError where the machine or its GPU is too small, ConfigError
+    without the GPU that is asked for.
     """
     from pbg_transra.planning import plan
 
-    return plan.plan_training(graph_dir, config, start, interrupted, scratch)
+    return plan.plan_training(graph_dir, config, start, interrupted, scratch, restart)
 
 
 def plan_scale(

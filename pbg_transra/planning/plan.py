@@ -18,11 +18,12 @@ from pbg_transra.training.loop import capacity_of
 
 
 def plan_training(
-    graph_dir: Path, config: ModelConfig, start: Path | None, interrupted: Path | None, scratch: Path
+    graph_dir: Path, config: ModelConfig, start: Path | None, interrupted: Path | None, scratch: Path, restart: bool
 ) -> TrainingPlan:
-    """`start`: the checkpoint of stock PBG to begin with. `interrupted`: the training to go on with. `scratch`: where
-    the model will lie. Raises DataError for names that the graph lacks and for a start that does not fit, ResourceError
-    where the machine or its GPU is too small, ConfigError without the GPU that is asked for."""
+    """`start`: the checkpoint of stock PBG to begin with. `interrupted`: the training to go on with or, at a
+    `restart`, what is removed before the first step. `scratch`: where the model will lie. Raises DataError for names
+    that the graph lacks and for a start that does not fit, ResourceError where the machine or its GPU is too small,
+    ConfigError without the GPU that is asked for."""
     graph = load_graph(graph_dir)
     check_names(graph, config)
     if start:
@@ -32,14 +33,15 @@ def plan_training(
     device = chosen_device(config, on_device)
     needs = needs_of(graph, edges, config, workers, device.type)
     needs.require()
-    kept = CheckpointFiles(interrupted, {}) if interrupted else None
+    there = CheckpointFiles(interrupted, {}) if interrupted else None
+    kept = None if restart else there
     done = kept.passes if kept else 0
     speed = measure(graph, edges, config, workers, scratch, device)
     workers = workers if device.type == "cpu" else 0  # a device's thread leaves the cores to what is read and written
     one_pass = pass_seconds(graph, edges, config, workers, speed, 0)
     snapshot = kept is not None and kept.has_snapshot
     disk = disk_of(graph, config, one_pass, bool(start or done or config.warm_start), snapshot)
-    require_disk(scratch, disk - (kept.bytes if kept else 0), "training")
+    require_disk(scratch, disk - (there.bytes if there else 0), "training")
     seconds = round(expected_seconds(graph, edges, config, workers, speed, done))
     taken = 0 if device.type == "cpu" else on_device
     return TrainingPlan(needs.memory, needs.shared_memory, disk, seconds, taken)

@@ -82,8 +82,8 @@ class Train(Stage):
         if model.warm_start:
             published_model(context, run)
         start = context.root / model.start_from if model.start_from else None
-        interrupted = None if context.restart else run.partial(self.name)
-        plan = plan_training(run.directory("partition"), model, start, interrupted, context.workspace.path)
+        graph_dir, interrupted = run.directory("partition"), run.partial(self.name)
+        plan = plan_training(graph_dir, model, start, interrupted, context.workspace.path, context.restart)
         return {
             "disk_bytes": plan.disk,
             "memory_bytes": plan.memory,

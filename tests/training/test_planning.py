@@ -142,7 +142,7 @@ class Killed(Exception):
 def test_what_an_interrupted_training_has_on_disk_is_not_asked_for_again(
     graph_dir: Path, graph: Graph, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seconds: float
 ) -> None:
-    """Also a snapshot, which another machine, or a slower hour, had to take."""
+    """Also a snapshot, which another machine, or a slower hour, had to take; nor what a restart removes first."""
     monkeypatch.setattr(os, "sync", lambda: None)
 
     def stop(done: BucketDone) -> None:
@@ -156,14 +156,15 @@ def test_what_an_interrupted_training_has_on_disk_is_not_asked_for_again(
     assert kept.has_snapshot == (seconds < 1) and kept.bytes > 0
     disk = disk_of(graph, CONFIG, 1.0, begun=True, snapshot=kept.has_snapshot)
 
-    def planned(free: int) -> int:
+    def planned(free: int, restart: bool) -> int:
         usage = SimpleNamespace(free=free)
         monkeypatch.setattr("artifacts.machine.resources.shutil.disk_usage", lambda path: usage)
-        return plan_training(graph_dir, CONFIG, None, tmp_path, tmp_path).disk
+        return plan_training(graph_dir, CONFIG, None, tmp_path, tmp_path, restart).disk
 
-    assert planned(disk - kept.bytes) == disk
-    with pytest.raises(ResourceError, match="training needs about"):
-        planned(disk - kept.bytes - 1)
+    for restart, needs in ((False, disk), (True, disk_of(graph, CONFIG, 1.0, begun=False))):
+        assert planned(needs - kept.bytes, restart) == needs
+        with pytest.raises(ResourceError, match="training needs about"):
+            planned(needs - kept.bytes - 1, restart)
 
 
 def test_memory_grows_with_what_is_resident(graph: Graph, edges: EdgeFiles) -> None:
