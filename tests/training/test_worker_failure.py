@@ -17,7 +17,7 @@ from pbg_transra import ModelConfig, plan_training
 from pbg_transra.backends.worker_failure import WorkerFailure
 from pbg_transra.backends.workers import Bench, Workers
 from pipeline.cli import main
-from tests.pipeline.test_status import command, write_root
+from tests.pipeline.running.test_status import command, write_root
 
 
 class NeedsTwo(Exception):

@@ -12,7 +12,7 @@ from artifacts.sources import stores as stores_module
 from pipeline.cli import main
 from pipeline.workspace.workspace import Run, Workspace
 from tests.partitioning.test_errors import config, relation
-from tests.pipeline.test_bounds import RANKER
+from tests.pipeline.config.test_bounds import RANKER
 from tests.worlds.ledger_world import assert_same_bytes
 from tests.worlds.s3_server import SECRET, S3Server, set_environment
 

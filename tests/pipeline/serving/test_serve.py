@@ -32,7 +32,7 @@ from pipeline.serving.server import names_of
 from pipeline.workspace.context import Context
 from tests.worlds.night_world import latest_of, transra, workspace_of, write_config, write_day
 
-REPOSITORY = Path(__file__).resolve().parents[2]
+REPOSITORY = Path(__file__).resolve().parents[3]
 HOSTILE = "<img src=x onerror=alert(1)>\"'&amp;"
 SECONDS = 300  # until a server listens, on a machine that has much else to do
 

@@ -146,5 +146,5 @@ def test_a_shell_completes_commands_and_options(tmp_path: Path) -> None:
         asked = {"_ARGCOMPLETE": "1", "COMP_LINE": line, "COMP_POINT": str(len(line)), "COMP_TYPE": "9"}
         asked |= {"_ARGCOMPLETE_STDOUT_FILENAME": str(found), "_ARGCOMPLETE_IFS": "\n"}
         script = [sys.executable, "-m", "pipeline.cli"]
-        subprocess.run(script, env=os.environ | asked, check=True, cwd=Path(__file__).parents[2])
+        subprocess.run(script, env=os.environ | asked, check=True, cwd=Path(__file__).parents[3])
         assert found.read_text().strip() == expected

@@ -20,7 +20,7 @@ from pipeline.cli import main
 from pipeline.simulation.requests import candidate_rows, who_where_when
 from ranker import RankerConfig, export_of, trained_arms
 
-REPOSITORY = Path(__file__).resolve().parents[2]
+REPOSITORY = Path(__file__).resolve().parents[3]
 SMALL = [
     *("--set", "model.epochs=1"),
     *("--set", "model.dimension=8"),

@@ -269,5 +269,5 @@ def test_lines_of_the_log_are_for_machines(root: Path) -> None:
 
 
 def test_the_table_of_exit_codes_is_that_of_the_page() -> None:
-    page = (Path(__file__).resolve().parents[2] / "docs/nightly.md").read_text()
+    page = (Path(__file__).resolve().parents[3] / "docs/nightly.md").read_text()
     assert {int(code) for code in re.findall(r"^\| (\d+) \|", page, re.MULTILINE)} == set(EXIT_CODES)

@@ -20,7 +20,7 @@ from pipeline.workspace.lock import holder_of, locked
 from pipeline.workspace.workspace import Workspace
 from tests.partitioning.test_errors import config
 
-REPOSITORY = Path(__file__).resolve().parents[2]
+REPOSITORY = Path(__file__).resolve().parents[3]
 TINY = {"operator": "transr", "dimension": 8, "epochs": 1, "workers": 1}
 
 

@@ -18,7 +18,7 @@ from partitioning import GraphConfig
 from pipeline.cli import main
 from tests.worlds.ledger_world import ledger_config, rows_of, write_day, write_tables
 
-REPOSITORY = Path(__file__).resolve().parents[2]
+REPOSITORY = Path(__file__).resolve().parents[3]
 MODEL = {"dimension": 40, "epochs": 1, "workers": 1, "operator": "transr"}
 LIMITED = """
 import os, resource, sys

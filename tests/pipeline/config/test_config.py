@@ -19,7 +19,7 @@ from pipeline.config.loading import load_config, parsed
 from pipeline.config.run_config import RunConfig
 from pipeline.config.schema import config_schema
 
-CONFIGS = Path(__file__).resolve().parents[2] / "configs"
+CONFIGS = Path(__file__).resolve().parents[3] / "configs"
 RUN_CONFIGS = sorted(path for path in CONFIGS.glob("*.json") if path.name != "schema.json")
 
 

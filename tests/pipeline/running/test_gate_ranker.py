@@ -104,7 +104,7 @@ def test_a_good_ranking_is_published_after_it_is_made(root: Path, capsys: pytest
 def test_a_kill_before_it_moves_costs_nothing(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
     first = latest_of(root)
     arguments = ["run", str(root / "c.json"), "--root", str(root)]
-    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).resolve().parents[2])}
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).resolve().parents[3])}
     command = [sys.executable, "-c", KILLED_BEFORE_PUBLISHING, *arguments]
     done = subprocess.run(command, env=environment, capture_output=True)
     assert done.returncode == -signal.SIGKILL

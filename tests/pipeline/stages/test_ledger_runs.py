@@ -17,7 +17,7 @@ from pipeline.workspace.workspace import Run, Workspace
 from tests.worlds.ledger_world import ledger_config, rows_of, write_day, write_tables
 from tests.worlds.night_world import newest
 
-REPOSITORY = Path(__file__).resolve().parents[2]
+REPOSITORY = Path(__file__).resolve().parents[3]
 KILLED = (
     "import os, signal, sys; from partitioning.engines import local_backend; from pipeline.cli import main;"
     "local_backend.write_buckets = lambda *a: os.kill(os.getpid(), signal.SIGKILL); sys.exit(main(sys.argv[1:]))"

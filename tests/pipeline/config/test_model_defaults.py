@@ -10,7 +10,7 @@ from pbg_transra import ModelConfig
 from pbg_transra.defaults import INNER_PRODUCT
 from pipeline.config.loading import load_config
 from pipeline.tuning.tuned_config import write_tuned
-from tests.pipeline.test_config import good
+from tests.pipeline.config.test_config import good
 
 COSINE = {key: ModelConfig.model_fields[key].default for key in INNER_PRODUCT}
 

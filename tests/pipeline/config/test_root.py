@@ -6,7 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-REPOSITORY = Path(__file__).resolve().parents[2]
+REPOSITORY = Path(__file__).resolve().parents[3]
 PACKAGES = ("artifacts", "demo_world", "partitioning", "pbg_transra", "pipeline", "ranker")
 CONFIG = """{
   graph: {
