@@ -16,7 +16,7 @@ from ranker.config.arms import ARMS
 from tests.worlds.processes import in_processes
 from tests.worlds.small_impressions import SmallWorld, config, world_with_run
 
-REPOSITORY = Path(__file__).resolve().parents[2]
+REPOSITORY = Path(__file__).resolve().parents[3]
 SEED = 3  # with others a gradient of one weight is rounding alone, which a step of Adam makes as large as any
 LEARNING = ("init_finetune", "attention")  # both kinds of tables with sparse gradients, and the dense rest
 

@@ -20,7 +20,7 @@ from pipeline.stages.export import Export
 from ranker.config.arms import ARMS
 from tests.worlds.small_impressions import DAY, DIMENSION, PINS, START, USERS, config, small_world, write_export
 
-REPOSITORY = Path(__file__).resolve().parents[2]
+REPOSITORY = Path(__file__).resolve().parents[3]
 PATH = ("partition", "train", "export")
 TRANSR = ("--set", "model.operator=transr", "--set", "model.anchors=[]")
 

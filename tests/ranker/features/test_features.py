@@ -255,7 +255,7 @@ import sys, time
 from pathlib import Path
 from ranker import write_features
 from ranker.data.ids.exports import Export
-from tests.ranker.test_features import settings
+from tests.ranker.features.test_features import settings
 from tests.worlds.small_impressions import START
 
 def progress(step, done):

@@ -213,12 +213,12 @@ def test_a_killed_run_goes_on_as_if_nothing_had_happened(world: SmallWorld, tmp_
     killed.mkdir()
     code = (
         "import torch; torch.set_num_threads(1)\n"
-        "from pathlib import Path; from tests.ranker.test_experiment import run\n"
+        "from pathlib import Path; from tests.ranker.experiment.test_experiment import run\n"
         "from tests.worlds.small_impressions import SmallWorld\n"
         f"world = SmallWorld(Path({str(world.root)!r}), Path({str(world.export)!r}), {{}})\n"
         f"run(world, Path({str(killed)!r}), {arms!r}, training={training!r}, backbone={backbone!r})"
     )
-    process = subprocess.Popen([sys.executable, "-c", code], cwd=Path(__file__).parents[2])
+    process = subprocess.Popen([sys.executable, "-c", code], cwd=Path(__file__).parents[3])
     home = killed / "arms" / "attention"
     deadline = time.monotonic() + 120
     while (
@@ -238,12 +238,12 @@ def test_a_killed_run_goes_on_as_if_nothing_had_happened(world: SmallWorld, tmp_
 def test_a_ranking_does_not_import_torchs_compiler(tmp_path: Path) -> None:
     """The first torch.optim.Optimizer of a process imports it, which took longer than to train a small log."""
     code = (
-        "import sys; from pathlib import Path; from tests.ranker.test_experiment import run\n"
+        "import sys; from pathlib import Path; from tests.ranker.experiment.test_experiment import run\n"
         "from tests.worlds.small_impressions import small_world\n"
         "run(small_world(Path(), rows=600), Path('out'), ['attention'])\n"
         "print('torch' in sys.modules, 'torch._dynamo' in sys.modules)"
     )
-    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[3])}
     done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=environment, capture_output=True, text=True)
     assert done.stdout.split() == ["True", "False"], done.stderr
 

@@ -376,7 +376,7 @@ def test_frames_of_pandas_alone(world: SmallWorld, tmp_path: Path) -> None:
 def test_the_example_of_the_docs(
     world: SmallWorld, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    page = Path(__file__).resolve().parents[2] / "docs/ranking.md"
+    page = Path(__file__).resolve().parents[3] / "docs/ranking.md"
     examples = re.findall(r"```python\n(.*?)```", page.read_text(), re.DOTALL)
     (example,) = (one for one in examples if "ranker.Scorer(" in one)
     write_run(tmp_path / "runs/demo_rank/latest", world.export)
