@@ -18,7 +18,7 @@ from artifacts.files.publish import write_json
 from artifacts.formats.reader_schema import SCHEMA_VERSION
 from artifacts.formats.run import EMBEDDINGS, EXPORT, MANIFEST
 from artifacts.published_store import POINTER, PublishedStore, fetch
-from tests.training.test_embeddings_file import DIMENSION, write
+from tests.artifacts.test_embeddings_file import DIMENSION, write
 from tests.worlds.s3_server import S3Server
 
 NAMES = (f"{EXPORT}/{EMBEDDINGS}", "metrics.json", MANIFEST)

@@ -14,7 +14,7 @@ import pytest
 from artifacts.embeddings import Embeddings
 from artifacts.errors import DataError
 from artifacts.neighbors import neighbors
-from tests.training.test_embeddings_file import random_vectors, write
+from tests.artifacts.test_embeddings_file import random_vectors, write
 
 IDS = [f"u{index}" for index in range(20)]
 DEEP = "[" * 100_000 + "]" * 100_000

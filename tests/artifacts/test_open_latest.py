@@ -12,7 +12,7 @@ from artifacts.embeddings import Embeddings
 from artifacts.errors import DataError
 from artifacts.files.publish import point
 from artifacts.formats.run import EMBEDDINGS, EXPORT
-from tests.training.test_embeddings_file import DIMENSION, write
+from tests.artifacts.test_embeddings_file import DIMENSION, write
 
 
 def publish(workspace: Path, number: int) -> None:
