@@ -1,6 +1,6 @@
 """Patches of torchbiggraph 1.0.0: how it reads configs, and what it takes from a pickle.
 
-`tests/training/test_compat.py` has a test for each trap of that release that training on one machine meets.
+`tests/pbg_transra/pbg/test_compat.py` has a test for each trap of that release that training on one machine meets.
 """
 
 import io

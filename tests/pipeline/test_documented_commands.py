@@ -34,9 +34,9 @@ NOT_RUN = {
     "transra serve configs/demo.json": "ends when told to; tests/pipeline/serving/test_serve.py asks one",
     "transra serve configs/demo.json --port 0": "ends when told to; tests/pipeline/serving/test_serve.py asks one",
     "python -m ranker benchmarks/criteo_rank.json --out runs/criteo_rank": "minutes, and a data set of others",
-    "transra train CONFIG --rank 0": "waits for another machine; tests/training/test_ranks.py starts both",
-    "transra train CONFIG --rank 1": "waits for another machine; tests/training/test_ranks.py starts both",
-    "torchrun --nproc-per-node=2 -m pipeline.cli train configs/mine.json": "tests/training/test_ranks.py starts both",
+    "transra train CONFIG --rank 0": "waits for another machine; tests/pbg_transra/ranks/test_ranks.py starts both",
+    "transra train CONFIG --rank 1": "waits for another machine; tests/pbg_transra/ranks/test_ranks.py starts both",
+    "torchrun --nproc-per-node=2 -m pipeline.cli train configs/mine.json": "see tests/pbg_transra/ranks/test_ranks.py",
     "cd /shared/transra": "needs several machines that share a file system",
     "sh -c 'cd /shared/transra && RANK=$JOB_COMPLETION_INDEX WORLD_SIZE=4 MASTER_ADDR=train-0.transra "
     "exec .venv/bin/transra train configs/mine.json'": "needs several machines that share a file system",

@@ -3,7 +3,7 @@
 #include <cstdio>
 #include <cstdlib>
 
-#include "../../pbg_transra/backends/fused/kernels.cpp"
+#include "../../../pbg_transra/backends/fused/kernels.cpp"
 
 template <typename T>
 std::vector<T> read(FILE *file, int64_t count) {

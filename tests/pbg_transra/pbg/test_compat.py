@@ -22,7 +22,7 @@ from pbg_transra.reports import BucketDone
 from pbg_transra.training.train import train
 from tests.worlds.small_graphs import block_graph
 
-REPOSITORY = Path(__file__).resolve().parents[2]
+REPOSITORY = Path(__file__).resolve().parents[3]
 
 
 def test_trap_1_setuptools_still_has_pkg_resources() -> None:

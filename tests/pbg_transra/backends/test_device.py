@@ -34,8 +34,8 @@ from pbg_transra.backends.tail_bias import CONSTANT, constant_types
 from pbg_transra.config import ModelConfig
 from pbg_transra.reports import BucketDone, Diverged, TrainReport
 from pbg_transra.training.train import train
-from tests.training.test_fused import Case, Drawn, cases, graph, reference_loss, tables
-from tests.training.test_swapping import Killed, assert_equal, vectors_of
+from tests.pbg_transra.backends.test_fused import Case, Drawn, cases, graph, reference_loss, tables
+from tests.pbg_transra.training.test_swapping import Killed, assert_equal, vectors_of
 from tests.worlds.small_graphs import Triples, block_graph, write_graph
 
 NO_CARD = pytest.mark.skipif(not torch.cuda.is_available(), reason="torch sees no GPU")

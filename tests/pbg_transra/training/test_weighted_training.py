@@ -8,7 +8,7 @@ import pytest
 from artifacts.formats.graph import Graph, load_graph
 from pbg_transra.config import ModelConfig
 from pbg_transra.training.train import train
-from tests.training.test_swapping import vectors_of
+from tests.pbg_transra.training.test_swapping import vectors_of
 from tests.worlds.small_graphs import Triples, write_graph
 
 USERS, PINS, GROUPS = 60, 40, 4

@@ -18,7 +18,7 @@ from pbg_transra.backends.fused.native_kernels import LOSSES, SIMILARITIES
 from pbg_transra.backends.fused.objective import make_objective
 from pbg_transra.backends.fused.setting import End, Setting
 from pbg_transra.config import ModelConfig, Similarity
-from tests.training.test_fused import Case, drawn, graph, prepared, random_edges, random_model, tables
+from tests.pbg_transra.backends.test_fused import Case, drawn, graph, prepared, random_edges, random_model, tables
 
 COMPILER, EMULATOR = "aarch64-linux-gnu-g++", "qemu-aarch64-static"
 FLAGS = ("-O3", "-std=c++17", "-fopenmp-simd", "-fno-math-errno", "-fno-trapping-math", "-static")
@@ -36,7 +36,7 @@ def emulated(tmp_path_factory: pytest.TempPathFactory) -> Step:
     directory = tmp_path_factory.mktemp("arm")
     program, given, found = (directory / name for name in ("step", "given", "found"))
     source = Path(__file__).with_name("step_of_file.cpp")
-    shared = source.parents[2] / "artifacts"
+    shared = source.parents[3] / "artifacts"
     subprocess.run([COMPILER, *FLAGS, "-I", str(shared), str(source), "-o", str(program)], check=True)
 
     def step(setting: Setting, batch: Batch, heads: End, tails: End, negatives: tuple[Tensor, Tensor]) -> Tensor:

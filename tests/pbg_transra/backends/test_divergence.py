@@ -13,7 +13,7 @@ from pbg_transra.pbg.embedder import TransRAEmbedder, make_embedder
 from pbg_transra.reports import BucketDone
 from pbg_transra.training.checkpoint_files import CheckpointFiles
 from pbg_transra.training.train import train
-from tests.training.test_swapping import Killed, assert_equal, trained, vectors_of
+from tests.pbg_transra.training.test_swapping import Killed, assert_equal, trained, vectors_of
 from tests.worlds.small_graphs import block_graph
 
 CONFIG = ModelConfig(

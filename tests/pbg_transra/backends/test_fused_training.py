@@ -27,7 +27,7 @@ from pbg_transra.config import ModelConfig
 from pbg_transra.pbg.checkpoint import Checkpoint
 from pbg_transra.pbg.embedder import make_embedder
 from pbg_transra.training.train import train
-from tests.training.test_fused import LEVELS
+from tests.pbg_transra.backends.test_fused import LEVELS
 from tests.worlds.small_graphs import block_graph
 
 ROWS = 40

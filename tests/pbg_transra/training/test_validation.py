@@ -20,7 +20,7 @@ from pbg_transra.reports import TrainReport, ValidationDone
 from pbg_transra.training.checkpoint_files import CheckpointFiles, Position
 from pbg_transra.training.train import train
 from pbg_transra.training.validation import Validation, Validations
-from tests.training.test_swapping import Killed, assert_equal, vectors_of
+from tests.pbg_transra.training.test_swapping import Killed, assert_equal, vectors_of
 from tests.worlds.small_graphs import Triples, block_graph, write_graph
 
 MRR = {1: 0.2, 2: 0.5, 3: 0.5, 4: 0.4, 5: 0.6}  # by epoch

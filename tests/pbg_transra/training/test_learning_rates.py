@@ -16,8 +16,8 @@ from pbg_transra.pbg.embedder import make_embedder
 from pbg_transra.reports import BucketDone
 from pbg_transra.training.learning_rates import FACTORS, rates_at
 from pbg_transra.training.train import train
-from tests.training.test_fused_training import ROWS, world
-from tests.training.test_swapping import Killed, assert_equal, trained, vectors_of
+from tests.pbg_transra.backends.test_fused_training import ROWS, world
+from tests.pbg_transra.training.test_swapping import Killed, assert_equal, trained, vectors_of
 from tests.worlds.small_graphs import block_graph
 
 
