@@ -76,7 +76,7 @@ test-slow: $(TESTED)  ## The large and long tests
 	$(BIN)/python -m pytest -q -m slow $(ARGS)
 
 consent-check: $(TESTED)  ## Marked people through every format and stage: who did not agree or left is in no byte of a workspace
-	$(BIN)/python -m pytest -q -m "slow or not slow" tests/pipeline/test_consent_check.py tests/partitioning/test_consent.py tests/partitioning/test_consent_intervals.py $(ARGS)
+	$(BIN)/python -m pytest -q -m "slow or not slow" tests/pipeline/test_consent_check.py tests/partitioning/events/test_consent.py tests/partitioning/events/test_consent_intervals.py $(ARGS)
 
 lint: $(TESTED) $(VENV)/lint.extra  ## ruff and mypy
 	$(BIN)/ruff check .

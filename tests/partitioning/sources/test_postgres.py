@@ -19,8 +19,8 @@ from partitioning.sources.formats import postgres as postgres_module
 from partitioning.sources.formats.postgres import open_postgres
 from partitioning.sources.formats.servers import Servers
 from partitioning.sources.used import Use
+from tests.partitioning.sources.test_sqlite import build
 from tests.partitioning.test_errors import check, config, failure, problems, relation
-from tests.partitioning.test_sqlite import build
 from tests.worlds.ledger_world import assert_same_bytes
 from tests.worlds.postgres_server import ENCODED, PASSWORD, PostgresServer
 

@@ -11,9 +11,9 @@ from hypothesis import HealthCheck, Phase, given, settings
 
 from artifacts.errors import ResourceError
 from pipeline.cli import main
+from tests.partitioning.spark.test_spark import both, every_feature
 from tests.partitioning.test_errors import config, log, relation
 from tests.partitioning.test_meaning import least, pairs, rows, write_meaning
-from tests.partitioning.test_spark import both, every_feature
 from tests.worlds.partitioning_meaning import meaning_config
 from tests.worlds.spark_session import spark_of_tests
 

@@ -16,7 +16,7 @@ from artifacts.pseudonyms import key_mark, pseudonym, pseudonyms
 from partitioning import CheckConfig, GraphConfig, build_graph, forgotten_ids, source_files
 from partitioning.engines import duckdb_reader
 from partitioning.sources.pseudonyms import know_key, pseudonym_of
-from tests.partitioning.test_consent import FORMATS, LISTS, build, consented, forgetting, held
+from tests.partitioning.events.test_consent import FORMATS, LISTS, build, consented, forgetting, held
 from tests.partitioning.test_errors import PIN, check, config, failure, log, relation
 from tests.worlds.partitioning_reference import edges
 

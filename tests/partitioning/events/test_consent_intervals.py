@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from artifacts.errors import ConfigError, DataError
 from partitioning import GraphConfig, build_graph
-from tests.partitioning.test_consent import FORMATS, build, held, write
+from tests.partitioning.events.test_consent import FORMATS, build, held, write
 from tests.partitioning.test_errors import PIN, USER, check, config, failure, problems, relation
 from tests.worlds.ledger_world import assert_same_bytes
 from tests.worlds.partitioning_reference import edges
