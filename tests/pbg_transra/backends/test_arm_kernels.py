@@ -36,7 +36,7 @@ def emulated(tmp_path_factory: pytest.TempPathFactory) -> Step:
     directory = tmp_path_factory.mktemp("arm")
     program, given, found = (directory / name for name in ("step", "given", "found"))
     source = Path(__file__).with_name("step_of_file.cpp")
-    shared = source.parents[3] / "artifacts"
+    shared = source.parents[3] / "artifacts/kernels"
     subprocess.run([COMPILER, *FLAGS, "-I", str(shared), str(source), "-o", str(program)], check=True)
 
     def step(setting: Setting, batch: Batch, heads: End, tails: End, negatives: tuple[Tensor, Tensor]) -> Tensor:
