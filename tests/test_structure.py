@@ -131,6 +131,14 @@ def test_every_room_has_a_floor_and_says_what_it_holds(folder: str) -> None:
         assert ast.get_docstring(ast.parse((place / room / "__init__.py").read_text())), room
 
 
+def test_rooms_of_tests_are_named_as_the_rooms_that_they_test() -> None:
+    """Who reads a room finds its tests at the same path below `tests`."""
+    tests = REPOSITORY / "tests"
+    rooms = {path.parent.relative_to(tests) for path in tests.glob("**/test_*.py")} - {Path()}
+    assert [room for room in sorted(rooms) if not (REPOSITORY / room / "__init__.py").is_file()] == []
+    assert len(rooms) > 30
+
+
 @pytest.mark.parametrize("folder", FLOORS)
 def test_rooms_import_rooms_below(folder: str) -> None:
     mine = {module: imports(module) for module in MODULES if module.startswith(f"{folder}.")}
