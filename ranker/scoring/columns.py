@@ -10,7 +10,7 @@ from artifacts.errors import DataError
 from artifacts.section import did_you_mean
 from artifacts.sources.frame import Frame, arrow_table
 from ranker.data.log.block import LogBlock
-from ranker.data.log.schemas import LIST, fits, is_known, kind_of, types_of
+from ranker.data.log.schemas import LIST, fits, is_known, kind_of, of_nulls, types_of
 
 COLUMNS = "columns"  # what errors call rows in memory
 
@@ -61,7 +61,12 @@ def require_kinds(part: str, names: Sequence[str], types: Mapping[str, pa.DataTy
     for name, kind in wanted.items():
         found = kind_of(types[name], as_number=kind.removeprefix(LIST) in ("a number", "a timestamp"))
         if not fits(found, kind) or not is_known(types[name]):
-            raise DataError(f"{part}: column {name} is {found}, but {kind} in training")
+            raise DataError(f"{part}: column {name} is {found}, but {kind} in training{_way_out(found, kind)}")
+
+
+def _way_out(found: str, kind: str) -> str:
+    told = of_nulls(found, kind)
+    return '; .astype("float64") makes floats of them' if told and found.endswith("integer") else told
 
 
 def require_there(part: str, names: Sequence[str], wanted: Mapping[str, str]) -> None:

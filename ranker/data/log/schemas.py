@@ -13,6 +13,7 @@ from artifacts.errors import ConfigError, DataError
 from artifacts.section import did_you_mean
 
 _TEXTS = (pa.types.is_string, pa.types.is_large_string, pa.types.is_string_view)
+_FLOATS = {"double", "float", "halffloat"}  # kinds
 LIST = "a list of "
 _EXTENSION = b"ARROW:extension:name"  # in the metadata of a field, where Arrow does not know the type
 
@@ -85,7 +86,7 @@ def require_schemas(parts: Sequence[Typed], columns: Mapping[str, str], times: S
             before, other = known = first.get(name, (kind, part.name))
             if not fits(kind, before):
                 told = f"column '{name}' is {kind}, but {before} in {other}"
-                raise DataError(f"{part.name}: {told}; the files of ranker.impressions agree")
+                raise DataError(f"{part.name}: {told}; the files of ranker.impressions agree{of_nulls(kind, before)}")
             first[name] = known if has_values(before) else (kind, part.name)
 
 
@@ -142,6 +143,13 @@ def fits(found: str, kind: str) -> bool:
     if found.startswith(LIST) and kind.startswith(LIST):
         return fits(found.removeprefix(LIST), kind.removeprefix(LIST))
     return found == kind or "null" in (found, kind)
+
+
+def of_nulls(*kinds: str) -> str:
+    """The way out, where one kind is of integers and one of what pandas makes of integers beside nulls."""
+    values = {kind.split()[-1] for kind in kinds}
+    told = '; pandas makes floats of integers beside nulls: .astype("Int64") keeps them integers'
+    return told if "integer" in values and values & _FLOATS else ""
 
 
 def has_values(kind: str) -> bool:

@@ -132,6 +132,26 @@ def test_a_day_of_empty_lists_and_one_without_rows_agree_with_any_other(world: S
     assert found.tobytes() == expected.tobytes()
 
 
+@pytest.mark.parametrize("listed", [False, True])
+def test_integers_that_a_null_made_floats_of_have_a_way_out(world: SmallWorld, listed: bool) -> None:
+    """pandas does so, and the ids 7.0 and 7 are two."""
+
+    def column(rows: int, null: bool) -> Any:
+        values = pd.Series([7] * (rows - null) + [None] * null)
+        return values.map(lambda value: [value]) if listed else values
+
+    of, name = ("a list of ", "recent") if listed else ("", "device")
+    keeps = r'; pandas makes floats of integers beside nulls: .astype\("Int64"\) keeps them integers'
+    in_two_files(world, {name: column(ROWS, False)}, {name: column(ROWS, True)})
+    with pytest.raises(DataError, match=f"b.parquet: column '{name}' is {of}double, but {of}integer in .*{keeps}"):
+        prepared(world)
+    with pytest.raises(DataError, match=f"column {name} is {of}double, but {of}integer in training{keeps}"):
+        block_of({name: column(3, True)}, lambda names: {name: f"{of}integer"})
+    with pytest.raises(DataError, match=r'integer, but .*double in training; .astype\("float64"\) makes floats'):
+        block_of({name: column(3, False)}, lambda names: {name: f"{of}double"})
+    assert block_of({"device": pd.Series([7, None]).astype("Int64")}, lambda names: {"device": "integer"})
+
+
 def seconds_of_day(world: SmallWorld) -> np.ndarray:
     return np.asarray(world.columns["ts"]) % DAY
 
