@@ -7,7 +7,7 @@ from typing import Any
 from artifacts.errors import ConfigError
 from artifacts.printable import one_line
 from partitioning import forgotten_ids, id_key
-from pipeline.stages.compared_runs import compared_runs, expecting, require_exports_intact
+from pipeline.stages.earlier.compared_runs import compared_runs, expecting, require_exports_intact
 from pipeline.workspace.context import Context
 from pipeline.workspace.lock import locked
 from pipeline.workspace.owner import require_own

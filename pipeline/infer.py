@@ -17,7 +17,7 @@ from artifacts.printable import one_line
 from artifacts.sources.source_files import find_files
 from partitioning import build_graph, events_config, source_of
 from pbg_transra import ModelConfig, PublishedModel, infer_entities
-from pipeline.stages.compared_runs import require_exports_intact
+from pipeline.stages.earlier.compared_runs import require_exports_intact
 from pipeline.workspace.context import Context
 from pipeline.workspace.workspace import Run
 

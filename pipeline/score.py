@@ -5,7 +5,7 @@ from typing import Any
 
 from artifacts.errors import ConfigError
 from artifacts.files.intact import require_intact
-from pipeline.stages.compared_runs import compared_runs, require_exports_intact
+from pipeline.stages.earlier.compared_runs import compared_runs, require_exports_intact
 from pipeline.workspace.context import Context
 
 

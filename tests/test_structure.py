@@ -58,6 +58,7 @@ FLOORS = {
         "tuning",
         "simulation",
     ],
+    "pipeline.stages": ["earlier", "told"],
 }
 # What `pipeline` imports the face of, alone.
 FACES = ("partitioning", "pbg_transra", "ranker")

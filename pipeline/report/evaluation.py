@@ -7,7 +7,7 @@ from pipeline.report.charts import Series
 from pipeline.report.facts import Facts
 from pipeline.report.parts import Panel, Section, Table
 from pipeline.report.popularity import MOST_HEADS, popularity
-from pipeline.stages.odd_numbers import odd_evaluation, odd_retrieval
+from pipeline.stages.told.odd_numbers import odd_evaluation, odd_retrieval
 
 
 def evaluation(facts: Facts) -> Section:

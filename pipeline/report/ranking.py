@@ -6,7 +6,7 @@ from pipeline.report import charts, shown
 from pipeline.report.charts import Series
 from pipeline.report.facts import Facts
 from pipeline.report.parts import Panel, Section, Table
-from pipeline.stages.odd_numbers import odd_ranking
+from pipeline.stages.told.odd_numbers import odd_ranking
 
 TASKS = {"ctr": "CTR: is it clicked", "cvr": "CVR: is a click converted"}
 

@@ -19,7 +19,7 @@ def follow_training(context: Context, place: "Place") -> dict[str, Any]:
     Raises PeerError when rank 0 does not come or a rank is gone, ConfigError where this one is not like rank 0.
     """
     from pbg_transra import follow, met
-    from pipeline.stages.train_events import train_events
+    from pipeline.stages.told.train_events import train_events
 
     stage = STAGES["train"]
     wanted = targets(context, stage)

@@ -20,8 +20,8 @@ from artifacts.formats.run import EMBEDDINGS
 from artifacts.machine.interrupts import finish
 from pipeline.running.gate import reasons
 from pipeline.running.purge import remove, remove_purged
-from pipeline.stages.compared_runs import require_exports_intact
-from pipeline.stages.people import lists_digest, made_with_present_lists
+from pipeline.stages.earlier.compared_runs import require_exports_intact
+from pipeline.stages.earlier.people import lists_digest, made_with_present_lists
 from pipeline.workspace.context import Context
 from pipeline.workspace.workspace import PUBLICATIONS, REJECTED, Run
 

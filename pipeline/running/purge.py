@@ -13,7 +13,7 @@ from artifacts.errors import ConfigError
 from artifacts.files.publish import sync
 from pipeline.running.store import leave_latest
 from pipeline.stages import STAGES
-from pipeline.stages.people import made_with_present_lists
+from pipeline.stages.earlier.people import made_with_present_lists
 from pipeline.workspace.context import SCRATCH, STORED, Context
 from pipeline.workspace.workspace import Run
 

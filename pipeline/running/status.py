@@ -8,7 +8,7 @@ from artifacts.formats.run import EMBEDDINGS
 from pipeline.running.expected import told
 from pipeline.running.runner import find_done, find_upstream, targets, why_stale
 from pipeline.stages import STAGES
-from pipeline.stages.compared_runs import require_exports_intact
+from pipeline.stages.earlier.compared_runs import require_exports_intact
 from pipeline.workspace.context import Context
 from pipeline.workspace.lock import LOCK, holder_of
 from pipeline.workspace.workspace import Run

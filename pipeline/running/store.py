@@ -3,7 +3,7 @@
 from artifacts.errors import ConfigError, ResourceError
 from artifacts.formats.run import EXPORT, MANIFEST
 from artifacts.published_store import PublishedStore
-from pipeline.stages.compared_runs import require_exports_intact
+from pipeline.stages.earlier.compared_runs import require_exports_intact
 from pipeline.workspace.context import Context
 from pipeline.workspace.workspace import METRICS
 

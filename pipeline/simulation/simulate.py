@@ -18,7 +18,7 @@ from pipeline.simulation.candidate_files import read_scores, write_candidates
 from pipeline.simulation.requests import Arms, Asked, requests_of, simulated
 from pipeline.simulation.table import table
 from pipeline.stages import STAGES
-from pipeline.stages.compared_runs import compared_runs, require_exports_intact
+from pipeline.stages.earlier.compared_runs import compared_runs, require_exports_intact
 from pipeline.workspace.context import Context
 from pipeline.workspace.lock import locked
 from pipeline.workspace.owner import require_own

@@ -4,8 +4,8 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from artifacts.section import Section
-from pipeline.stages.odd_numbers import odd_evaluation
 from pipeline.stages.stage import Stage
+from pipeline.stages.told.odd_numbers import odd_evaluation
 from pipeline.workspace.context import Context
 from pipeline.workspace.workspace import Run
 

@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 from artifacts.errors import DataError
 from artifacts.formats.run import EMBEDDINGS, EXPORT
 from artifacts.section import Section
-from pipeline.stages.compared_runs import require_exports_intact
+from pipeline.stages.earlier.compared_runs import require_exports_intact
 from pipeline.stages.stage import Stage
 from pipeline.workspace.context import Context
 from pipeline.workspace.workspace import Run

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from artifacts.errors import ConfigError
-from pipeline.stages.compared_runs import compared_runs, expecting, require_exports_intact
+from pipeline.stages.earlier.compared_runs import compared_runs, expecting, require_exports_intact
 from pipeline.stages.rank import Rank
 from pipeline.workspace.context import Context
 from pipeline.workspace.workspace import Run

@@ -6,9 +6,9 @@ from typing import Any
 
 from artifacts.formats.graph import load_graph
 from artifacts.section import Section
-from pipeline.stages.people import forgotten_line, lists_digest, runs_with_other_lists
-from pipeline.stages.split_notes import require_trained, split_notes
+from pipeline.stages.earlier.people import forgotten_line, lists_digest, runs_with_other_lists
 from pipeline.stages.stage import Stage
+from pipeline.stages.told.split_notes import require_trained, split_notes
 from pipeline.workspace.context import Context
 from pipeline.workspace.workspace import Run
 
@@ -24,7 +24,7 @@ class Partition(Stage):
         return [path for files in context.source_files.values() for path in files], context.source_states
 
     def state(self, context: Context, upstream: str | None = None) -> dict[str, Any]:
-        from pipeline.stages.entity_map import key_of_ids, map_since
+        from pipeline.stages.earlier.entity_map import key_of_ids, map_since
 
         state = {
             "map": map_since(context),
@@ -64,7 +64,7 @@ class Partition(Stage):
 
     def make(self, context: Context, run: Run, partial: Path) -> dict[str, Any]:
         from partitioning import build_graph
-        from pipeline.stages.entity_map import previous_graph
+        from pipeline.stages.earlier.entity_map import previous_graph
 
         previous = previous_graph(context)
         with context.console.steps(self.name) as progress:

@@ -6,15 +6,15 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from artifacts.errors import ConfigError, DataError
 from artifacts.formats.run import EMBEDDINGS, EXPORT
 from artifacts.sources.source_files import Files
-from pipeline.stages.compared_runs import (
+from pipeline.stages.earlier.compared_runs import (
     compared_runs,
     earlier_trainings,
     expecting,
     keep_trainings,
     require_exports_intact,
 )
-from pipeline.stages.odd_numbers import odd_ranking
-from pipeline.stages.rank_events import told_by
+from pipeline.stages.told.odd_numbers import odd_ranking
+from pipeline.stages.told.rank_events import told_by
 from pipeline.workspace.context import Context
 from pipeline.workspace.workspace import PREPARED, Run
 

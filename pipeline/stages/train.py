@@ -12,8 +12,8 @@ from artifacts.formats.graph import load_graph
 from artifacts.section import Section
 from pipeline.output.log import log_event
 from pipeline.stages.data_checks import require_checks
+from pipeline.stages.earlier.warm_start import BEGUN_FROM, begun_from, published_model, require_model_intact
 from pipeline.stages.stage import Stage
-from pipeline.stages.warm_start import BEGUN_FROM, begun_from, published_model, require_model_intact
 from pipeline.workspace.context import Context
 from pipeline.workspace.fingerprint import digest_of
 from pipeline.workspace.workspace import MEETING, Run
@@ -103,7 +103,7 @@ class Train(Stage):
         """As every stage; what `on_validation` raises ends the training. `alone`: on one machine, whatever the config
         says."""
         from pbg_transra import train
-        from pipeline.stages.train_events import train_events
+        from pipeline.stages.told.train_events import train_events
 
         graph_dir, model = run.directory("partition"), context.config.trained
         if model.validate_every and not load_graph(graph_dir).edges("valid"):

@@ -17,7 +17,7 @@ from pipeline.running.expected import told
 from pipeline.running.runner import bring_up_to_date, targets
 from pipeline.running.status import dry_run
 from pipeline.stages import RESUMABLE, STAGES
-from pipeline.stages.split_notes import wanted_splits
+from pipeline.stages.told.split_notes import wanted_splits
 from pipeline.tuning.search import Budget, Search, settings_told
 from pipeline.tuning.space import METRICS, VERSION, Space, judged_by, require_judgeable, space_of, trial_model
 from pipeline.tuning.study import Study, Trial, kept, require_optuna

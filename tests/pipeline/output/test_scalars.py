@@ -10,7 +10,7 @@ from tqdm import tqdm
 from artifacts.errors import ConfigError
 from artifacts.scalars import require_tensorboard
 from pbg_transra.reports import BucketDone, ValidationDone
-from pipeline.stages.train_events import train_events
+from pipeline.stages.told.train_events import train_events
 
 
 def bucket(trained: int, loss: float) -> BucketDone:

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from pipeline.cli import main
-from pipeline.stages.odd_numbers import odd_ranking, odd_retrieval
+from pipeline.stages.told.odd_numbers import odd_ranking, odd_retrieval
 from ranker import rank
 from ranker.config.arms import ARMS
 from ranker.data.ids.exports import Export

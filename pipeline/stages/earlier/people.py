@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from pipeline.stages.entity_map import key_of_ids
+from pipeline.stages.earlier.entity_map import key_of_ids
 from pipeline.workspace.context import Context
 from pipeline.workspace.fingerprint import digest_of
 from pipeline.workspace.workspace import DIRECTORIES, Run
