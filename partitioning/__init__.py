@@ -16,7 +16,7 @@ from partitioning.config.data_checks import CheckConfig, check_problems
 from partitioning.config.new_events import events_config, source_of
 from partitioning.config.sections import GraphConfig, SourceConfig
 from partitioning.report import GraphReport
-from partitioning.sources.files import source_files
+from partitioning.sources.files import NOT_IN_ALL, source_files
 
 if TYPE_CHECKING:
     from artifacts.sources.frame import Frame
@@ -32,6 +32,7 @@ __all__ = [
     "CheckConfig",
     "GraphConfig",
     "GraphReport",
+    "NOT_IN_ALL",
     "SourceConfig",
     "build_graph",
     "check_schemas",

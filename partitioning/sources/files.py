@@ -12,6 +12,7 @@ from partitioning.config.sections import Format, GraphConfig, SourceConfig
 _FORMATS: dict[str, Format] = {
     ".parquet": "parquet", ".pq": "parquet", ".csv": "csv", ".tsv": "tsv", ".jsonl": "jsonl", ".ndjson": "jsonl",
 }  # fmt: skip
+NOT_IN_ALL = "not in all files"  # a column
 COMPRESSED = (".gz", ".zst")
 _SMALL = 1 << 10  # what nothing may take, packed
 _PARQUET_MAGIC, _SQLITE_MAGIC = b"PAR1", b"SQLi"

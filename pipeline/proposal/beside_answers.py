@@ -65,7 +65,7 @@ def times(log: Log) -> list[str]:
 
 def permits(log: Log) -> list[str]:
     """Of a table of people, the columns of yes and no whose names may say that something is allowed."""
-    if log.columns.person is None or len(log.columns.ids) != 1:
+    if log.columns.person is None or not log.columns.only:
         return []
     columns = log.profile.columns.items()
     return [name for name, column in columns if one_of(name, words.PERMITS) and yes_or_no(column)]

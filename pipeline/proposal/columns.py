@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from pipeline.proposal import words
-from pipeline.proposal.words import one_of, singular, stem_of, type_name
+from pipeline.proposal.words import by_noun, is_number, one_of, singular, stem_of, type_name
 
 if TYPE_CHECKING:
     from partitioning import Column
@@ -30,6 +30,12 @@ class Columns:
         return [column for column, type in self.ids.items() if type in types]
 
     @property
+    def only(self) -> bool:
+        """Whether rows are of one column of ids alone, beside such as only a noun says (`store_code`)."""
+        main = self.person or next(iter(self.ids), None)
+        return main is not None and all(column == main or by_noun(column) for column in self.ids)
+
+    @property
     def person(self) -> str | None:
         """The first column of people."""
         return next((column for column, type in self.ids.items() if is_person(type)), None)
@@ -44,6 +50,7 @@ def columns_of(source: str, found: Mapping[str, "Column"], stems: Collection[str
     times = [name for name, column in found.items() if _is_time(column)]
     time = min(times, key=lambda name: _rank(found[name], found), default=None)
     ids = {name: type for name, column in found.items() if name not in times and (type := _type(source, column, stems))}
+    ids = _needed(ids, found)
     action = next((name for name, column in found.items() if name not in ids and _is_action(column)), None)
     labels = [name for name, column in found.items() if _is_label(column)]
     groups = {
@@ -71,7 +78,7 @@ def stems_of(found: Mapping[str, "Column"]) -> set[str]:
 def _type(source: str, column: "Column", stems: Collection[str]) -> str | None:
     """The entity type of a column of ids; None for another column."""
     stem = stem_of(column.name)
-    if stem is None or not _can_be_id(column):
+    if stem is None or not _can_be_id(column) or (by_noun(column.name) and _is_answer_or_place(column)):
         return None
     first, _, rest = stem.partition("_")
     if first in words.OTHER_OF_A_TYPE and rest in stems:
@@ -79,8 +86,29 @@ def _type(source: str, column: "Column", stems: Collection[str]) -> str | None:
     return type_name(stem) or type_name(singular(source.rpartition("_")[2]))
 
 
+def _needed(ids: Mapping[str, str], found: Mapping[str, "Column"]) -> dict[str, str]:
+    """Ids without those that only a noun says where they bring nothing new, and beside people of whom each has one row,
+    whose attributes they are."""
+    sure = [type for column, type in ids.items() if not by_noun(column)]
+    kept = {
+        column: type
+        for column, type in ids.items()
+        if not by_noun(column) or not (type in sure or (is_person(type) and any(map(is_person, sure))))
+    }
+    person = next((found[column] for column, type in kept.items() if is_person(type)), None)
+    if person is None or person.distinct < person.filled:
+        return kept
+    return {column: type for column, type in kept.items() if column == person.name or not by_noun(column)}
+
+
 def _can_be_id(column: "Column") -> bool:
     return column.filled > 0 and (column.whole or column.type in ("VARCHAR", "UUID") or column.type.startswith("ENUM"))
+
+
+def _is_answer_or_place(column: "Column") -> bool:
+    """Whether `member_no` says yes and no, and `item_no` which of a few an item is."""
+    answers = {value.lower() for value in column.values} <= words.YES | words.NO
+    return column.values != () and (answers or (column.whole and is_number(column.name)))
 
 
 def _is_time(column: "Column") -> bool:

@@ -68,7 +68,7 @@ def consent_of(logs: Iterable[Log], notes: Notes) -> Consent:
 
 def is_consent(log: Log) -> bool:
     """Whether a source is about consent alone."""
-    return _about(log) and (mentions(log.said) or len(log.columns.ids) == 1)
+    return _about(log) and (mentions(log.said) or log.columns.only)
 
 
 def _about(log: Log) -> bool:
@@ -80,7 +80,7 @@ def _may_withdraw(log: Log) -> bool:
     what for."""
     if _of_trade(log.said):
         return False
-    alone = log.columns.person is not None and len(log.columns.ids) == 1
+    alone = log.columns.person is not None and log.columns.only
     names = (*log.profile.columns, *log.profile.unread) if alone else ()
     if any(one_of(name, AGAINST) for name in (log.said, *names)):
         return True

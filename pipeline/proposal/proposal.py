@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from artifacts.errors import DataError
+from partitioning import NOT_IN_ALL
 from pipeline.proposal.columns import is_person
 from pipeline.proposal.consent import Consent, consent_of, is_consent, people_of
 from pipeline.proposal.events import events_of, is_log, side_relations, with_siblings
@@ -125,7 +126,8 @@ def _note_odd_ids(log: Log, notes: Notes) -> None:
     odd_types = {name: one.type for name, one in log.profile.columns.items() if one.type.startswith(_NO_IDS)}
     for name, kind in (odd_types | log.profile.unread).items():
         if stem_of(name) is not None:
-            notes.add(log, f"{name} is {kind}, and ids are text or whole numbers; it is not taken for one")
+            why = "" if kind == NOT_IN_ALL else ", and ids are text or whole numbers"
+            notes.add(log, f"{name} is {kind}{why}; it is not taken for one")
 
 
 def _is_list_to_forget(log: Log, notes: Notes) -> bool:
@@ -136,7 +138,7 @@ def _is_list_to_forget(log: Log, notes: Notes) -> bool:
         return False
     by = "" if named else f" ({listed(columns)})"
     notes.add(log, f"seems to list whom to forget{by}; graph.forget is yours to write (docs/graph.md)")
-    return named or len(log.columns.ids) == 1
+    return named or log.columns.only
 
 
 def _without_impressions(

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import replace
 
+from partitioning import NOT_IN_ALL
 from pipeline.proposal.columns import is_person
 from pipeline.proposal.events import side_name
 from pipeline.proposal.log import NO_PEOPLE, Log, Notes, Relation, Side, listed
@@ -14,12 +15,15 @@ def sides_of(log: Log, assumed: bool, notes: Notes) -> list[Relation]:
     """The relations of a table, from the ids that it is about to all others. The rows of a table of orders, or the
     like, are what people did off the site, unless consent is `assumed`."""
     columns = log.columns
+    if not log.profile.columns:
+        notes.add(log, f"{_why_none(log)}; the source is left out")
+        return []
     key = next((column for column in columns.ids if log.is_key(column)), None)
     key = key or log.snapshot_of or next(iter(columns.ids), None)
     if key is None:
         notes.add(log, f"no column of ids was found among {listed(list(log.profile.columns))}; the source is left out")
         return []
-    if is_person(columns.ids[key]) and len(columns.ids) == 1:
+    if is_person(columns.ids[key]) and columns.only:
         notes.add(log, "holds attributes of people, which are left out; a side relation would bring one in")
         return []
     done = not assumed and any(one_of(type, OFFSITE) for type in columns.ids.values())
@@ -47,3 +51,11 @@ def _relations(log: Log, key: str) -> Iterator[Relation]:
             remark="each date has the whole table; repeats are summed into one edge" if dated and not unique else None,
             rows=log.profile.rows,
         )
+
+
+def _why_none(log: Log) -> str:
+    """Why a source has no columns that can be read."""
+    if NOT_IN_ALL not in log.profile.unread.values():
+        return f"no column has single values ({listed(list(log.profile.unread))} are nested)"
+    way_out = "expected those of one source to have the same ones, and other tables in directories of their own"
+    return f"its files share no column ({listed(list(log.profile.unread))}); {way_out}"

@@ -32,6 +32,9 @@ GROUPS = {
     *("industry", "format", "author", "publisher", "merchant", "advertiser", "seller", "shop", "campaign", "artist"),
 }
 ID_ENDINGS = ("id", "ids", "key", "upc", "sku", "gtin", "isbn", "asin", "uid", "uuid", "guid", "idx", "index")
+NUMBER_ENDINGS = ("no", "nr", "number")  # of ids too, but also of places in a list
+NOUN_ENDINGS = (*NUMBER_ENDINGS, "ref", "reference", "code", "hash")  # say ids of what has ids, and nothing elsewhere
+PLACES = {"page", "track"}  # whose number is the place of one
 OTHER_OF_A_TYPE = ("other", "related", "similar", "source", "src", "target", "dst", "from", "to", "second", "next")
 ACTIONS = {"action", "event", "activity", "behavior", "behaviour", "interaction", "verb", "engagement", "kind", "type"}
 TIMES = ("ts", "timestamp", "time", "datetime", "date", "at", "when", "day", "created", "occurred", "utc", "epoch")
@@ -89,6 +92,7 @@ TRADE = {  # what is cancelled, declined and expires without a word of consent
     *("order", "booking", "reservation", "payment", "transaction", "purchase", "checkout", "sale", "cart", "basket"),
     *("shipment", "delivery", "invoice"),
 }
+NOUNS = PEOPLE | THINGS | TRADE | {"placement", "adgroup", "adset"}  # what has ids
 PERMITS = {  # what somebody says yes or no to, which may be what consent is asked for
     *("allow", "allowed", "permit", "permitted", "accept", "accepted", "ok", "okay", "tracking", "tracked", "ads"),
     *("marketing", "personalization", "personalisation", "personalized", "personalised", "targeting"),
@@ -214,15 +218,31 @@ def is_readable(name: str) -> bool:
 
 
 def stem_of(column: str) -> str | None:
-    """What a column of ids is of: `user` of `user_id`, `userid` and `user`, "" of `id`; None where no word says ids."""
+    """What a column of ids is of: `user` of `user_id`, `userid`, `user_no` and `user`, "" of `id`; None where no word
+    says ids."""
     found = words(column)
-    if found and found[-1] in ID_ENDINGS:
+    if (found and found[-1] in ID_ENDINGS) or by_noun(column):
         found = found[:-1]
     elif found and (ending := _glued(found[-1])):
         found = [*found[:-1], ending]
     elif not found or found[-1] not in PEOPLE | THINGS or found[0] in COUNTS:  # in the plural, it counts them
         return None
     return "_".join([*found[:-1], singular(found[-1])]) if found else ""
+
+
+def by_noun(column: str) -> bool:
+    """Whether a column is one of ids by what its last word follows: `member_no` and `creative_ref` are, `floor_no` and
+    `country_code` are not."""
+    *before, end = words(column) or [""]
+    if end not in NOUN_ENDINGS or not before or before[0] in COUNTS:
+        return False
+    return any(one in NOUNS for one in (before[-1], "".join(before[-2:]))) and not is_number(column, PLACES)
+
+
+def is_number(column: str, of: Collection[str] = NOUNS - PEOPLE) -> bool:
+    """Whether a column has numbers of some things, which may be places in a list."""
+    found = words(column)
+    return len(found) > 1 and found[-1] in NUMBER_ENDINGS and found[-2] in of
 
 
 def says_user(column: str) -> bool:

@@ -12,7 +12,7 @@ from artifacts.errors import DataError
 from artifacts.expressions.column_types import FLOATS, NO_TYPE, wider
 from artifacts.expressions.engine import Engine, file_list, literal, quoted
 from artifacts.sources.source_files import Files
-from partitioning.sources.files import damaged
+from partitioning.sources.files import NOT_IN_ALL, damaged
 from partitioning.sources.layout import (
     Opened,
     file_of,
@@ -103,7 +103,7 @@ def other_columns(files: Files) -> dict[str, str]:
         for leaf in map(schema.column, range(len(schema))):
             name = leaf.path if leaf.path == leaf.name else leaf.path.partition(".")[0]
             if name not in known:
-                found.setdefault(name, "nested" if leaf.path != leaf.name else "not in all files")
+                found.setdefault(name, "nested" if leaf.path != leaf.name else NOT_IN_ALL)
     return found
 
 

@@ -119,6 +119,57 @@ def test_ids_that_are_floats_and_empty_files_are_said(tmp_path: Path, capsys: py
     assert any(line.startswith("header: no column of ids") for line in found)
 
 
+def test_ids_that_only_a_noun_says_make_a_config_that_runs(tmp_path: Path) -> None:
+    """`item_no` of few values is a place in a basket; an id of the same beside `ad_id` brings nothing new."""
+    log = events(200, ["view"]).rename(columns={"user": "member_no", "ad": "creative_ref", "advertiser": "floor_no"})
+    log["item_no"], log["floor_no"] = [1 + row % 5 for row in range(200)], range(200)
+    log.to_csv(tmp_path / "log.csv", index=False)
+    (view,) = proposed(tmp_path, tmp_path / "log.csv").graph.relations
+    assert (view.lhs.type, view.lhs.column) == ("member", "member_no")
+    assert (view.rhs.type, view.rhs.column) == ("creative", "creative_ref")
+    runs(tmp_path, "--until", "partition")
+    (tmp_path / "mine.json").unlink()
+    log = log.rename(columns={"member_no": "user_id"}).assign(
+        creative_id=log["creative_ref"], member_no=log["member_no"]
+    )
+    log.to_csv(tmp_path / "log.csv", index=False)
+    (view,) = proposed(tmp_path, tmp_path / "log.csv").graph.relations
+    assert (view.lhs.column, view.rhs.column) == ("user_id", "creative_id")
+
+
+@pytest.mark.parametrize("beside", ["store_code", "member_no", "user_hash"])
+@pytest.mark.parametrize("rows", [9, 18])
+def test_what_only_a_noun_says_leaves_people_and_their_answers_as_they_are(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], beside: str, rows: int
+) -> None:
+    """A table of people stays one, whose attributes are left out, and who may track them is still asked."""
+    events(200).to_csv(tmp_path / "log.csv", index=False)
+    people = pd.DataFrame(
+        {
+            "user": [f"u{row % 9}" for row in range(rows)],
+            "tracking_allowed": ["yes", "no"] * (rows // 2) + ["no"] * (rows % 2),
+        }
+    )
+    people[beside] = [f"x{row % 3}" for row in range(rows)]
+    people.to_csv(tmp_path / "users.csv", index=False)
+    found = undecided(capsys, tmp_path, tmp_path)
+    assert any(line.startswith("users: seems to say who opted in or out") for line in found)
+    assert "no part of the config reads users" in found
+
+
+def test_files_that_share_no_column_are_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "log").mkdir()
+    pd.DataFrame({"user_id": [1, 2], "ad_id": [1, 2]}).to_parquet(tmp_path / "log/part-1.parquet")
+    pd.DataFrame({"shop": ["a", "b"]}).to_parquet(tmp_path / "log/part-2.parquet")
+    assert main(["init", str(tmp_path / "log"), "--out", str(tmp_path / "mine.json")]) == 65
+    lines = capsys.readouterr().err.splitlines()
+    assert "transra: log: user_id is not in all files; it is not taken for one" in lines
+    assert (
+        "transra: log: its files share no column (user_id, ad_id, shop); expected those of one source to have the same "
+        "ones, and other tables in directories of their own; the source is left out" in lines
+    )
+
+
 def test_what_a_number_of_an_action_means_is_left_to_a_person(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -150,6 +201,9 @@ def test_rows_without_an_id_are_left_out(tmp_path: Path) -> None:
     ("column", "expected"),
     [
         *(("user_id", "user"), ("userId", "user"), ("userid", "user"), ("USER_ID", "user"), ("id", ""), ("ad", "ad")),
+        *(("member_no", "member"), ("customerNumber", "customer"), ("creative_ref", "creative"), ("user_hash", "user")),
+        *(("adgroup_code", "adgroup"), ("ad_group_no", "ad_group"), ("order_no", "order"), ("floor_no", None)),
+        *(("no", None), ("ref", None), ("country_code", None), ("page_no", None), ("num_item_no", None)),
         *(("coupon_upc", "coupon"), ("n_coupons", None), ("price", None), ("liked", None), ("valid", None)),
     ],
 )
