@@ -13,15 +13,19 @@ Kind = Callable[[Path], str]  # of a file, by its path below the directory
 
 
 def disk_by_kind(directory: Path, kind: Kind) -> Counter[str]:
-    """Bytes that the files below a directory take from the disk."""
+    """Bytes that the files below a directory take from the disk; one that several links lead to counts once."""
     found: Counter[str] = Counter()
+    seen: set[tuple[int, int]] = set()
     for place, _, names in os.walk(directory):
         for name in names:
             path = Path(place) / name
             try:
-                found[kind(path.relative_to(directory))] += os.stat(path).st_blocks * 512
+                stat = os.stat(path)
             except FileNotFoundError:  # removed while we were looking
                 continue
+            if (stat.st_dev, stat.st_ino) not in seen:
+                seen.add((stat.st_dev, stat.st_ino))
+                found[kind(path.relative_to(directory))] += stat.st_blocks * 512
     return found
 
 

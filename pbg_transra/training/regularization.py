@@ -7,6 +7,7 @@ holds an end by sqrt(typical / degree), so that an entity is held by sqrt(typica
 al. (2021, arXiv 2110.14037) scale the regularization of ALS by the degree likewise.
 """
 
+import mmap
 import os
 import tempfile
 from itertools import accumulate
@@ -23,8 +24,8 @@ from pbg_transra.degrees import training_degrees
 class DegreeDecays:
     """sqrt(typical / degree) of every entity; typical is the geometric mean, over the edges' ends of its type.
 
-    Lies in a file without a name (4 bytes an entity), which is read where edges need it; in memory are the degrees of a
-    partition while they are counted.
+    Lies in a file without a name (4 bytes an entity), which is read where edges need it, and is not held between two
+    buckets; in memory are the degrees of a partition while they are counted.
     """
 
     def __init__(self, graph_dir: Path, graph: Graph, scratch: Path) -> None:
@@ -38,7 +39,8 @@ class DegreeDecays:
         with tempfile.TemporaryFile(dir=scratch) as file:
             # Room first: a page that the disk has no room for would be a bus error.
             os.posix_fallocate(file.fileno(), 0, max(1, 4 * sum(counts)))
-            self._values = np.memmap(file, np.float32, "r+", shape=(max(1, sum(counts)),))
+            self._map = mmap.mmap(file.fileno(), max(1, 4 * sum(counts)))
+        self._values = np.frombuffer(self._map, np.float32, sum(counts))
         for kind in graph.entity_types:
             logs = ends = 0.0
             for part in range(kind.partitions):
@@ -50,6 +52,7 @@ class DegreeDecays:
                 values = self._of(kind.name, part)
                 np.maximum(values, 1, out=values)
                 np.sqrt(np.exp(logs / max(ends, 1)) / values, out=values)
+            self._release()
 
     def fill(self, bucket: Bucket, relations: Tensor, heads: Tensor, tails: Tensor, into: Tensor) -> None:
         """Writes the factors of edges of a bucket, given by their columns (E,), into (2, E)."""
@@ -59,6 +62,11 @@ class DegreeDecays:
                 chosen = numbers[relations] == number
                 values = self._of(kind.name, kind.partition_in(part))
                 out[chosen] = torch.from_numpy(values[rows[chosen].numpy()])
+        self._release()
+
+    def _release(self) -> None:
+        """Makes what was read or written no memory of ours: the file keeps it, and the system may have its pages."""
+        self._map.madvise(mmap.MADV_DONTNEED)
 
     def _of(self, name: str, part: int) -> np.ndarray:
         first = self._starts[name, part]

@@ -84,6 +84,19 @@ def test_an_end_is_held_by_the_root_of_its_degree_whatever_the_partitions(tmp_pa
         assert decay == pytest.approx(np.sqrt(np.exp(logs) / degrees["pin", pin]), abs=1e-4)
 
 
+def test_nothing_of_the_file_is_held_between_two_buckets(tmp_path: Path) -> None:
+    """It is 4 bytes an entity, and would be counted as the training's memory."""
+    popular_world(tmp_path, 1)
+    graph = load_graph(tmp_path)
+    edges = replace(training_edges(tmp_path, graph, 1), decays=DegreeDecays(tmp_path, graph, tmp_path))
+    for bucket, count in [(None, 0), *edges.counts.items()]:
+        if bucket is not None:
+            edges.load(bucket, 0, seed=1, into=shared_edges(count, weighted=False, regularized=True))
+        mapped = Path("/proc/self/smaps").read_text().split(f"{tmp_path}/")[1:]
+        resident = [int(line.split()[1]) for one in mapped for line in one.splitlines() if line.startswith("Rss:")][:1]
+        assert len(mapped) == 1 and resident == [0]
+
+
 def trained(directory: Path, config: ModelConfig, processor: str = "fused") -> tuple[np.ndarray, np.ndarray]:
     """Vectors of users and pins."""
     graph_dir, model_dir = directory / "graph", directory / "model"
