@@ -29,7 +29,7 @@ from partitioning.ledger.continuation import Continuation, continue_from, next_l
 from partitioning.ledger.held_out import keep_held_out, replay_held_out
 from partitioning.ledger.ledger import ledger_path, save_ledger
 from partitioning.ledger.previous_graph import history_of
-from partitioning.outcome import check_empty, graph_report, too_heavy
+from partitioning.outcome import check_empty, check_weights, graph_report, too_heavy
 from partitioning.report import GraphReport
 from partitioning.sources.files import source_files
 from partitioning.sources.formats.frames import source_frames
@@ -96,6 +96,8 @@ def _finish(
 ) -> tuple[GraphReport, dict[str, EntityMap]]:
     """What follows the scan; also the entities that are left."""
     threads, relations, spill = config.threads or cpu_count(), scan.relations, scan.spill
+    if not continuation.counted_graph:  # of which more was seen
+        check_weights(config, relations, scan.spilled)
     thinned = thin(config, relations, scan.entities, spill, scan.hashes, summed(relations), destination)
     entities = thinned.entities
     if config.write_names:

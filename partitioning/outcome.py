@@ -9,9 +9,10 @@ from artifacts.formats.graph import SPLITS
 from partitioning.buckets.counts import GraphCounts
 from partitioning.buckets.statistics import balanced
 from partitioning.config.sections import GraphConfig
+from partitioning.edges.stream import SpillReport
 from partitioning.engines.scan import Scan
 from partitioning.events.relations import NamedRelation
-from partitioning.events.weights import MOST
+from partitioning.events.weights import LEAST_UNITS, MOST, UNIT
 from partitioning.ledger.continuation import Continuation
 from partitioning.report import GraphReport
 from partitioning.thinning.thin import Thinned
@@ -33,6 +34,23 @@ def check_empty(config: GraphConfig, relations: list[NamedRelation], scan: Scan,
             lines.append(
                 f"graph.relations[{index}]: relation '{relation.label}' has no edges{left} "
                 f"(source {', '.join(relation.sources)}{where}){why}; set allow_empty if that is expected"
+            )
+    if lines:
+        raise DataError(*lines)
+
+
+def check_weights(config: GraphConfig, relations: list[NamedRelation], spilled: SpillReport) -> None:
+    """Raises DataError that names every declared relation whose events all have the least weight that is counted, or
+    less: nothing tells them apart. Those of a `half_life_days` may have become as light with age."""
+    lines, inverses = [], {relation.inverse for relation in config.relations}
+    for index, relation in enumerate(config.relations):
+        mine = [i for i, named in enumerate(relations) if named.declared == index]
+        heaviest = int(spilled.heaviest[mine].max(initial=0))
+        weighted = relation.weight is not None and relation.half_life_days is None
+        if weighted and heaviest == LEAST_UNITS and relation.label not in inverses:
+            lines.append(
+                f"graph.relations[{index}].weight: no weight of '{relation.label}' is above {1.5 / UNIT:.0e}, below "
+                f"which all count alike; write larger ones, such as ({relation.weight}) * {UNIT}"
             )
     if lines:
         raise DataError(*lines)

@@ -43,9 +43,11 @@ class EdgeBatch(NamedTuple):
 
 
 class SpillReport(NamedTuple):
-    """What was seen while edges were spilled: events (relations,), and their window."""
+    """What was seen while edges were spilled: events (relations,), the largest weight of one in units (relations,), 0
+    in a graph without weights, and their window."""
 
     events: Indices
+    heaviest: Indices
     window: Window
 
 
@@ -53,12 +55,15 @@ def spill_edges(
     spill: EdgeSpill, batches: Iterable[EdgeBatch], relations: int, progress: Callable[[int], None]
 ) -> SpillReport:
     """Spills all batches. `progress` is told the number of events so far."""
-    events, window = np.zeros(relations, np.int64), Window()
+    events, heaviest, window = np.zeros(relations, np.int64), np.zeros(relations, np.int64), Window()
     for batch in batches:
-        events += np.bincount(spill.grid.layout.relation(batch.keys), minlength=relations)
+        relation = spill.grid.layout.relation(batch.keys)
+        events += np.bincount(relation, minlength=relations)
+        if batch.units is not None:
+            np.maximum.at(heaviest, relation, batch.units)
         window = window.including(batch.window)
         columns = {"keys": batch.keys, "units": batch.units, "moments": batch.moments}
         with translated():
             spill.append(batch.split, batch.bucket, {name: c for name, c in columns.items() if c is not None})
         progress(int(events.sum()))
-    return SpillReport(events, window)
+    return SpillReport(events, heaviest, window)

@@ -10,6 +10,7 @@ from partitioning.config.sections import GraphConfig, RelationConfig
 from partitioning.sources.table import Source
 
 UNIT = 1 << 24  # units of weight 1: decayed weights keep the precision of a float32
+LEAST_UNITS = 1  # of an event
 INVALID = -1
 MOST_UNITS = 1 << 62  # of an event and of a sum: two of them still fit 64 bits
 MOST = MOST_UNITS // UNIT
@@ -28,7 +29,7 @@ def weight_units(relation: RelationConfig, source: Source, reference: int | None
     decay = ""
     if relation.half_life_days is not None and reference is not None:
         decay = f" * pow(2.0, -greatest({reference} - {source.time}, 0) / {relation.half_life_days * _DAY})"
-    units = f"greatest(CAST(round({weight}{decay} * {UNIT}) AS BIGINT), 1)"
+    units = f"greatest(CAST(round({weight}{decay} * {UNIT}) AS BIGINT), {LEAST_UNITS})"
     return f"CASE WHEN {weight} > 0 AND {weight} <= {MOST} THEN {units} ELSE {INVALID} END"
 
 

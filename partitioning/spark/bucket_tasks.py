@@ -27,7 +27,7 @@ from partitioning.ledger.history import NoHistory
 from partitioning.spark.attempts import begin, scratch
 from partitioning.spark.failures import travelling
 
-SPILLED = "attempt string, events array<bigint>, first bigint, last bigint, wrong int"
+SPILLED = "attempt string, events array<bigint>, heaviest array<bigint>, first bigint, last bigint, wrong int"
 _CHUNK = 1 << 20  # edges of a bucket that are counted at a time
 
 
@@ -66,11 +66,12 @@ class EdgeTasks:
             [
                 pa.array([str(attempt)]),
                 pa.array([spilled.events.tolist()], pa.list_(pa.int64())),
+                pa.array([spilled.heaviest.tolist()], pa.list_(pa.int64())),
                 pa.array([spilled.window.first], pa.int64()),
                 pa.array([spilled.window.last], pa.int64()),
                 pa.array(wrong, pa.int32()),
             ],
-            ["attempt", "events", "first", "last", "wrong"],
+            ["attempt", "events", "heaviest", "first", "last", "wrong"],
         )
 
     def _edges(self, batches: Iterator[pa.RecordBatch], wrong: list[int]) -> Iterator[EdgeBatch]:

@@ -41,11 +41,13 @@ def spill_edges(
     if wrong := [row["wrong"] for row in rows if row["wrong"] >= 0]:
         raise events.wrong_weight(events.relations[wrong[0]].declared)
     window, counted = Window(), np.zeros(len(events.relations), np.int64)
+    heaviest = np.zeros_like(counted)
     for row in rows:
         take(Path(row["attempt"]), directory)
         window = window.including(Window(row["first"], row["last"]))
         counted += np.array(row["events"], np.int64)
-    return spill, SpillReport(counted, window)
+        heaviest = np.maximum(heaviest, np.array(row["heaviest"], np.int64))
+    return spill, SpillReport(counted, heaviest, window)
 
 
 def _edges(session: SparkSession, events: SparkEvents, placed: DataFrame, grid: Grid) -> DataFrame:

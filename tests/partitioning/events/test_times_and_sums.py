@@ -90,6 +90,26 @@ def test_a_weight_out_of_range_is_named(tmp_path, weight):
     )
 
 
+def test_weights_that_all_count_alike_are_refused(tmp_path):
+    """1e-30 and 1e-300 were one weight. A single larger one tells them apart; with a half-life it may be their age."""
+    light, heavier = log(amount=[1e-30, 1e-8, 8e-8]), log(amount=[1e-30, 1e-8, 1e-7])
+    light.to_parquet(tmp_path / "log.parquet")
+    error = failure(tmp_path, config(relations=[relation(weight="amount")]))
+    check(error, DataError, "graph.relations[0].weight: no weight of 'click' is above 9e-08", "(amount) * 16777216")
+    for frame, changes in ((light, {"half_life_days": 1.0}), (heavier, {})):
+        frame.to_parquet(tmp_path / "log.parquet")
+        shutil.rmtree(tmp_path / "graph")
+        build(config(relations=[relation(weight="amount", **changes)]), tmp_path, tmp_path / "graph")
+
+
+def test_a_light_night_after_others_is_taken(tmp_path):
+    raw = config(sources={"log": {"path": "log/*.parquet", "append_only": True}}, relations=[relation(weight="amount")])
+    (tmp_path / "log").mkdir()
+    for night, amount in ((1, 2.0), (2, 1e-9)):
+        pd.DataFrame({"user": [1, 2], "pin": "a", "amount": amount}).to_parquet(tmp_path / f"log/{night}.parquet")
+        build_night(tmp_path, raw, f"{night}", *(["1"] if night == 2 else []))
+
+
 def test_a_sum_that_does_not_fit_is_refused(tmp_path):
     frame = pd.DataFrame({"user": 1, "pin": "a", "ts": 1, "amount": [2e9] * 300})
     frame.to_parquet(tmp_path / "log.parquet")

@@ -119,6 +119,16 @@ def test_a_wrong_line_is_named_as_by_duckdb(tmp_path: Path, capsys: pytest.Captu
         assert said[0] == said[1] and said[0].count("\n") == 1 and where in said[0]
 
 
+def test_weights_that_count_alike_are_refused_as_by_duckdb(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for name, amount in (("a", 1e-30), ("b", 1e-9)):
+        log(amount=[amount] * 3).to_parquet(tmp_path / f"{name}.parquet")
+    sources = {"log": {"path": "*.parquet"}}
+    graph = config(sources=sources, relations=[relation(weight="amount")])
+    (tmp_path / "c.json").write_text(json.dumps({"graph": graph}))
+    said = [refused(tmp_path, engine, capsys) for engine in ("duckdb", "spark")]
+    assert said[0] == said[1] and "no weight of 'click' is above 9e-08" in said[0]
+
+
 def refused(root: Path, engine: str, capsys: pytest.CaptureFixture[str]) -> str:
     """What the command says on stderr; its exit code must be 65."""
     place = ["--root", str(root), "--workspace", str(root / engine)]
