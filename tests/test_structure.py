@@ -1,6 +1,7 @@
 """Arrows point one way, between stages, between the rooms of a stage and between modules; faces are what others see."""
 
 import ast
+import re
 import subprocess
 import sys
 from functools import cache
@@ -8,6 +9,8 @@ from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import pytest
+
+from tests.worlds.pages import PAGES
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 # No stage imports another.
@@ -138,6 +141,18 @@ def test_rooms_of_tests_are_named_as_the_rooms_that_they_test() -> None:
     rooms = {path.parent.relative_to(tests) for path in tests.glob("**/test_*.py")} - {Path()}
     assert [room for room in sorted(rooms) if not (REPOSITORY / room / "__init__.py").is_file()] == []
     assert len(rooms) > 30
+
+
+def test_a_test_that_a_page_names_is_there() -> None:
+    """Tables of results name them by their paths below `tests`."""
+    rooms = "|".join(path.name for path in (REPOSITORY / "tests").iterdir() if path.is_dir())
+    named = {
+        (page.name, path)
+        for page in PAGES
+        for path in re.findall(rf"(?<![\w/])(?:tests/)?((?:{rooms})/(?:\w+/)*test_\w+)", page.read_text())
+    }
+    assert [one for one in sorted(named) if not (REPOSITORY / f"tests/{one[1]}.py").is_file()] == []
+    assert len(named) > 60
 
 
 @pytest.mark.parametrize("folder", FLOORS)

@@ -66,15 +66,15 @@ def needs_of(graph: Graph, edges: EdgeFiles, config: ModelConfig, workers: int, 
 
 
 def disk_of(graph: Graph, config: ModelConfig, one_pass: float, begun: bool, snapshot: bool = False) -> int:
-    """Bytes of disk, where a pass is expected to take `one_pass` seconds; `begun`: there are first values, or passes;
-    `snapshot`: there is one to go on from.
+    """Bytes of disk, where a pass is expected to take `one_pass` seconds; `begun`: there are passes; `snapshot`: there
+    is one to go on from.
 
-    It holds the checkpoint that is being made, with more than one the committed one (and with validation the best),
-    where a pass may last that long a snapshot, and with `max_drift` or `freeze` the first values; and a partition that
-    is written aside while the pass has a file of it.
+    It holds the checkpoint that is being made, the committed one where a pass or first values come before it (and with
+    validation the best), where a pass may last that long a snapshot, and with `max_drift` or `freeze` the first values;
+    and a partition that is written aside while the pass has a file of it.
     """
     entities, relations, row = graph.entities, relation_bytes(graph, config), (config.dimension + 1) * FLOAT
-    several = begun or config.passes > 1
+    several = begun or config.passes > 1 or bool(config.start_from or config.warm_start)
     snapshot = snapshot or (not config.machines and LONGER * one_pass > config.checkpoint_seconds)
     copies = 1 + several + (several and bool(config.validate_every)) + snapshot
     copies += bool(config.max_drift or config.freeze)

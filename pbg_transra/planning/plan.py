@@ -40,7 +40,7 @@ def plan_training(
     workers = workers if device.type == "cpu" else 0  # a device's thread leaves the cores to what is read and written
     one_pass = pass_seconds(graph, edges, config, workers, speed, 0)
     snapshot = kept is not None and kept.has_snapshot
-    disk = disk_of(graph, config, one_pass, bool(start or done or config.warm_start), snapshot)
+    disk = disk_of(graph, config, one_pass, done > 0, snapshot)
     require_disk(scratch, disk - (there.bytes if there else 0), "training")
     seconds = round(expected_seconds(graph, edges, config, workers, speed, done))
     taken = 0 if device.type == "cpu" else on_device

@@ -63,7 +63,7 @@ def explain(
     derived = {} if attributes is None else attributes.rows
     columns = [name for name in scorer.columns if name not in derived]
     found = newest(parts, columns, (time, manifest.time_unit), user, ad, where)
-    row, said = _composed(slots, found, user, ad)
+    row, said = _composed(slots, found, user, ad, {column: _type_of(parts, column) for column in ends})
     if row is None:
         return None
     row = row if attributes is None else _joined(attributes, row)
@@ -98,9 +98,20 @@ def _column(slots: Mapping[str, SlotConfig], side: str, type: str) -> str:
     return found[0]
 
 
+def _type_of(parts: Sequence[Part], column: str) -> pa.DataType:
+    """Of a column's values, which may all be null in some files."""
+    types = (part.types[column] for part in parts)
+    return next((type for type in types if not pa.types.is_null(type)), pa.string())
+
+
 def _composed(
-    slots: Mapping[str, SlotConfig], found: Sequence[Row | None], user: tuple[str, str], ad: tuple[str, str]
+    slots: Mapping[str, SlotConfig],
+    found: Sequence[Row | None],
+    user: tuple[str, str],
+    ad: tuple[str, str],
+    types: Mapping[str, pa.DataType],
 ) -> tuple[Row | None, str]:
+    """A row, and what it is. `types` are those of the columns of `user` and `ad`."""
     both, of_user, of_ad = found
     if both is not None:
         return both, "the newest impression of both"
@@ -108,26 +119,25 @@ def _composed(
         return None, ""
     if of_user is None or of_ad is None:
         (column, id), known = (user, of_ad) if of_user is None else (ad, of_user)
-        other = known or {}
-        return {
-            **other,
-            column: _like(other[column], column, id),
-        }, f"the newest impression of the other, with {column} = {id}"
+        told = f"the newest impression of the other, with {column} = {id}"
+        return {**(known or {}), column: _array_of(types[column], column, id)}, told
     taken = {name: of_ad[name] for name, slot in slots.items() if slot.side == "ad" and name in of_ad}
     return {**of_user, **taken}, "the newest impression of the user, with the ids of the ad's newest one"
 
 
-def _like(values: pa.Array, column: str, id: str) -> pa.Array:
-    """An id (1,), given as text, of the kind of the values of a column.
+def _array_of(type: pa.DataType, column: str, id: str) -> pa.Array:
+    """An id (1,), given as text, as a column of such a type has it, integers in 64 bits.
 
     Raises ConfigError where no value of the column is that id.
     """
-    kind = values.type.value_type if pa.types.is_dictionary(values.type) else values.type
+    kind = type.value_type if pa.types.is_dictionary(type) else type
     try:
         if getattr(kind, "extension_name", "") == "arrow.uuid":
             found = pa.ExtensionArray.from_storage(kind, pa.array([UUID(id).bytes], pa.binary(16)))
+        elif pa.types.is_integer(kind):
+            found = pa.array([int(id)], pa.int64() if int(id) < 1 << 63 else pa.uint64())
         else:
-            found = pa.array([int(id)]) if pa.types.is_integer(kind) else pa.array([id]).cast(kind)
+            found = pa.array([id]).cast(kind)
     except (ValueError, OverflowError) as error:
         raise ConfigError(f"the ranker's log has {kind} as {column}, and '{id}' is none") from error
     if LogBlock("the log", 0, pa.table({column: found})).ids(column, found)[0].as_py() != id:

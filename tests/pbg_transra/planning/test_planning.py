@@ -115,6 +115,7 @@ def test_disk_is_for_all_that_may_lie_there(graph: Graph) -> None:
     assert [copies(), copies(begun=True), copies(epochs=2), copies(one_pass=100.0)] == [1, 2, 2, 2]
     assert copies(epochs=2, validate_every=1, one_pass=100.0) == 4
     assert copies(validate_every=1) == 1, "the best is the only one"
+    assert copies(warm_start="latest") == copies(start_from="pbg") == 2, "the first values lie there"
 
 
 @pytest.mark.parametrize("partitions", [1, 6])

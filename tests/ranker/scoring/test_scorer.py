@@ -428,5 +428,26 @@ def test_a_pair_is_seen_as_the_log_has_it(world: SmallWorld, tmp_path: Path) -> 
     newest = asked("987654", pin)
     assert newest["row"] == "the newest impression of the other, with user_id = 987654"
     assert newest["predictions"]["click"]["graph"] == scorer.score(other)["click"][0]
-    with pytest.raises(ConfigError, match="the ranker's log has int64 as user_id, and '0987654' is none"):
+    with pytest.raises(ConfigError, match="the ranker's log has int32 as user_id, and '0987654' is none"):
         asked("0987654", pin)
+
+
+@pytest.mark.parametrize("integers", [False, True])
+def test_an_id_that_the_log_lacks_stands_beside_the_rows_of_a_file_without_ids(
+    world: SmallWorld, tmp_path: Path, integers: bool
+) -> None:
+    """A column of nulls alone has no type, and ids that are hashes need all of an unsigned one."""
+    table, name = pa.table(world.columns), "user_id"
+    if integers:
+        numbers = pa.array([int(user[1:]) for user in world.columns[name]], pa.uint64())
+        table = table.set_column(table.column_names.index(name), name, numbers)
+    first = pa.table(world.columns).slice(0, 200).drop_columns([name, "pin_id"])
+    nameless = first.append_column(name, pa.nulls(200)).append_column("pin_id", pa.array(["lonely"] * 200))
+    (tmp_path / "log").mkdir()
+    pq.write_table(table.slice(200), tmp_path / "log/a.parquet")
+    pq.write_table(nameless, tmp_path / "log/b.parquet")
+    chosen = settings("none", impressions="log")
+    ranker.fit(chosen, tmp_path, None, tmp_path / "model")
+    files, export, new = ranker.impression_files(chosen, tmp_path), Export(world.export, START - 1), str((1 << 64) - 1)
+    found = ranker.explain_pair(chosen, tmp_path / "model", files, ("user", "pin"), (new, "lonely"), export, None)
+    assert found is not None and found["row"].endswith(f"user_id = {new}")
