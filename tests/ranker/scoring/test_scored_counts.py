@@ -10,8 +10,10 @@ import pytest
 import torch
 
 import ranker
+from artifacts.embeddings import hash_ids
 from artifacts.errors import DataError
 from ranker.data.ids.exports import Export
+from ranker.data.tabular.count_table import DAY_BITS
 from ranker.experiment import model_directory
 from ranker.scoring.scorer import Predictions
 from tests.worlds.small_impressions import DAY, DAYS, START, SmallWorld, config, small_world
@@ -151,6 +153,17 @@ def test_a_later_fit_without_counts_leaves_none(world: SmallWorld, tmp_path: Pat
     fitted(world, tmp_path / "model", fit={"arm": "none"}, counts=[])
     assert not (tmp_path / "model/counts").exists()
     ranker.Scorer(tmp_path / "model").score(rows(world, 5))
+
+
+def test_nobody_to_forget_is_in_the_tables(world: SmallWorld, tmp_path: Path) -> None:
+    """Also where an earlier fit in the same place had counted them."""
+    user, out, export = world.columns["user_id"][0], tmp_path / "model", Export(world.export, START - 1)
+    hash = hash_ids(pa.array([user], pa.large_string()))[0] >> DAY_BITS
+    found = []
+    for forgotten in ({}, {"user": [user]}):
+        ranker.fit(settings(fit={"arm": "none"}), world.root, export, out, forgotten=forgotten)
+        found.append(bool((np.fromfile(out / "counts/1.keys", np.uint64) >> DAY_BITS == hash).any()))
+    assert found == [True, False]
 
 
 def test_pseudonyms_are_counted_by(world: SmallWorld, tmp_path: Path) -> None:
