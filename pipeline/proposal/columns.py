@@ -42,7 +42,8 @@ class Columns:
 
 
 def is_person(type: str) -> bool:
-    return type.split("_")[-1] in words.PEOPLE
+    said = type.split("_")
+    return said[-1] in words.PEOPLE or (said[-1] == "pseudo" and said[0] in words.PEOPLE)
 
 
 def columns_of(source: str, found: Mapping[str, "Column"], stems: Collection[str]) -> Columns:
@@ -50,13 +51,13 @@ def columns_of(source: str, found: Mapping[str, "Column"], stems: Collection[str
     times = [name for name, column in found.items() if _is_time(column)]
     time = min(times, key=lambda name: _rank(found[name], found), default=None)
     ids = {name: type for name, column in found.items() if name not in times and (type := _type(source, column, stems))}
-    ids = _needed(ids, found)
+    ids = _needed(_without_names(ids), found)
     action = next((name for name, column in found.items() if name not in ids and _is_action(column)), None)
     labels = [name for name, column in found.items() if _is_label(column)]
     groups = {
         name: type_name(name)
         for name, column in found.items()
-        if name not in {*ids, action, *labels} and _is_group(column) and type_name(name)
+        if name not in {*ids, action, *labels} and _is_group(column) and type_name(name) not in {"", *ids.values()}
     }
     taken = {*ids, *times, action, *labels, *groups}
     return Columns(
@@ -83,7 +84,20 @@ def _type(source: str, column: "Column", stems: Collection[str]) -> str | None:
     first, _, rest = stem.partition("_")
     if first in words.OTHER_OF_A_TYPE and rest in stems:
         stem = rest
-    return type_name(stem) or type_name(singular(source.rpartition("_")[2]))
+    return type_name(stem) or type_name(_rows_of(source))
+
+
+def _rows_of(source: str) -> str:
+    """What the rows of a source are, by its name: `order` of `orders_export`."""
+    said = source.split("_")
+    return singular(next((word for word in reversed(said) if word not in words.COPIES), said[-1]))
+
+
+def _without_names(ids: Mapping[str, str]) -> dict[str, str]:
+    """Ids without `department` beside `department_id`, which is its name."""
+    bare = {column: words.words(column)[-1] == stem_of(column) for column in ids}
+    sure = {stem_of(column) for column in ids if not bare[column] and not by_noun(column)}
+    return {column: type for column, type in ids.items() if not bare[column] or stem_of(column) not in sure}
 
 
 def _needed(ids: Mapping[str, str], found: Mapping[str, "Column"]) -> dict[str, str]:

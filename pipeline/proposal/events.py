@@ -7,7 +7,7 @@ from pipeline.proposal import words
 from pipeline.proposal.columns import MOST_ACTIONS
 from pipeline.proposal.log import NO_PEOPLE, Log, Notes, Relation, Side, listed
 from pipeline.proposal.sql import all_of, equals, filled, is_in, name_of, true
-from pipeline.proposal.words import is_readable, one_of, plain, says_user, singular
+from pipeline.proposal.words import acts, is_context, is_readable, one_of, plain, says_user, singular
 
 OWN = 0.95  # share of rows with a value of their own, from which on a column numbers the events
 
@@ -15,8 +15,22 @@ OWN = 0.95  # share of rows with a value of their own, from which on a column nu
 def is_log(log: Log) -> bool:
     """Whether rows are events: somebody, or at a time, with something else."""
     columns = log.columns
-    acts = bool(columns.person or columns.time or columns.action)
-    return len(columns.ids) > 1 and acts and log.snapshot_of is None
+    happened = columns.person or columns.time or columns.action or columns.labels or _acting(log)
+    return len(columns.ids) > 1 and bool(happened) and log.snapshot_of is None and not _is_table(log)
+
+
+def _is_table(log: Log) -> bool:
+    """Whether each row tells of one thing, or one of people: `created_at` of products is a time of no event, and the
+    `customer` of an ad does nothing."""
+    columns = log.columns
+    if columns.action or columns.labels:
+        return False
+    if columns.person and log.is_key(columns.person):
+        return bool(log.words) and singular(log.words[-1]) in words.PEOPLE
+    first = next(iter(columns.ids))
+    is_thing = columns.ids[first].split("_")[-1] in words.NOUNS - words.PEOPLE - words.TRADE
+    nobody = columns.person is None and _acting(log) is None
+    return log.is_key(first) and (nobody or (is_thing and columns.time is None))
 
 
 def events_of(log: Log, notes: Notes) -> list[Relation]:
@@ -26,6 +40,9 @@ def events_of(log: Log, notes: Notes) -> list[Relation]:
     if not tails:
         notes.add(log, f"no column of ids beside {head} that says what the events are about; the source is left out")
         return []
+    main = _main(log, tails)
+    if context := [one for one in tails if is_context(log.columns.ids[one]) and one not in main]:
+        notes.add(log, f"{listed(context)}: where or how it was done, so no relation of people")
     action = log.columns.action
     if action and len(log.profile.counts(action, [], most=MOST_ACTIONS + 1)) > MOST_ACTIONS:
         notes.add(
@@ -35,12 +52,19 @@ def events_of(log: Log, notes: Notes) -> list[Relation]:
     if action:
         return list(_by_action(log, head, tails, action, notes))
     if log.columns.labels:
-        return list(_by_label(log, head, tails[:1], notes))
+        return list(_by_label(log, head, main[:1], notes))
     return list(_plain(log, head, tails))
 
 
 def _head(log: Log) -> str:
-    return log.columns.person or next(filter(says_user, log.columns.ids), None) or next(iter(log.columns.ids))
+    return log.columns.person or _acting(log) or next(iter(log.columns.ids))
+
+
+def _acting(log: Log) -> str | None:
+    """The column that acts where none is known to be of people."""
+    ids = log.columns.ids
+    users = (column for column in ids if says_user(column) and not log.is_key(column))
+    return next(users, None) or next((column for column, type in ids.items() if acts(type)), None)
 
 
 def _tails(log: Log, head: str, notes: Notes) -> list[str]:
@@ -62,7 +86,7 @@ def attributes_of(log: Log, tails: Sequence[str]) -> Iterator[tuple[str, str, st
     columns = {**{column: log.columns.ids[column] for column in tails}, **log.columns.groups}
     for tail in tails:
         for column, type in columns.items():
-            fewer = log.profile.columns[column].distinct < log.profile.columns[tail].distinct
+            fewer = 1 < log.profile.columns[column].distinct < log.profile.columns[tail].distinct
             if column != tail and fewer and log.determines(tail, column):
                 yield tail, column, type
 
@@ -141,17 +165,18 @@ def side_name(lhs: str, rhs: str) -> str:
     return rhs if rhs.startswith(f"{lhs}_") else f"{lhs}_{rhs}"
 
 
-def _main(log: Log, head: str, tails: Sequence[str]) -> list[str]:
-    """The tails that do not follow from another one."""
+def _main(log: Log, tails: Sequence[str]) -> list[str]:
+    """The tails that do not follow from another one, without those of where and how where there are others."""
     following = {column for _, column, _ in attributes_of(log, tails)}
-    return [tail for tail in tails if tail not in following]
+    main = [tail for tail in tails if tail not in following]
+    return [tail for tail in main if not is_context(log.columns.ids[tail])] or main
 
 
 def _by_action(log: Log, head: str, tails: list[str], action: str, notes: Notes) -> Iterator[Relation]:
     if log.profile.columns[action].whole:
         notes.add(log, f"what the numbers of {action} mean is not known: events off the site are yours to declare "
                        '(domain: "offsite", graph.consent)')  # fmt: skip
-    main = _main(log, head, tails)
+    main = _main(log, tails)
     order = [*main, *(tail for tail in tails if tail not in main)]
     for value, (rows, heads, *counts) in log.profile.counts(action, [head, *order]):
         if value is None:
@@ -176,7 +201,7 @@ def _by_label(log: Log, head: str, tails: list[str], notes: Notes) -> Iterator[R
 
 
 def _plain(log: Log, head: str, tails: list[str]) -> Iterator[Relation]:
-    main = _main(log, head, tails)
+    main = _main(log, tails)
     base = log.found.group or log.name
     ((rows, *_),) = (counts for _, counts in log.profile.counts(None, []))
     for tail in main:

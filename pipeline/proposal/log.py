@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from pipeline.proposal.columns import Columns
 from pipeline.proposal.sources import Found
+from pipeline.proposal.words import words
 
 if TYPE_CHECKING:
     from partitioning import Profile
@@ -31,6 +32,11 @@ class Log:
     def said(self) -> str:
         """What its files are called: the name that words are looked for in."""
         return self.found.said
+
+    @property
+    def words(self) -> list[str]:
+        """The words of its name."""
+        return words(self.said)
 
     def determines(self, column: str, other: str) -> bool:
         """Whether each value of a column goes with one of another, as far as repeated ones tell."""

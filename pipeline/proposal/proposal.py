@@ -9,7 +9,7 @@ from partitioning import NOT_IN_ALL
 from pipeline.proposal.columns import is_person
 from pipeline.proposal.consent import Consent, consent_of, is_consent, people_of
 from pipeline.proposal.events import events_of, is_log, side_relations, with_siblings
-from pipeline.proposal.log import Log, Notes, Relation, listed
+from pipeline.proposal.log import NO_PEOPLE, Log, Notes, Relation, listed
 from pipeline.proposal.people import of_known_people
 from pipeline.proposal.split import Split, split_of
 from pipeline.proposal.tables import sides_of
@@ -233,7 +233,7 @@ def _why_nothing(relations: Sequence[Relation], notes: Notes) -> list[str]:
     told = notes.lines[:]
     _note_left_out(relations, notes)
     why = [line.replace(": in a comment only; ", ": ") for line in notes.lines[len(told) :]]
-    asked = any(one.left_out == NO_CONSENT for one in relations)
+    asked = any(one.left_out in (NO_CONSENT, NO_PEOPLE) for one in relations)
     return ["init: all that people do in these logs would be left out", *why, *([_WAYS] if asked else []), *told]
 
 

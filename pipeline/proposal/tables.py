@@ -23,10 +23,12 @@ def sides_of(log: Log, assumed: bool, notes: Notes) -> list[Relation]:
     if key is None:
         notes.add(log, f"no column of ids was found among {listed(list(log.profile.columns))}; the source is left out")
         return []
-    if is_person(columns.ids[key]) and columns.only:
+    if is_person(columns.ids[key]):
         notes.add(log, "holds attributes of people, which are left out; a side relation would bring one in")
         return []
-    done = not assumed and any(one_of(type, OFFSITE) for type in columns.ids.values())
+    if people := [column for column, type in columns.ids.items() if is_person(type)]:
+        notes.add(log, f"{listed(people)}: of people, whom a side relation would bring in; it is left out")
+    done = not assumed and any(one_of(said, OFFSITE) for said in (log.said, *columns.ids.values()))
     found = [replace(one, left_out=NO_PEOPLE) if done else one for one in _relations(log, key)]
     if not found:
         notes.add(log, f"nothing beside {key} that joins it to others; the source is left out")
@@ -37,7 +39,7 @@ def sides_of(log: Log, assumed: bool, notes: Notes) -> list[Relation]:
 
 def _relations(log: Log, key: str) -> Iterator[Relation]:
     ids, unique, dated = log.columns.ids, log.is_key(key), log.snapshot_of is not None
-    others = {column: type for column, type in ids.items() if column != key}
+    others = {column: type for column, type in ids.items() if column != key and not is_person(type)}
     for column, type in {**others, **(log.columns.groups if unique or dated else {})}.items():
         same = type == ids[key]
         yield Relation(

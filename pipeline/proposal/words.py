@@ -7,6 +7,7 @@ from zlib import crc32
 
 PEOPLE = {
     *("user", "person", "people", "customer", "visitor", "member", "household", "account", "client", "consumer"),
+    *("reviewer", "rater", "guest", "traveler", "traveller", "learner", "cust"),
     *("shopper", "buyer", "reader", "viewer", "listener", "subscriber", "player", "patient", "student", "profile"),
 }
 THINGS = {
@@ -32,10 +33,30 @@ GROUPS = {
     *("industry", "format", "author", "publisher", "merchant", "advertiser", "seller", "shop", "campaign", "artist"),
 }
 ID_ENDINGS = ("id", "ids", "key", "upc", "sku", "gtin", "isbn", "asin", "uid", "uuid", "guid", "idx", "index")
+GOODS_ENDINGS = ("upc", "sku", "gtin", "isbn", "asin")  # say goods where nothing stands before them
 NUMBER_ENDINGS = ("no", "nr", "number")  # of ids too, but also of places in a list
 NOUN_ENDINGS = (*NUMBER_ENDINGS, "ref", "reference", "code", "hash")  # say ids of what has ids, and nothing elsewhere
 PLACES = {"page", "track"}  # whose number is the place of one
-OTHER_OF_A_TYPE = ("other", "related", "similar", "source", "src", "target", "dst", "from", "to", "second", "next")
+ACTORS = {"session", "device", "cookie"}  # act where no column is of people
+CONTEXT = {  # where and how something was done, beside what it was done with
+    *("city", "country", "region", "state", "dma", "metro", "zip", "location", "geo", "timezone", "language", "locale"),
+    *("device", "browser", "os", "system", "platform", "channel", "stream", "currency", "session", "cookie"),
+}
+COPIES = {"export", "dataset", "data", "sample", "dump", "table", "list", "all", "train", "valid", "test"}
+OTHER_OF_A_TYPE = (
+    "parent",
+    "other",
+    "related",
+    "similar",
+    "source",
+    "src",
+    "target",
+    "dst",
+    "from",
+    "to",
+    "second",
+    "next",
+)
 ACTIONS = {"action", "event", "activity", "behavior", "behaviour", "interaction", "verb", "engagement", "kind", "type"}
 TIMES = ("ts", "timestamp", "time", "datetime", "date", "at", "when", "day", "created", "occurred", "utc", "epoch")
 LABELS = {"click", "clicked", "conversion", "converted", "purchase", "purchased", "label", "bought", "liked"}
@@ -92,7 +113,7 @@ TRADE = {  # what is cancelled, declined and expires without a word of consent
     *("order", "booking", "reservation", "payment", "transaction", "purchase", "checkout", "sale", "cart", "basket"),
     *("shipment", "delivery", "invoice"),
 }
-NOUNS = PEOPLE | THINGS | TRADE | {"placement", "adgroup", "adset"}  # what has ids
+NOUNS = PEOPLE | THINGS | TRADE | {"placement", "adgroup", "adset", "stock", "prod"}  # what has ids
 PERMITS = {  # what somebody says yes or no to, which may be what consent is asked for
     *("allow", "allowed", "permit", "permitted", "accept", "accepted", "ok", "okay", "tracking", "tracked", "ads"),
     *("marketing", "personalization", "personalisation", "personalized", "personalised", "targeting"),
@@ -221,11 +242,15 @@ def stem_of(column: str) -> str | None:
     """What a column of ids is of: `user` of `user_id`, `userid`, `user_no` and `user`, "" of `id`; None where no word
     says ids."""
     found = words(column)
+    if found and found[-1] in GOODS_ENDINGS and {*found[:-1]} <= {*OTHER_OF_A_TYPE}:
+        return "_".join(found)
     if (found and found[-1] in ID_ENDINGS) or by_noun(column):
         found = found[:-1]
     elif found and (ending := _glued(found[-1])):
         found = [*found[:-1], ending]
-    elif not found or found[-1] not in PEOPLE | THINGS or found[0] in COUNTS:  # in the plural, it counts them
+    elif (
+        not found or found[-1] not in PEOPLE | THINGS | {"session"} or found[0] in COUNTS
+    ):  # in the plural, it counts them
         return None
     return "_".join([*found[:-1], singular(found[-1])]) if found else ""
 
@@ -247,10 +272,20 @@ def is_number(column: str, of: Collection[str] = NOUNS - PEOPLE) -> bool:
 
 def says_user(column: str) -> bool:
     """Whether a column of ids may be of people though it does not say of what it is."""
-    return words(column) == ["uid"]
+    return words(column) in (["uid"], ["uuid"], ["guid"])
+
+
+def acts(type: str) -> bool:
+    """Whether a type is of what acts in place of people: `session`, `ga_session`, `device`."""
+    return type.split("_")[-1] in ACTORS
+
+
+def is_context(type: str) -> bool:
+    """Whether a type is of where or how something was done: `city`, `device_category`, `sales_channel`."""
+    return bool({*type.split("_")} & CONTEXT)
 
 
 def _glued(word: str) -> str | None:
     """`user` of `userid`."""
     known = next((word.removesuffix(end) for end in ("id", "uuid") if word.endswith(end)), None)
-    return known if known in PEOPLE | THINGS else None
+    return known if known in PEOPLE | THINGS | {"session"} else None
