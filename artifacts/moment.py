@@ -4,7 +4,7 @@ import re
 from datetime import datetime, timezone
 from typing import Annotated
 
-from pydantic import AfterValidator
+from pydantic import AfterValidator, BeforeValidator
 
 YEAR_1990 = 631_152_000  # epoch seconds
 YEAR_2200 = 7_258_118_400
@@ -37,4 +37,10 @@ def _moment(moment: str | int) -> str | int:
     return moment
 
 
-Moment = Annotated[str | int, AfterValidator(_moment)]  # a section takes no boolean for a number
+def _no_boolean(moment: object) -> object:
+    if isinstance(moment, bool):
+        raise ValueError("is no time; write an ISO date, an ISO datetime or epoch seconds")
+    return moment
+
+
+Moment = Annotated[str | int, AfterValidator(_moment), BeforeValidator(_no_boolean)]

@@ -2,7 +2,8 @@
 
 from collections.abc import Iterator
 from difflib import get_close_matches
-from typing import Any, ClassVar, NamedTuple, get_args
+from types import UnionType
+from typing import Any, ClassVar, NamedTuple, Union, get_args, get_origin
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict
 
@@ -29,8 +30,7 @@ class Section(BaseModel):
         """Numbers alone get a validator: behind one, JSON's lists and objects are no tuples and sections any more."""
         super().__pydantic_init_subclass__(**kwargs)
         for field in cls.model_fields.values():
-            types = _leaves(field.annotation)
-            if types & {int, float} and bool not in types and _NUMBERS not in field.metadata:
+            if _holds_numbers(field.annotation) and _NUMBERS not in field.metadata:
                 field.metadata.append(_NUMBERS)
         cls.model_rebuild(force=True)
 
@@ -46,10 +46,12 @@ def did_you_mean(word: str, known: list[str]) -> str:
     return f" (known: {', '.join(sorted(known))})" if known else ""
 
 
-def _leaves(annotation: Any) -> set[Any]:
-    """The types that a union or a container is made of."""
+def _holds_numbers(annotation: Any) -> bool:
+    """Whether somewhere in a type a number belongs where neither text nor true and false may stand."""
     inner = get_args(annotation)
-    return set().union(*map(_leaves, inner)) if inner else {annotation} if isinstance(annotation, type) else set()
+    if get_origin(annotation) in (Union, UnionType) and {str, bool} & {*inner}:
+        return False
+    return annotation in (int, float) or any(map(_holds_numbers, inner))
 
 
 def _leaf_values(value: Any) -> Iterator[Any]:

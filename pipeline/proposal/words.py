@@ -43,20 +43,9 @@ CONTEXT = {  # where and how something was done, beside what it was done with
     *("device", "browser", "os", "system", "platform", "channel", "stream", "currency", "session", "cookie"),
 }
 COPIES = {"export", "dataset", "data", "sample", "dump", "table", "list", "all", "train", "valid", "test"}
-OTHER_OF_A_TYPE = (
-    "parent",
-    "other",
-    "related",
-    "similar",
-    "source",
-    "src",
-    "target",
-    "dst",
-    "from",
-    "to",
-    "second",
-    "next",
-)
+OTHER_OF_A_TYPE = {
+    *("parent", "other", "related", "similar", "source", "src", "target", "dst", "from", "to", "second", "next"),
+}
 ACTIONS = {"action", "event", "activity", "behavior", "behaviour", "interaction", "verb", "engagement", "kind", "type"}
 TIMES = ("ts", "timestamp", "time", "datetime", "date", "at", "when", "day", "created", "occurred", "utc", "epoch")
 LABELS = {"click", "clicked", "conversion", "converted", "purchase", "purchased", "label", "bought", "liked"}
@@ -113,6 +102,7 @@ TRADE = {  # what is cancelled, declined and expires without a word of consent
     *("order", "booking", "reservation", "payment", "transaction", "purchase", "checkout", "sale", "cart", "basket"),
     *("shipment", "delivery", "invoice"),
 }
+PLAIN = PEOPLE | THINGS | {"session"}  # say ids by themselves
 NOUNS = PEOPLE | THINGS | TRADE | {"placement", "adgroup", "adset", "stock", "prod"}  # what has ids
 PERMITS = {  # what somebody says yes or no to, which may be what consent is asked for
     *("allow", "allowed", "permit", "permitted", "accept", "accepted", "ok", "okay", "tracking", "tracked", "ads"),
@@ -242,15 +232,13 @@ def stem_of(column: str) -> str | None:
     """What a column of ids is of: `user` of `user_id`, `userid`, `user_no` and `user`, "" of `id`; None where no word
     says ids."""
     found = words(column)
-    if found and found[-1] in GOODS_ENDINGS and {*found[:-1]} <= {*OTHER_OF_A_TYPE}:
+    if found and found[-1] in GOODS_ENDINGS and {*found[:-1]} <= OTHER_OF_A_TYPE:
         return "_".join(found)
     if (found and found[-1] in ID_ENDINGS) or by_noun(column):
         found = found[:-1]
     elif found and (ending := _glued(found[-1])):
         found = [*found[:-1], ending]
-    elif (
-        not found or found[-1] not in PEOPLE | THINGS | {"session"} or found[0] in COUNTS
-    ):  # in the plural, it counts them
+    elif not found or found[-1] not in PLAIN or found[0] in COUNTS:  # in the plural, it counts them
         return None
     return "_".join([*found[:-1], singular(found[-1])]) if found else ""
 
@@ -288,4 +276,4 @@ def is_context(type: str) -> bool:
 def _glued(word: str) -> str | None:
     """`user` of `userid`."""
     known = next((word.removesuffix(end) for end in ("id", "uuid") if word.endswith(end)), None)
-    return known if known in PEOPLE | THINGS | {"session"} else None
+    return known if known in PLAIN else None

@@ -8,6 +8,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from artifacts.errors import ConfigError
+from artifacts.moment import YEAR_2200
 from ranker.data.log.block import LogBlock
 from ranker.data.log.parts import Part
 from ranker.data.log.schemas import plain
@@ -66,10 +67,12 @@ def _only(block: LogBlock, masks: list[np.ndarray], mask: np.ndarray) -> tuple[L
 
 
 def _newer(before: tuple[int, Row] | None, block: LogBlock, time: tuple[str, str]) -> tuple[int, Row] | None:
-    """The last of the rows with the greatest time, unless there was a newer one before."""
-    times = epoch_seconds_of(block, *time).drop_null().to_numpy(zero_copy_only=False)
-    if not len(times) or (before is not None and before[0] > times.max()):
+    """The last of the rows with the greatest time, unless there was a newer one before. One whose time cannot be is a
+    bad row, which is no impression."""
+    times = epoch_seconds_of(block, *time).fill_null(-1).to_numpy(zero_copy_only=False)
+    times = np.where(times < YEAR_2200, times, -1)
+    latest = int(times.max(initial=-1))
+    if latest < 0 or (before is not None and before[0] > latest):
         return before
-    known = block.only(block.table[time[0]].is_valid().to_numpy())
     at = len(times) - 1 - int(np.argmax(times[::-1]))
-    return int(times.max()), {name: plain(known.column(name)[at : at + 1]) for name in known.table.column_names}
+    return latest, {name: plain(block.column(name)[at : at + 1]) for name in block.table.column_names}

@@ -74,7 +74,7 @@ def test_a_better_setting_is_found_and_the_second_call_trains_nothing(
 @pytest.mark.slow
 def test_what_is_written_gives_the_score(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = write(tmp_path, {"epochs": 3})
-    assert tune(path, "--trials", "3", "--all", "--json") == 0
+    assert tune(path, "--trials", "4", "--all", "--json") == 0
     best = said(capsys)["best"]
     out, validated = str(tmp_path / "c.tuned.json"), ["model.validate_every=1", "model.validate_by=retrieval"]
     sets = [word for value in validated for word in ("--set", value)]
